@@ -1,0 +1,119 @@
+// Runs one row on given memory: what the kernel tests and the kernel bench call.
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+
+#include "bind/tile.h"
+#include "exec/registry.h"
+
+namespace arenaut {
+namespace {
+
+// One operand: None, or (address, dtype, dims, strides in elements, is_constant).
+struct Operand {
+  arn_desc desc{};
+  void* data = nullptr;
+  bool constant = false;
+};
+
+Operand read_operand(const py::handle& h) {
+  Operand o;
+  if (h.is_none()) return o;
+  const auto t = h.cast<std::tuple<uintptr_t, int32_t, std::vector<int64_t>, std::vector<int64_t>, bool>>();
+  const auto& dims = std::get<2>(t);
+  const auto& strides = std::get<3>(t);
+  if (dims.size() > ARN_MAX_RANK || strides.size() != dims.size()) throw std::invalid_argument("bad operand rank");
+  o.data = reinterpret_cast<void*>(std::get<0>(t));
+  o.desc.dtype = std::get<1>(t);
+  o.desc.rank = static_cast<int32_t>(dims.size());
+  for (size_t i = 0; i < dims.size(); ++i) {
+    o.desc.dims[i] = dims[i];
+    o.desc.strides[i] = strides[i];
+  }
+  o.constant = std::get<4>(t);
+  return o;
+}
+
+struct Block {  // 64-byte aligned bytes
+  explicit Block(int64_t bytes) {
+    if (bytes > 0 && posix_memalign(&data, ARN_ALIGN, static_cast<size_t>((bytes + 63) / 64 * 64)) != 0)
+      throw std::bad_alloc();
+    if (data != nullptr) std::memset(data, 0xA5, static_cast<size_t>(bytes));
+  }
+  ~Block() { free(data); }
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+  void* data = nullptr;
+};
+
+struct Bound {
+  alignas(ARN_ALIGN) char bytes[ARN_BOUND_MAX];
+};
+
+// Binds row `index` and runs its tasks in `parts` contiguous ranges (each with fresh thread scratch), `repeat` times.
+py::dict call_row(int index, const py::list& inputs, const py::list& outputs, const py::object& params,
+                  const TileProgram* tile, const std::vector<int>& pack, int parts, int repeat) {
+  const arn_row& row = rows().at(static_cast<size_t>(index));
+  std::vector<Operand> operands;
+  for (const auto& h : inputs) operands.push_back(read_operand(h));
+  for (const auto& h : outputs) operands.push_back(read_operand(h));
+  std::vector<arn_desc> descs;
+  std::vector<const void*> constants;
+  std::vector<void*> data;
+  for (const Operand& o : operands) {
+    descs.push_back(o.desc);
+    constants.push_back(o.constant ? o.data : nullptr);
+    data.push_back(o.data);
+  }
+  arn_target target = cpu().target;
+  target.tier = row.tier;
+  const std::string blob = params.is_none() ? std::string() : params.cast<std::string>();
+  arn_bind_args args{
+      static_cast<int32_t>(inputs.size()),  static_cast<int32_t>(outputs.size()), descs.data(), constants.data(),
+      blob.empty() ? nullptr : blob.data(), tile ? &tile->tile : nullptr,         &target,      0};
+  std::vector<std::unique_ptr<Block>> packed;
+  for (int i : pack) {
+    const int64_t bytes = row.pack_bytes ? row.pack_bytes(&args, i) : 0;
+    if (bytes <= 0) continue;
+    packed.push_back(std::make_unique<Block>(bytes));
+    row.pack(&args, i, packed.back()->data);
+    data[static_cast<size_t>(i)] = packed.back()->data;
+    args.packed |= 1u << i;
+  }
+  auto bound = std::make_unique<Bound>();
+  arn_bound head{};
+  py::dict result;
+  int32_t status = row.bind(&args, &head, bound->bytes);
+  result["bind_status"] = status;
+  if (status == ARN_OK) {
+    const Block step(head.step_scratch);
+    const arn_state state{0};
+    for (int r = 0; r < repeat && status == ARN_OK; ++r)
+      for (int p = 0; p < parts && status == ARN_OK; ++p) {
+        const int64_t from = head.tasks * p / parts, to = head.tasks * (p + 1) / parts;
+        if (from == to) continue;
+        const Block thread(head.thread_scratch);
+        status = head.run(bound->bytes, data.data(), from, to, step.data, thread.data, &state);
+      }
+    result["tasks"] = head.tasks;
+    result["step_scratch"] = head.step_scratch;
+    result["thread_scratch"] = head.thread_scratch;
+    result["bound_bytes"] = head.bound_bytes;
+    result["variant"] = head.variant ? head.variant : "";
+  }
+  result["status"] = status;
+  return result;
+}
+
+}  // namespace
+
+void register_probe(py::module_& m) {
+  py::class_<TileProgram>(m, "TileProgram", "An elementwise program over tile registers; see cpp/contract.h.")
+      .def(py::init(&make_tile), py::arg("reg_dtypes"), py::arg("n_in"), py::arg("immediates"), py::arg("instructions"),
+           py::arg("out_regs"), py::arg("first_operand") = 0);
+  m.def("call_row", &call_row, py::arg("row"), py::arg("inputs"), py::arg("outputs"), py::arg("params") = py::none(),
+        py::arg("tile") = nullptr, py::arg("pack") = std::vector<int>{}, py::arg("parts") = 1, py::arg("repeat") = 1,
+        "Binds and runs one row on raw memory. The caller vouches for the addresses: for tests and benches only.");
+}
+
+}  // namespace arenaut

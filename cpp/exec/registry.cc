@@ -1,0 +1,119 @@
+#include "exec/registry.h"
+
+#include <type_traits>
+
+#include "kernels/all_params.h"
+
+// Declarations of every row's entry points. A row's tier list says where they are defined.
+#define ARN_DECLARE_(name, tier)                                                               \
+  int32_t arn_##name##_bind_##tier(const arn_bind_args*, arn_bound*, void*);                   \
+  __attribute__((weak)) int64_t arn_##name##_pack_bytes_##tier(const arn_bind_args*, int32_t); \
+  __attribute__((weak)) void arn_##name##_pack_##tier(const arn_bind_args*, int32_t, void*);
+
+#ifdef ARN_HAS_X86_TIERS
+#define ARN_TIERS_ALL(X, ...) \
+  X(baseline, ARN_TIER_BASELINE, __VA_ARGS__) X(v3, ARN_TIER_V3, __VA_ARGS__) X(v4, ARN_TIER_V4, __VA_ARGS__)
+#define ARN_TIERS_V3(X, ...) X(baseline, ARN_TIER_BASELINE, __VA_ARGS__) X(v3, ARN_TIER_V3, __VA_ARGS__)
+#else
+#define ARN_TIERS_ALL(X, ...) X(baseline, ARN_TIER_BASELINE, __VA_ARGS__)
+#define ARN_TIERS_V3(X, ...) X(baseline, ARN_TIER_BASELINE, __VA_ARGS__)
+#endif
+#define ARN_TIERS_BASE(X, ...) X(baseline, ARN_TIER_BASELINE, __VA_ARGS__)
+
+extern "C" {
+#define ARN_DECLARE_ONE(tier, level, name) ARN_DECLARE_(name, tier)
+#define ARN_ROW(tiers, name, family, features, signature, access, inplace, flags) tiers(ARN_DECLARE_ONE, name)
+#include "kernels/families.inc"
+#undef ARN_ROW
+#define ARN_DECLARE_TABLE(tier, level, unused) const arn_tile_fn* arn_tile_table_##tier();
+ARN_TIERS_ALL(ARN_DECLARE_TABLE, )
+}
+
+namespace arenaut {
+
+const std::vector<arn_row>& rows() {
+  static const std::vector<arn_row> all = {
+#define ARN_LIST_ONE(tier, level, name, family, features, signature, access, inplace, flags) \
+  arn_row{#name,                                                                             \
+          family,                                                                            \
+          level,                                                                             \
+          features,                                                                          \
+          signature,                                                                         \
+          access,                                                                            \
+          inplace,                                                                           \
+          flags,                                                                             \
+          arn_##name##_bind_##tier,                                                          \
+          ((flags) & ARN_ROW_PACK) != 0 ? arn_##name##_pack_bytes_##tier : nullptr,          \
+          ((flags) & ARN_ROW_PACK) != 0 ? arn_##name##_pack_##tier : nullptr},
+#define ARN_ROW(tiers, name, family, features, signature, access, inplace, flags) \
+  tiers(ARN_LIST_ONE, name, family, features, signature, access, inplace, flags)
+#include "kernels/families.inc"
+#undef ARN_ROW
+  };
+  return all;
+}
+
+namespace {
+
+template <typename Member>
+arn_field make_field(const char* name, std::size_t offset) {
+  using Element = std::remove_all_extents_t<Member>;
+  static_assert(std::is_same_v<Element, int64_t> || std::is_same_v<Element, double>,
+                "parameters are int64_t or double, or arrays of them");
+  return {name, static_cast<int32_t>(offset), static_cast<int32_t>(sizeof(Member) / sizeof(Element)),
+          std::is_same_v<Element, double>};
+}
+
+}  // namespace
+
+const std::vector<arn_params_table>& params_tables() {
+  static std::vector<std::vector<arn_field>> fields;
+  static const std::vector<arn_params_table> all = [] {
+    struct Entry {
+      const char* family;
+      int32_t bytes;
+      std::vector<arn_field> fields;
+    };
+    const std::vector<Entry> entries = {
+#define ARN_PARAMS_BEGIN(family, type) {family, sizeof(type), [] { using Struct = type; return std::vector<arn_field>{
+#define ARN_PARAM(member) make_field<decltype(Struct::member)>(#member, offsetof(Struct, member)),
+#define ARN_PARAMS_END \
+  }                    \
+  ;                    \
+  }                    \
+  ()                   \
+  }                    \
+  ,
+#include "kernels/params.inc"
+#undef ARN_PARAMS_BEGIN
+#undef ARN_PARAM
+#undef ARN_PARAMS_END
+    };
+    std::vector<arn_params_table> tables;
+    for (const Entry& e : entries) fields.push_back(e.fields);
+    for (std::size_t i = 0; i < entries.size(); ++i)
+      tables.push_back({entries[i].family, entries[i].bytes, static_cast<int32_t>(fields[i].size()), fields[i].data()});
+    return tables;
+  }();
+  return all;
+}
+
+const std::vector<TileFunction>& tile_functions() {
+  static const std::vector<TileFunction> all = {
+#define ARN_TILE_FN(name, result, a, b, c) {#name, result, a, b, c},
+#include "kernels/tile/functions.inc"
+#undef ARN_TILE_FN
+  };
+  return all;
+}
+
+const arn_tile_fn* tile_table(int32_t tier) {
+#ifdef ARN_HAS_X86_TIERS
+  if (tier == ARN_TIER_V4) return arn_tile_table_v4();
+  if (tier == ARN_TIER_V3) return arn_tile_table_v3();
+#endif
+  (void)tier;
+  return arn_tile_table_baseline();
+}
+
+}  // namespace arenaut

@@ -1,0 +1,4 @@
+// Every family's parameter struct.
+#pragma once
+
+#include "contract.h"

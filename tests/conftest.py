@@ -1,0 +1,6 @@
+import sys
+from pathlib import Path
+
+# Helpers that tests share live beside them; importlib mode does not put their folders on the path.
+for folder in ("", "kernels"):
+    sys.path.insert(0, str(Path(__file__).parent / folder))
