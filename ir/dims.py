@@ -1,0 +1,346 @@
+"""Symbolic dims: an int, or a polynomial with integer coefficients over named symbols.
+
+Symbols stand for int64 values >= 0 (sizes) unless they were read from data. What is no polynomial (floor division,
+min, a choice) is an opaque atom with its arguments, so every expression has one canonical form and equality of forms
+proves equality of values. Ints stay ints: arithmetic on known dims costs nothing and prints as numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Union
+
+Dim = Union[int, "Expr"]
+
+# A slice bound or clip limit of at least this size means "no limit": no tensor has such a dim.
+UNBOUNDED = 1 << 40
+
+
+@dataclass(frozen=True, order=True)
+class Symbol:
+    """A named int64 that a binding (or a step of the program) sets."""
+
+    name: str
+    signed: bool = False  # read from data: may be negative
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """A function of dims that is no polynomial. `kind` is one of OPAQUE_KINDS."""
+
+    kind: str
+    args: tuple[Dim, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind}({', '.join(str(a) for a in self.args)})"
+
+
+Atom = Union[Symbol, Opaque]
+Monomial = tuple[tuple[Atom, int], ...]  # sorted (atom, power) pairs; () is the constant one
+
+
+def _div(a: int, b: int) -> int:
+    return a // b if b else 0
+
+
+def _mod(a: int, b: int) -> int:
+    return a % b if b else 0
+
+
+# The opaque functions; division by zero gives 0 (a zero-size dim divides only zero-size products).
+OPAQUE_KINDS: Mapping[str, Callable[..., int]] = {
+    "floordiv": _div,
+    "ceildiv": lambda a, b: -_div(-a, b),
+    "mod": _mod,
+    "min": min,
+    "max": max,
+    "eq": lambda a, b: int(a == b),
+    "lt": lambda a, b: int(a < b),
+    "select": lambda c, a, b: a if c else b,  # c != 0 ? a : b
+}
+
+
+def _atom_key(atom: Atom) -> tuple[int, str]:
+    return (0, atom.name) if isinstance(atom, Symbol) else (1, str(atom))
+
+
+def _times(x: Monomial, y: Monomial) -> Monomial:
+    powers: dict[Atom, int] = dict(x)
+    for atom, power in y:
+        powers[atom] = powers.get(atom, 0) + power
+    return tuple(sorted(powers.items(), key=lambda item: _atom_key(item[0])))
+
+
+def _over(x: Monomial, y: Monomial) -> Monomial | None:
+    """x / y when every power allows it."""
+    powers = dict(x)
+    for atom, power in y:
+        left = powers.get(atom, 0) - power
+        if left < 0:
+            return None
+        powers[atom] = left
+        if not left:
+            del powers[atom]
+    return tuple(sorted(powers.items(), key=lambda item: _atom_key(item[0])))
+
+
+def _monomial_key(m: Monomial) -> tuple[int, tuple[tuple[tuple[int, str], int], ...]]:
+    return (-sum(p for _, p in m), tuple((_atom_key(a), p) for a, p in m))
+
+
+@dataclass(frozen=True, eq=False)
+class Expr:
+    """A sum of coefficient * monomial with at least one symbol; terms are sorted, coefficients non-zero."""
+
+    terms: tuple[tuple[Monomial, int], ...]
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.terms)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Expr) and self._hash == other._hash and self.terms == other.terms
+
+    def __add__(self, other: Dim) -> Dim:
+        return _make(_sum(_terms(self), _terms(other), 1))
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Dim) -> Dim:
+        return _make(_sum(_terms(self), _terms(other), -1))
+
+    def __rsub__(self, other: Dim) -> Dim:
+        return _make(_sum(_terms(other), _terms(self), -1))
+
+    def __neg__(self) -> Dim:
+        return _make({m: -c for m, c in self.terms})
+
+    def __mul__(self, other: Dim) -> Dim:
+        return _make(_product(_terms(self), _terms(other)))
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Dim) -> Dim:
+        return floordiv(self, other)
+
+    def __rfloordiv__(self, other: Dim) -> Dim:
+        return floordiv(other, self)
+
+    def __mod__(self, other: Dim) -> Dim:
+        return mod(self, other)
+
+    def __rmod__(self, other: Dim) -> Dim:
+        return mod(other, self)
+
+    def __str__(self) -> str:
+        parts = []
+        for monomial, coefficient in self.terms:
+            factors = [str(a) if p == 1 else f"{a}^{p}" for a, p in monomial]
+            if abs(coefficient) != 1 or not factors:
+                factors.insert(0, str(abs(coefficient)))
+            parts.append(("-" if coefficient < 0 else "+") + "*".join(factors))
+        text = " ".join(parts)
+        return text[1:] if text.startswith("+") else text
+
+    __repr__ = __str__
+
+
+def _terms(d: Dim) -> dict[Monomial, int]:
+    if isinstance(d, Expr):
+        return dict(d.terms)
+    return {(): int(d)} if d else {}
+
+
+def _sum(x: dict[Monomial, int], y: dict[Monomial, int], sign: int) -> dict[Monomial, int]:
+    for m, c in y.items():
+        x[m] = x.get(m, 0) + sign * c
+    return x
+
+
+def _product(x: dict[Monomial, int], y: dict[Monomial, int]) -> dict[Monomial, int]:
+    out: dict[Monomial, int] = {}
+    for mx, cx in x.items():
+        for my, cy in y.items():
+            m = _times(mx, my)
+            out[m] = out.get(m, 0) + cx * cy
+    return out
+
+
+def _make(terms: Mapping[Monomial, int]) -> Dim:
+    kept = [(m, c) for m, c in terms.items() if c]
+    if not kept:
+        return 0
+    if len(kept) == 1 and kept[0][0] == ():
+        return kept[0][1]
+    return Expr(tuple(sorted(kept, key=lambda t: _monomial_key(t[0]))))
+
+
+def symbol(name: str, *, signed: bool = False) -> Expr:
+    """The dim that is the symbol of that name."""
+    return Expr(((((Symbol(name, signed), 1),), 1),))
+
+
+def _opaque(kind: str, *args: Dim) -> Dim:
+    if all(isinstance(a, int) for a in args):
+        return OPAQUE_KINDS[kind](*args)
+    return Expr(((((Opaque(kind, args), 1),), 1),))
+
+
+def exact_div(a: Dim, b: Dim) -> Dim | None:
+    """The quotient when b divides a as polynomials, else None."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b if b and a % b == 0 else None
+    if b == 0:
+        return None
+    rest, divisor = _terms(a), sorted(_terms(b).items(), key=lambda t: _monomial_key(t[0]))
+    lead, lead_coefficient = divisor[0]
+    quotient: dict[Monomial, int] = {}
+    while any(rest.values()):
+        top = min((m for m, c in rest.items() if c), key=_monomial_key)
+        m = _over(top, lead)
+        if m is None or rest[top] % lead_coefficient or len(quotient) > 64:
+            return None
+        c = rest[top] // lead_coefficient
+        quotient[m] = quotient.get(m, 0) + c
+        rest = _sum(rest, _product({m: c}, dict(divisor)), -1)
+    return _make(quotient)
+
+
+def floordiv(a: Dim, b: Dim) -> Dim:
+    exact = exact_div(a, b)
+    return exact if exact is not None else _opaque("floordiv", a, b)
+
+
+def ceildiv(a: Dim, b: Dim) -> Dim:
+    exact = exact_div(a, b)
+    return exact if exact is not None else _opaque("ceildiv", a, b)
+
+
+def mod(a: Dim, b: Dim) -> Dim:
+    return 0 if exact_div(a, b) is not None else _opaque("mod", a, b)
+
+
+def is_nonnegative(d: Dim) -> bool:
+    """True when d >= 0 is proven (symbols are sizes)."""
+    if isinstance(d, int):
+        return d >= 0
+    return all(c >= 0 and all(_atom_nonnegative(a) or p % 2 == 0 for a, p in m) for m, c in d.terms)
+
+
+def _atom_nonnegative(atom: Atom) -> bool:
+    if isinstance(atom, Symbol):
+        return not atom.signed
+    nonnegative = [is_nonnegative(a) for a in atom.args]
+    if atom.kind in ("eq", "lt"):
+        return True
+    if atom.kind == "max":
+        return any(nonnegative)
+    if atom.kind == "mod":
+        return nonnegative[1]
+    return all(nonnegative[1:]) if atom.kind == "select" else all(nonnegative)
+
+
+def minimum(a: Dim, b: Dim) -> Dim:
+    for x, y in ((a, b), (b, a)):
+        if (isinstance(y, int) and y >= UNBOUNDED) or is_nonnegative(y - x):
+            return x
+    return _opaque("min", a, b)
+
+
+def maximum(a: Dim, b: Dim) -> Dim:
+    for x, y in ((a, b), (b, a)):
+        if (isinstance(y, int) and y <= -UNBOUNDED) or is_nonnegative(x - y):
+            return x
+    return _opaque("max", a, b)
+
+
+def equal(a: Dim, b: Dim) -> Dim:
+    """1 where a == b, else 0."""
+    if a == b:
+        return 1
+    difference = a - b
+    if isinstance(difference, int) or is_nonnegative(difference - 1) or is_nonnegative(-difference - 1):
+        return 0
+    return _opaque("eq", a, b)
+
+
+def less(a: Dim, b: Dim) -> Dim:
+    """1 where a < b, else 0."""
+    if is_nonnegative(a - b):
+        return 0
+    return 1 if is_nonnegative(b - a - 1) else _opaque("lt", a, b)
+
+
+def select(condition: Dim, a: Dim, b: Dim) -> Dim:
+    """a where condition != 0, else b."""
+    if isinstance(condition, int):
+        return a if condition else b
+    return a if a == b else _opaque("select", condition, a, b)
+
+
+def product(dims: Sequence[Dim]) -> Dim:
+    out: Dim = 1
+    for d in dims:
+        out = out * d
+    return out
+
+
+def symbols_of(d: Dim) -> Iterator[Symbol]:
+    """Every symbol in d, with repeats."""
+    if isinstance(d, Expr):
+        for monomial, _ in d.terms:
+            for atom, _ in monomial:
+                if isinstance(atom, Symbol):
+                    yield atom
+                else:
+                    for a in atom.args:
+                        yield from symbols_of(a)
+
+
+def rewrite(d: Dim, env: Mapping[str, Dim]) -> Dim:
+    """d with symbols replaced; those not in env stay."""
+    if isinstance(d, int):
+        return d
+    total: Dim = 0
+    for monomial, coefficient in d.terms:
+        value: Dim = coefficient
+        for atom, power in monomial:
+            for _ in range(power):
+                value = value * _rewrite_atom(atom, env)
+        total = total + value
+    return total
+
+
+def _rewrite_atom(atom: Atom, env: Mapping[str, Dim]) -> Dim:
+    if isinstance(atom, Symbol):
+        return env.get(atom.name, Expr(((((atom, 1),), 1),)))
+    args = tuple(rewrite(a, env) for a in atom.args)
+    return REBUILD[atom.kind](*args)
+
+
+REBUILD: Mapping[str, Callable[..., Dim]] = {
+    "floordiv": floordiv,
+    "ceildiv": ceildiv,
+    "mod": mod,
+    "min": minimum,
+    "max": maximum,
+    "eq": equal,
+    "lt": less,
+    "select": select,
+}
+
+
+def evaluate(d: Dim, env: Mapping[str, int]) -> int:
+    """The value of d; raises KeyError naming the first symbol that env lacks."""
+    value = rewrite(d, env)
+    if isinstance(value, int):
+        return value
+    raise KeyError(next(symbols_of(value)).name)

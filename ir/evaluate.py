@@ -1,0 +1,39 @@
+"""Runs nodes and graphs through the records' evaluators, on numpy. The slow path that every op has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from arenaut.ir.errors import UnsupportedError
+from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.ops import record_of
+
+
+def evaluate_node(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """The outputs of one node for these input values (None where absent)."""
+    record = record_of(node)
+    if record.evaluate is None:
+        from arenaut.ir.ops.fallback import reference_record
+
+        record = reference_record(node.domain, node.op) or record
+    if record.evaluate is None:
+        raise UnsupportedError(f"{node}: no evaluator")
+    return record.evaluate(node, inputs)
+
+
+def evaluate_graph(graph: Graph, inputs: Sequence[Any]) -> list[Any]:
+    """The graph's outputs for its inputs, in order."""
+    known: dict[int, Any] = {id(v): x for v, x in zip(graph.inputs, inputs, strict=True)}
+
+    def get(value: Value | None) -> Any:
+        if value is None:
+            return None
+        return value.constant if value.constant is not None else known[id(value)]
+
+    for node in graph.nodes:
+        results = evaluate_node(node, [get(v) for v in node.inputs])
+        for value, result in zip(node.outputs, results, strict=False):
+            if value is not None:
+                known[id(value)] = result
+    return [get(v) for v in graph.outputs]

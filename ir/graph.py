@@ -1,0 +1,287 @@
+"""Graph, Node, Value: the one representation between the frontend and lowering.
+
+A Value has one producer (a node, the graph's input list, or a constant) and a list of uses that Graph keeps true.
+Nodes form a list in topological order. Captured outer values of a body graph are explicit trailing inputs of the node
+that owns the body (and trailing inputs of the body), so nothing is used that is not in a node's input list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Union
+
+import numpy as np
+from arenaut.ir.dims import Dim
+from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.types import Shape, TensorType, Type
+
+Array = np.ndarray[Any, Any]
+Attribute = Union[int, float, str, bytes, Array, "Graph", Type, tuple[Any, ...]]
+
+ONNX_DOMAIN = ""
+ML_DOMAIN = "ai.onnx.ml"
+ARENAUT_DOMAIN = "arenaut"
+
+
+class Value:
+    """One tensor (or sequence, ...) of a graph.
+
+    type: None until inference reaches it. constant: the array when known at load. data: for small integer tensors,
+    the elements as dims (an object array of ints and expressions), known without running.
+    """
+
+    __slots__ = ("constant", "data", "name", "producer", "type", "uses")
+
+    def __init__(self, name: str, type: Type | None = None, constant: Array | None = None) -> None:
+        self.name = name
+        self.type = type
+        self.constant = constant
+        self.data: Array | None = None
+        self.producer: Node | None = None
+        self.uses: list[tuple[Node, int]] = []  # (user, input index)
+
+    @property
+    def tensor(self) -> TensorType:
+        """The type, for values known to be tensors."""
+        if not isinstance(self.type, TensorType):
+            raise TypeError(f"value '{self.name}' is {self.type}, not a tensor")
+        return self.type
+
+    @property
+    def dtype(self) -> DType:
+        return self.tensor.dtype
+
+    @property
+    def shape(self) -> Shape:
+        """The dims; raises TypeError when the rank is unknown."""
+        if self.tensor.shape is None:
+            raise TypeError(f"the rank of value '{self.name}' is not known")
+        return self.tensor.shape
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def has_shape(self) -> bool:
+        return isinstance(self.type, TensorType) and self.type.shape is not None
+
+    @property
+    def users(self) -> list[Node]:
+        """The nodes that read this value, each once, in order of first use."""
+        return list(dict.fromkeys(node for node, _ in self.uses))
+
+    def __repr__(self) -> str:
+        return f"%{self.name}: {self.type}"
+
+
+class Node:
+    """One operation. op and attributes mean what the newest ONNX opset says; absent optional inputs are None."""
+
+    __slots__ = ("attributes", "domain", "graph", "inputs", "name", "op", "outputs")
+
+    def __init__(
+        self,
+        op: str,
+        inputs: Sequence[Value | None],
+        outputs: Sequence[Value | None],
+        attributes: Mapping[str, Attribute] | None = None,
+        *,
+        domain: str = ONNX_DOMAIN,
+        name: str = "",
+    ) -> None:
+        self.op = op
+        self.domain = domain
+        self.name = name
+        self.inputs: list[Value | None] = list(inputs)
+        self.outputs: list[Value | None] = list(outputs)
+        self.attributes: dict[str, Any] = dict(attributes or {})
+        self.graph: Graph | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.domain, self.op)
+
+    @property
+    def output(self) -> Value:
+        """The first output."""
+        out = self.outputs[0]
+        assert out is not None
+        return out
+
+    def input(self, index: int) -> Value | None:
+        """The input at index, None when absent or beyond the list."""
+        return self.inputs[index] if index < len(self.inputs) else None
+
+    def operand(self, index: int) -> Value:
+        """The input at index, which the op requires."""
+        value = self.input(index)
+        if value is None:
+            raise IndexError(f"{self} has no input {index}")
+        return value
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        return self.attributes.get(name, default)
+
+    def bodies(self) -> Iterator[tuple[str, Graph]]:
+        for name, value in self.attributes.items():
+            if isinstance(value, Graph):
+                yield name, value
+
+    def __repr__(self) -> str:
+        label = self.op if not self.domain else f"{self.domain}.{self.op}"
+        return f"node '{self.name or label}' ({label})"
+
+
+class Graph:
+    """Inputs, outputs and nodes in topological order, with the edits that passes need.
+
+    Constants are values with `.constant` set and no producer; they need no list of their own.
+    """
+
+    def __init__(self, name: str = "graph") -> None:
+        self.name = name
+        self.inputs: list[Value] = []
+        self.outputs: list[Value] = []
+        self.nodes: list[Node] = []
+        self._names: set[str] = set()
+
+    # -- values ------------------------------------------------------------------------------------------------
+
+    def unique(self, stem: str) -> str:
+        """A value name not yet used in this graph, made from stem."""
+        name, n = stem, 0
+        while name in self._names:
+            n += 1
+            name = f"{stem}_{n}"
+        self._names.add(name)
+        return name
+
+    def value(self, stem: str, type: Type | None = None) -> Value:
+        return Value(self.unique(stem), type)
+
+    def add_input(self, name: str, type: Type | None) -> Value:
+        value = Value(self.unique(name), type)
+        self.inputs.append(value)
+        return value
+
+    def add_constant(self, array: Array, stem: str = "const") -> Value:
+        value = Value(self.unique(stem), TensorType(dtype_of(array), tuple(array.shape)), array)
+        if array.size <= 1024 and array.ndim <= 2 and value.dtype in (DType.INT64, DType.INT32, DType.BOOL):
+            value.data = array.astype(np.int64).astype(object)
+        return value
+
+    def is_output(self, value: Value) -> bool:
+        return any(o is value for o in self.outputs)
+
+    # -- nodes -------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        op: str,
+        inputs: Sequence[Value | None],
+        attributes: Mapping[str, Attribute] | None = None,
+        *,
+        domain: str = ONNX_DOMAIN,
+        outputs: Sequence[Value | None] | int = 1,
+        name: str = "",
+        before: Node | None = None,
+    ) -> Node:
+        """Adds a node at the end, or before another. outputs: the values it makes, or how many to create."""
+        if isinstance(outputs, int):
+            outputs = [self.value(f"{name or op.lower()}_{i}" if outputs > 1 else name or op.lower())
+                       for i in range(outputs)]  # fmt: skip
+        node = Node(op, inputs, outputs, attributes, domain=domain, name=name)
+        self.attach(node, before)
+        return node
+
+    def attach(self, node: Node, before: Node | None = None) -> None:
+        node.graph = self
+        if before is None:
+            self.nodes.append(node)
+        else:
+            self.nodes.insert(self.nodes.index(before), node)
+        for index, value in enumerate(node.inputs):
+            if value is not None:
+                value.uses.append((node, index))
+        for out in node.outputs:
+            if out is not None:
+                out.producer = node
+                self._names.add(out.name)
+
+    def set_input(self, node: Node, index: int, value: Value | None) -> None:
+        old = node.inputs[index]
+        if old is not None:
+            old.uses.remove((node, index))
+        node.inputs[index] = value
+        if value is not None:
+            value.uses.append((node, index))
+
+    def set_inputs(self, node: Node, values: Sequence[Value | None]) -> None:
+        self._drop_uses(node)
+        node.inputs = list(values)
+        for index, value in enumerate(node.inputs):
+            if value is not None:
+                value.uses.append((node, index))
+
+    def replace(self, old: Value, new: Value) -> None:
+        """Every use of old, graph outputs included, reads new. The name of a graph output stays with the output."""
+        for node, index in list(old.uses):
+            self.set_input(node, index, new)
+        for i, out in enumerate(self.outputs):
+            if out is old:
+                self.outputs[i] = new
+
+    def remove(self, nodes: Node | Iterable[Node]) -> None:
+        """Takes nodes out; their outputs must be unused by what stays."""
+        gone = {id(n) for n in ([nodes] if isinstance(nodes, Node) else nodes)}
+        for node in self.nodes:
+            if id(node) in gone:
+                self._drop_uses(node)
+                node.graph = None
+        self.nodes = [n for n in self.nodes if id(n) not in gone]
+
+    def _drop_uses(self, node: Node) -> None:
+        for index, value in enumerate(node.inputs):
+            if value is not None:
+                value.uses.remove((node, index))
+
+    # -- views -------------------------------------------------------------------------------------------------
+
+    def values(self) -> Iterator[Value]:
+        """Every value: inputs, constants and node outputs, each once."""
+        seen: set[int] = set()
+        for value in self._all_values():
+            if id(value) not in seen:
+                seen.add(id(value))
+                yield value
+
+    def _all_values(self) -> Iterator[Value]:
+        yield from self.inputs
+        for node in self.nodes:
+            yield from (v for v in node.inputs if v is not None)
+            yield from (v for v in node.outputs if v is not None)
+        yield from self.outputs
+
+    def constants(self) -> list[Value]:
+        return [v for v in self.values() if v.constant is not None]
+
+    def dim_names(self) -> list[str]:
+        """The symbols that the inputs' shapes set, in order of first appearance."""
+        from arenaut.ir.dims import symbols_of
+
+        names: dict[str, None] = {}
+        for value in self.inputs:
+            for d in value.shape if value.has_shape else ():
+                names.update(dict.fromkeys(s.name for s in symbols_of(d)))
+        return list(names)
+
+    def __str__(self) -> str:
+        from arenaut.ir.dump import dump
+
+        return dump(self)
+
+
+def static_shape(shape: Sequence[Dim]) -> tuple[int, ...] | None:
+    """The shape as ints when no dim is symbolic."""
+    return tuple(d for d in shape if isinstance(d, int)) if all(isinstance(d, int) for d in shape) else None

@@ -1,0 +1,223 @@
+"""Type, shape and shape-data inference over a graph: one walk in node order, asking each op's record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from arenaut.ir.dims import Dim, Expr, rewrite, symbol, symbols_of
+from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import ShapeError
+from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.ops import record_of
+from arenaut.ir.types import MapType, OptionalType, SequenceType, Shape, TensorType, Type
+
+# Shape arithmetic is followed through integer tensors of at most this many elements.
+MAX_DATA_ELEMENTS = 1024
+
+
+class UnknownError(Exception):
+    """A rule asked for a rank or for elements that are not known before running."""
+
+
+class Inference:
+    """What a record's type rule sees of one node (the protocol `arenaut.ir.record.Infer`)."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def type(self, index: int) -> Type:
+        value = self.node.input(index)
+        if value is None:
+            raise self.fail(f"input {index} is required but absent")
+        if value.type is None:
+            raise UnknownError
+        return value.type
+
+    def dtype(self, index: int) -> DType:
+        t = self.type(index)
+        if not isinstance(t, TensorType):
+            raise self.fail(f"input {index} is {t}, expected a tensor")
+        return t.dtype
+
+    def shape(self, index: int) -> Shape:
+        t = self.type(index)
+        if not isinstance(t, TensorType):
+            raise self.fail(f"input {index} is {t}, expected a tensor")
+        if t.shape is None:
+            raise UnknownError
+        return t.shape
+
+    def has(self, index: int) -> bool:
+        return self.node.input(index) is not None
+
+    def known_data(self, index: int) -> Array | None:
+        value = self.node.input(index)
+        return None if value is None else value.data
+
+    def data(self, index: int) -> Array:
+        value = self.node.operand(index)
+        if value.data is None:
+            value.data = _data_symbols(value)
+        return value.data
+
+    def fresh(self, output: int, axis: int) -> Dim:
+        value = self.node.outputs[output]
+        assert value is not None
+        return symbol(f"{value.name}.{axis}")
+
+    def fail(self, message: str) -> ShapeError:
+        inputs = ", ".join("-" if v is None else f"{v.name}: {v.type}" for v in self.node.inputs)
+        return ShapeError(f"{self.node}: {message}. Inputs: {inputs}")
+
+    def infer_body(self, name: str, types: Sequence[Type]) -> list[Type]:
+        body = self.node.attr(name)
+        assert isinstance(body, Graph)
+        local = BodySymbols()
+        for value, t in zip(body.inputs, types, strict=True):
+            value.type = local.enter(t)
+        infer_graph(body)
+        return [local.leave(v.type, f"{_out_name(self.node, i)}") for i, v in enumerate(body.outputs)]
+
+
+def _out_name(node: Node, index: int) -> str:
+    for value in node.outputs:
+        if value is not None:
+            return f"{value.name}.body{index}"
+    return f"{node.op}.body{index}"
+
+
+class BodySymbols:
+    """Carries types across the border of a body graph, which has symbols of its own."""
+
+    def __init__(self) -> None:
+        self._inner: dict[Dim, Dim] = {}
+        self._outer: dict[str, Dim] = {}
+
+    def enter(self, t: Type) -> Type:
+        def one(d: Dim) -> Dim:
+            if isinstance(d, int):
+                return d
+            if d not in self._inner:
+                name = f"d{len(self._inner)}"
+                self._inner[d] = symbol(name)
+                self._outer[name] = d
+            return self._inner[d]
+
+        return map_dims(t, one)
+
+    def leave(self, t: Type | None, stem: str) -> Type:
+        """Dims that only the body knows become symbols named from stem."""
+        if t is None:
+            raise UnknownError
+        count = 0
+
+        def one(d: Dim) -> Dim:
+            nonlocal count
+            count += 1
+            if all(s.name in self._outer for s in symbols_of(d)):
+                return rewrite(d, self._outer)
+            return symbol(f"{stem}.{count - 1}")
+
+        return map_dims(t, one)
+
+
+def map_dims(t: Type, fn: Any) -> Type:
+    if isinstance(t, TensorType):
+        return t if t.shape is None else TensorType(t.dtype, tuple(fn(d) for d in t.shape))
+    if isinstance(t, SequenceType):
+        return SequenceType(map_dims(t.element, fn))
+    if isinstance(t, OptionalType):
+        return OptionalType(map_dims(t.element, fn))
+    return MapType(t.key, map_dims(t.value, fn))
+
+
+def _data_symbols(value: Value) -> Array:
+    if value.constant is not None and value.constant.dtype.kind in "iub":
+        return value.constant.astype(np.int64).astype(object)
+    if not value.has_shape or value.rank > 1 or not all(isinstance(d, int) for d in value.shape):
+        raise UnknownError
+    shape = tuple(d for d in value.shape if isinstance(d, int))
+    if value.dtype not in (DType.INT64, DType.INT32) or np.prod(shape, dtype=int) > 64:
+        raise UnknownError
+    out = np.empty(shape, object)
+    for i in np.ndindex(*shape):
+        out[i] = symbol(f"{value.name}[{i[0] if i else 0}]", signed=True)
+    return out
+
+
+def data_symbols_of(value: Value) -> list[str]:
+    """The symbols whose values a step must read from this tensor's elements (made by `Infer.data`), in order."""
+    if value.data is None:
+        return []
+    prefix = f"{value.name}["
+    names = [str(d) for d in value.data.flat if isinstance(d, Expr)]
+    return [n for n in names if n.startswith(prefix)]
+
+
+def infer_node(node: Node) -> None:
+    """Sets the types, and where known the data, of a node's outputs."""
+    record = record_of(node)
+    context = Inference(node)
+    try:
+        types: Sequence[Type | None] = list(record.infer(context))
+    except UnknownError:
+        types = [_unknown_like(context, i) for i in range(len(node.outputs))]
+    for value, t in zip(node.outputs, types, strict=False):
+        if value is not None:
+            value.type = t
+            value.data = None
+    _infer_data(node, context)
+
+
+def _unknown_like(context: Inference, index: int) -> Type | None:
+    """Output types when a rank is not known: element types by onnx's schema, no shape."""
+    from arenaut.ir.ops.fallback import unknown_output_type
+
+    return unknown_output_type(context.node, index)
+
+
+def _infer_data(node: Node, context: Inference) -> None:
+    record = record_of(node)
+    if not all(_small_integers(v) for v in node.outputs if v is not None):
+        return
+    if record.data is not None:
+        try:
+            results: Sequence[Any] = record.data(context)
+        except UnknownError:
+            return
+    elif record.symbolic and record.evaluate is not None:
+        operands = [None if v is None else v.data for v in node.inputs]
+        if any(v is not None and d is None for v, d in zip(node.inputs, operands, strict=True)):
+            return
+        results = record.evaluate(node, operands)
+    else:
+        return
+    for value, result in zip(node.outputs, results, strict=False):
+        if value is not None and result is not None:
+            value.data = _as_dims(np.asarray(result, object))
+
+
+def _small_integers(value: Value) -> bool:
+    t = value.type
+    if not isinstance(t, TensorType) or t.shape is None or not all(isinstance(d, int) for d in t.shape):
+        return False
+    count = 1
+    for d in t.shape:
+        count *= d if isinstance(d, int) else 0
+    return (t.dtype.is_integer or t.dtype is DType.BOOL) and count <= MAX_DATA_ELEMENTS
+
+
+def _as_dims(array: Array) -> Array:
+    out = np.empty(array.shape, object)
+    for i in np.ndindex(*array.shape):
+        item = array[i]
+        out[i] = item if isinstance(item, Expr) else int(item)
+    return out
+
+
+def infer_graph(graph: Graph) -> None:
+    """Infers every value of the graph, bodies included. Raises ShapeError naming the node where dims contradict."""
+    for node in graph.nodes:
+        infer_node(node)

@@ -1,0 +1,47 @@
+"""The op records, collected from the family modules. There is no other list of ops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType, ModuleType
+
+from arenaut.ir.errors import UnsupportedError
+from arenaut.ir.graph import Node
+from arenaut.ir.record import OpRecord
+
+
+def _families() -> list[ModuleType]:
+    from arenaut.ir.ops import elementwise, fused
+
+    return [elementwise, fused]
+
+
+@cache
+def all_records() -> Mapping[tuple[str, str], OpRecord]:
+    """Every written record by (domain, op). A module holds its records in RECORDS."""
+    table: dict[tuple[str, str], OpRecord] = {}
+    for module in _families():
+        for record in module.RECORDS:
+            if record.key in table:
+                raise ValueError(f"two records for {record.key}")
+            table[record.key] = record
+    return MappingProxyType(table)
+
+
+def find_record(domain: str, op: str) -> OpRecord | None:
+    """The written record, else one that asks onnx itself (schema, shape inference, reference evaluator), else None."""
+    record = all_records().get((domain, op))
+    if record is None:
+        from arenaut.ir.ops.fallback import reference_record
+
+        record = reference_record(domain, op)
+    return record
+
+
+def record_of(node: Node) -> OpRecord:
+    """The record of a node's op. Raises UnsupportedError when nothing knows the op."""
+    record = find_record(node.domain, node.op)
+    if record is None:
+        raise UnsupportedError(f"{node}: no op of that name is known")
+    return record

@@ -1,0 +1,218 @@
+"""The op record: everything Python knows about an op, in one place, and the interfaces its rules are written against.
+
+A record's rules never see a concrete implementation of inference, tile building or lowering: they are handed objects
+that follow the protocols below, so `arenaut.ir` imports nothing else of arenaut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Union
+
+from arenaut.ir.dims import Dim
+from arenaut.ir.dtypes import DType
+from arenaut.ir.graph import ARENAUT_DOMAIN, ONNX_DOMAIN, Array, Node, Value
+from arenaut.ir.strided import Strided
+from arenaut.ir.types import Shape, Type
+
+# What a kernel parameter may be: fields of the family's C struct by name. Symbolic ones are evaluated at binding.
+Param = Union[Dim, float, Sequence[Union[Dim, float]]]
+
+
+class Infer(Protocol):
+    """What a type rule sees of its node. A rule returns one type per output."""
+
+    node: Node
+
+    def type(self, index: int) -> Type: ...
+    def dtype(self, index: int) -> DType: ...
+    def shape(self, index: int) -> Shape:
+        """The input's dims. When its rank is unknown the engine gives the outputs unknown shapes: do not catch."""
+        ...
+
+    def data(self, index: int) -> Array:
+        """The elements of a small integer input as dims (object array). Elements not known at load become symbols
+        that a step reads from the data. When even their number is unknown, as `shape` with an unknown rank."""
+        ...
+
+    def known_data(self, index: int) -> Array | None:
+        """As `data`, without making symbols: None when not known."""
+        ...
+
+    def has(self, index: int) -> bool: ...
+    def fresh(self, output: int, axis: int) -> Dim:
+        """A new symbol for a dim that only running decides; the same on every call."""
+        ...
+
+    def fail(self, message: str) -> Exception:
+        """The ShapeError to raise, naming node and op."""
+        ...
+
+    def infer_body(self, name: str, types: Sequence[Type]) -> list[Type]:
+        """Infers body graph `name` for inputs of these types; its outputs' types, in this graph's symbols."""
+        ...
+
+
+class Reg(Protocol):
+    """A tile register: one compute type."""
+
+    dtype: DType
+
+
+class TileBuilder(Protocol):
+    """Builds a tile program. Function names are stems: op("add", x, y) is add_f32 where x is f32."""
+
+    def op(self, stem: str, *operands: Reg) -> Reg:
+        """Operands must have one compute type; the result's is the tile function's."""
+        ...
+
+    def imm(self, value: float, dtype: DType) -> Reg: ...
+    def cast(self, reg: Reg, dtype: DType) -> Reg:
+        """To another compute type, with ONNX Cast's meaning."""
+        ...
+
+
+class Lower(Protocol):
+    """Emits the steps of one node. Operands are places in memory (Strided); views cost nothing."""
+
+    def read(self, value: Value) -> Strided: ...
+    def write(self, value: Value) -> Strided:
+        """A new dense place for an output of the node."""
+        ...
+
+    def bind(self, value: Value, place: Strided) -> None:
+        """Declares that value lies at place: a view of something already there."""
+        ...
+
+    def temp(self, dtype: DType, dims: Sequence[Dim]) -> Strided:
+        """Arena memory that lives from its first write to its last read."""
+        ...
+
+    def constant(self, array: Array) -> Strided: ...
+    def reshape(self, place: Strided, dims: Sequence[Dim]) -> Strided:
+        """A view where strides allow it, else a copy."""
+        ...
+
+    def call(
+        self,
+        family: str,
+        inputs: Sequence[Strided | None],
+        outputs: Sequence[Strided | None],
+        params: Mapping[str, Param] | None = None,
+    ) -> None:
+        """A kernel step: the best row of that family for these dtypes. Copies are inserted where the row cannot read
+        or write the strides. Raises NoRowError (the node then becomes a HostCall) when there is no row."""
+        ...
+
+    def copy(self, source: Strided, target: Strided) -> None: ...
+    def fill(self, target: Strided, value: Array) -> None:
+        """Every element of target becomes the single element of value (same dtype)."""
+        ...
+
+
+class Build(Protocol):
+    """Builds the replacement of a composite node from simpler ops."""
+
+    def op(self, op: str, *inputs: Value | None, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
+        """Adds a node; its output, or a list of them when outputs > 1. Types are inferred at once."""
+        ...
+
+    def constant(self, array: Array) -> Value: ...
+
+
+InferRule = Callable[[Infer], Sequence[Type]]
+Evaluator = Callable[[Node, Sequence[Any]], Sequence[Any]]
+ViewRule = Callable[[Node, Strided], Sequence[Strided] | None]
+TileRule = Callable[[TileBuilder, Node, Sequence[Reg | None]], Sequence[Reg]]
+LowerRule = Callable[[Lower, Node], None]
+DecomposeRule = Callable[[Build, Node], Sequence[Value]]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a result may be from the float64 oracle.
+
+    kind "exact"; "ulp": at most `amount` units in the last place of the output type; "product":
+    |error| <= amount * eps * sqrt(K) * sum |a||b| + the smallest normal number, amount <= 8.
+    """
+
+    kind: str = "exact"
+    amount: float = 0
+
+
+EXACT = Tolerance()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One test input of an op: attributes, and inputs (None where absent)."""
+
+    inputs: tuple[Array | None, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    outputs: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpRecord:
+    """One op of the newest opset.
+
+    op, domain    its name. Signature, attributes and defaults of standard ops are those of onnx's own schema.
+    infer         type and shape rule, over symbolic dims.
+    evaluate      numpy evaluator (node, inputs) -> outputs; None: onnx.reference, or the body, is asked.
+    symbolic      evaluate also works on object arrays of dims, so shape arithmetic through this op stays known.
+    data          the rule for symbolic elements, where evaluate cannot be it: (infer) -> one object array per output
+                  (None where not known).
+    view          the outputs as views of input 0's place, or None when they are not; needs no kernel.
+    tile          the op as tile instructions: elementwise with numpy broadcasting.
+    lower         emits kernel steps. Tried after view and tile.
+    anchor        lower ends in one call that writes output 0 and takes an elementwise epilogue.
+    decompose     the op in terms of simpler ones; applied when there is neither view, tile nor lower.
+    flops         floating-point operations, a dim.
+    deterministic False: never folded, never merged (random ops).
+    tolerance, samples  for the tests.
+    """
+
+    op: str
+    domain: str = ONNX_DOMAIN
+    infer: InferRule
+    evaluate: Evaluator | None = None
+    symbolic: bool = False
+    data: Callable[[Infer], Sequence[Array | None]] | None = None
+    view: ViewRule | None = None
+    tile: TileRule | None = None
+    lower: LowerRule | None = None
+    anchor: bool = False
+    decompose: DecomposeRule | None = None
+    flops: Callable[[Node], Dim] | None = None
+    deterministic: bool = True
+    tolerance: Tolerance = EXACT
+    samples: Callable[[], Iterable[Sample]] | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return (self.domain, self.op)
+
+    @property
+    def has_native_form(self) -> bool:
+        return any(rule is not None for rule in (self.view, self.tile, self.lower, self.decompose))
+
+
+class NoRowError(Exception):
+    """No kernel row does this family for these operand types: lowering falls back to the evaluator."""
+
+
+__all__ = [
+    "ARENAUT_DOMAIN",
+    "EXACT",
+    "Build",
+    "Infer",
+    "Lower",
+    "NoRowError",
+    "OpRecord",
+    "Param",
+    "Reg",
+    "Sample",
+    "TileBuilder",
+    "Tolerance",
+]

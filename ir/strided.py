@@ -1,0 +1,139 @@
+"""A tensor's place in memory: a buffer with element strides and an offset, and the views that need no copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from arenaut.ir.dims import Dim, product
+from arenaut.ir.dtypes import DType
+from arenaut.ir.types import Shape
+
+
+def dense_strides(dims: Sequence[Dim]) -> Shape:
+    """Row-major strides in elements."""
+    strides: list[Dim] = []
+    step: Dim = 1
+    for d in reversed(dims):
+        strides.append(step)
+        step = step * d
+    return tuple(reversed(strides))
+
+
+@dataclass(frozen=True)
+class Strided:
+    """Element (i, j, ...) lies at offset + i * strides[0] + j * strides[1] + ... elements into the buffer.
+
+    Strides may be 0 (broadcast) or negative. Every method returns another view of the same buffer.
+    """
+
+    buffer: int
+    dtype: DType
+    dims: Shape
+    strides: Shape
+    offset: Dim = 0
+
+    @property
+    def rank(self) -> int:
+        return len(self.dims)
+
+    @property
+    def is_dense(self) -> bool:
+        """Proven row-major without gaps (dims of extent one aside)."""
+        return all(
+            d == 1 or s == want for d, s, want in zip(self.dims, self.strides, dense_strides(self.dims), strict=True)
+        )
+
+    @property
+    def has_unit_inner_stride(self) -> bool:
+        return self.rank == 0 or self.dims[-1] == 1 or self.strides[-1] == 1
+
+    def permute(self, order: Sequence[int]) -> Strided:
+        return replace(self, dims=tuple(self.dims[i] for i in order), strides=tuple(self.strides[i] for i in order))
+
+    def slice(self, axis: int, start: Dim, count: Dim, step: Dim = 1) -> Strided:
+        """Elements start, start + step, ... (count of them) along axis."""
+        dims, strides = list(self.dims), list(self.strides)
+        offset = self.offset + start * strides[axis]
+        dims[axis] = count
+        strides[axis] = strides[axis] * step
+        return replace(self, dims=tuple(dims), strides=tuple(strides), offset=offset)
+
+    def insert(self, axis: int) -> Strided:
+        """A new dim of extent one at axis."""
+        return replace(
+            self,
+            dims=(*self.dims[:axis], 1, *self.dims[axis:]),
+            strides=(*self.strides[:axis], 0, *self.strides[axis:]),
+        )
+
+    def drop(self, axis: int) -> Strided:
+        """Without the dim at axis, index 0 of it kept."""
+        return replace(
+            self,
+            dims=(*self.dims[:axis], *self.dims[axis + 1 :]),
+            strides=(*self.strides[:axis], *self.strides[axis + 1 :]),
+        )
+
+    def broadcast_to(self, dims: Sequence[Dim]) -> Strided:
+        """Numpy broadcasting: new leading dims and dims of extent one get stride 0. A symbolic dim against another
+        is taken as equal: bind checks it."""
+        lead = len(dims) - self.rank
+        strides: list[Dim] = [0] * lead
+        for have, want, stride in zip(self.dims, dims[lead:], self.strides, strict=True):
+            strides.append(0 if have == 1 and want != 1 else stride)
+        return replace(self, dims=tuple(dims), strides=tuple(strides))
+
+    def reshape(self, dims: Sequence[Dim]) -> Strided | None:
+        """The same elements in row-major order under other dims, or None when no strides express that."""
+        dims = tuple(dims)
+        if dims == self.dims:
+            return self
+        if self.is_dense:
+            return replace(self, dims=dims, strides=dense_strides(dims))
+        strides = _regroup(self.dims, self.strides, dims)
+        return None if strides is None else replace(self, dims=dims, strides=strides)
+
+
+def _regroup(dims: Shape, strides: Shape, target: Shape) -> Shape | None:
+    """Strides of `target`: cut both shapes into groups of equal product; a group of source dims must be walkable as
+    one, then the group's target dims are row-major over its inner stride."""
+    have = [(d, s) for d, s in zip(dims, strides, strict=True) if d != 1]
+    out: list[Dim] = [0] * len(target)
+    wanted = [i for i, d in enumerate(target) if d != 1]
+    i = j = 0
+    while i < len(have) and j < len(wanted):
+        group, goal = [have[i]], [wanted[j]]
+        left, right = have[i][0], target[wanted[j]]
+        i, j = i + 1, j + 1
+        while left != right:
+            grow_left = j == len(wanted) or (isinstance(left, int) and isinstance(right, int) and left < right)
+            if not isinstance(left, int) or not isinstance(right, int):
+                grow_left = _divides(left, right)
+            if grow_left and i < len(have):
+                left, i = left * have[i][0], i + 1
+                group.append(have[i - 1])
+            elif not grow_left and j < len(wanted):
+                right, j = right * target[wanted[j]], j + 1
+                goal.append(wanted[j - 1])
+            else:
+                return None
+        for (_, outer), (d, inner) in pairwise(group):
+            if outer != d * inner:
+                return None
+        step = group[-1][1]
+        for axis in reversed(goal):
+            out[axis] = step
+            step = step * target[axis]
+    return tuple(out) if i == len(have) and j == len(wanted) else None
+
+
+def _divides(a: Dim, b: Dim) -> bool:
+    from arenaut.ir.dims import exact_div
+
+    return exact_div(b, a) is not None
+
+
+def element_count(dims: Sequence[Dim]) -> Dim:
+    return product(dims)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+from arenaut.ir import dims
+from arenaut.ir.dims import symbol
+from hypothesis import given
+from hypothesis import strategies as st
+
+b, s = symbol("b"), symbol("s")
+
+
+def test_one_canonical_form() -> None:
+    assert (b + 1) * (s + 2) == b * s + s + 2 * b + 2
+    assert b - b == 0 and isinstance(b - b, int)
+    assert str(2 * b * s - 3) == "2*b*s -3"
+    assert dims.exact_div(b * s * 768 + b * 768, b * 768) == s + 1
+    assert dims.exact_div(b * s, 2) is None
+    assert (b * s * 12 * 64) // (b * s * 64) == 12
+    assert dims.minimum(1 << 62, s) == s and dims.maximum(s + 1, s) == s + 1
+    assert dims.equal(s, s + 1) == 0 and dims.less(s, s + 1) == 1
+    with pytest.raises(KeyError, match="s"):
+        dims.evaluate(b + s, {"b": 1})
+
+
+@st.composite
+def expressions(draw: st.DrawFn, depth: int = 3) -> tuple[dims.Dim, object]:
+    """An expression and a function that computes it from ints directly."""
+    if depth == 0 or draw(st.booleans()):
+        leaf = draw(st.sampled_from(["b", "s", "k"]))
+        if leaf == "k":
+            k = draw(st.integers(-3, 9))
+            return k, lambda e: k
+        return symbol(leaf), lambda e: e[leaf]
+    (x, fx), (y, fy) = draw(expressions(depth - 1)), draw(expressions(depth - 1))
+    op = draw(st.sampled_from(["+", "-", "*", "//", "min", "max", "eq", "lt"]))
+    table = {
+        "+": (lambda p, q: p + q, lambda p, q: p + q),
+        "-": (lambda p, q: p - q, lambda p, q: p - q),
+        "*": (lambda p, q: p * q, lambda p, q: p * q),
+        "//": (lambda p, q: dims.floordiv(p, q * q + 1), lambda p, q: p // (q * q + 1)),
+        "min": (dims.minimum, min),
+        "max": (dims.maximum, max),
+        "eq": (dims.equal, lambda p, q: int(p == q)),
+        "lt": (dims.less, lambda p, q: int(p < q)),
+    }
+    build, compute = table[op]
+    return build(x, y), lambda e: compute(fx(e), fy(e))
+
+
+@given(expressions(), st.integers(1, 50), st.integers(1, 50))
+def test_evaluates_as_plain_integers_do(pair: tuple[dims.Dim, object], vb: int, vs: int) -> None:
+    expression, compute = pair
+    env = {"b": vb, "s": vs}
+    assert dims.evaluate(expression, env) == compute(env)  # type: ignore[operator]
