@@ -2,3 +2,4 @@
 #pragma once
 
 #include "contract.h"
+#include "kernels/copy/params.h"

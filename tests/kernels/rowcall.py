@@ -65,7 +65,7 @@ def operand(array: np.ndarray | None, constant: bool = False) -> Any:
 def call(
     row: Mapping[str, Any],
     inputs: Sequence[np.ndarray | None],
-    outputs: Sequence[np.ndarray],
+    outputs: Sequence[np.ndarray | None],
     *,
     params: bytes | None = None,
     tile: Any = None,

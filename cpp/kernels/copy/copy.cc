@@ -1,87 +1,167 @@
-// Copy: dst[i] = src[i] over dims, any strides on either side. Written per element size.
-#include "kernels/kernel.h"
+// Copy: dst[i] = src[i] over dims, any strides on either side. Fill: dst[i] = a constant, a copy from stride 0.
+// Dims are sorted by the destination's strides and merged; the two best ones form a plane, the rest is walked.
+#include "kernels/copy/params.h"
+#include "kernels/copy/runs.h"
+#include "kernels/walk.h"
 
-#if ARN_TIER_LEVEL <= 1  // v4 copies no faster than v3
+#if ARN_TIER_LEVEL <= 1
 
 namespace ARN_NS {
 namespace {
 
+enum Kind : int32_t { kRuns, kTranspose, kStrided };
+
 struct CopyBound {
-  int64_t dims[ARN_MAX_RANK];
-  int64_t src[ARN_MAX_RANK], dst[ARN_MAX_RANK];  // strides in bytes
-  int64_t bytes;                                 // of one element
-  int32_t rank;
+  Walk<2> outer;    // operand 0: source, 1: destination; strides in bytes
+  Plane plane;      // the two innermost dims
+  int64_t c1, c0;   // extents of one block of the plane; a unit of work is one block
+  int64_t b1, b0;   // blocks along each
+  int64_t base[2];  // offsets of the walk's first element, in bytes
+  int64_t units, tasks;
+  int32_t bytes;  // of one element; of one run for kRuns
+  Kind kind;
+  uint64_t value[2];  // Fill's element
 };
 
-// Merges neighbouring dims that both sides walk as one, and drops dims of extent one.
-void collapse(const arn_desc& from, const arn_desc& to, CopyBound* b) {
-  b->bytes = element_bytes(from.dtype);
-  int rank = 0;
-  for (int i = 0; i < from.rank; ++i) {
-    const int64_t n = from.dims[i];
-    if (n == 1) continue;
-    const int64_t s = from.strides[i] * b->bytes, d = to.strides[i] * b->bytes;
-    if (rank > 0 && b->src[rank - 1] == s * n && b->dst[rank - 1] == d * n) {
-      b->dims[rank - 1] *= n;
-      b->src[rank - 1] = s;
-      b->dst[rank - 1] = d;
-    } else {
-      b->dims[rank] = n;
-      b->src[rank] = s;
-      b->dst[rank] = d;
-      ++rank;
+constexpr int64_t kBlockBytes = 32 << 10;
+constexpr int64_t kTransposeSide = 128;
+
+// Every dim with a positive destination stride, largest outermost.
+bool plan_walk(const arn_desc& to, const int64_t* from_strides, int64_t bytes, CopyBound* b) {
+  walk_clear(&b->outer);
+  b->base[0] = b->base[1] = 0;
+  const int64_t count = element_count(to);
+  for (int i = 0; i < to.rank; ++i) {
+    const int64_t n = to.dims[i];
+    int64_t step[2] = {from_strides[i] * bytes, to.strides[i] * bytes};
+    if (n > 1 && step[1] == 0 && count > 0) return false;  // elements of the destination would share memory
+    if (step[1] < 0) {
+      for (int k = 0; k < 2; ++k) {
+        b->base[k] += step[k] * (n - 1);
+        step[k] = -step[k];
+      }
     }
+    walk_push(&b->outer, n, step);
   }
-  b->rank = rank;
+  walk_sort(&b->outer, 1);
+  return true;
 }
 
-template <typename T>
-void copy_run(const CopyBound& b, const char* src, char* dst, int64_t n, int64_t s, int64_t d) {
-  if (s == static_cast<int64_t>(sizeof(T)) && d == s) {
-    __builtin_memcpy(dst, src, static_cast<size_t>(n) * sizeof(T));
+void plan_plane(int64_t bytes, CopyBound* b) {
+  Walk<2>& w = b->outer;
+  int inner = w.rank - 1;
+  // A short contiguous run is one wider element.
+  if (inner >= 0 && w.step[0][inner] == bytes && w.step[1][inner] == bytes) {
+    const int64_t run = bytes * w.dims[inner];
+    if (run == 2 || run == 4 || run == 8 || run == 16) {
+      bytes = run;
+      walk_remove(&w, inner--);
+    }
+  }
+  Plane& p = b->plane;
+  p = {1, 1, bytes, bytes, bytes, bytes};
+  b->kind = kStrided;
+  int second = inner - 1;
+  if (inner >= 0) {
+    p.n0 = w.dims[inner];
+    p.s0 = w.step[0][inner];
+    p.d0 = w.step[1][inner];
+    if (p.s0 == bytes && p.d0 == bytes) {
+      b->kind = kRuns;
+    } else if (p.d0 == bytes && p.s0 != 0) {
+      for (int i = 0; i < inner; ++i)
+        if (w.step[0][i] == bytes) {
+          second = i;
+          b->kind = kTranspose;
+        }
+    }
+    walk_remove(&w, inner);
+  }
+  if (second >= 0) {
+    p.n1 = w.dims[second];
+    p.s1 = w.step[0][second];
+    p.d1 = w.step[1][second];
+    walk_remove(&w, second);
+  }
+  b->bytes = static_cast<int32_t>(bytes);
+}
+
+void plan_blocks(CopyBound* b) {
+  const Plane& p = b->plane;
+  const int64_t side = b->kind == kTranspose ? kTransposeSide : kBlockBytes / b->bytes;
+  b->c0 = max64(1, min64(p.n0, side));
+  b->c1 = max64(1, min64(p.n1, kBlockBytes / (b->bytes * b->c0)));
+  b->b0 = ceil_div(p.n0, b->c0);
+  b->b1 = ceil_div(p.n1, b->c1);
+  b->units = walk_count(b->outer) * b->b1 * b->b0;
+  b->tasks = tasks_for(b->units, walk_count(b->outer) * p.n1 * p.n0 * b->bytes);
+}
+
+void copy_block(const CopyBound& b, const char* src, char* dst, const Plane& p) {
+  if (b.kind == kRuns) {
+    const int64_t n = p.n0 * b.bytes;
+    for (int64_t i = 0; i < p.n1; ++i) copy_run(dst + i * p.d1, src + i * p.s1, n);
     return;
   }
-  for (int64_t i = 0; i < n; ++i) __builtin_memcpy(dst + i * d, src + i * s, sizeof(T));
-  (void)b;
+  const bool turn = b.kind == kTranspose;
+  switch (b.bytes) {
+    case 1:
+      return turn ? transpose_1(src, dst, p) : strided_1(src, dst, p);
+    case 2:
+      return turn ? transpose_2(src, dst, p) : strided_2(src, dst, p);
+    case 4:
+      return turn ? transpose_4(src, dst, p) : strided_4(src, dst, p);
+    case 8:
+      return turn ? transpose_8(src, dst, p) : strided_8(src, dst, p);
+    default:
+      return turn ? transpose_16(src, dst, p) : strided_16(src, dst, p);
+  }
 }
 
-struct Wide {
-  uint64_t half[2];
-};
+int32_t copy_units(const CopyBound& b, const char* src, char* dst, int64_t from, int64_t to) {
+  if (from == to) return ARN_OK;
+  const int64_t blocks = b.b1 * b.b0;
+  Cursor<2> c;
+  walk_seek(b.outer, from / blocks, &c);
+  int64_t i1 = from % blocks / b.b0, i0 = from % b.b0;
+  src += b.base[0];
+  dst += b.base[1];
+  for (int64_t unit = from; unit < to; ++unit) {
+    Plane p = b.plane;
+    p.n1 = min64(b.c1, b.plane.n1 - i1 * b.c1);
+    p.n0 = min64(b.c0, b.plane.n0 - i0 * b.c0);
+    copy_block(b, src + c.offset[0] + i1 * b.c1 * p.s1 + i0 * b.c0 * p.s0,
+               dst + c.offset[1] + i1 * b.c1 * p.d1 + i0 * b.c0 * p.d0, p);
+    if (++i0 < b.b0) continue;
+    i0 = 0;
+    if (++i1 < b.b1) continue;
+    i1 = 0;
+    walk_next(b.outer, &c);
+  }
+  return ARN_OK;
+}
 
 int32_t copy_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void*,
-                   const arn_state*) {
+                   const arn_state* state) {
   const CopyBound& b = *static_cast<const CopyBound*>(bound);
-  const char* src = static_cast<const char*>(operand[0]);
-  char* dst = static_cast<char*>(operand[1]);
-  const int inner = b.rank - 1;
-  const int64_t n = inner < 0 ? 1 : b.dims[inner];
-  const int64_t s = inner < 0 ? b.bytes : b.src[inner], d = inner < 0 ? b.bytes : b.dst[inner];
-  for (int64_t row = begin; row < end; ++row) {
-    int64_t rest = row, from = 0, to = 0;
-    for (int i = inner - 1; i >= 0; --i) {
-      const int64_t at = rest % b.dims[i];
-      rest /= b.dims[i];
-      from += at * b.src[i];
-      to += at * b.dst[i];
-    }
-    switch (b.bytes) {
-      case 1:
-        copy_run<uint8_t>(b, src + from, dst + to, n, s, d);
-        break;
-      case 2:
-        copy_run<uint16_t>(b, src + from, dst + to, n, s, d);
-        break;
-      case 4:
-        copy_run<uint32_t>(b, src + from, dst + to, n, s, d);
-        break;
-      case 8:
-        copy_run<uint64_t>(b, src + from, dst + to, n, s, d);
-        break;
-      default:
-        copy_run<Wide>(b, src + from, dst + to, n, s, d);
-    }
-  }
+  return for_tasks(begin, end, b.tasks, b.units, state, [&](int64_t from, int64_t to) {
+    return copy_units(b, static_cast<const char*>(operand[0]), static_cast<char*>(operand[1]), from, to);
+  });
+}
+
+int32_t fill_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void*,
+                   const arn_state* state) {
+  const CopyBound& b = *static_cast<const CopyBound*>(bound);
+  return for_tasks(begin, end, b.tasks, b.units, state, [&](int64_t from, int64_t to) {
+    return copy_units(b, reinterpret_cast<const char*>(b.value), static_cast<char*>(operand[0]), from, to);
+  });
+}
+
+int32_t plan(const arn_desc& to, const int64_t* from_strides, CopyBound* b) {
+  const int64_t bytes = element_bytes(to.dtype);
+  if (!plan_walk(to, from_strides, bytes, b)) return ARN_UNSUPPORTED;
+  plan_plane(bytes, b);
+  plan_blocks(b);
   return ARN_OK;
 }
 
@@ -91,17 +171,22 @@ int32_t copy_tasks(const void* bound, void* const* operand, int64_t begin, int64
 ARN_DEFINE_BIND(copy) {
   using namespace ARN_NS;
   const arn_desc &from = args->operand[0], &to = args->operand[1];
-  if (from.rank != to.rank || from.dtype != to.dtype) return ARN_SHAPE_MISMATCH;
-  for (int i = 0; i < from.rank; ++i)
-    if (from.dims[i] != to.dims[i]) return ARN_SHAPE_MISMATCH;
+  if (from.dtype != to.dtype || !same_dims(from, to)) return ARN_SHAPE_MISMATCH;
   CopyBound* b = static_cast<CopyBound*>(bound);
-  collapse(from, to, b);
-  const int64_t total = element_count(from);
-  out->run = copy_tasks;
-  out->tasks = total == 0 ? 0 : (b->rank == 0 ? 1 : total / b->dims[b->rank - 1]);
-  out->step_scratch = out->thread_scratch = 0;
-  out->bound_bytes = sizeof(CopyBound);
-  out->variant = "strided";
-  return ARN_OK;
+  const int32_t status = plan(to, from.strides, b);
+  if (status != ARN_OK) return status;
+  static const char* const kVariants[] = {"runs", "transpose", "strided"};
+  return bind_done(out, copy_tasks, b->tasks, sizeof(CopyBound), kVariants[b->kind]);
+}
+
+ARN_DEFINE_BIND(fill) {
+  using namespace ARN_NS;
+  const arn_fill_params* params = static_cast<const arn_fill_params*>(args->params);
+  const int64_t still[ARN_MAX_RANK] = {};
+  CopyBound* b = static_cast<CopyBound*>(bound);
+  const int32_t status = plan(args->operand[0], still, b);
+  if (status != ARN_OK) return status;
+  __builtin_memcpy(b->value, params->bits, sizeof(b->value));
+  return bind_done(out, fill_tasks, b->tasks, sizeof(CopyBound), "fill");
 }
 #endif

@@ -1,0 +1,40 @@
+// One contiguous run of bytes, inlined for short ones: overlapping loads and stores inside the run, never outside.
+#pragma once
+
+#include "kernels/copy/plane.h"
+
+#if ARN_TIER_LEVEL <= 1
+namespace ARN_NS {
+
+template <typename T>
+static inline void copy_ends(char* dst, const char* src, int64_t n) {  // sizeof(T) <= n <= 2 * sizeof(T)
+  const T head = get<T>(src), tail = get<T>(src + n - static_cast<int64_t>(sizeof(T)));
+  put(dst, head);
+  put(dst + n - static_cast<int64_t>(sizeof(T)), tail);
+}
+
+typedef Element<16>::type Block16;
+struct Block32 {
+  Block16 half[2];
+};
+
+static inline void copy_run(char* dst, const char* src, int64_t n) {
+  if (n > 64) {
+    __builtin_memcpy(dst, src, static_cast<size_t>(n));
+  } else if (n >= 32) {
+    copy_ends<Block32>(dst, src, n);
+  } else if (n >= 16) {
+    copy_ends<Block16>(dst, src, n);
+  } else if (n >= 8) {
+    copy_ends<uint64_t>(dst, src, n);
+  } else if (n >= 4) {
+    copy_ends<uint32_t>(dst, src, n);
+  } else if (n >= 2) {
+    copy_ends<uint16_t>(dst, src, n);
+  } else if (n == 1) {
+    *dst = *src;
+  }
+}
+
+}  // namespace ARN_NS
+#endif
