@@ -1,0 +1,72 @@
+"""Lower bounds on the arena, in bytes of 64-byte aligned sizes."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from arenaut.planner.problem import BufferKind, Problem, Rect, Share, aligned
+
+
+def live_bytes(rects: Iterable[Rect], positions: int) -> list[int]:
+    """Bytes live at each of `positions` positions of the order."""
+    change = [0] * (positions + 1)
+    for rect in rects:
+        size = aligned(rect.size)
+        change[rect.first] += size
+        change[rect.last + 1] -= size
+    live, total = [], 0
+    for delta in change[:positions]:
+        total += delta
+        live.append(total)
+    return live
+
+
+def lower_bound(rects: Sequence[Rect]) -> int:
+    """Maximum of live bytes: no packing of these rectangles needs less."""
+    return max(live_bytes(rects, 1 + max((rect.last for rect in rects), default=-1)), default=0)
+
+
+def order_free_bound(problem: Problem) -> int:
+    """Largest working set of a single step: no order, sharing or packing of this problem needs less.
+
+    Every offer to share is taken as accepted, and what might lie in an output's own memory counts as nothing.
+    """
+    family = _families(problem, lambda share: True)
+    kept = _families(problem, lambda share: share.keeps)
+    in_output = {family[b] for b, buffer in enumerate(problem.buffers) if buffer.kind is BufferKind.OUTPUT}
+    # Where parts lie at odd distances inside one region, only its sum is rounded up, not every part.
+    odd = {family[s.write] for step in problem.steps for s in step.shares if s.keeps or s.any_size or s.offset}
+    sizes = [buffer.size if family[b] in odd else aligned(buffer.size) for b, buffer in enumerate(problem.buffers)]
+    counts = [
+        buffer.kind is BufferKind.ARENA and family[b] not in in_output for b, buffer in enumerate(problem.buffers)
+    ]
+    best = 0
+    for step in problem.steps:
+        bytes_of: dict[int, int] = {}
+        largest: dict[int, int] = {}
+        for number in step.reads:
+            if counts[number]:
+                largest[kept[number]] = max(largest.get(kept[number], 0), sizes[number])
+        for number, size in largest.items():
+            bytes_of[family[number]] = bytes_of.get(family[number], 0) + size
+        for number in set(step.writes) - set(step.reads):
+            if counts[number]:
+                size = sizes[number] - sum(sizes[s.read] for s in step.shares if s.write == number)
+                bytes_of[family[number]] = bytes_of.get(family[number], 0) + max(0, size)
+        best = max(best, aligned(step.scratch_bytes) + sum(aligned(size) for size in bytes_of.values()))
+    return best
+
+
+def _families(problem: Problem, joins: Callable[[Share], bool]) -> list[int]:
+    """A number per buffer, equal for buffers that a chain of offers accepted by `joins` connects."""
+    parent = list(range(len(problem.buffers)))
+
+    def root(number: int) -> int:
+        while parent[number] != number:
+            parent[number] = parent[parent[number]]
+            number = parent[number]
+        return number
+
+    for step in problem.steps:
+        for share in step.shares:
+            if joins(share):
+                parent[root(share.write)] = root(share.read)
+    return [root(number) for number in range(len(parent))]

@@ -1,0 +1,145 @@
+"""The memory plan: order, sharing, lifetimes and packing glued together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from arenaut.planner.bound import lower_bound, order_free_bound
+from arenaut.planner.lifetimes import rectangles
+from arenaut.planner.order import choose_order
+from arenaut.planner.packing import Effort, Packer, pack
+from arenaut.planner.problem import PlanError, Problem, Rect
+from arenaut.planner.sharing import AcceptedShare, AliasClass, Member
+
+NOT_IN_ARENA = -1
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Where every buffer lives, in bytes.
+
+    order: steps, by their index in the problem, in the order they run; order_name: the rule that found it.
+    classes: buffers that share a region; rects: one per class, then one per step with scratch, in positions of `order`.
+    rect_offsets: arena offsets of `rects`, which first fit in `placement_order` yields.
+    offsets: per buffer, from the start of the arena, or NOT_IN_ARENA.
+    in_output: buffer -> (output buffer whose memory holds it, offset there), for every used buffer of kind OUTPUT and
+    what shares its memory.
+    scratch_offsets: per step of the problem, or NOT_IN_ARENA.
+    shared: the offers to share that hold.
+    lower_bound_bytes: maximum of live bytes in this order; order_free_bound_bytes: what no order can go below.
+    proved: no packing of these rectangles is smaller.
+    """
+
+    order: tuple[int, ...]
+    order_name: str
+    classes: tuple[AliasClass, ...]
+    rects: tuple[Rect, ...]
+    rect_offsets: tuple[int, ...]
+    placement_order: tuple[int, ...]
+    offsets: tuple[int, ...]
+    in_output: dict[int, tuple[int, int]]
+    scratch_offsets: tuple[int, ...]
+    shared: tuple[AcceptedShare, ...]
+    arena_bytes: int
+    lower_bound_bytes: int
+    order_free_bound_bytes: int
+    method: str
+    proved: bool
+
+
+def plan_memory(problem: Problem, *, effort: Effort = "default") -> MemoryPlan:
+    """Plans `problem`. Pure and deterministic; about 0.1 ms per step, except that "max" may search for seconds."""
+    choice = choose_order(problem) if effort != "fast" else choose_order(problem, ("stored",))
+    packing = pack(choice.rects, effort)
+    offsets, in_output, scratch = _addresses(problem, choice.order, choice.sharing.classes, packing.offsets)
+    return MemoryPlan(
+        order=choice.order,
+        order_name=choice.name,
+        classes=choice.sharing.classes,
+        rects=choice.rects,
+        rect_offsets=packing.offsets,
+        placement_order=packing.placement_order,
+        offsets=offsets,
+        in_output=in_output,
+        scratch_offsets=scratch,
+        shared=choice.sharing.accepted,
+        arena_bytes=packing.arena_bytes,
+        lower_bound_bytes=packing.bound_bytes,
+        order_free_bound_bytes=order_free_bound(problem),
+        method=packing.method,
+        proved=packing.proved,
+    )
+
+
+def resize_plan(plan: MemoryPlan, problem: Problem) -> MemoryPlan:
+    """The same plan for other sizes: `problem` differs from the planned one in sizes and share offsets only.
+
+    Order, classes and placement order stay; what is placed anew is what the native resolver places. Raises PlanError
+    if a shared buffer no longer fits into the output that held it.
+    """
+    classes = _resized_classes(plan, problem)
+    rects = rectangles(problem, plan.order, classes)
+    if len(rects) != len(plan.rects):
+        raise PlanError("scratch appeared or vanished: keep at least one byte of scratch where other sizes need it")
+    rect_offsets, top = Packer(rects).place(plan.placement_order)
+    offsets, in_output, scratch = _addresses(problem, plan.order, classes, rect_offsets)
+    bound = lower_bound(rects)
+    return replace(
+        plan,
+        classes=classes,
+        rects=tuple(rects),
+        rect_offsets=tuple(rect_offsets),
+        offsets=offsets,
+        in_output=in_output,
+        scratch_offsets=scratch,
+        arena_bytes=top,
+        lower_bound_bytes=bound,
+        order_free_bound_bytes=order_free_bound(problem),
+        proved=top <= bound,
+    )
+
+
+def _addresses(
+    problem: Problem, order: Sequence[int], classes: Sequence[AliasClass], rect_offsets: Sequence[int]
+) -> tuple[tuple[int, ...], dict[int, tuple[int, int]], tuple[int, ...]]:
+    """Per buffer its arena offset, the buffers inside outputs, and per step the arena offset of its scratch."""
+    offsets = [NOT_IN_ARENA] * len(problem.buffers)
+    in_output: dict[int, tuple[int, int]] = {}
+    for region, start in zip(classes, rect_offsets, strict=False):
+        for member in region.members:
+            if region.output >= 0:
+                in_output[member.buffer] = (region.output, member.offset)
+            else:
+                offsets[member.buffer] = start + member.offset
+    scratch = [NOT_IN_ARENA] * len(problem.steps)
+    with_scratch = [index for index in order if problem.steps[index].scratch_bytes]
+    for index, start in zip(with_scratch, rect_offsets[len(classes) :], strict=True):
+        scratch[index] = start
+    return tuple(offsets), in_output, tuple(scratch)
+
+
+def _resized_classes(plan: MemoryPlan, problem: Problem) -> tuple[AliasClass, ...]:
+    distances: dict[int, list[tuple[int, int]]] = {}
+    for accepted in plan.shared:
+        share = problem.steps[accepted.step].shares[accepted.offer]
+        distances.setdefault(share.read, []).append((share.write, share.offset))
+        distances.setdefault(share.write, []).append((share.read, -share.offset))
+    return tuple(_resized_class(region, problem, distances) for region in plan.classes)
+
+
+def _resized_class(region: AliasClass, problem: Problem, distances: dict[int, list[tuple[int, int]]]) -> AliasClass:
+    start = region.members[0].buffer
+    places = {start: 0}
+    open_ends = [start]
+    while open_ends:
+        current = open_ends.pop()
+        for other, distance in distances.get(current, ()):
+            if other not in places:
+                places[other] = places[current] + distance
+                open_ends.append(other)
+    ends = {buffer: place + problem.buffers[buffer].size for buffer, place in places.items()}
+    origin = places[region.output] if region.output >= 0 else min(places.values())
+    high = max(ends.values())
+    if region.output >= 0 and (min(places.values()) < origin or high > ends[region.output]):
+        raise PlanError(f"with these sizes, buffers that share the memory of output {region.output} stick out of it")
+    members = tuple(Member(member.buffer, places[member.buffer] - origin) for member in region.members)
+    return replace(region, members=members, size=high - origin)

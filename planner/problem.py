@@ -1,0 +1,149 @@
+"""The planner's input and the rectangles it packs: plain data, bytes and step indices only.
+
+A program is a list of steps in a valid sequential order (the *stored* order). A step reads and writes buffers. Values
+that are views of one another carry the same buffer number and never appear here as separate buffers.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+ALIGNMENT = 64
+"""Bytes. Every rectangle starts at a multiple of it, and every size is rounded up to it before packing."""
+
+
+class PlanError(ValueError):
+    """The problem contradicts itself (a read before any write, an unknown buffer, a dependency on a later step)."""
+
+
+class BufferKind(Enum):
+    ARENA = "arena"  # packed by the planner
+    FIXED = "fixed"  # inputs, weights: memory of its own; only orders the steps
+    OUTPUT = "output"  # memory of its own that nobody looks at before its first write, so arena buffers may share it
+
+
+class BufferInfo(NamedTuple):
+    """`size` in bytes. `known_after` is the step that makes the size known (-1: known when the program is bound)."""
+
+    size: int
+    kind: BufferKind = BufferKind.ARENA
+    known_after: int = -1
+
+
+class Share(NamedTuple):
+    """A step's offer that buffer `write` may lie `offset` bytes after the start of buffer `read`, over its bytes.
+
+    keeps=False: the step may destroy `read` (in place). Offer it only if every operand of the step that touches `read`
+    bears it. Sizes must be equal for every binding, unless any_size says that the step bears any pair of sizes.
+    keeps=True: while both buffers share memory the step leaves the bytes of `read` as they are, so `read` may live on.
+    One of the two lies within the other: a part of a Concat within its result (offset = -position of the part), or a
+    copy of a slice within its source. The step then has nothing to copy for this operand.
+    """
+
+    write: int
+    read: int
+    offset: int = 0
+    keeps: bool = False
+    any_size: bool = False
+
+
+class StepUse(NamedTuple):
+    """What a step does to memory. Numbers in `reads`, `writes` and `shares` are buffers, in `after` they are steps.
+
+    `after` holds dependencies that no buffer shows (a symbol set by an earlier step). `scratch_bytes` live during this
+    step only.
+    """
+
+    reads: tuple[int, ...] = ()
+    writes: tuple[int, ...] = ()
+    shares: tuple[Share, ...] = ()
+    after: tuple[int, ...] = ()
+    scratch_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Steps in stored order, and the buffers they name. Raises PlanError if they contradict each other.
+
+    A buffer may be written by several steps; a later write is taken to change a part of the contents.
+    """
+
+    steps: tuple[StepUse, ...]
+    buffers: tuple[BufferInfo, ...]
+
+    def __post_init__(self) -> None:
+        count = len(self.buffers)
+        for number, buffer in enumerate(self.buffers):
+            if buffer.size < 0:
+                raise PlanError(f"buffer {number} has a negative size: {buffer.size} bytes")
+        written = [False] * count
+        for index, step in enumerate(self.steps):
+            for number in (*step.reads, *step.writes):
+                if not 0 <= number < count:
+                    raise PlanError(f"step {index} uses buffer {number}, but there are {count} buffers")
+            for number in step.reads:
+                if not written[number] and self.buffers[number].kind is not BufferKind.FIXED:
+                    raise PlanError(f"step {index} reads buffer {number} before any step wrote it")
+            for number in step.writes:
+                written[number] = True
+                if not -1 <= self.buffers[number].known_after < index:
+                    raise PlanError(f"step {index} writes buffer {number} before its size is known")
+            for share in step.shares:
+                if share.write not in step.writes or share.read not in step.reads or share.read in step.writes:
+                    raise PlanError(f"step {index} offers {share}, but does not just read the one and write the other")
+            for earlier in step.after:
+                if not 0 <= earlier < index:
+                    raise PlanError(f"step {index} must run after step {earlier}, which is not before it")
+            if step.scratch_bytes < 0:
+                raise PlanError(f"step {index} asks for {step.scratch_bytes} bytes of scratch")
+
+
+class Lifetime(NamedTuple):
+    """Inclusive positions in the order. A buffer is live while the step that last uses it runs."""
+
+    first: int
+    last: int
+
+
+class Rect(NamedTuple):
+    """`size` bytes needed from position `first` to position `last`, both included.
+
+    `stage` orders knowledge: a rectangle is placed after every one of a lower stage, because its size is known later.
+    """
+
+    size: int
+    first: int
+    last: int
+    stage: int = 0
+
+
+def aligned(size: int) -> int:
+    """`size` rounded up to a multiple of ALIGNMENT."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def step_dependencies(problem: Problem) -> list[list[int]]:
+    """For each step, the earlier steps that must stay before it.
+
+    They are its `after`, the steps that set the sizes of what it writes, and every read/write hazard.
+    """
+    last_writer = [-1] * len(problem.buffers)
+    readers: list[list[int]] = [[] for _ in problem.buffers]
+    result = []
+    for index, step in enumerate(problem.steps):
+        needed = set(step.after)
+        for number in step.reads:
+            if last_writer[number] >= 0:
+                needed.add(last_writer[number])
+            readers[number].append(index)
+        for number in step.writes:
+            if last_writer[number] >= 0:
+                needed.add(last_writer[number])
+            if problem.buffers[number].known_after >= 0:
+                needed.add(problem.buffers[number].known_after)
+            needed.update(readers[number])
+            readers[number].clear()
+            last_writer[number] = index
+        needed.discard(index)
+        result.append(sorted(needed))
+    return result

@@ -1,0 +1,335 @@
+"""Sharing: merges buffers into alias classes, by one rule for in-place steps, Concat parts and views.
+
+Two buffers of a class may occupy the same bytes at the same time only if
+- writing the later one leaves those bytes as they are, by a chain of accepted `keeps` offers that each cover them; or
+- one dies at the very step that first writes the other, and that step offers this pair at this distance.
+A merge is accepted only if the live bytes do not rise, over the steps it touches, above what they peak at there anyway
+or above a floor that no plan can go below.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from arenaut.planner.problem import BufferKind, Lifetime, Problem, Share, aligned
+
+
+class Member(NamedTuple):
+    """A buffer `offset` bytes after the start of its class."""
+
+    buffer: int
+    offset: int
+
+
+class AcceptedShare(NamedTuple):
+    """The offer `problem.steps[step].shares[offer]` holds in the plan."""
+
+    step: int
+    offer: int
+
+
+@dataclass(frozen=True, slots=True)
+class AliasClass:
+    """Buffers that share one region of `size` bytes, live from position `first` to `last`, both included.
+
+    `output` is the buffer of kind OUTPUT whose own memory the class lies in (and starts with), or -1 for the arena.
+    """
+
+    members: tuple[Member, ...]
+    size: int
+    first: int
+    last: int
+    output: int = -1
+    known_after: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Every used ARENA and OUTPUT buffer is in exactly one class."""
+
+    classes: tuple[AliasClass, ...]
+    accepted: tuple[AcceptedShare, ...]
+
+
+class _Group:
+    """A class under construction. Positions of members count from an arbitrary origin; [low, high) is their hull."""
+
+    __slots__ = ("first", "high", "last", "low", "members", "output", "recent")
+
+    def __init__(self, buffer: int, size: int, life: Lifetime, output: int) -> None:
+        self.members = [buffer]
+        self.recent = [buffer]  # what `_live_members` left: nothing of use to a later step is missing
+        self.low, self.high = 0, size
+        self.first, self.last = life
+        self.output = output
+
+    @property
+    def cost(self) -> int:
+        """Arena bytes held while the class lives."""
+        return 0 if self.output >= 0 else aligned(self.high - self.low)
+
+
+@dataclass(slots=True)
+class _Union:
+    """Groups that might become one: each with the distance from its origin to that of the first."""
+
+    shifts: dict[_Group, int]
+    offers: list[int]  # numbers of the shares of the step that hold in this union
+    links: list[tuple[int, int]]  # keeps offers among them
+
+    def cost(self) -> int:
+        if any(group.output >= 0 for group in self.shifts):
+            return 0
+        low = min(group.low + shift for group, shift in self.shifts.items())
+        return aligned(max(group.high + shift for group, shift in self.shifts.items()) - low)
+
+
+class _Sharer:
+    def __init__(
+        self, problem: Problem, order: Sequence[int], lifetimes: Sequence[Lifetime | None], floor_bytes: int
+    ) -> None:
+        self.problem = problem
+        self.order = order
+        self.floor = floor_bytes
+        self.sizes = [buffer.size for buffer in problem.buffers]
+        self.place = [0] * len(problem.buffers)  # bytes from the origin of the buffer's group
+        self.links: dict[int, list[int]] = {}  # from a buffer to those whose bytes its write keeps
+        self.accepted: list[AcceptedShare] = []
+        unused = Lifetime(0, -1)
+        self.lives = [life or unused for life in lifetimes]
+        self.groups: list[_Group | None] = []
+        for number, (buffer, life) in enumerate(zip(problem.buffers, lifetimes, strict=True)):
+            if life is None or buffer.kind is BufferKind.FIXED:
+                self.groups.append(None)
+            else:
+                output = number if buffer.kind is BufferKind.OUTPUT else -1
+                self.groups.append(_Group(number, buffer.size, life, output))
+        self.live = self._live_bytes()
+        writes = [0] * len(problem.buffers)
+        for step in problem.steps:
+            for number in step.writes:
+                writes[number] += 1
+        self.rewritten = [count > 1 for count in writes]
+
+    def _live_bytes(self) -> list[int]:
+        change = [0] * (len(self.order) + 1)
+        for group in self.groups:
+            if group is not None:
+                change[group.first] += group.cost
+                change[group.last + 1] -= group.cost
+        live, total = [], 0
+        for position, index in enumerate(self.order):
+            total += change[position]
+            live.append(total + aligned(self.problem.steps[index].scratch_bytes))
+        return live
+
+    def run(self) -> Sharing:
+        for position, index in enumerate(self.order):
+            if self.problem.steps[index].shares:
+                self._consider_step(position, index)
+        return self._result()
+
+    def _consider_step(self, position: int, index: int) -> None:
+        shares = self.problem.steps[index].shares
+        by_write: dict[int, list[int]] = {}
+        for number, share in enumerate(shares):
+            if self._admissible(share):
+                by_write.setdefault(share.write, []).append(number)
+        for numbers in by_write.values():
+            # Latest-born part first: each prefix of the list reserves the destination for the shortest time.
+            keeping = sorted((n for n in numbers if shares[n].keeps), key=lambda n: -self._group(shares[n].read).first)
+            if keeping and self._accept_most(position, index, keeping):
+                continue
+            # Longest-lived class first: one long rectangle packs better than several that take turns.
+            destroying = [n for n in numbers if not shares[n].keeps]
+            destroying.sort(key=lambda n: (shares[n].any_size, self._group(shares[n].read).first))
+            for number in destroying:
+                if self._accept_most(position, index, [number]):
+                    break
+
+    def _group(self, buffer: int) -> _Group:
+        group = self.groups[buffer]
+        assert group is not None, "only used buffers of kind ARENA and OUTPUT are ever shared"
+        return group
+
+    def _admissible(self, share: Share) -> bool:
+        """What can be said of an offer without looking at lifetimes."""
+        write, read = self.problem.buffers[share.write], self.problem.buffers[share.read]
+        if write.kind is BufferKind.FIXED or read.kind is BufferKind.FIXED or not write.size or not read.size:
+            return False
+        if read.kind is BufferKind.OUTPUT and not share.keeps:
+            return False
+        if write.known_after != read.known_after:
+            return False
+        if not (share.keeps or share.any_size) and write.size != read.size:
+            return False
+        start, end = share.offset, share.offset + write.size
+        return (start >= 0 and end <= read.size) or (start <= 0 and end >= read.size)
+
+    def _accept_most(self, position: int, index: int, numbers: list[int]) -> bool:
+        """Accepts the longest prefix of these offers to one written buffer that does not raise the peak."""
+        while numbers:
+            union = self._union(position, index, numbers)
+            if not union.offers:
+                return False
+            change = self._change(union)
+            if self._peak_allows(change):
+                self._commit(union, index, change)
+                return True
+            numbers = union.offers[:-1]
+        return False
+
+    def _union(self, position: int, index: int, numbers: list[int]) -> _Union:
+        """The groups joined by those of the offers that are legal, taken one by one."""
+        shares = self.problem.steps[index].shares
+        target = shares[numbers[0]].write
+        union = _Union({self._group(target): 0}, [], [])
+        for number in numbers:
+            share = shares[number]
+            group = self._group(share.read)
+            shift = self.place[target] - share.offset - self.place[share.read]
+            if share.keeps and not (self.rewritten[share.write] or self.rewritten[share.read]):
+                union.links.append((share.write, share.read))
+                linked = True
+            else:
+                linked = False
+            if group in union.shifts:
+                legal = union.shifts[group] == shift and linked
+            else:
+                legal = self._joins(union, group, shift, position)
+            if legal:
+                union.shifts[group] = shift
+                union.offers.append(number)
+            elif linked:
+                union.links.pop()
+        return union
+
+    def _joins(self, union: _Union, group: _Group, shift: int, position: int) -> bool:
+        shifts = union.shifts | {group: shift}
+        outputs = [g for g in shifts if g.output >= 0]
+        if len(outputs) > 1:
+            return False
+        if outputs:
+            owner = outputs[0].output
+            start = self.place[owner] + shifts[outputs[0]]
+            end = start + self.sizes[owner]
+            if any(g.low + s < start or g.high + s > end for g, s in shifts.items()):
+                return False
+        for other, other_shift in union.shifts.items():
+            mine = self._live_members(group, other.first, position)
+            theirs = self._live_members(other, group.first, position)
+            for m in mine:
+                for n in theirs:
+                    if not self._compatible(m, self.place[m] + shift, n, self.place[n] + other_shift, shifts, union):
+                        return False
+        return True
+
+    def _live_members(self, group: _Group, since: int, position: int) -> list[int]:
+        """Members whose last use is not before `since`, a position."""
+        if since < position:
+            return [m for m in group.members if self.lives[m].last >= since]
+        group.recent = [m for m in group.recent if self.lives[m].last >= position]
+        return group.recent
+
+    def _compatible(self, m: int, at_m: int, n: int, at_n: int, shifts: dict[_Group, int], union: _Union) -> bool:
+        low, high = max(at_m, at_n), min(at_m + self.sizes[m], at_n + self.sizes[n])
+        if low >= high:
+            return True
+        life_m, life_n = self.lives[m], self.lives[n]
+        if life_m.last < life_n.first or life_n.last < life_m.first:
+            return True
+        if life_m.last == life_n.first and self._offered(n, m, at_n - at_m):
+            return True
+        if life_n.last == life_m.first and self._offered(m, n, at_m - at_n):
+            return True
+        return self._same_content(m, n, low, high, shifts, union)
+
+    def _offered(self, write: int, read: int, offset: int) -> bool:
+        """Whether the step that first writes `write` offers to lay it `offset` bytes after the start of `read`."""
+        step = self.problem.steps[self.order[self.lives[write].first]]
+        return any(
+            share.write == write and share.read == read and share.offset == offset and self._admissible(share)
+            for share in step.shares
+        )
+
+    def _same_content(self, m: int, n: int, low: int, high: int, shifts: dict[_Group, int], union: _Union) -> bool:
+        """Whether writing the later-born of m and n keeps the bytes [low, high) as the other has them."""
+        if self.lives[m].first > self.lives[n].first:
+            m, n = n, m
+        kept = self.links.get(n, []) + [read for write, read in union.links if write == n]
+        if m in kept:
+            return True
+        for other in kept:
+            start = self.place[other] + shifts[self._group(other)]
+            covers = start <= low and start + self.sizes[other] >= high
+            if covers and self._same_content(m, other, low, high, shifts, union):
+                return True
+        return False
+
+    def _change(self, union: _Union) -> list[tuple[int, int]]:
+        """(position, bytes) from which on the live bytes would differ by that much more, sorted, without zeros."""
+        cost = union.cost()
+        first = min(group.first for group in union.shifts)
+        last = max(group.last for group in union.shifts)
+        change: dict[int, int] = {first: cost}
+        change[last + 1] = change.get(last + 1, 0) - cost
+        for group in union.shifts:
+            change[group.first] = change.get(group.first, 0) - group.cost
+            change[group.last + 1] = change.get(group.last + 1, 0) + group.cost
+        return sorted((position, delta) for position, delta in change.items() if delta)
+
+    def _peak_allows(self, change: list[tuple[int, int]]) -> bool:
+        if not change:
+            return True
+        window = self.live[change[0][0] : change[-1][0]]
+        peak, extra = 0, 0
+        for (start, delta), (end, _) in pairwise(change):
+            extra += delta
+            peak = max(peak, max(self.live[start:end]) + extra)
+        return peak <= max(max(window), self.floor)
+
+    def _commit(self, union: _Union, index: int, change: list[tuple[int, int]]) -> None:
+        extra = 0
+        for (start, delta), (end, _) in pairwise(change):
+            extra += delta
+            if extra:
+                for position in range(start, end):
+                    self.live[position] += extra
+        self.accepted.extend(AcceptedShare(index, number) for number in union.offers)
+        for write, read in union.links:
+            self.links.setdefault(write, []).append(read)
+        keeper = max(union.shifts, key=lambda group: len(group.members))
+        base = union.shifts[keeper]
+        for group, shift in union.shifts.items():
+            if group is keeper:
+                continue
+            for member in group.members:
+                self.place[member] += shift - base
+                self.groups[member] = keeper
+            keeper.members += group.members
+            keeper.recent += group.recent
+            keeper.low = min(keeper.low, group.low + shift - base)
+            keeper.high = max(keeper.high, group.high + shift - base)
+            keeper.first, keeper.last = min(keeper.first, group.first), max(keeper.last, group.last)
+            keeper.output = max(keeper.output, group.output)
+
+    def _result(self) -> Sharing:
+        classes = []
+        for group in dict.fromkeys(group for group in self.groups if group is not None):
+            origin = self.place[group.output] if group.output >= 0 else group.low
+            members = tuple(Member(b, self.place[b] - origin) for b in sorted(group.members))
+            stage_of = self.problem.buffers[members[0].buffer].known_after
+            size = group.high - origin
+            classes.append(AliasClass(members, size, group.first, group.last, group.output, stage_of))
+        return Sharing(tuple(classes), tuple(self.accepted))
+
+
+def share_buffers(
+    problem: Problem, order: Sequence[int], lifetimes: Sequence[Lifetime | None], floor_bytes: int = 0
+) -> Sharing:
+    """Merges buffers into classes along `order`. `lifetimes` are those of the buffers in this order.
+
+    `floor_bytes`: live bytes that the plan reaches in any case, so that a merge may reach them anywhere.
+    """
+    return _Sharer(problem, order, lifetimes, floor_bytes).run()

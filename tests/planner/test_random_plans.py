@@ -1,0 +1,84 @@
+"""Random problems: every plan is sound by the independent validator, and damaged plans are not."""
+
+from arenaut.planner import BufferInfo, BufferKind, Problem, Share, StepUse, aligned, plan_memory, resize_plan
+from arenaut.planner.order import ORDERS, evaluate_order
+from arenaut.planner.problem import step_dependencies
+from arenaut.planner.validate import check_order, check_plan
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SIZES = (0, 1, 40, 64, 64, 128, 128, 200, 256, 4096)
+
+
+@st.composite
+def problems(draw: st.DrawFn, max_steps: int = 14) -> Problem:
+    """Steps that read earlier values and write one or two new ones, with honest offers of every kind to share them."""
+    buffers = [BufferInfo(draw(st.sampled_from(SIZES)), BufferKind.FIXED) for _ in range(2)]
+    steps: list[StepUse] = []
+    setters = [-1]
+    for index in range(draw(st.integers(1, max_steps))):
+        reads = draw(st.lists(st.integers(0, len(buffers) - 1), max_size=3, unique=True))
+        writes: list[int] = []
+        shares: list[Share] = []
+        form = draw(st.sampled_from(("plain", "plain", "in place", "in place", "concat", "slice", "update", "any")))
+        old = [n for n in reads if buffers[n].kind is not BufferKind.FIXED]
+        kind = draw(st.sampled_from((BufferKind.ARENA,) * 6 + (BufferKind.FIXED, BufferKind.OUTPUT)))
+        stage = draw(st.sampled_from(setters)) if draw(st.booleans()) else -1
+        new = len(buffers)
+        if form == "concat" and reads:
+            at = 0
+            for number in reads:
+                shares.append(Share(new, number, -at, keeps=True))
+                at += buffers[number].size
+            buffers.append(BufferInfo(at, kind, stage))
+            writes.append(new)
+        elif form == "slice" and old and buffers[old[0]].size:
+            start = draw(st.integers(0, buffers[old[0]].size - 1))
+            size = draw(st.integers(1, buffers[old[0]].size - start))
+            buffers.append(BufferInfo(size, kind, stage))
+            shares.append(Share(new, old[0], start, keeps=True))
+            writes.append(new)
+        elif form == "update" and old:
+            writes.append(old[0])
+        else:
+            for number in range(new, new + draw(st.integers(1, 2))):
+                size = buffers[reads[0]].size if form == "in place" and reads else draw(st.sampled_from(SIZES))
+                buffers.append(BufferInfo(size, kind, stage))
+                writes.append(number)
+                if form in ("in place", "any"):
+                    shares += [Share(number, read, any_size=form == "any") for read in reads]
+        after = tuple(draw(st.sets(st.integers(0, index - 1), max_size=1))) if index else ()
+        scratch = draw(st.sampled_from((0, 0, 0, 100, 500)))
+        steps.append(StepUse(tuple(reads), tuple(writes), tuple(shares), after, scratch))
+        if draw(st.integers(0, 5)) == 0:
+            setters.append(index)
+    return Problem(tuple(steps), tuple(buffers))
+
+
+@given(problems(), st.sampled_from(("fast", "default")))
+@settings(max_examples=100, deadline=None)
+def test_plans_are_sound_and_within_their_bounds(problem: Problem, effort: str) -> None:
+    plan = plan_memory(problem, effort=effort)  # type: ignore[arg-type]
+    assert check_plan(problem, plan) == []
+    assert plan.order_free_bound_bytes <= plan.lower_bound_bytes <= plan.arena_bytes
+    assert plan.lower_bound_bytes == max(
+        (sum(aligned(r.size) for r in plan.rects if r.first <= t <= r.last) for t in range(len(problem.steps))),
+        default=0,
+    )
+    assert plan.arena_bytes <= sum(aligned(rect.size) for rect in plan.rects)
+    assert resize_plan(plan, problem) == plan
+
+
+@given(problems(), st.sampled_from(tuple(ORDERS)))
+@settings(max_examples=60, deadline=None)
+def test_every_order_variant_respects_dependencies(problem: Problem, name: str) -> None:
+    order = ORDERS[name](problem, step_dependencies(problem))
+    assert check_order(problem, order) == []
+    shared = evaluate_order(problem, order, name, 0)
+    alone = evaluate_order(replace_shares(problem), order, name, 0)
+    assert shared.bound_bytes <= alone.bound_bytes
+
+
+def replace_shares(problem: Problem) -> Problem:
+    """The problem with no offer to share."""
+    return Problem(tuple(step._replace(shares=()) for step in problem.steps), problem.buffers)
