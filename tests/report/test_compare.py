@@ -39,6 +39,14 @@ def test_small_floats_are_compared_as_floats() -> None:
     assert difference(reference, {"y": np.array([1.0, 2.5], ml_dtypes.bfloat16)}).max_abs == 0.5
 
 
+def test_sequences_and_maps_are_compared_member_by_member() -> None:
+    reference = {"p": [{"cat": 0.5, "dog": 2.0}, {"cat": 1.0, "dog": 0.0}]}
+    apart = difference(reference, {"p": [{"cat": 0.5, "dog": 1.5}, {"cat": 1.0, "dog": 0.0}]})
+    assert (apart.max_abs, apart.max_rel, apart.compared) == (0.5, 0.25, 4)
+    with pytest.raises(ValueError, match=r"'p\[1\]\[cat\]' is missing"):
+        difference(reference, {"p": [{"cat": 0.5, "dog": 2.0}]})
+
+
 def test_missing_and_misshapen_outputs_are_refused() -> None:
     with pytest.raises(ValueError, match=r"'y' is missing; there are z"):
         difference({"y": np.zeros(1)}, {"z": np.zeros(1)})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def bench_command(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="ONNX files, or names, families and tags of the zoo. All of the zoo when left out."),
+        typer.Argument(help="ONNX files, or names, families and tags of the zoo. The zoo's tag bench when left out."),
     ] = None,
     threads: Annotated[str, typer.Option(help="Thread counts, separated by commas.")] = "1",
     engines: Annotated[
@@ -131,8 +131,9 @@ def _print_summary(out: Console, measured: Sequence[Measured], engines: Sequence
     out.print(render.note(measured[0][1]), style="dim", highlight=False)
     out.print(machine(), style="dim", highlight=False)
     if len(measured) > 1:
-        for peer, mean in render.overall([(subject.family, result) for subject, result, _ in measured]).items():
-            out.print(f"overall, geometric mean of the families: {peer} / {engines[0]} {mean:.2f}", highlight=False)
+        for each in render.overall([(subject.family, result) for subject, result, _ in measured]):
+            what = f"{each.peer} / {engines[0]} over {each.models} model(s), {each.threads} thread(s)"
+            out.print(f"{what}: {each.ratio:.2f} (geometric mean of the families' means)", highlight=False)
 
 
 def _document(measured: Sequence[Measured]) -> dict[str, Any]:

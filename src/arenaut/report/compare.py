@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ class Difference:
     `max_abs` is max |actual - reference|. `max_rel` is, per output, max |actual - reference| / max |reference|, and
     the largest of these: the error in relation to the size of the tensor, not of one element that may be near zero.
     Equal infinities and NaN against NaN count as equal; an infinity or NaN on one side only makes both infinite.
-    `unequal` counts elements that differ in outputs that are not floating point. `compared` counts outputs.
+    `unequal` counts elements that differ in outputs that are not floating point. `compared` counts arrays.
     """
 
     max_abs: float
@@ -25,13 +25,18 @@ class Difference:
     compared: int
 
 
-def difference(reference: Mapping[str, np.ndarray[Any, Any]], actual: Mapping[str, np.ndarray[Any, Any]]) -> Difference:
-    """Compares every output that `reference` has; raises ValueError for one that `actual` lacks or shapes otherwise."""
+def difference(reference: Mapping[str, Any], actual: Mapping[str, Any]) -> Difference:
+    """Compares every output that `reference` has; raises ValueError for one that `actual` lacks or shapes otherwise.
+
+    An output is an array, or a list or mapping of outputs (ONNX sequences and maps), whose members are compared.
+    """
     max_abs, max_rel, unequal = 0.0, 0.0, 0
-    for name, expected in reference.items():
-        if name not in actual:
-            raise ValueError(f"output {name!r} is missing; there are {', '.join(sorted(actual))}")
-        got = actual[name]
+    present = dict(_leaves(actual))
+    wanted = dict(_leaves(reference))
+    for name, expected in wanted.items():
+        if name not in present:
+            raise ValueError(f"output {name!r} is missing; there are {', '.join(sorted(present))}")
+        got = present[name]
         if got.shape != expected.shape:
             raise ValueError(f"output {name!r} has shape {list(got.shape)}, the reference {list(expected.shape)}")
         if not _is_floating(expected):
@@ -41,7 +46,19 @@ def difference(reference: Mapping[str, np.ndarray[Any, Any]], actual: Mapping[st
         max_abs = max(max_abs, absolute)
         if absolute > 0.0:
             max_rel = max(max_rel, absolute / scale if scale > 0.0 else np.inf)
-    return Difference(max_abs, max_rel, unequal, len(reference))
+    return Difference(max_abs, max_rel, unequal, len(wanted))
+
+
+def _leaves(outputs: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """All arrays in nested outputs, each with the path that leads to it, such as "scores[0][cat]"."""
+    for key, value in outputs.items():
+        path = f"{prefix}[{key}]" if prefix else str(key)
+        if isinstance(value, Mapping):
+            yield from _leaves(value, path)
+        elif isinstance(value, list | tuple):
+            yield from _leaves(dict(enumerate(value)), path)
+        else:
+            yield path, np.asarray(value)
 
 
 def _is_floating(array: np.ndarray[Any, Any]) -> bool:

@@ -189,8 +189,9 @@ class ArenautProbe:
 
 
 def _size_of(outputs: Feeds) -> int:
-    """Bytes of all arrays, one that stands under several names counted once."""
-    return sum({id(array): array.nbytes for array in outputs.values()}.values())
+    """Bytes of all arrays, one that stands under several names counted once; sequences and maps are not counted."""
+    arrays = (value for value in outputs.values() if isinstance(value, np.ndarray))
+    return sum({id(array): array.nbytes for array in arrays}.values())
 
 
 def _ort_settings(model: Path, feeds: Feeds, threads: int) -> list[PeerMemory]:

@@ -38,6 +38,17 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:,.{decimals}f}" if decimals < 8 else f"{value:.{digits - 1}e}"
 
 
+def scientific(value: float) -> str:
+    """An error with two significant digits, such as 1.2e-07."""
+    return "0" if value == 0 else f"{value:.1e}"
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """A message without its line breaks, cut at `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
 def ratio_text(ratio: PairedRatio) -> str:
     """A paired ratio with its interval, such as "1.31 [1.28, 1.35]"."""
     return f"{ratio.median:.2f} [{ratio.interval.low:.2f}, {ratio.interval.high:.2f}]"
@@ -107,14 +118,14 @@ def _cost_row(each: EngineResult, reference: str | None) -> tuple[str, ...]:
     errors = ("ref", "ref") if each.engine == reference else ("-", "-")
     if apart is not None:
         unequal = f", {apart.unequal} unequal" if apart.unequal else ""
-        errors = (f"{apart.max_abs:.1e}{unequal}", f"{apart.max_rel:.1e}")
+        errors = (f"{scientific(apart.max_abs)}{unequal}", scientific(apart.max_rel))
     load, first = milliseconds(each.load_seconds), milliseconds(each.first_run_seconds)
     return (each.engine, load, first, mebibytes(each.resident_peak), *errors)
 
 
 def failures(result: SpeedResult) -> list[str]:
     """One line for each engine that dropped out."""
-    return [f"{each.engine}: {each.error}" for each in result.engines if each.error is not None]
+    return [f"{each.engine}: {one_line(each.error)}" for each in result.engines if each.error is not None]
 
 
 def memory_table(rows: Sequence[PeerMemory]) -> Table:
@@ -126,16 +137,32 @@ def memory_table(rows: Sequence[PeerMemory]) -> Table:
     )
 
 
-def overall(results: Sequence[tuple[str, SpeedResult]]) -> dict[str, float]:
-    """By peer, the geometric mean over families of the geometric means of its ratios; pairs of family and result."""
-    ratios: dict[str, dict[str, list[float]]] = {}
+@dataclasses.dataclass(frozen=True)
+class Overall:
+    """How much faster the subject is than one peer at one thread count, over everything measured."""
+
+    threads: int
+    peer: str
+    ratio: float
+    """The geometric mean over families of the geometric means of their models' ratios."""
+    models: int
+
+
+def overall(results: Iterable[tuple[str, SpeedResult]]) -> list[Overall]:
+    """The overall figures of `results`, pairs of a model's family and its result."""
+    ratios: dict[tuple[int, str], dict[str, list[float]]] = {}
     for family, result in results:
         for peer, ratio in result.ratios.items():
-            ratios.setdefault(peer, {}).setdefault(family, []).append(ratio.median)
-    return {
-        peer: geometric_mean([geometric_mean(values) for values in families.values()])
-        for peer, families in ratios.items()
-    }
+            ratios.setdefault((result.threads, peer), {}).setdefault(family, []).append(ratio.median)
+    return [
+        Overall(
+            threads,
+            peer,
+            geometric_mean([geometric_mean(values) for values in families.values()]),
+            sum(map(len, families.values())),
+        )
+        for (threads, peer), families in ratios.items()
+    ]
 
 
 def plain(value: Any) -> Any:

@@ -46,11 +46,12 @@ def file_subject(path: Path, shapes: Mapping[str, int]) -> Subject:
     return Subject(path.stem, "file", path, lambda seed: random_feeds(specs, binding, seed), binding)
 
 
-def find_subjects(names: Sequence[str], shapes: Mapping[str, int]) -> list[Subject]:
-    """The models meant by `names`: paths of .onnx files, or names, families and tags of the zoo; all of it for none.
+def find_subjects(names: Sequence[str], shapes: Mapping[str, int], start: Path | None = None) -> list[Subject]:
+    """The models meant by `names`: paths of .onnx files, or names, families and tags of the zoo.
 
-    Zoo models are fetched when they are not in the cache yet, with a progress bar. Raises SubjectError for a name
-    that is neither, for the zoo's names outside a checkout, and for a shape that no model knows.
+    No names mean the zoo's tag `bench`. The zoo is that of the checkout around `start`, by default the current
+    folder; its models are fetched when they are not in the cache yet, with a progress bar. Raises SubjectError for
+    a name that is neither, for the zoo's names outside a checkout, and for a shape that no model knows.
     """
     files = {name: Path(name) for name in names if name.endswith(".onnx") or Path(name).is_file()}
     for path in files.values():
@@ -59,7 +60,7 @@ def find_subjects(names: Sequence[str], shapes: Mapping[str, int]) -> list[Subje
     others = [name for name in names if name not in files]
     subjects = [file_subject(path, shapes) for path in files.values()]
     if others or not names:
-        subjects += _zoo_subjects(others, shapes)
+        subjects += _zoo_subjects(others or ["bench"], shapes, checkout_root(start))
     symbols = {symbol for subject in subjects for symbol in subject.binding}
     for name in shapes:
         if name not in symbols:
@@ -67,14 +68,12 @@ def find_subjects(names: Sequence[str], shapes: Mapping[str, int]) -> list[Subje
     return subjects
 
 
-def _zoo_subjects(names: Sequence[str], shapes: Mapping[str, int]) -> list[Subject]:
+def _zoo_subjects(names: Sequence[str], shapes: Mapping[str, int], root: Path | None) -> list[Subject]:
     from rich.console import Console
     from rich.progress import Progress
 
-    root = checkout_root()
     if root is None:
-        wanted = ", ".join(names) if names else "the whole zoo"
-        raise SubjectError(f"{wanted}: the zoo needs a checkout of the project; here, name .onnx files")
+        raise SubjectError(f"{', '.join(names)}: the zoo needs a checkout of the project; here, name .onnx files")
     if str(root) not in sys.path:
         sys.path.append(str(root))
     zoo: Any = importlib.import_module("bench.zoo")

@@ -1,0 +1,207 @@
+"""Writes docs/MODELS.md: what arenaut makes of the zoo's models, beside onnxruntime, all measured in one run.
+
+    python bench/table.py [NAME...] [--rounds N] [--threads N] [--output FILE]
+
+Names, families and tags of bench/zoo.toml; the tag `spine` when none is given. Nothing in the file is typed in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+if not __package__:  # run as a script: make `bench` importable, here and in child processes
+    sys.path.insert(0, str(ROOT))
+
+from arenaut.report.engines import version_of  # noqa: E402
+from arenaut.report.memory import OrtMemory, PeerMemory, arenaut_memory, ort_memory  # noqa: E402
+from arenaut.report.process import machine  # noqa: E402
+from arenaut.report.render import failures, kibibytes, milliseconds, one_line, ratio_text, scientific, significant  # noqa: E402
+from arenaut.report.speed import SpeedResult, bench  # noqa: E402
+from arenaut.report.stats import geometric_mean  # noqa: E402
+from arenaut.report.subjects import Subject, find_subjects  # noqa: E402
+from arenaut.report.worker import Worker, WorkerError  # noqa: E402
+
+OUTPUT: Final = ROOT / "docs" / "MODELS.md"
+HEADER: Final = (
+    "model",
+    "sizes",
+    "nodes",
+    "arena KiB",
+    "lower bound KiB",
+    "ORT default KiB",
+    "ORT best KiB",
+    "ms",
+    "ORT ms",
+    "ORT / arenaut [95 %]",
+    "max abs",
+    "max rel",
+)
+
+
+class NodeCounter:
+    """Counts a model's nodes in a child process."""
+
+    def count(self, path: Path) -> tuple[int, int]:
+        """Nodes of the imported graph, and of the graph that the pipeline leaves."""
+        import arenaut
+
+        return tuple(len(arenaut.load_onnx(path, optimize=optimize).graph.nodes) for optimize in (False, True))
+
+
+@dataclass(frozen=True)
+class Row:
+    """Everything measured of one model; `reason` says why it stops where it stops."""
+
+    subject: Subject
+    nodes: tuple[int, int] | None = None
+    plan: PeerMemory | None = None
+    ort: OrtMemory | None = None
+    speed: SpeedResult | None = None
+    reason: str = ""
+
+
+def measure(subject: Subject, rounds: int, threads: int) -> Row:
+    """Measures one model; a model that arenaut or onnxruntime refuses becomes a row with the reason."""
+    feeds = subject.make_feeds(0)
+    try:
+        with Worker("bench.table:NodeCounter") as worker:
+            nodes = worker.call("count", subject.path)
+        plan = arenaut_memory(subject.path, feeds, threads=threads)
+        ort = ort_memory(subject.path, feeds, threads=threads)
+    except WorkerError as error:
+        return Row(subject, reason=one_line(str(error)))
+    speed = bench(
+        subject.path,
+        subject.make_feeds,
+        ["arenaut", "onnxruntime"],
+        threads=threads,
+        rounds=rounds,
+        name=subject.name,
+    )
+    failed = failures(speed)
+    return Row(subject, nodes, plan, ort, None if failed else speed, "; ".join(failed))
+
+
+def cells(row: Row) -> list[str] | None:
+    """The table's cells for a model that ran; None for one that did not."""
+    if row.nodes is None or row.plan is None or row.ort is None or row.speed is None:
+        return None
+    ours, peer = row.speed.engines
+    apart = ours.difference
+    assert apart is not None, "arenaut is never its own reference when onnxruntime ran"
+    return [
+        row.subject.name,
+        sizes_text(row.subject.binding),
+        f"{row.nodes[0]} → {row.nodes[1]}",
+        kibibytes(row.plan.peak_bytes),
+        kibibytes(row.plan.lower_bound_bytes),
+        kibibytes(row.ort.default.peak_bytes),
+        f"{kibibytes(row.ort.best.peak_bytes)}{setting_mark(row.ort.best.setting)}",
+        milliseconds(ours.median_seconds),
+        milliseconds(peer.median_seconds),
+        ratio_text(row.speed.ratios["onnxruntime"]),
+        scientific(apart.max_abs),
+        scientific(apart.max_rel) + (f" ({apart.unequal} unequal)" if apart.unequal else ""),
+    ]
+
+
+def sizes_text(binding: Mapping[str, int]) -> str:
+    return ", ".join(f"{symbol} {size}" for symbol, size in binding.items())
+
+
+MARKS: Final[Mapping[str, str]] = {
+    "enable_mem_reuse=True, enable_mem_pattern=True": "",
+    "enable_mem_reuse=True, enable_mem_pattern=False": " (p)",
+    "enable_mem_reuse=False, enable_mem_pattern=True": " (r)",
+    "enable_mem_reuse=False, enable_mem_pattern=False": " (rp)",
+}
+
+
+def setting_mark(setting: str) -> str:
+    """How the table names the setting that gave onnxruntime's smallest peak."""
+    return MARKS[setting]
+
+
+def document(rows: Sequence[Row], command: str, rounds: int, threads: int) -> str:
+    """The whole page."""
+    table = [line for line in (cells(row) for row in rows) if line is not None]
+    lines = [
+        "# Models",
+        "",
+        f"Generated by `{command}`; not edited by hand.",
+        "",
+        f"- Machine: {machine()}",
+        f"- Versions: arenaut {version_of('arenaut')}, onnxruntime {version_of('onnxruntime')}",
+        f"- {threads} thread(s). Latency: both engines in child processes pinned to the same core(s), taking turns for",
+        f"  {rounds} rounds, other data in every run, Python call included; the median, and the median over rounds of",
+        "  onnxruntime's time over arenaut's with its 95 % interval (order statistics). Above 1 arenaut is faster.",
+        "- nodes: of the imported graph, and after the pipeline.",
+        "- arena: intermediates, kernel scratch and outputs, as planned. lower bound: the most that is live at once.",
+        "- ORT: the peak of a warm run above what is live before it (intermediates, kernel scratch and outputs), from",
+        "  an allocator that counts exact requests. best: the smallest over enable_mem_reuse x enable_mem_pattern;",
+        "  (p) pattern off, (r) reuse off, (rp) both off, no mark: the default is the best.",
+        "- max abs, max rel: largest difference from onnxruntime's outputs; rel divides it by the largest element.",
+        "",
+        *markdown_table(HEADER, table),
+    ]
+    return "\n".join([*lines, *summary(rows), *refused(rows)]) + "\n"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table whose first two columns are words and whose others are numbers."""
+    rule = ["---" if index < 2 else "--:" for index in range(len(header))]
+    return [f"| {' | '.join(line)} |" for line in (header, rule, *rows)]
+
+
+def summary(rows: Sequence[Row]) -> list[str]:
+    """Geometric means over the models that ran."""
+    ran = [row for row in rows if row.speed is not None]
+    memory = [
+        (row.plan.peak_bytes / row.ort.default.peak_bytes, row.plan.peak_bytes / row.ort.best.peak_bytes)
+        for row in ran
+        if row.plan and row.ort and min(row.plan.peak_bytes, row.ort.best.peak_bytes) > 0
+    ]
+    if not ran or not memory:
+        return []
+    speed = geometric_mean([row.speed.ratios["onnxruntime"].median for row in ran if row.speed])
+    default, best = (geometric_mean(list(column)) for column in zip(*memory, strict=True))
+    return [
+        "",
+        f"Geometric means over {len(ran)} models: onnxruntime's time over arenaut's {significant(speed)}; arena over "
+        f"onnxruntime's default peak {significant(default)}, over its best {significant(best)}.",
+    ]
+
+
+def refused(rows: Sequence[Row]) -> list[str]:
+    """Which models did not run, and why."""
+    missing = [f"- {row.subject.name}: {row.reason}" for row in rows if row.speed is None]
+    return ["", "## Not measured", "", *missing] if missing else []
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=["spine"], metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    options = parser.parse_args(arguments)
+    from rich.console import Console
+    from rich.progress import track
+
+    rows = []
+    for subject in track(find_subjects(options.names, {}, ROOT), "measuring", console=Console(stderr=True)):
+        rows.append(measure(subject, options.rounds, options.threads))
+    command = " ".join(["python bench/table.py", *arguments])
+    options.output.write_text(document(rows, command, options.rounds, options.threads))
+    print(f"{options.output}: {sum(row.speed is not None for row in rows)} of {len(rows)} models")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
