@@ -3,3 +3,4 @@
 
 #include "contract.h"
 #include "kernels/copy/params.h"
+#include "kernels/matmul/params.h"

@@ -1,0 +1,383 @@
+// The MatMul rows: batches, broadcasting, task grid and panel packing around gemm_pass, for element type T.
+// Operands A, B, C?; rank of A and B >= 2, any strides. C broadcasts to the output.
+//
+// Partial sums of a split inner index live in scratch, and a tile of C is read before the same tile of the output is
+// written: so the output may overwrite C.
+#pragma once
+
+#include "kernels/matmul/gemm.h"
+#include "kernels/matmul/params.h"
+
+namespace ARN_NS {
+namespace {
+
+constexpr int kMaxBatch = ARN_MAX_RANK - 2;
+
+// One operand as a stack of matrices: the strides of the last two dims and of the batch dims, in elements.
+struct Stack {
+  int64_t row, col;
+  int64_t batch[kMaxBatch];
+};
+
+enum PanelMode { kPacked, kInPlace, kOnTheFly };
+
+struct MatMulBound {
+  int64_t m, n, k, depth;
+  int64_t batch_rank, batch_dims[kMaxBatch];
+  Stack a, b, c, out;    // after a swap, a is B transposed, and b is A transposed
+  int64_t panel_matrix;  // elements of one packed matrix
+  int64_t m_block, n_block, m_blocks, n_blocks, units, units_per_task;
+  int64_t slab, compact, edge;  // offsets in thread scratch, in elements; partial sums are at 0
+  int64_t partial_row;
+  int32_t a_operand, b_operand, c_operand, out_operand;  // -1: absent
+  int32_t panels, use_compact;
+  double alpha, beta;
+};
+
+// alpha and beta as elements; integers have whole ones only.
+template <typename T>
+inline T scalar(double x) {
+  return static_cast<T>(static_cast<int64_t>(x));
+}
+template <>
+inline float scalar<float>(double x) {
+  return static_cast<float>(x);
+}
+template <>
+inline double scalar<double>(double x) {
+  return x;
+}
+template <typename T>
+inline bool scalar_fits(double x) {
+  return T(1) / T(2) != T(0) || (x > -9e15 && x < 9e15 && static_cast<double>(static_cast<int64_t>(x)) == x);
+}
+
+inline Stack read_stack(const arn_desc& d, int64_t batch_rank, bool transposed) {
+  Stack s{};
+  s.row = d.strides[d.rank - 2];
+  s.col = d.strides[d.rank - 1];
+  if (transposed) {
+    s.row = d.strides[d.rank - 1];
+    s.col = d.strides[d.rank - 2];
+  }
+  const int64_t own = d.rank - 2;
+  for (int64_t i = 0; i < own; ++i) {
+    const int64_t at = batch_rank - own + i;
+    s.batch[at] = d.dims[i] == 1 ? 0 : d.strides[i];
+  }
+  return s;
+}
+
+// True when every batch dim of d is 1 or that of the output.
+inline bool batch_fits(const arn_desc& d, const MatMulBound& b) {
+  const int64_t own = d.rank - 2;
+  if (own > b.batch_rank) return false;
+  for (int64_t i = 0; i < own; ++i)
+    if (d.dims[i] != 1 && d.dims[i] != b.batch_dims[b.batch_rank - own + i]) return false;
+  return true;
+}
+
+// C has any rank up to the output's; missing and unit dims repeat.
+inline bool read_c(const arn_desc& d, const arn_desc& o, MatMulBound* b) {
+  if (d.rank > o.rank) return false;
+  int64_t strides[ARN_MAX_RANK] = {};
+  for (int i = 0; i < d.rank; ++i) {
+    const int at = o.rank - d.rank + i;
+    if (d.dims[i] != 1 && d.dims[i] != o.dims[at]) return false;
+    strides[at] = d.dims[i] == 1 ? 0 : d.strides[i];
+  }
+  b->c.row = strides[o.rank - 2];
+  b->c.col = strides[o.rank - 1];
+  for (int64_t i = 0; i < b->batch_rank; ++i) b->c.batch[i] = strides[i];
+  return true;
+}
+
+// Drops unit batch dims, then joins the last batch dims to the rows where the operands allow it.
+inline void flatten_batch(MatMulBound* b) {
+  int64_t rank = 0;
+  Stack* all[] = {&b->a, &b->b, &b->c, &b->out};
+  for (int64_t i = 0; i < b->batch_rank; ++i) {
+    if (b->batch_dims[i] == 1) continue;
+    b->batch_dims[rank] = b->batch_dims[i];
+    for (Stack* s : all) s->batch[rank] = s->batch[i];
+    ++rank;
+  }
+  while (rank > 0) {
+    const int64_t i = rank - 1;
+    if (b->m == 1) {
+      b->a.row = b->a.batch[i];
+      b->c.row = b->c.batch[i];
+      b->out.row = b->out.batch[i];
+    }
+    if (b->b.batch[i] != 0 || b->a.batch[i] != b->a.row * b->m || b->c.batch[i] != b->c.row * b->m ||
+        b->out.batch[i] != b->out.row * b->m)
+      break;
+    b->m *= b->batch_dims[i];
+    rank = i;
+  }
+  b->batch_rank = rank;
+}
+
+inline void swap_sides(MatMulBound* b) {
+  const Stack a = b->a;
+  b->a = b->b;
+  b->b = a;
+  Stack* all[] = {&b->a, &b->b, &b->c, &b->out};
+  for (Stack* s : all) {
+    const int64_t row = s->row;
+    s->row = s->col;
+    s->col = row;
+  }
+  const int64_t m = b->m;
+  b->m = b->n;
+  b->n = m;
+  const int32_t operand = b->a_operand;
+  b->a_operand = b->b_operand;
+  b->b_operand = operand;
+}
+
+// Blocks of rows and columns, and how many of them a task covers: functions of the shape and the tier.
+template <typename T>
+void choose_grid(MatMulBound* b) {
+  constexpr int64_t L = kLanes<T>;
+  const int64_t columns = round_up(128, L), cap = 448;
+  int64_t batches = 1;
+  for (int64_t i = 0; i < b->batch_rank; ++i) batches *= b->batch_dims[i];
+  int64_t m_blocks = max64(1, ceil_div(b->m, cap)), n_block = min64(columns, round_up(max64(1, b->n), L));
+  const auto units = [&] { return batches * m_blocks * ceil_div(b->n, n_block); };
+  const double work = static_cast<double>(batches) * static_cast<double>(b->n) * static_cast<double>(b->k) *
+                      static_cast<double>(max64(b->m, 8));
+  const double small = 1 << 20;  // multiply-adds that are worth a task
+  while (units() < 16 && work / static_cast<double>(units()) > 2 * small) {
+    if (n_block >= 4 * L)
+      n_block = round_up(n_block / 2, 2 * L);
+    else if (ceil_div(b->m, m_blocks) >= 2 * kMaxRows)
+      m_blocks *= 2;
+    else
+      break;
+  }
+  b->m_block = max64(1, ceil_div(b->m, m_blocks));
+  b->n_block = n_block;
+  b->m_blocks = b->m == 0 ? 0 : ceil_div(b->m, b->m_block);
+  b->n_blocks = b->n == 0 ? 0 : ceil_div(b->n, n_block);
+  b->units = batches * b->m_blocks * b->n_blocks;
+  const double each = work / static_cast<double>(max64(1, b->units));
+  b->units_per_task = each >= small ? 1 : static_cast<int64_t>(small / (each < 1 ? 1 : each)) + 1;
+}
+
+template <typename T>
+struct MatMulRun {
+  const MatMulBound& b;
+  const T *a, *pb, *c;
+  T *out, *scratch;
+  int64_t held;  // the (batch, column block) whose panels the slab holds, or -1
+
+  void pack(const T* src, int64_t key, int64_t from, int64_t depth, int64_t n) {
+    if (key == held) return;
+    pack_panels(scratch + b.slab, depth * kLanes<T>, src + from * b.b.row, depth, n, b.b.row, b.b.col);
+    held = b.k <= b.depth ? key : -1;
+  }
+
+  // Columns [n0, n0 + n) of rows [m0, m0 + m) of one matrix of the batch, each pointer at the matrix's first element.
+  void block(const T* ma, const T* mb, const T* mc, T* mo, int64_t key, int64_t m0, int64_t m, int64_t n0, int64_t n,
+             bool in_place) {
+    constexpr int64_t L = kLanes<T>;
+    GemmPass<T> p{};
+    p.m = m;
+    p.n = n;
+    p.a_row = b.a.row;
+    p.a_k = b.a.col;
+    p.partial = scratch;
+    p.partial_row = b.partial_row;
+    p.alpha = scalar<T>(b.alpha);
+    p.beta = scalar<T>(b.beta);
+    p.c = b.c_operand < 0 ? nullptr : mc + m0 * b.c.row + n0 * b.c.col;
+    p.c_row = b.c.row;
+    p.c_col = b.c.col;
+    p.out = mo + m0 * b.out.row + n0 * b.out.col;
+    p.out_row = b.out.row;
+    p.out_col = b.out.col;
+    p.compact = b.use_compact != 0 ? scratch + b.compact : nullptr;
+    p.edge = scratch + b.edge;
+    for (int64_t from = 0; from == 0 || from < b.k; from += b.depth) {
+      const int64_t depth = min64(b.depth, b.k - from);
+      p.depth = depth;
+      p.first = from == 0;
+      p.last = from + depth >= b.k;
+      p.a = ma + m0 * b.a.row + from * b.a.col;
+      if (in_place) {
+        p.b = mb + from * b.b.row + n0;
+        p.b_vec = L;
+        p.b_k = b.b.row;
+      } else if (b.panels == kPacked) {
+        p.b = mb + n0 * b.k + from * L;
+        p.b_vec = b.k * L;
+        p.b_k = L;
+      } else {
+        pack(mb + n0 * b.b.col, key, from, depth, n);
+        p.b = scratch + b.slab;
+        p.b_vec = depth * L;
+        p.b_k = L;
+      }
+      gemm_pass(p);
+    }
+  }
+
+  void unit(int64_t u) {
+    const int64_t mi = u % b.m_blocks, ni = u / b.m_blocks % b.n_blocks;
+    int64_t rest = u / b.m_blocks / b.n_blocks, at_a = 0, at_b = 0, at_c = 0, at_o = 0;
+    for (int64_t i = b.batch_rank - 1; i >= 0; --i) {
+      const int64_t x = rest % b.batch_dims[i];
+      rest /= b.batch_dims[i];
+      at_a += x * b.a.batch[i];
+      at_b += x * b.b.batch[i];
+      at_c += x * b.c.batch[i];
+      at_o += x * b.out.batch[i];
+    }
+    const int64_t m0 = mi * b.m_block, m = min64(b.m_block, b.m - m0);
+    const int64_t n0 = ni * b.n_block, n = min64(b.n_block, b.n - n0);
+    const T* mc = b.c_operand < 0 ? nullptr : c + at_c;
+    int64_t whole = 0;
+    if (b.panels == kInPlace) {  // partial vectors are read from packed columns, never past the end of a row
+      whole = n / kLanes<T> * kLanes<T>;
+      if (whole > 0) block(a + at_a, pb + at_b, mc, out + at_o, -1, m0, m, n0, whole, true);
+    }
+    if (whole < n) block(a + at_a, pb + at_b, mc, out + at_o, u / b.m_blocks, m0, m, n0 + whole, n - whole, false);
+  }
+};
+
+template <typename T>
+int32_t matmul_run(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* thread_scratch,
+                   const arn_state* state) {
+  const MatMulBound& b = *static_cast<const MatMulBound*>(bound);
+  MatMulRun<T> r{b,
+                 static_cast<const T*>(operand[b.a_operand]),
+                 static_cast<const T*>(operand[b.b_operand]),
+                 b.c_operand < 0 ? nullptr : static_cast<const T*>(operand[b.c_operand]),
+                 static_cast<T*>(operand[b.out_operand]),
+                 static_cast<T*>(thread_scratch),
+                 -1};
+  for (int64_t t = begin; t < end; ++t) {
+    if (state->stop != 0) return ARN_CANCELLED;
+    const int64_t last = min64(b.units, (t + 1) * b.units_per_task);
+    for (int64_t u = t * b.units_per_task; u < last; ++u) r.unit(u);
+  }
+  return ARN_OK;
+}
+
+// Elements of the packed form of one matrix of B.
+template <typename T>
+int64_t packed_matrix(const arn_desc& d, bool transposed) {
+  const int64_t k = d.dims[d.rank - (transposed ? 1 : 2)], n = d.dims[d.rank - (transposed ? 2 : 1)];
+  return k * round_up(n, kLanes<T>);
+}
+
+inline int64_t stack_height(const arn_desc& d) {
+  int64_t n = 1;
+  for (int i = 0; i < d.rank - 2; ++i) n *= d.dims[i];
+  return n;
+}
+
+template <typename T>
+int64_t matmul_pack_bytes(const arn_bind_args* args, int32_t operand) {
+  const arn_matmul_params& p = *static_cast<const arn_matmul_params*>(args->params);
+  if (operand != 1 || args->n_in < 2 || args->operand[1].rank < 2) return 0;
+  const arn_desc& d = args->operand[1];
+  for (int i = 0; i < d.rank; ++i)
+    if (d.dims[i] < 0) return 0;
+  if (d.dims[d.rank - (p.trans_b != 0 ? 2 : 1)] <= 4) return 0;  // so few columns: the sides are swapped instead
+  return packed_matrix<T>(d, p.trans_b != 0) * stack_height(d) * static_cast<int64_t>(sizeof(T));
+}
+
+template <typename T>
+void matmul_pack(const arn_bind_args* args, T* dst) {
+  const arn_matmul_params& p = *static_cast<const arn_matmul_params*>(args->params);
+  const arn_desc& d = args->operand[1];
+  const int64_t kd = d.rank - (p.trans_b != 0 ? 1 : 2), nd = d.rank - (p.trans_b != 0 ? 2 : 1);
+  const int64_t each = packed_matrix<T>(d, p.trans_b != 0);
+  for (int64_t i = 0; i < stack_height(d); ++i) {
+    const T* src = static_cast<const T*>(args->constant[1]);
+    int64_t rest = i;
+    for (int x = d.rank - 3; x >= 0; --x) {
+      src += rest % d.dims[x] * d.strides[x];
+      rest /= d.dims[x];
+    }
+    pack_panels(dst + i * each, d.dims[kd] * kLanes<T>, src, d.dims[kd], d.dims[nd], d.strides[kd], d.strides[nd]);
+  }
+}
+
+// Batch strides of a packed B: matrices follow each other in the row-major order of B's own batch dims.
+inline void packed_batch(const arn_desc& d, MatMulBound* b) {
+  int64_t step = b->panel_matrix;
+  for (int i = d.rank - 3; i >= 0; --i) {
+    b->b.batch[b->batch_rank - (d.rank - 2) + i] = d.dims[i] == 1 ? 0 : step;
+    step *= d.dims[i];
+  }
+}
+
+inline int32_t read_shapes(const arn_bind_args* args, MatMulBound* b) {
+  const arn_matmul_params& p = *static_cast<const arn_matmul_params*>(args->params);
+  const arn_desc &da = args->operand[0], &db = args->operand[1], &o = args->operand[args->n_in];
+  const bool has_c = args->n_in > 2 && args->operand[2].dtype != ARN_NONE;
+  if (args->n_out != 1 || da.rank < 2 || db.rank < 2 || o.rank != max64(da.rank, db.rank)) return ARN_SHAPE_MISMATCH;
+  if (da.dtype != db.dtype || da.dtype != o.dtype || (has_c && args->operand[2].dtype != o.dtype))
+    return ARN_UNSUPPORTED;
+  b->batch_rank = o.rank - 2;
+  for (int64_t i = 0; i < b->batch_rank; ++i) b->batch_dims[i] = o.dims[i];
+  b->m = o.dims[o.rank - 2];
+  b->n = o.dims[o.rank - 1];
+  b->k = da.dims[da.rank - (p.trans_a != 0 ? 2 : 1)];
+  if (b->k != db.dims[db.rank - (p.trans_b != 0 ? 1 : 2)] || b->m != da.dims[da.rank - (p.trans_a != 0 ? 1 : 2)] ||
+      b->n != db.dims[db.rank - (p.trans_b != 0 ? 2 : 1)] || !batch_fits(da, *b) || !batch_fits(db, *b))
+    return ARN_SHAPE_MISMATCH;
+  b->a = read_stack(da, b->batch_rank, p.trans_a != 0);
+  b->b = read_stack(db, b->batch_rank, p.trans_b != 0);
+  b->out = read_stack(o, b->batch_rank, false);
+  b->a_operand = 0;
+  b->b_operand = 1;
+  b->c_operand = has_c ? 2 : -1;
+  b->out_operand = args->n_in;
+  if (has_c && !read_c(args->operand[2], o, b)) return ARN_SHAPE_MISMATCH;
+  b->alpha = p.alpha;
+  b->beta = p.beta;
+  return ARN_OK;
+}
+
+template <typename T>
+int32_t matmul_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
+  constexpr int64_t L = kLanes<T>;
+  MatMulBound* b = static_cast<MatMulBound*>(bound);
+  *b = MatMulBound{};
+  if (args->tile != nullptr || args->params == nullptr) return ARN_UNSUPPORTED;
+  const int32_t status = read_shapes(args, b);
+  if (status != ARN_OK) return status;
+  if (!scalar_fits<T>(b->alpha) || !scalar_fits<T>(b->beta)) return ARN_UNSUPPORTED;
+  if ((args->packed & 2u) != 0) {
+    b->panels = kPacked;
+    b->panel_matrix = b->k * round_up(b->n, L);
+    packed_batch(args->operand[1], b);
+  } else {
+    b->panels = kOnTheFly;
+    if ((b->n < L / 2 && b->m > b->n) || (b->out.col != 1 && b->out.row == 1)) swap_sides(b);
+  }
+  flatten_batch(b);
+  if (b->panels == kOnTheFly && b->b.col == 1 && b->m <= 2 * kMaxRows) b->panels = kInPlace;
+  b->depth = depth_block(b->k);
+  choose_grid<T>(b);
+  b->use_compact = b->a.col != 1 && b->n_block >= 4 * L;
+  b->partial_row = b->k > b->depth ? b->n_block : 0;
+  b->slab = b->partial_row * b->m_block;
+  const int64_t slab = b->panels == kPacked ? 0 : b->depth * (b->panels == kInPlace ? L : b->n_block);
+  b->compact = b->slab + slab;
+  b->edge = b->compact + (b->use_compact != 0 ? round_up(kMaxRows * b->depth, L) : 0);
+  out->run = matmul_run<T>;
+  out->tasks = ceil_div(b->units, b->units_per_task);
+  out->step_scratch = 0;
+  out->thread_scratch = (b->edge + edge_elements()) * static_cast<int64_t>(sizeof(T));
+  out->bound_bytes = sizeof(MatMulBound);
+  out->variant = b->panels == kPacked ? "packed" : b->panels == kInPlace ? "in place" : "on the fly";
+  return ARN_OK;
+}
+
+}  // namespace
+}  // namespace ARN_NS

@@ -1,0 +1,151 @@
+// The tile kernels behind gemm_pass, from one generic source: MR rows by NV vectors of accumulators in registers.
+#pragma once
+
+#include "kernels/matmul/gemm.h"
+
+namespace ARN_NS {
+namespace {
+
+// Rows of the tallest tile that is NV vectors wide, by the number of vector registers of the tier.
+constexpr int rows_for(int nv) {
+  return ARN_TIER_LEVEL >= 2 ? (nv <= 2   ? 14
+                                : nv == 3 ? 8
+                                : nv == 4 ? 4
+                                          : 2)
+                             : (ARN_TIER_LEVEL == 1 ? (nv <= 2   ? 6
+                                                       : nv == 3 ? 4
+                                                       : nv == 4 ? 3
+                                                                 : 1)
+                                                    : (nv <= 2   ? 4
+                                                       : nv == 3 ? 3
+                                                       : nv == 4 ? 2
+                                                                 : 1));
+}
+
+// Keeps the compiler from contracting a product into the addition that follows: whether it would depends on the code
+// around, and every tile must round alike.
+template <typename V>
+inline V rounded(V v) {
+#if defined(__aarch64__)
+  __asm__("" : "+w"(v));
+#elif defined(__AVX512F__)
+  __asm__("" : "+v"(v));
+#elif defined(__x86_64__)
+  __asm__("" : "+x"(v));
+#endif
+  return v;
+}
+
+template <typename T>
+struct Tile {
+  int64_t depth;
+  const T *a, *b;
+  int64_t a_row, a_k, b_vec, b_k;
+  const T* prior;  // sums of the blocks before, or null
+  int64_t prior_row;
+  bool finish;
+  T alpha, beta;
+  const T* c;  // read in whole vectors when c_col is 1, one element a row when it is 0
+  int64_t c_row, c_col;
+  bool relu;
+  T* out;
+  int64_t out_row;
+};
+
+// Strides reach the loop through an empty asm, so that addresses are formed from few base registers instead of one
+// pointer a row.
+template <typename T, int MR, int NV>
+void tile_kernel(const Tile<T>& t) {
+  typedef typename Simd<T>::V V;
+  constexpr int64_t L = kLanes<T>;
+  constexpr int kRowGroups = (MR + 4) / 5, kVecGroups = (NV + 3) / 4;
+  V acc[MR][NV];
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) acc[i][v] = V{};
+  const int64_t size = sizeof(T);
+  int64_t row = t.a_row * size, row3 = 3 * row, vec = t.b_vec * size, vec3 = 3 * vec;
+  const int64_t a_k = t.a_k * size, b_k = t.b_k * size;
+  const char* a[3];
+  const char* b[2];
+  a[0] = reinterpret_cast<const char*>(t.a);
+  a[1] = a[0] + 5 * row;
+  a[2] = a[1] + 5 * row;
+  b[0] = reinterpret_cast<const char*>(t.b);
+  b[1] = b[0] + 4 * vec;
+  for (int64_t k = t.depth; k > 0; --k) {
+    __asm__("" : "+r"(row), "+r"(row3), "+r"(vec), "+r"(vec3));
+    const int64_t at[5] = {0, row, 2 * row, row3, 4 * row};
+    const int64_t bt[4] = {0, vec, 2 * vec, vec3};
+    V bv[NV];
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) bv[v] = load(reinterpret_cast<const T*>(b[v / 4] + bt[v % 4]));
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+      const V x = splat(*reinterpret_cast<const T*>(a[i / 5] + at[i % 5]));
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) acc[i][v] += x * bv[v];
+    }
+#pragma GCC unroll 3
+    for (int g = 0; g < kRowGroups; ++g) a[g] += a_k;
+#pragma GCC unroll 2
+    for (int g = 0; g < kVecGroups; ++g) b[g] += b_k;
+  }
+#define ARN_EACH_ROW _Pragma("GCC unroll 16") for (int i = 0; i < MR; ++i)
+#define ARN_EACH_VECTOR _Pragma("GCC unroll 8") for (int v = 0; v < NV; ++v)
+  if (t.prior != nullptr) {
+    ARN_EACH_ROW ARN_EACH_VECTOR acc[i][v] += load(t.prior + i * t.prior_row + v * L);
+  }
+  if (t.finish) {
+    if (t.alpha != T(1)) {
+      const V s = splat(t.alpha);
+      ARN_EACH_ROW ARN_EACH_VECTOR acc[i][v] = rounded(s * acc[i][v]);
+    }
+    if (t.c != nullptr) {
+      const V s = splat(t.beta);
+      const bool scaled = t.beta != T(1);
+      if (t.c_col == 0) {
+        ARN_EACH_ROW {
+          V x = splat(t.c[i * t.c_row]);
+          if (scaled) x = rounded(s * x);
+          ARN_EACH_VECTOR acc[i][v] += x;
+        }
+      } else if (scaled) {
+        ARN_EACH_ROW ARN_EACH_VECTOR acc[i][v] += rounded(s * load(t.c + i * t.c_row + v * L));
+      } else {
+        ARN_EACH_ROW ARN_EACH_VECTOR acc[i][v] += load(t.c + i * t.c_row + v * L);
+      }
+    }
+    if (t.relu) {
+      const V zero = V{};
+      ARN_EACH_ROW ARN_EACH_VECTOR acc[i][v] = acc[i][v] < zero ? zero : acc[i][v];
+    }
+  }
+  ARN_EACH_ROW ARN_EACH_VECTOR store(t.out + i * t.out_row + v * L, acc[i][v]);
+#undef ARN_EACH_ROW
+#undef ARN_EACH_VECTOR
+}
+
+template <typename T>
+using TileFn = void (*)(const Tile<T>&);
+
+template <int... I>
+struct Seq {};
+template <int N, int... I>
+struct MakeSeq : MakeSeq<N - 1, N - 1, I...> {};
+template <int... I>
+struct MakeSeq<0, I...> {
+  typedef Seq<I...> Type;
+};
+
+// Kernels of one width, by row count: fn[r - 1].
+template <typename T, int NV, typename Rows = typename MakeSeq<rows_for(NV)>::Type>
+struct TileTable;
+template <typename T, int NV, int... I>
+struct TileTable<T, NV, Seq<I...>> {
+  static constexpr TileFn<T> fn[] = {tile_kernel<T, I + 1, NV>...};
+};
+
+}  // namespace
+}  // namespace ARN_NS

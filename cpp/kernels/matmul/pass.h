@@ -1,0 +1,132 @@
+// gemm_pass for one element type; included by the sources that instantiate it.
+#pragma once
+
+#include "kernels/matmul/micro.h"
+
+namespace ARN_NS {
+namespace {
+
+// The widest tile that `rows` rows and `left` remaining vectors allow: short tiles are wide, so that enough independent
+// chains are in flight.
+inline int64_t tile_vectors(int64_t rows, int64_t left) {
+  if (left >= 8 && rows <= rows_for(8)) return 8;
+  if (left >= 4 && rows <= rows_for(4)) return 4;
+  if (left >= 3 && rows <= rows_for(3)) return 3;
+  return left >= 2 ? 2 : 1;
+}
+
+template <typename T>
+TileFn<T> tile_fn(int64_t rows, int64_t vectors) {
+  switch (vectors) {
+    case 1:
+      return TileTable<T, 1>::fn[rows - 1];
+    case 2:
+      return TileTable<T, 2>::fn[rows - 1];
+    case 3:
+      return TileTable<T, 3>::fn[rows - 1];
+    case 4:
+      return TileTable<T, 4>::fn[rows - 1];
+    default:
+      return TileTable<T, 8>::fn[rows - 1];
+  }
+}
+
+// A last-pass tile whose columns are partial, or whose output or c has no unit column stride: computed into scratch,
+// with c gathered before and the result scattered after.
+template <typename T>
+void edge_tile(const GemmPass<T>& p, Tile<T> t, int64_t i, int64_t j, int64_t rows, int64_t vectors) {
+  constexpr int64_t L = kLanes<T>;
+  const int64_t width = vectors * L, cols = min64(width, p.n - j);
+  T* result = p.edge;
+  T* c = p.edge + kMaxRows * kMaxVectors * L;
+  if (p.c != nullptr) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const T* from = p.c + (i + r) * p.c_row + j * p.c_col;
+      for (int64_t x = 0; x < cols; ++x) c[r * width + x] = from[x * p.c_col];
+      for (int64_t x = cols; x < width; ++x) c[r * width + x] = T(0);
+    }
+    t.c = c;
+    t.c_row = width;
+    t.c_col = 1;
+  }
+  t.out = result;
+  t.out_row = width;
+  tile_fn<T>(rows, vectors)(t);
+  T* out = p.out + i * p.out_row + j * p.out_col;
+  if (p.out_col == 1) {
+    for (int64_t r = 0; r < rows; ++r)
+      __builtin_memcpy(out + r * p.out_row, result + r * width, static_cast<size_t>(cols) * sizeof(T));
+  } else {
+    for (int64_t x = 0; x < cols; ++x)
+      for (int64_t r = 0; r < rows; ++r) out[r * p.out_row + x * p.out_col] = result[r * width + x];
+  }
+}
+
+template <typename T>
+void compact_rows(T* dst, const T* a, int64_t rows, int64_t depth, int64_t a_row, int64_t a_k) {
+  for (int64_t k = 0; k < depth; ++k)
+    for (int64_t r = 0; r < rows; ++r) dst[k * rows + r] = a[k * a_k + r * a_row];
+}
+
+template <typename T>
+void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, const T* a) {
+  constexpr int64_t L = kLanes<T>;
+  Tile<T> t{};
+  t.depth = p.depth;
+  t.a = a;
+  t.a_row = p.a_row;
+  t.a_k = p.a_k;
+  if (p.compact != nullptr) {
+    compact_rows(p.compact, a, rows, p.depth, p.a_row, p.a_k);
+    t.a = p.compact;
+    t.a_row = 1;
+    t.a_k = rows;
+  }
+  t.b_vec = p.b_vec;
+  t.b_k = p.b_k;
+  t.prior_row = p.partial_row;
+  t.finish = p.last;
+  t.alpha = p.alpha;
+  t.beta = p.beta;
+  t.relu = p.relu;
+  const bool direct = p.out_col == 1 && (p.c == nullptr || p.c_col == 0 || p.c_col == 1);
+  const int64_t vectors = ceil_div(p.n, L);
+  for (int64_t v = 0; v < vectors;) {
+    const int64_t nv = tile_vectors(rows, vectors - v), j = v * L;
+    t.b = p.b + v * p.b_vec;
+    t.prior = p.first ? nullptr : p.partial + i * p.partial_row + j;
+    if (!p.last) {
+      t.out = p.partial + i * p.partial_row + j;
+      t.out_row = p.partial_row;
+      tile_fn<T>(rows, nv)(t);
+    } else if (direct && j + nv * L <= p.n) {
+      t.out = p.out + i * p.out_row + j;
+      t.out_row = p.out_row;
+      t.c = p.c == nullptr ? nullptr : p.c + i * p.c_row + j * p.c_col;
+      t.c_row = p.c_row;
+      t.c_col = p.c_col;
+      tile_fn<T>(rows, nv)(t);
+    } else {
+      edge_tile(p, t, i, j, rows, nv);
+    }
+    v += nv;
+  }
+}
+
+}  // namespace
+
+// Rows are shared out evenly over as few tiles as they need.
+template <typename T>
+void gemm_pass(const GemmPass<T>& p) {
+  const int64_t span = p.a_panel > 0 ? kLanes<T> : max64(p.m, 1);
+  for (int64_t i0 = 0; i0 < p.m; i0 += span) {
+    const int64_t rows = min64(span, p.m - i0), tiles = ceil_div(rows, rows_for(2));
+    const T* a = p.a_panel > 0 ? p.a + i0 / span * p.a_panel : p.a;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t from = rows * t / tiles, to = rows * (t + 1) / tiles;
+      row_tile(p, i0 + from, to - from, a + from * p.a_row);
+    }
+  }
+}
+
+}  // namespace ARN_NS
