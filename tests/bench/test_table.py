@@ -9,7 +9,7 @@ from arenaut.report.speed import EngineResult, SpeedResult
 from arenaut.report.stats import PairedRatio, median_interval
 from arenaut.report.subjects import Subject
 
-sys.path.append(str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from bench.table import HEADER, Row, cells, document
 
 

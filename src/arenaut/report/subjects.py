@@ -75,7 +75,7 @@ def _zoo_subjects(names: Sequence[str], shapes: Mapping[str, int], root: Path | 
     if root is None:
         raise SubjectError(f"{', '.join(names)}: the zoo needs a checkout of the project; here, name .onnx files")
     if str(root) not in sys.path:
-        sys.path.append(str(root))
+        sys.path.insert(0, str(root))
     zoo: Any = importlib.import_module("bench.zoo")
     console = Console(stderr=True)
     try:
