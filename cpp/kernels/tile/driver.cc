@@ -1,0 +1,148 @@
+// Family Tile: a tile program over the output's dims. Inputs broadcast as in ONNX; every output has the dims of output
+// 0; any strides, storage types as convert.h has them. Dims are walked in the order of output 0's strides and merged
+// where all operands allow, so most calls come down to one long row.
+#include "kernels/tile/program.h"
+
+namespace ARN_NS {
+namespace {
+
+constexpr int64_t kLongRow = 512;     // a row of this many elements is cut into tiles of its own
+constexpr int64_t kLongest = 16384;   // elements of a tile when no register needs memory
+constexpr int64_t kTaskWork = 65536;  // elements times instructions that are worth a task
+constexpr int64_t kTransposeRows = 32;
+
+struct DriverBound {
+  TileCore core;
+  int64_t tile_rows, tile_cols, col_tiles, tiles, tiles_per_task;
+};
+
+// Largest output stride first, positive; equal strides by the inputs' sum. Extents of one go first.
+void sort_dims(Walk* w) {
+  const int32_t out = w->slots - 1;
+  const auto key = [&](const WalkDim& d, int32_t s) {
+    return d.n == 1 ? INT64_MAX : (d.stride[s] < 0 ? -d.stride[s] : d.stride[s]);
+  };
+  for (int32_t d = 0; d < w->n_row; ++d) {
+    WalkDim& dim = w->dim[d];
+    if (dim.n == 1 || dim.stride[out] >= 0) continue;
+    for (int32_t s = 0; s < w->slots; ++s) {
+      w->offset[s] += (dim.n - 1) * dim.stride[s];
+      dim.stride[s] = -dim.stride[s];
+    }
+  }
+  for (int32_t i = 1; i < w->n_row; ++i)
+    for (int32_t j = i; j > 0; --j) {
+      const int64_t before = key(w->dim[j - 1], out), here = key(w->dim[j], out);
+      if (before >= here) break;
+      const WalkDim t = w->dim[j - 1];
+      w->dim[j - 1] = w->dim[j];
+      w->dim[j] = t;
+    }
+}
+
+// An operand that is consecutive along another dim than the output is: that dim becomes the innermost row dim, so that
+// a tile of some rows reads and writes whole lines. Returns whether there is one.
+bool bring_transposed(Walk* w) {
+  if (w->n_col == 0) return false;
+  const WalkDim& inner = w->dim[w->n_row];
+  for (int32_t s = 0; s < w->slots; ++s) {
+    if (inner.stride[s] == 0 || inner.stride[s] == 1 || inner.stride[s] == -1) continue;
+    for (int32_t d = w->n_row - 1; d >= 0; --d) {
+      if (w->dim[d].stride[s] != 1 && w->dim[d].stride[s] != -1) continue;
+      const WalkDim moved = w->dim[d];
+      for (int32_t k = d; k + 1 < w->n_row; ++k) w->dim[k] = w->dim[k + 1];
+      w->dim[w->n_row - 1] = moved;
+      return true;
+    }
+  }
+  return false;
+}
+
+int32_t run_tiles(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* scratch,
+                  const arn_state* state) {
+  const DriverBound& b = *static_cast<const DriverBound*>(bound);
+  tile_begin(b.core, operand, scratch);
+  for (int64_t task = begin; task < end; ++task) {
+    if (state->stop != 0) return ARN_CANCELLED;
+    const int64_t last = min64(b.tiles, (task + 1) * b.tiles_per_task);
+    for (int64_t t = task * b.tiles_per_task; t < last; ++t) {
+      const int64_t row = t / b.col_tiles * b.tile_rows, col = t % b.col_tiles * b.tile_cols;
+      tile_run(b.core, operand, row, min64(b.tile_rows, b.core.rows - row), col, min64(b.tile_cols, b.core.cols - col),
+               nullptr, 0, scratch);
+    }
+  }
+  return ARN_OK;
+}
+
+}  // namespace
+}  // namespace ARN_NS
+
+ARN_DEFINE_BIND(tile) {
+  using namespace ARN_NS;
+  static_assert(sizeof(DriverBound) <= ARN_BOUND_MAX, "bound too large");
+  if (args->tile == nullptr || args->n_out < 1) return ARN_BAD_VALUE;
+  DriverBound* b = static_cast<DriverBound*>(bound);
+  TileCore& core = b->core;
+  Walk walk;
+  const int32_t bad = tile_bind_program(args, false, &core, &walk);
+  if (bad != ARN_OK) return bad;
+  out->run = run_tiles;
+  out->step_scratch = 0;
+  out->bound_bytes = sizeof(DriverBound);
+  out->variant = "rows";
+  const int64_t total = element_count(args->operand[args->n_in]);
+  if (total == 0) {
+    out->tasks = out->thread_scratch = 0;
+    return ARN_OK;
+  }
+  sort_dims(&walk);
+  collapse(&walk);
+  if (walk.n_row > 0) {
+    walk.n_row -= 1;
+    walk.n_col = 1;
+  }
+  const int64_t inner = walk.n_col > 0 ? walk.dim[walk.n_row].n : 1;
+  const bool transposed = bring_transposed(&walk) && inner >= kTransposeRows;
+  tile_set_walk(walk, &core);
+
+  // Which registers need memory: everything but operands that can be used where they lie in every tile.
+  const bool by_row = core.rows == 1 || (core.cols >= kLongRow && !transposed);
+  const uint8_t enough = kInPlace | (by_row ? kUnit : kDense);
+  bool needs[ARN_TILE_MAX_REGS];
+  for (bool& n : needs) n = true;
+  for (int32_t s = 0; s < core.n_in + core.n_out; ++s) {
+    TileOperand& op = core.operand[s];
+    const bool always = (op.flags & enough) == enough && !transposed;
+    bool every_row = s < core.n_in && !by_row && !transposed && (op.flags & kInPlace) != 0;
+    for (int32_t d = 0; d < core.n_row; ++d) every_row = every_row && op.stride[d] == 0;
+    if (every_row) {
+      op.flags |= kOnce;
+      core.once_cols = static_cast<int32_t>(core.cols);
+    }
+    if (always && (op.flags & kOnce) == 0) needs[op.reg] = false;
+  }
+  tile_set_registers(&core, needs, min64(total, kLongest));
+  const int64_t capacity = core.capacity;
+  if (transposed) {
+    b->tile_rows = min64(kTransposeRows, core.rows);
+    b->tile_cols = min64(core.cols, max64(1, capacity / b->tile_rows));
+    out->variant = "transposed";
+  } else if (by_row || core.cols > capacity) {
+    b->tile_rows = 1;
+    const int64_t pieces = ceil_div(core.cols, capacity);
+    b->tile_cols = pieces == 1 ? core.cols : min64(capacity, round_up(ceil_div(core.cols, pieces), 64));
+    out->variant = "row";
+  } else {
+    b->tile_rows = min64(core.rows, capacity / core.cols);
+    b->tile_cols = core.cols;
+  }
+  core.once_rows = static_cast<int32_t>(b->tile_rows);
+  if (b->tile_cols != core.cols) core.once_cols = 0;
+  b->col_tiles = ceil_div(core.cols, b->tile_cols);
+  b->tiles = ceil_div(core.rows, b->tile_rows) * b->col_tiles;
+  const int64_t work = b->tile_rows * b->tile_cols * max64(1, core.n_instr);
+  b->tiles_per_task = max64(1, kTaskWork / work);
+  out->tasks = ceil_div(b->tiles, b->tiles_per_task);
+  out->thread_scratch = core.scratch_bytes;
+  return ARN_OK;
+}
