@@ -1,4 +1,8 @@
-"""arenaut.frontend"""
+"""From ModelProto to ir.Graph and back: the only room that knows protobuf."""
 
 if not __name__.startswith("arenaut."):
     raise ImportError("import this package as arenaut.frontend, not as top-level 'frontend'")
+
+from arenaut.frontend.importer import ImportedModel, import_model
+
+__all__ = ["ImportedModel", "import_model"]

@@ -2,7 +2,8 @@
 
 A Value has one producer (a node, the graph's input list, or a constant) and a list of uses that Graph keeps true.
 Nodes form a list in topological order. Captured outer values of a body graph are explicit trailing inputs of the node
-that owns the body (and trailing inputs of the body), so nothing is used that is not in a node's input list.
+that owns the body (and trailing inputs of the body), so nothing is used that is not in a node's input list. How many
+they are is the node's int attribute `captures`: the ops alone could not tell them from carried values.
 """
 
 from __future__ import annotations
@@ -157,6 +158,10 @@ class Graph:
         self._names.add(name)
         return name
 
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keeps names for values that will be made under exactly these names."""
+        self._names.update(names)
+
     def value(self, stem: str, type: Type | None = None) -> Value:
         return Value(self.unique(stem), type)
 
@@ -165,8 +170,9 @@ class Graph:
         self.inputs.append(value)
         return value
 
-    def add_constant(self, array: Array, stem: str = "const") -> Value:
-        value = Value(self.unique(stem), TensorType(dtype_of(array), tuple(array.shape)), array)
+    def add_constant(self, array: Array, stem: str = "const", *, reserved: bool = False) -> Value:
+        """A constant. reserved: stem was reserved and is the name."""
+        value = Value(stem if reserved else self.unique(stem), TensorType(dtype_of(array), tuple(array.shape)), array)
         if array.size <= 1024 and array.ndim <= 2 and value.dtype in (DType.INT64, DType.INT32, DType.BOOL):
             value.data = array.astype(np.int64).astype(object)
         return value

@@ -1,0 +1,183 @@
+"""Where tensor bytes lie: in memory, in the model's own file or in an external one, and which files may be opened."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from arenaut.ir.errors import ExternalDataError
+from arenaut.ir.graph import Array
+
+
+class Storage(Protocol):
+    """Bytes that can be looked at without copying."""
+
+    @property
+    def size(self) -> int: ...
+    def view(self, dtype: np.dtype[Any], offset: int, count: int) -> Array:
+        """count elements from a byte offset on: read-only, aligned to the element size."""
+        ...
+
+
+class MemoryStorage:
+    """Bytes the caller holds."""
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        self.buffer = memoryview(data).cast("B").toreadonly()
+
+    @property
+    def size(self) -> int:
+        return self.buffer.nbytes
+
+    def view(self, dtype: np.dtype[Any], offset: int, count: int) -> Array:
+        array: Array = np.frombuffer(self.buffer, dtype, count, offset)
+        return array if array.flags.aligned else _frozen(array.copy())
+
+
+class FileStorage:
+    """A file, mapped when first looked at. Elements at an odd place are read into memory of their own instead, so
+    that no byte is held twice: kernels rely on element alignment."""
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError when the file cannot be opened, IsADirectoryError and the like when it is no regular file."""
+        # Non-blocking: opening a pipe must not wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        self._file = os.fdopen(descriptor, "rb", buffering=0)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            self._file.close()
+            raise OSError(f"{path} is not a regular file")
+        self.path = path
+        self.size = status.st_size
+
+    @cached_property
+    def map(self) -> mmap.mmap:
+        """The whole file; raises ValueError when it is empty."""
+        return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def view(self, dtype: np.dtype[Any], offset: int, count: int) -> Array:
+        if offset % dtype.alignment == 0:
+            return np.frombuffer(self.map, dtype, count, offset)
+        array = np.empty(count, dtype)
+        target = memoryview(array.view(np.uint8).data)
+        done = 0
+        while done < target.nbytes:
+            step = os.preadv(self._file.fileno(), [target[done:]], offset + done)
+            if step == 0:
+                raise ExternalDataError(f"{self.path} became shorter while it was being read. Load the model again")
+            done += step
+        return _frozen(array)
+
+    def close(self) -> None:
+        """Closes the file; what was mapped stays readable."""
+        self._file.close()
+
+
+def _frozen(array: Array) -> Array:
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True)
+class Blob:
+    """length bytes from offset on."""
+
+    storage: Storage
+    offset: int
+    length: int
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Blob:
+        return cls(MemoryStorage(data), 0, len(data))
+
+    def view(self, dtype: np.dtype[Any]) -> Array:
+        return self.storage.view(dtype, self.offset, self.length // dtype.itemsize)
+
+
+class ExternalFiles:
+    """The files beside a model that its tensors may name.
+
+    A file is opened only when its resolved path lies in the model's folder, or in the folder of the model's resolved
+    path: a model in a Hugging Face cache is a link into a folder of blobs, and so is its data. Absolute locations,
+    ".." and links that lead elsewhere are refused, so that a model cannot read files it was not shipped with.
+    """
+
+    def __init__(self, model_path: str | None = None, folder: str | None = None) -> None:
+        """folder: where to look when the model did not come from a path."""
+        base = folder if folder is not None else (os.path.dirname(os.path.abspath(model_path)) if model_path else None)
+        self._base = base
+        self._roots = [] if base is None else [os.path.realpath(base)]
+        if model_path is not None and folder is None:
+            self._roots.append(os.path.dirname(os.path.realpath(model_path)))
+        self._open: dict[str, FileStorage] = {}
+
+    def blob(self, entries: Mapping[str, str], where: str) -> Blob:
+        """The bytes that a tensor's external_data entries name. Raises ExternalDataError."""
+        location = entries.get("location", "")
+        storage = self._storage(location, where)
+        offset, length = _number(entries, "offset", where), _number(entries, "length", where)
+        offset = offset or 0
+        if length is None:
+            length = max(storage.size - offset, 0)
+        if offset + length > storage.size:
+            raise ExternalDataError(
+                f"{where} needs bytes {offset} to {offset + length} of '{location}', but that file has "
+                f"{storage.size} bytes. It is cut short or belongs to another model; copy or download it again"
+            )
+        return Blob(storage, offset, length)
+
+    def close(self) -> None:
+        for storage in self._open.values():
+            storage.close()
+
+    def _storage(self, location: str, where: str) -> FileStorage:
+        path = self._resolve(location, where)
+        if path not in self._open:
+            try:
+                self._open[path] = FileStorage(path)
+            except FileNotFoundError:
+                raise ExternalDataError(
+                    f"{where} keeps its data in '{location}', which is not in the model's folder {self._base}. "
+                    "Put that file beside the model"
+                ) from None
+            except OSError as error:
+                raise ExternalDataError(
+                    f"{where} keeps its data in '{location}', which cannot be read: {error}"
+                ) from None
+        return self._open[path]
+
+    def _resolve(self, location: str, where: str) -> str:
+        if self._base is None:
+            raise ExternalDataError(
+                f"{where} keeps its data in the file '{location}', but the model was given as bytes. Load the model "
+                "from its path, or name the folder of its data"
+            )
+        parts = Path(location).parts
+        if not location or "\0" in location or os.path.isabs(location) or ".." in parts:
+            raise ExternalDataError(
+                f"{where} keeps its data in '{location}': only paths inside the model's folder are read. "
+                "Move the data beside the model and save the model again"
+            )
+        path = os.path.realpath(os.path.join(self._base, location))
+        if not any(os.path.commonpath([root, path]) == root for root in self._roots):
+            raise ExternalDataError(
+                f"{where} keeps its data in '{location}', a link to {path}, outside the model's folder. "
+                "Copy that file beside the model"
+            )
+        return path
+
+
+def _number(entries: Mapping[str, str], key: str, where: str) -> int | None:
+    text = entries.get(key)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ExternalDataError(f"{where} names its external data with {key} '{text}', expected a count of bytes")
+    return int(text)

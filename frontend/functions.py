@@ -1,0 +1,66 @@
+"""Model-local functions, inlined where they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from arenaut.frontend import attributes as attribute_values
+from arenaut.frontend.nodes import convert_attributes, import_nodes
+from arenaut.frontend.schemas import normal_domain
+from arenaut.frontend.scope import MAX_INLINED_NODES, FunctionKey, Scope
+from arenaut.frontend.structure import label, ordered
+from arenaut.ir import Value
+from arenaut.ir.errors import InvalidModelError
+
+
+def function_key(proto: Any) -> FunctionKey:
+    """The identity of a FunctionProto."""
+    return (normal_domain(proto.domain), proto.name, getattr(proto, "overload", ""))
+
+
+def function_of(scope: Scope, node: Any) -> Any | None:
+    """The model-local function that a node calls. Functions win over standard ops of the same name."""
+    if not scope.model.functions:
+        return None
+    return scope.model.functions.get((normal_domain(node.domain), node.op_type, getattr(node, "overload", "")))
+
+
+def import_call(scope: Scope, node: Any, function: Any) -> Sequence[Value | None]:
+    """The body of a function, added to the caller's graph in place of the call."""
+    key = function_key(function)
+    where = label(node)
+    if key in scope.call_stack:
+        chain = " -> ".join(name for _, name, _ in (*scope.call_stack, key))
+        raise InvalidModelError(f"{where}: the function calls itself ({chain}), which ONNX forbids")
+    scope.model.inlined_nodes += len(function.node)
+    if scope.model.inlined_nodes > MAX_INLINED_NODES:
+        raise InvalidModelError(
+            f"{where}: the model's functions expand to more than {MAX_INLINED_NODES} nodes. "
+            "Check how they call each other"
+        )
+    if len(node.input) > len(function.input) or len(node.output) > len(function.output):
+        raise InvalidModelError(
+            f"{where} has {len(node.input)} inputs and {len(node.output)} outputs; the function it calls takes "
+            f"{len(function.input)} and gives {len(function.output)}"
+        )
+    inner = Scope(
+        model=scope.model, graph=scope.graph, call=scope.own_name(node.name or f"{function.name}_call"),
+        opsets={normal_domain(o.domain): o.version for o in function.opset_import} or scope.opsets,
+        call_attributes=_call_attributes(scope, node, function), call_stack=(*scope.call_stack, key),
+    )  # fmt: skip
+    arguments = scope.operands(where, node.input)
+    for index, name in enumerate(function.input):
+        inner.bind(name, arguments[index] if index < len(arguments) else None)
+    import_nodes(inner, ordered(function.node, set(function.input), function.name))
+    return [inner.result(f) if actual else None for f, actual in zip(function.output, node.output, strict=False)]
+
+
+def _call_attributes(scope: Scope, node: Any, function: Any) -> dict[str, Any]:
+    """The attributes of a call: the function's defaults, then what the node states."""
+    values = {
+        a.name: attribute_values.convert(a, scope.model.weights, f"function '{function.name}'")
+        for a in function.attribute_proto
+    }
+    values.update(convert_attributes(scope, node))
+    return values

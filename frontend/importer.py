@@ -1,0 +1,141 @@
+"""ModelProto to ir.Graph, in three phases: inputs and initialisers, nodes, outputs.
+
+Every op in the graph means what the newest opset says; default attributes are written out; functions of the model are
+inlined; types are inferred. What inference finds is trusted over the shapes that a file declares for its intermediate
+values and outputs: those are often stale, and are only used where inference finds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from arenaut.frontend.functions import function_key
+from arenaut.frontend.nodes import import_nodes
+from arenaut.frontend.schemas import normal_domain
+from arenaut.frontend.scope import ModelContext, Scope
+from arenaut.frontend.source import Source, open_source
+from arenaut.frontend.structure import initializers_of, ordered
+from arenaut.frontend.survey import check_supported
+from arenaut.frontend.typeproto import type_of
+from arenaut.frontend.weights import Weights
+from arenaut.ir import Graph, Value
+from arenaut.ir.errors import InvalidModelError
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A model as the rest of arenaut sees it.
+
+    input_names, output_names  the names of the file, in order; a value of the graph may be called otherwise, where
+                               one value is two outputs or an output is an input.
+    opsets                     versions by domain ("" is ai.onnx), as the file states them.
+    """
+
+    graph: Graph
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    opsets: Mapping[str, int]
+    ir_version: int
+    producer: str = ""
+    doc: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def import_model(
+    source: Any, *, keep_inputs: Collection[str] = (), external_data_folder: str | None = None
+) -> ImportedModel:
+    """Reads a model.
+
+    source                a path, the bytes of a file, or a ModelProto.
+    keep_inputs           a graph input that has an initialiser is a constant, unless named here: then it stays an
+                          input that every run must be given.
+    external_data_folder  where external tensor data lies, when source is no path.
+
+    Raises InvalidModelError, UnsupportedError (which lists all ops that are not supported), ShapeError or
+    ExternalDataError. Weights are views of the file or of the given bytes where their alignment allows: the file must
+    not be truncated while the model lives.
+    """
+    with open_source(source, external_data_folder) as opened:
+        try:
+            return _import(opened, keep_inputs)
+        except UnicodeDecodeError as error:
+            raise InvalidModelError(
+                f"{opened.label} holds a name that is not UTF-8 ({error}). The file is damaged"
+            ) from None
+        except RecursionError:
+            raise InvalidModelError(f"{opened.label} nests graphs or functions too deeply to be read") from None
+
+
+def _import(source: Source, keep_inputs: Collection[str]) -> ImportedModel:
+    model = source.model
+    opsets = _opsets(source)
+    check_supported(model, opsets)
+    functions = {function_key(f): f for f in model.functions}
+    context = ModelContext(Weights(source.lifted, source.files), functions)
+    proto = model.graph
+    graph = Graph(proto.name or "graph")
+    scope = Scope(model=context, graph=graph, opsets=opsets, initializers=initializers_of(proto))
+    _import_inputs(scope, proto, keep_inputs)
+    import_nodes(scope, ordered(proto.node, {v.name for v in graph.inputs} | set(scope.initializers), graph.name))
+    _import_outputs(scope, proto)
+    return ImportedModel(
+        graph=graph,
+        input_names=tuple(v.name for v in graph.inputs),
+        output_names=tuple(o.name for o in proto.output),
+        opsets=opsets,
+        ir_version=model.ir_version,
+        producer=f"{model.producer_name} {model.producer_version}".strip(),
+        doc=model.doc_string,
+        metadata={p.key: p.value for p in model.metadata_props},
+    )
+
+
+def _opsets(source: Source) -> Mapping[str, int]:
+    """The opset versions a model states. Files of IR versions before 3 could not, and mean opset 1."""
+    stated: dict[str, int] = {}
+    for entry in source.model.opset_import:
+        domain = normal_domain(entry.domain)
+        if stated.setdefault(domain, entry.version) != entry.version:
+            raise InvalidModelError(f"{source.label} imports the domain '{domain or 'ai.onnx'}' in two versions")
+    if not stated and 0 < source.model.ir_version < 3:
+        return {"": 1}
+    if not stated:
+        raise InvalidModelError(
+            f"{source.label} states no opset version (opset_import is empty), so its ops have no meaning. "
+            "Export the model again"
+        )
+    return stated
+
+
+def _import_inputs(scope: Scope, proto: Any, keep_inputs: Collection[str]) -> None:
+    """Phase one. Initialisers are read when a node first needs them."""
+    graph = scope.graph
+    names = [v.name for v in proto.input]
+    twice = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) != len(names) else []
+    if twice:
+        raise InvalidModelError(f"graph '{graph.name}' has more than one input named {', '.join(twice)}")
+    unknown = sorted(set(keep_inputs) - set(names))
+    if unknown:
+        raise InvalidModelError(f"keep_inputs names {', '.join(unknown)}; the model's inputs are {', '.join(names)}")
+    graph.reserve([*names, *scope.initializers, *(o for node in proto.node for o in node.output)])
+    for declared in proto.input:
+        if declared.name in scope.initializers and declared.name not in keep_inputs:
+            continue
+        scope.initializers.pop(declared.name, None)
+        declared_type = type_of(declared.type, declared.name)
+        if declared_type is None:
+            raise InvalidModelError(f"input '{declared.name}' has no declared type. Export the model again")
+        value = Value(declared.name, declared_type)
+        graph.inputs.append(value)
+        scope.bind(declared.name, value)
+
+
+def _import_outputs(scope: Scope, proto: Any) -> None:
+    """Phase three."""
+    for declared in proto.output:
+        value = scope.result(declared.name)
+        if value.type is None:
+            value.type = type_of(declared.type, declared.name)
+        scope.graph.outputs.append(value)

@@ -1,0 +1,140 @@
+"""Phase two of the import: each node of the file through its handler into the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from arenaut.frontend import attributes as attribute_values
+from arenaut.frontend.builder import add_node
+from arenaut.frontend.schemas import default_attributes, normal_domain, schema_at
+from arenaut.frontend.scope import Scope
+from arenaut.frontend.spec import Spec
+from arenaut.frontend.structure import is_reference, label, node_attributes
+from arenaut.frontend.upgrade import upgrade
+from arenaut.ir import Value
+from arenaut.ir.errors import InvalidModelError
+
+# Adds what a node of the file means to the scope's graph; returns the values of its outputs, None where absent.
+Handler = Callable[[Scope, Any], Sequence["Value | None"]]
+
+
+@cache
+def handlers() -> Mapping[tuple[str, str], Handler]:
+    """The ops whose import is more than upgrade and emit, by (domain, op)."""
+    from arenaut.frontend import bodies, constants
+
+    table: dict[tuple[str, str], Handler] = {}
+    for family in (constants.HANDLERS, bodies.HANDLERS):
+        table.update(family)
+    return MappingProxyType(table)
+
+
+def import_nodes(scope: Scope, nodes: Sequence[Any]) -> None:
+    """Imports nodes that stand in a valid order."""
+    from arenaut.frontend.functions import function_of, import_call
+
+    table = handlers()
+    for proto in nodes:
+        first_new_node = len(scope.graph.nodes)
+        domain = normal_domain(proto.domain)
+        function = function_of(scope, proto)
+        if function is not None:
+            values = import_call(scope, proto, function)
+        else:
+            values = table.get((domain, proto.op_type), import_plain)(scope, proto)
+        scope.define(label(proto), proto.output, values, first_new_node)
+
+
+def import_plain(scope: Scope, proto: Any) -> Sequence[Value | None]:
+    """Any op without a handler of its own."""
+    return finish(scope, proto, spec_of(scope, proto))
+
+
+def spec_of(scope: Scope, proto: Any, given: Mapping[str, Any] | None = None) -> Spec:
+    """A node of the file as a Spec of the opset in force, checked against that opset's schema, defaults written out.
+
+    given: attributes that the handler converted itself.
+    """
+    domain = normal_domain(proto.domain)
+    opset = scope.opsets[domain]
+    schema = schema_at(domain, proto.op_type, opset)
+    if schema is None:
+        raise InvalidModelError(f"{label(proto)}: there is no such op in opset {opset}")
+    stated = convert_attributes(scope, proto, skip=frozenset(given or ()))
+    stated.update(given or {})
+    _check_against_schema(proto, schema, stated)
+    return Spec(
+        op=proto.op_type,
+        domain=domain,
+        version=schema.since_version,
+        name=proto.name or next((o for o in proto.output if o), ""),
+        inputs=scope.operands(label(proto), proto.input),
+        wanted=tuple(bool(o) for o in proto.output),
+        attributes={**default_attributes(domain, proto.op_type, opset), **stated},
+    )
+
+
+def convert_attributes(scope: Scope, proto: Any, skip: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """A node's attributes as IR values, those that refer to the enclosing function call resolved."""
+    out: dict[str, Any] = {}
+    for attribute in node_attributes(proto):
+        if attribute.name in skip:
+            continue
+        if is_reference(attribute):
+            if attribute.ref_attr_name in scope.call_attributes:
+                out[attribute.name] = scope.call_attributes[attribute.ref_attr_name]
+        else:
+            out[attribute.name] = attribute_values.convert(attribute, scope.model.weights, label(proto))
+    return out
+
+
+def _check_against_schema(proto: Any, schema: Any, stated: Mapping[str, Any]) -> None:
+    def wrong(message: str) -> InvalidModelError:
+        return InvalidModelError(f"{label(proto)}, opset {schema.since_version}: {message}. Export the model again")
+
+    if not schema.min_input <= len(proto.input) <= schema.max_input:
+        raise wrong(f"it has {len(proto.input)} inputs, expected {_span(schema.min_input, schema.max_input)}")
+    if not schema.min_output <= len(proto.output) <= schema.max_output:
+        raise wrong(f"it has {len(proto.output)} outputs, expected {_span(schema.min_output, schema.max_output)}")
+    for index, formal in enumerate(schema.inputs[: len(proto.input)]):
+        if formal.option == type(formal.option).Single and not proto.input[index]:
+            raise wrong(f"its input {index} ('{formal.name}') is required but empty")
+    for name, rule in schema.attributes.items():
+        if rule.required and name not in stated:
+            raise wrong(f"its attribute '{name}' is required but absent")
+    for name in stated:
+        if name not in schema.attributes:
+            known = ", ".join(sorted(schema.attributes)) or "none"
+            raise wrong(f"it has no attribute '{name}' in this opset; known are {known}")
+    for attribute in proto.attribute:
+        have, want = attribute_values.attribute_type(attribute), int(schema.attributes[attribute.name].type)
+        if not is_reference(attribute) and have != want:
+            raise wrong(f"its attribute '{attribute.name}' has attribute type {have}, expected {want}")
+
+
+def _span(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low} to {high}" if high < 2**31 - 1 else f"at least {low}"
+
+
+def finish(scope: Scope, proto: Any, spec: Spec) -> Sequence[Value | None]:
+    """Brings a spec to the newest opset and adds it to the graph."""
+    outcome = upgrade(scope.builder(spec.name), spec)
+    if not isinstance(outcome, Spec):
+        return outcome
+    graph = scope.graph
+    outputs: list[Value | None] = [
+        Value(scope.own_name(name)) if wanted else None
+        for name, wanted in zip(proto.output, outcome.wanted, strict=False)
+    ]
+    while outputs and outputs[-1] is None and len(outputs) > 1:
+        outputs.pop()
+    node = add_node(
+        graph, outcome.op, outcome.inputs, outcome.attributes, outputs, domain=outcome.domain, name=spec.name
+    )  # fmt: skip
+    for value in node.outputs:
+        if value is not None:
+            scope.mark_named(value)
+    return node.outputs

@@ -1,0 +1,117 @@
+"""Opens what a user calls a model: a path, bytes or a ModelProto. Large tensor data stays where it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+from arenaut.frontend.blobs import Blob, ExternalFiles, FileStorage, MemoryStorage, Storage
+from arenaut.frontend.wire import lift_tensor_data
+from arenaut.ir.errors import InvalidModelError
+from google.protobuf.message import DecodeError
+
+# What files that are often taken for ONNX begin with, at which byte, and what to do with them.
+_OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the model itself: run 'git lfs pull'"),
+    (0, b"PK\x03\x04", "a zip archive, for example a PyTorch checkpoint: export the model with torch.onnx.export"),
+    (0, b"\x89HDF\r\n", "an HDF5 file, for example a Keras model: convert it with tf2onnx"),
+    (4, b"TFL3", "a TensorFlow Lite model: convert it with tf2onnx"),
+    (4, b"ORTM", "an ORT-format model: take the .onnx file it was made from"),
+    (0, b"GGUF", "a GGUF file: take the ONNX export of the model"),
+    (0, b"\x80\x02", "a pickle, for example a PyTorch checkpoint: export the model with torch.onnx.export"),
+    (0, b"<", "a text in XML or HTML, perhaps the error page of a download: download it again"),
+    (0, b"{", "JSON text: export the model as binary ONNX"),
+    (0, b"\x1f\x8b", "a gzip archive: unpack it first"),
+)
+_LONGEST_MAGIC = 64
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened model. lifted: large tensor data left out of `model`, by the tag that stands in raw_data instead."""
+
+    model: Any
+    label: str
+    lifted: Mapping[bytes, Blob]
+    files: ExternalFiles
+
+
+@contextmanager
+def open_source(source: Any, external_data_folder: str | None = None) -> Iterator[Source]:
+    """Opens a model; files stay open until the block ends, arrays made inside it stay valid after.
+
+    Raises InvalidModelError when it is no ONNX model, FileNotFoundError when there is no such file, TypeError when
+    source is neither a path, bytes nor a ModelProto.
+    """
+    if isinstance(source, onnx.ModelProto):
+        opened = Source(source, "the model", {}, ExternalFiles(folder=external_data_folder))
+        storage: FileStorage | None = None
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        memory = MemoryStorage(source if isinstance(source, memoryview) else memoryview(source))
+        files = ExternalFiles(folder=external_data_folder)
+        opened, storage = _parse(memory, memory.buffer, "the model given as bytes", files), None
+    elif isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        storage = _open_file(path)
+        try:
+            files = ExternalFiles(path, external_data_folder)
+            data = memoryview(storage.map) if storage.size else memoryview(b"")
+            opened = _parse(storage, data, f"'{path}'", files)
+        except BaseException:
+            storage.close()
+            raise
+    else:
+        raise TypeError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
+    try:
+        _check_is_model(opened)
+        yield opened
+    finally:
+        opened.files.close()
+        if storage is not None:
+            storage.close()
+
+
+def _open_file(path: str) -> FileStorage:
+    try:
+        return FileStorage(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file '{path}'") from None
+    except OSError as error:
+        raise InvalidModelError(f"'{path}' cannot be read as a model: {error}") from None
+
+
+def _parse(storage: Storage, data: memoryview, label: str, files: ExternalFiles) -> Source:
+    if not data.nbytes:
+        raise InvalidModelError(f"{label} is empty. Download or export the model again")
+    slim, spans = lift_tensor_data(data)
+    lifted = {tag: Blob(storage, offset, length) for tag, (offset, length) in spans.items()}
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(slim)
+    except DecodeError:
+        raise InvalidModelError(_not_onnx(data, label)) from None
+    return Source(model, label, lifted, files)
+
+
+def _check_is_model(source: Source) -> None:
+    model = source.model
+    if not model.HasField("graph") or not (model.ir_version or model.opset_import):
+        raise InvalidModelError(
+            f"{source.label} is no ONNX model: it has no graph or no version. If it was saved in another format, "
+            "export it to ONNX"
+        )
+
+
+def _not_onnx(data: memoryview, label: str) -> str:
+    start = bytes(data[:_LONGEST_MAGIC])
+    for offset, magic, advice in _OTHER_FORMATS:
+        if start[offset : offset + len(magic)] == magic:
+            return f"{label} is no ONNX model but looks like {advice}"
+    return (
+        f"{label} cannot be read as an ONNX model ({data.nbytes} bytes): it is cut short, damaged or in another "
+        "format. Download or export it again, and compare its size with the original"
+    )

@@ -1,0 +1,125 @@
+"""What a graph of the file says about itself: its names, which of them its bodies reach for, a valid node order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from arenaut.frontend.attributes import is_body
+from arenaut.ir.errors import InvalidModelError
+
+
+def bodies_of(node: Any) -> Iterator[tuple[str, Any]]:
+    """The body graphs of a node with their attribute names."""
+    for attribute in node.attribute:
+        if is_body(attribute):
+            if attribute.graphs:
+                raise InvalidModelError(
+                    f"{label(node)}: attribute '{attribute.name}' is a list of graphs, which no op has"
+                )
+            yield attribute.name, attribute.g
+
+
+def label(node: Any) -> str:
+    """How errors name a node of the file."""
+    op = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+    named = node.name or next((o for o in node.output if o), "")
+    return f"node '{named}' ({op})" if named else f"an unnamed {op} node"
+
+
+def initializers_of(graph: Any) -> dict[str, Any]:
+    """Initialisers by name, dense and sparse. Raises InvalidModelError for names that stand twice."""
+    found: dict[str, Any] = {}
+    for name, proto in [
+        *((t.name, t) for t in graph.initializer),
+        *((t.values.name, t) for t in graph.sparse_initializer),
+    ]:
+        if name in found:
+            raise InvalidModelError(f"graph '{graph.name}' has two initialisers named '{name}'. Export the model again")
+        found[name] = proto
+    return found
+
+
+def free_names(graph: Any) -> set[str]:
+    """The names that a body graph, with the bodies inside it, takes from outside."""
+    own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    own |= {t.values.name for t in graph.sparse_initializer}
+    own.update(o for node in graph.node for o in node.output)
+    used = {o.name for o in graph.output}
+    for node in graph.node:
+        used |= names_read(node)
+    return used - own - {""}
+
+
+def names_read(node: Any) -> set[str]:
+    """The names a node reads, those its bodies take from outside included."""
+    names = set(node.input)
+    for _, body in bodies_of(node):
+        names |= free_names(body)
+    return names
+
+
+def ordered(nodes: Iterable[Any], given: set[str], graph_name: str) -> list[Any]:
+    """The nodes in an order in which each name is made before it is read; the file's own order where that is valid.
+
+    given: the names known before any node. Raises InvalidModelError for a name made twice and for cycles.
+    """
+    nodes = list(nodes)
+    maker: dict[str, int] = {}
+    for index, node in enumerate(nodes):
+        for name in node.output:
+            if name and (name in maker or name in given):
+                other = label(nodes[maker[name]]) if name in maker else "an input or initialiser"
+                raise InvalidModelError(
+                    f"graph '{graph_name}': '{name}' is made by {label(node)} and also by {other}; "
+                    "a name may be made once. Export the model again"
+                )
+            if name:
+                maker[name] = index
+    needs = [{maker[n] for n in names_read(node) if n in maker} for node in nodes]
+    if all(max(need, default=-1) < index for index, need in enumerate(needs)):
+        return nodes
+    return [nodes[i] for i in _sorted(needs, nodes, graph_name)]
+
+
+def _sorted(needs: list[set[int]], nodes: list[Any], graph_name: str) -> list[int]:
+    """Indices so that what a node needs comes first (depth first, no recursion: graphs are long)."""
+    order: list[int] = []
+    done = [False] * len(needs)
+    path: dict[int, Iterator[int]] = {}
+    for start in range(len(needs)):
+        if not done[start]:
+            path[start] = iter(sorted(needs[start]))
+        while path:
+            index, rest = next(reversed(path.items()))
+            following = next((i for i in rest if not done[i]), None)
+            if following is None:
+                path.popitem()
+                done[index] = True
+                order.append(index)
+            elif following in path:
+                members = list(path)
+                cycle = members[members.index(following) :]
+                names = ", ".join(label(nodes[i]) for i in cycle[:10])
+                raise InvalidModelError(
+                    f"graph '{graph_name}' has a cycle: {names}{' and more' if len(cycle) > 10 else ''} read what "
+                    "they make themselves. Use Loop or Scan for recurrences"
+                )
+            else:
+                path[following] = iter(sorted(needs[following]))
+    return order
+
+
+def node_attributes(node: Any) -> list[Any]:
+    """The attributes of a node, each name once. Raises InvalidModelError for a name that stands twice."""
+    seen: set[str] = set()
+    for attribute in node.attribute:
+        if attribute.name in seen:
+            raise InvalidModelError(f"{label(node)} has two attributes named '{attribute.name}'")
+        seen.add(attribute.name)
+    return list(node.attribute)
+
+
+def is_reference(attribute: Any) -> bool:
+    """Whether an attribute stands for one of the function call it lies in."""
+    return bool(attribute.ref_attr_name)

@@ -1,0 +1,76 @@
+"""Opset upgrade: one rule per (op, version) whose meaning changed in the next version, and a reason for every other.
+
+A node starts at the version its model names, with the defaults of that version written out, and climbs step by step to
+the newest. So each change of the standard is written once, in the family file of its ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType, ModuleType
+
+from arenaut.frontend.schemas import versions
+from arenaut.frontend.spec import Outcome, Rule, Spec
+from arenaut.ir.record import Build
+
+Step = tuple[str, str, int]  # domain, op, the version whose meaning the next one changed
+
+
+def _families() -> list[ModuleType]:
+    from arenaut.frontend.upgrade import arithmetic, layout, ml, normalization, recurrent, reduction, resize
+
+    return [arithmetic, layout, ml, normalization, recurrent, reduction, resize]
+
+
+@cache
+def rules() -> Mapping[Step, Rule]:
+    """Every upgrade rule. A family holds its own in RULES."""
+    table: dict[Step, Rule] = {}
+    for module in _families():
+        for step, rule in module.RULES.items():
+            if step in table:
+                raise ValueError(f"two upgrade rules for {step}")
+            table[step] = rule
+    return MappingProxyType(table)
+
+
+@cache
+def canonical_forms() -> Mapping[tuple[str, str], Rule]:
+    """Rules for nodes of the newest version that can say one thing in two ways. A family holds its own in CANONICAL."""
+    table: dict[tuple[str, str], Rule] = {}
+    for module in _families():
+        table.update(getattr(module, "CANONICAL", {}))
+    return MappingProxyType(table)
+
+
+def upgrade(build: Build, spec: Spec) -> Outcome:
+    """The node as the newest opset says it, or the values that stand for its outputs.
+
+    Raises UnsupportedError for a version step that this table does not know: a newer onnx changed the op.
+    """
+    from arenaut.frontend.upgrade.unchanged import unchanged
+
+    while True:
+        later = [v for v in versions(spec.domain, spec.op) if v > spec.version]
+        step = (spec.domain, spec.op, spec.version)
+        rule = rules().get(step)
+        if rule is not None:
+            outcome = rule(build, spec)
+            if not isinstance(outcome, Spec):
+                return outcome
+            spec = (
+                outcome
+                if outcome.op != spec.op or outcome.version != spec.version
+                else outcome.change(version=later[0])
+            )
+        elif not later:
+            break
+        elif step in unchanged():
+            spec = spec.change(version=later[0])
+        else:
+            raise spec.unsupported(
+                f"opset {later[0]} changed this op in a way that this arenaut does not know. Update arenaut"
+            )
+    canonical = canonical_forms().get((spec.domain, spec.op))
+    return spec if canonical is None else canonical(build, spec)
