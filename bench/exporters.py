@@ -20,19 +20,32 @@ import numpy as np
 def build(name: str, params: Mapping[str, Any], seed: int, example: Sequence[np.ndarray]) -> Any:
     """Build the module of one recipe in evaluation mode, with weights that depend on `seed` and `example` alone.
 
-    BatchNormalization layers get statistics measured on `example` and random affine parameters, so that activations
-    keep their magnitude through depth and a permuted channel shows.
+    BatchNormalization layers get statistics measured on `example`, so that activations keep their magnitude through
+    depth.
     """
     import torch
 
     torch.manual_seed(seed)
     module = RECIPES[name](**params)
+    vary_constants(module)
     settle_batch_norms(module, [torch.from_numpy(array) for array in example])
     return module.eval()
 
 
+def vary_constants(module: Any) -> None:
+    """Spread parameters that start at one value: zero biases would hide that they are dropped."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in module.parameters():
+            first = parameter.flatten()[0]
+            if parameter.numel() > 1 and bool((parameter == first).all()):
+                spread = 0.2 if first else 0.02
+                parameter.add_(torch.empty_like(parameter).uniform_(-spread, spread))
+
+
 def settle_batch_norms(module: Any, example: Sequence[Any]) -> None:
-    """Give each batch norm random affine parameters and the statistics it sees on `example` and its mirror image."""
+    """Give each batch norm a random affine part and the statistics it sees on `example` and its mirror."""
     import torch
 
     norms = [part for part in module.modules() if isinstance(part, torch.nn.modules.batchnorm._BatchNorm)]
@@ -41,7 +54,7 @@ def settle_batch_norms(module: Any, example: Sequence[Any]) -> None:
     module.train()
     for norm in norms:
         torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
-        torch.nn.init.normal_(norm.bias, std=0.2)
+        torch.nn.init.uniform_(norm.bias, -0.3, 0.3)
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches seen
     with torch.no_grad():

@@ -3,8 +3,8 @@
 Those nets make most weights by ConstantOfShape and store a few small ones; `rerandomise` turns every constant that
 feeds a convolution, a matrix product, a batch norm or a per-channel scale into an initialiser of random values. Weights
 are uniform with variance 4^e / fan_in; the exponents e, one per Conv and Gemm in graph order, stand in
-light_exponents.json and keep every pre-activation near unit variance. They were found by walking the nets once, node
-by node:
+light_exponents.json and keep every pre-activation's variation near 1. They were found by walking the nets once, node by
+node:
 
     python -m bench.light calibrate
 
@@ -39,9 +39,29 @@ def uniform(low: float, high: float) -> Draw:
 
 
 def unit_weight(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Zero mean, variance 1 / fan_in; shape [out, in / group, *kernel] or [out, in]."""
+    """Variance 1 / fan_in; shape [out, in / group, *kernel] or [out, in]. Zero-sum filters, unless depthwise."""
+    if shape[:2] == (1, 1):  # stored with leading ones, which a Reshape drops
+        return unit_weight(random, shape[1:])[None]
     bound = math.sqrt(3 / math.prod(shape[1:]))
-    return uniform(-bound, bound)(random, shape)
+    weight = uniform(-bound, bound)(random, shape)
+    if shape[1] > 1:
+        centre_filters(weight)
+    return weight
+
+
+def centre_filters(weight: np.ndarray) -> None:
+    """Make each filter of a weight [out, in, *kernel] sum to zero, in place.
+
+    Such a filter passes no common offset on: through depth, what the input makes vary does not drown in offsets.
+    """
+    weight -= weight.mean(axis=tuple(range(1, weight.ndim)), keepdims=True)
+
+
+def variation(node: onnx.NodeProto, output: np.ndarray) -> float:
+    """Deviation of a product's output within its channels, or over all of it where a channel has a single value."""
+    axes = tuple(range(2, output.ndim)) if "Conv" in node.op_type else tuple(range(output.ndim - 1))
+    single = math.prod(output.shape[axis] for axis in axes) == 1
+    return float(output.std() if single else (output - output.mean(axis=axes, keepdims=True)).std())
 
 
 ROLES: Final[Mapping[tuple[str, int], Draw]] = {
@@ -73,10 +93,14 @@ def constant_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def reshaped(model: onnx.ModelProto) -> dict[str, str]:
+    """What a Reshape or an Unsqueeze yields -> what it takes."""
+    return {node.output[0]: node.input[0] for node in model.graph.node if node.op_type in ("Unsqueeze", "Reshape")}
+
+
 def drawn_constants(model: onnx.ModelProto) -> Iterator[tuple[str, Draw, bool]]:
     """Yield (constant, how it is drawn, whether it is the weight of a Conv or Gemm) in the order of first use."""
-    shapes = constant_shapes(model)
-    origin = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Unsqueeze"}
+    shapes, origin = constant_shapes(model), reshaped(model)
     seen: set[str] = set()
     for node in model.graph.node:
         for position, used in enumerate(node.input):
@@ -133,9 +157,10 @@ def with_constants(model: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> 
 
 
 def calibrate(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> list[int]:
-    """Find the exponents that bring each Conv's and Gemm's output nearest to unit deviation, in graph order."""
+    """Find the exponents that bring the variation of each Conv's and Gemm's output nearest to 1, in graph order."""
     from onnx import numpy_helper
 
+    origin = reshaped(model)
     weights = [name for name, _, is_weight in drawn_constants(model) if is_weight]
     exponents = dict.fromkeys(weights, 0)
     values: dict[str, Any] = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -144,17 +169,18 @@ def calibrate(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> list[i
         if node.output[0] in values:
             continue
         results = run_node(model, node, values)
-        weight = node.input[1] if len(node.input) > 1 else ""
-        if weight in exponents:
-            exponents[weight] = -round(math.log2(float(results[0].std())))
-            values[weight] = values[weight] * np.float32(2.0 ** exponents[weight])
+        used = node.input[1] if len(node.input) > 1 else ""
+        weight = origin.get(used, used)
+        if weight in exponents and node.op_type in ("Conv", "Gemm"):
+            exponents[weight] = -round(math.log2(variation(node, results[0])))
+            values[used] = values[used] * np.float32(2.0 ** exponents[weight])
             results = run_node(model, node, values)
-        values |= zip(node.output, results, strict=False)
+        values |= zip(filter(None, node.output), results, strict=True)
     return [exponents[name] for name in weights]
 
 
 def run_node(model: onnx.ModelProto, node: onnx.NodeProto, values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Run one node in onnxruntime."""
+    """Run one node of the model in onnxruntime on `values`; returns its named outputs in order."""
     import onnx
     import onnxruntime
     from onnx import helper
@@ -164,11 +190,11 @@ def run_node(model: onnx.ModelProto, node: onnx.NodeProto, values: Mapping[str, 
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
         for name, array in feeds.items()
     ]
-    outputs = [onnx.ValueInfoProto(name=node.output[0])]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
     graph = helper.make_graph([node], "node", inputs, outputs)
-    single = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version + 1)
+    single = helper.make_model(graph, opset_imports=model.opset_import, ir_version=max(model.ir_version, 8))
     session = onnxruntime.InferenceSession(single.SerializeToString(), providers=["CPUExecutionProvider"])
-    return list(session.run([node.output[0]], feeds))
+    return list(session.run(None, feeds))
 
 
 def main() -> None:

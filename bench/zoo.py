@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 MANIFEST: Final = ROOT / "bench" / "zoo.toml"
-EXPORT_REVISION: Final = 1
+EXPORT_REVISION: Final = 3
 """Raised when bench/exporters.py changes what a recipe yields, so that cached exports are made anew."""
+RERANDOMISER: Final = (ROOT / "bench" / "light.py", ROOT / "bench" / "light_exponents.json")
 FAMILIES: Final = (
     *("transformer", "cnn3x3", "cnn", "mobile", "segmentation", "detection"),
     *("ocr", "recurrent", "speech", "audio", "mlp", "tabular"),
@@ -311,7 +312,7 @@ def cache_path(entry: ZooEntry) -> Path:
     if isinstance(source, Installed):
         if not source.rerandomised:
             return installed_path(source)
-        key.append(metadata.version(source.package))
+        key += [metadata.version(source.package), *(path.read_text() for path in RERANDOMISER)]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     return cache_folder() / f"{entry.name}-{digest}" / f"{entry.name}.onnx"
 
@@ -400,6 +401,7 @@ def installed_path(source: Installed) -> Path:
 
 def rerandomised_model(source: Installed) -> onnx.ModelProto:
     import onnx
+
     from bench.light import rerandomise
 
     path = installed_path(source)
