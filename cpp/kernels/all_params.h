@@ -3,4 +3,6 @@
 
 #include "contract.h"
 #include "kernels/copy/params.h"
+#include "kernels/gather/params.h"
 #include "kernels/matmul/params.h"
+#include "kernels/reduce/params.h"

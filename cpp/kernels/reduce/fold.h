@@ -1,0 +1,241 @@
+// Folds of one type: the vector step, the wide accumulator that partial folds are merged into, and the two ways of
+// walking a ReduceSpace. Partial folds cover at most kChunk elements a vector lane set (rows) or kDeep elements a lane
+// (columns), so that rounding grows with the number of partial folds in the wide type only.
+#pragma once
+
+#include "kernels/reduce/space.h"
+#include "simd/vector.h"
+
+namespace ARN_NS {
+
+template <typename T>
+struct Kind {  // integers: sums wrap, so they run on the unsigned type
+  typedef T Wide;
+};
+template <>
+struct Kind<float> {
+  typedef double Wide;
+};
+
+template <typename T>
+struct Wrap {
+  typedef T type;
+};
+template <>
+struct Wrap<int32_t> {
+  typedef uint32_t type;
+};
+template <>
+struct Wrap<int64_t> {
+  typedef uint64_t type;
+};
+template <>
+struct Wrap<int8_t> {
+  typedef uint8_t type;
+};
+
+template <typename T>
+struct Lanes {
+  typedef T V __attribute__((vector_size(ARN_VECTOR_BYTES)));
+  typedef typename Wrap<T>::type U __attribute__((vector_size(ARN_VECTOR_BYTES)));
+  static constexpr int kCount = ARN_VECTOR_BYTES / static_cast<int>(sizeof(T));
+  static inline V load(const T* p) {
+    V v;
+    __builtin_memcpy(&v, p, sizeof(V));
+    return v;
+  }
+  static inline void store(T* p, V v) { __builtin_memcpy(p, &v, sizeof(V)); }
+  static inline V splat(T x) {
+    V v;
+    for (int i = 0; i < kCount; ++i) v[i] = x;
+    return v;
+  }
+};
+
+template <typename T>
+struct Limits;
+#define ARN_LIMITS(T, LOW, HIGH)               \
+  template <>                                  \
+  struct Limits<T> {                           \
+    static constexpr T low = LOW, high = HIGH; \
+  };
+ARN_LIMITS(float, -__builtin_inff(), __builtin_inff())
+ARN_LIMITS(double, -__builtin_inf(), __builtin_inf())
+ARN_LIMITS(int8_t, INT8_MIN, INT8_MAX)
+ARN_LIMITS(uint8_t, 0, UINT8_MAX)
+ARN_LIMITS(int32_t, INT32_MIN, INT32_MAX)
+ARN_LIMITS(uint32_t, 0, UINT32_MAX)
+ARN_LIMITS(int64_t, INT64_MIN, INT64_MAX)
+ARN_LIMITS(uint64_t, 0, UINT64_MAX)
+#undef ARN_LIMITS
+
+// A fold over T: start (its identity; also the padding of tails), step (one more vector), merge (partial folds).
+// A NaN stays: max and min keep the first they meet.
+template <typename T>
+struct SumFold {
+  typedef typename Lanes<T>::V V;
+  typedef typename Lanes<T>::U U;
+  typedef typename Kind<T>::Wide Wide;
+  static constexpr T start = 0;
+  static inline V step(V acc, V x) { return (V)((U)acc + (U)x); }
+  static inline V join(V a, V b) { return (V)((U)a + (U)b); }
+  static inline Wide merge(Wide a, Wide b) {
+    typedef typename Wrap<Wide>::type Free;
+    return static_cast<Wide>(static_cast<Free>(a) + static_cast<Free>(b));
+  }
+};
+
+template <typename T>
+struct AbsFold : SumFold<T> {
+  typedef typename Lanes<T>::V V;
+  typedef typename Lanes<T>::U U;
+  static inline V step(V acc, V x) {
+    const V zero = {};
+    return (V)((U)acc + (x < zero ? (U)zero - (U)x : (U)x));
+  }
+};
+
+template <typename T>
+struct SquareFold : SumFold<T> {
+  typedef typename Lanes<T>::V V;
+  typedef typename Lanes<T>::U U;
+  static inline V step(V acc, V x) { return (V)((U)acc + (U)x * (U)x); }
+};
+
+template <typename T>
+struct ProdFold {
+  typedef typename Lanes<T>::V V;
+  typedef typename Lanes<T>::U U;
+  typedef typename Kind<T>::Wide Wide;
+  static constexpr T start = 1;
+  static inline V step(V acc, V x) { return (V)((U)acc * (U)x); }
+  static inline V join(V a, V b) { return (V)((U)a * (U)b); }
+  static inline Wide merge(Wide a, Wide b) {
+    typedef typename Wrap<Wide>::type Free;
+    return static_cast<Wide>(static_cast<Free>(a) * static_cast<Free>(b));
+  }
+};
+
+template <typename T>
+struct MaxFold {
+  typedef typename Lanes<T>::V V;
+  typedef T Wide;
+  static constexpr T start = Limits<T>::low;
+  static inline V step(V acc, V x) { return join(acc, x); }
+  static inline V join(V a, V b) { return (b > a) | (b != b) ? b : a; }
+  static inline T merge(T a, T b) { return (b > a) | (b != b) ? b : a; }
+};
+
+template <typename T>
+struct MinFold {
+  typedef typename Lanes<T>::V V;
+  typedef T Wide;
+  static constexpr T start = Limits<T>::high;
+  static inline V step(V acc, V x) { return join(acc, x); }
+  static inline V join(V a, V b) { return (b < a) | (b != b) ? b : a; }
+  static inline T merge(T a, T b) { return (b < a) | (b != b) ? b : a; }
+};
+
+constexpr int64_t kChunk = 1024;
+constexpr int64_t kDeep = 64;
+
+template <typename F, typename T>
+static inline typename F::Wide merge_lanes(typename Lanes<T>::V v) {
+  constexpr int L = Lanes<T>::kCount;
+  typename F::Wide w[L];
+  for (int i = 0; i < L; ++i) w[i] = static_cast<typename F::Wide>(v[i]);
+  for (int half = L / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) w[i] = F::merge(w[i], w[i + half]);
+  return w[0];
+}
+
+// Four accumulators over contiguous elements; whole vectors, the tail padded with the identity.
+template <typename F, typename T>
+struct RunFold {
+  typedef Lanes<T> L;
+  typedef typename L::V V;
+  V acc[4];
+  inline void reset() {
+    for (int i = 0; i < 4; ++i) acc[i] = L::splat(F::start);
+  }
+  inline void add(const T* p, int64_t n) {
+    constexpr int C = L::kCount;
+    int64_t i = 0;
+    for (; i + 4 * C <= n; i += 4 * C)
+      for (int k = 0; k < 4; ++k) acc[k] = F::step(acc[k], L::load(p + i + k * C));
+    for (; i + C <= n; i += C) acc[0] = F::step(acc[0], L::load(p + i));
+    if (i == n) return;
+    V tail = L::splat(F::start);
+    for (int k = 0; i + k < n; ++k) tail[k] = p[i + k];
+    acc[1] = F::step(acc[1], tail);
+  }
+  inline typename F::Wide total() const {
+    return merge_lanes<F, T>(F::join(F::join(acc[0], acc[1]), F::join(acc[2], acc[3])));
+  }
+};
+
+// One output by rows: `base` addresses its first input element.
+template <typename F, typename T>
+static typename F::Wide fold_rows(const ReduceSpace& s, const T* base) {
+  RunFold<F, T> fold;
+  fold.reset();
+  typename F::Wide total = static_cast<typename F::Wide>(F::start);
+  Cursor<1> c;
+  walk_seek(s.reduced, 0, &c);
+  int64_t pending = 0;
+  T gathered[kChunk];
+  for (int64_t r = 0; r < s.folds; ++r) {
+    const T* p = base + c.offset[0];
+    for (int64_t at = 0; at < s.inner; at += kChunk) {
+      const int64_t n = min64(kChunk, s.inner - at);
+      const T* q = p + at * s.inner_in;
+      if (s.inner_in != 1) {
+        for (int64_t i = 0; i < n; ++i) gathered[i] = q[i * s.inner_in];
+        q = gathered;
+      }
+      fold.add(q, n);
+      pending += n;
+      if (pending >= kChunk) {
+        total = F::merge(total, fold.total());
+        fold.reset();
+        pending = 0;
+      }
+    }
+    walk_next(s.reduced, &c);
+  }
+  return F::merge(total, fold.total());
+}
+
+// kVectors vectors of neighbouring outputs by columns. kDirect: the input's columns are contiguous and all there;
+// otherwise `n` of them are gathered at their stride, the rest being padding.
+template <typename F, typename T, int kVectors, bool kDirect>
+static void fold_columns(const ReduceSpace& s, const T* base, int64_t n, typename F::Wide* out) {
+  typedef Lanes<T> L;
+  typedef typename L::V V;
+  constexpr int C = L::kCount, kAll = C * kVectors;
+  V acc[kVectors];
+  T gathered[kAll];
+  for (int k = 0; k < kAll; ++k) {
+    gathered[k] = F::start;
+    out[k] = static_cast<typename F::Wide>(F::start);
+  }
+  Cursor<1> c;
+  walk_seek(s.reduced, 0, &c);
+  for (int64_t r = 0; r < s.folds;) {
+    for (int k = 0; k < kVectors; ++k) acc[k] = L::splat(F::start);
+    const int64_t until = min64(s.folds, r + kDeep);
+    for (; r < until; ++r) {
+      const T* p = base + c.offset[0];
+      if (!kDirect) {
+        for (int64_t i = 0; i < n; ++i) gathered[i] = p[i * s.inner_in];
+        p = gathered;
+      }
+      for (int k = 0; k < kVectors; ++k) acc[k] = F::step(acc[k], L::load(p + k * C));
+      walk_next(s.reduced, &c);
+    }
+    for (int k = 0; k < kVectors; ++k)
+      for (int i = 0; i < C; ++i) out[k * C + i] = F::merge(out[k * C + i], static_cast<typename F::Wide>(acc[k][i]));
+  }
+}
+
+}  // namespace ARN_NS
