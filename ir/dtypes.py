@@ -54,6 +54,12 @@ class DType(IntEnum):
         return self.numpy.itemsize
 
     @property
+    def compute(self) -> DType:
+        """The type that native arithmetic on this one is done in (kernels convert at load and store).
+        Raises KeyError for strings and complex numbers."""
+        return _COMPUTE[self]
+
+    @property
     def is_float(self) -> bool:
         return self in _FLOATS
 
@@ -79,6 +85,12 @@ _INTEGERS = frozenset(
     {DType.UINT8, DType.INT8, DType.UINT16, DType.INT16, DType.INT32, DType.INT64, DType.UINT32, DType.UINT64,
      DType.UINT4, DType.INT4, DType.UINT2, DType.INT2}
 )  # fmt: skip
+
+_COMPUTE = {
+    **dict.fromkeys(_FLOATS, DType.FLOAT), **dict.fromkeys(_INTEGERS, DType.INT32),
+    DType.DOUBLE: DType.DOUBLE, DType.UINT32: DType.INT64, DType.INT64: DType.INT64, DType.UINT64: DType.UINT64,
+    DType.BOOL: DType.BOOL,
+}  # fmt: skip
 
 
 @cache

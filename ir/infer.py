@@ -11,14 +11,11 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ShapeError
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.ops import record_of
+from arenaut.ir.record import UnknownError
 from arenaut.ir.types import MapType, OptionalType, SequenceType, Shape, TensorType, Type
 
 # Shape arithmetic is followed through integer tensors of at most this many elements.
 MAX_DATA_ELEMENTS = 1024
-
-
-class UnknownError(Exception):
-    """A rule asked for a rank or for elements that are not known before running."""
 
 
 class Inference:

@@ -61,10 +61,15 @@ class Reg(Protocol):
 
 
 class TileBuilder(Protocol):
-    """Builds a tile program. Function names are stems: op("add", x, y) is add_f32 where x is f32."""
+    """Builds a tile program. Function names are stems: op("add", x, y) is add_f32 where x is f32.
+
+    Registers hold compute types (DType.compute): the operand of a u8 tensor arrives as i32, and a rule's result is
+    narrowed to the output's element type by whoever runs the program, so rules never narrow.
+    """
 
     def op(self, stem: str, *operands: Reg) -> Reg:
-        """Operands must have one compute type; the result's is the tile function's."""
+        """Operands must have one compute type (where: the two it chooses from); the result's is the tile function's.
+        Raises NoRowError when there is no such tile function; rules may raise it too."""
         ...
 
     def imm(self, value: float, dtype: DType) -> Reg: ...
@@ -202,10 +207,15 @@ class NoRowError(Exception):
     """No kernel row does this family for these operand types: lowering falls back to the evaluator."""
 
 
+class UnknownError(Exception):
+    """A rule asked for a rank or for elements that are not known before running: the outputs' shapes are unknown."""
+
+
 __all__ = [
     "ARENAUT_DOMAIN",
     "EXACT",
     "Build",
+    "Evaluator",
     "Infer",
     "Lower",
     "NoRowError",
@@ -215,4 +225,5 @@ __all__ = [
     "Sample",
     "TileBuilder",
     "Tolerance",
+    "UnknownError",
 ]

@@ -12,9 +12,9 @@ from arenaut.ir.record import OpRecord
 
 
 def _families() -> list[ModuleType]:
-    from arenaut.ir.ops import elementwise, fused
+    from arenaut.ir.ops import activation, cast, constant, elementwise, fused, gather, logical, shape, slicing
 
-    return [elementwise, fused]
+    return [activation, cast, constant, elementwise, fused, gather, logical, shape, slicing]
 
 
 @cache

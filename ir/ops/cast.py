@@ -1,0 +1,127 @@
+"""Cast and CastLike, with ONNX's rules for every pair of element types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from arenaut.ir import dims
+from arenaut.ir.dims import Dim
+from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.graph import Array, Node
+from arenaut.ir.ops import samples
+from arenaut.ir.ops.common import map_dims, tensor_like
+from arenaut.ir.record import Infer, NoRowError, OpRecord, Reg, Sample, TileBuilder
+from arenaut.ir.types import TensorType, Type
+
+_FLOAT8 = (DType.FLOAT8E4M3FN, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2, DType.FLOAT8E5M2FNUZ)
+_BITS = {DType.UINT4: 4, DType.INT4: 4, DType.UINT2: 2, DType.INT2: 2}
+
+
+def cast_array(x: Array, to: DType, saturate: bool = True) -> Array:
+    """x in element type `to`: floats to integers toward zero, integers wrap, what is not 0 is true, floats round to
+    nearest even. Into float8, saturate clips to the largest finite value; else what does not fit is NaN or infinity.
+    Values that no standard defines (NaN to integer) give something, never an error."""
+    target = to.numpy
+    if x.dtype == target:
+        return x
+    with np.errstate(all="ignore"):
+        if to is DType.BOOL:
+            return np.asarray(x != 0)
+        if to in _FLOAT8 and saturate:
+            import ml_dtypes
+
+            limit = float(ml_dtypes.finfo(target).max)
+            wide = x if x.dtype.kind == "f" and x.dtype.itemsize >= 4 else x.astype(np.float32)
+            return np.clip(wide, -limit, limit).astype(target)
+        if to.is_integer and dtype_of(x).is_float:
+            whole = np.trunc(x.astype(np.float64))
+            if to in (DType.INT64, DType.UINT64):
+                return x.astype(np.float64).astype(target)
+            return _wrap(whole.astype(np.int64), to)
+        if to.is_integer and to.itemsize < 8:
+            return _wrap(x.astype(np.int64), to)
+        return x.astype(target)
+
+
+def _wrap(x: Array, to: DType) -> Array:
+    """int64 to a narrower integer type, modulo its width."""
+    bits = _BITS.get(to)
+    if bits is None:
+        return x.astype(to.numpy)
+    low = x & ((1 << bits) - 1)
+    if to in (DType.INT4, DType.INT2):
+        low = np.where(low >> (bits - 1) != 0, low - (1 << bits), low)
+    return low.astype(np.int8).astype(to.numpy)
+
+
+def _target(node: Node, like: Any = None) -> DType:
+    return DType(node.attr("to")) if node.op == "Cast" else dtype_of(like)
+
+
+def _infer(context: Infer) -> Sequence[Type]:
+    to = DType(context.node.attr("to")) if context.node.op == "Cast" else context.dtype(1)
+    return [TensorType(to, tensor_like(context).shape)]
+
+
+def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    x = np.asarray(inputs[0])
+    to = _target(node, inputs[1] if len(inputs) > 1 else None)
+    if to is DType.FLOAT8E8M0 or DType.STRING in (to, dtype_of(x)):
+        from arenaut.ir.ops.fallback import evaluate_reference
+
+        return evaluate_reference(node, inputs)
+    return [cast_array(x, to, bool(node.attr("saturate", 1)))]
+
+
+def _cast_dim(a: Dim, to: DType) -> Dim | None:
+    """Sizes fit every integer type that holds shapes; narrower ones may wrap."""
+    if to is DType.BOOL:
+        return 1 - dims.equal(a, 0)
+    if isinstance(a, int):
+        return int(cast_array(np.asarray(a, np.int64), to)) if to.is_integer else None
+    return a if to in (DType.INT64, DType.INT32) else None
+
+
+def _data(context: Infer) -> Sequence[Array | None]:
+    known = context.known_data(0)
+    to = DType(context.node.attr("to")) if context.node.op == "Cast" else context.dtype(1)
+    return [None if known is None else map_dims(lambda a: _cast_dim(a, to), known)]
+
+
+def _tile(builder: TileBuilder, node: Node, registers: Sequence[Reg | None]) -> Sequence[Reg]:
+    x, to = registers[0], node.output.dtype
+    assert x is not None
+    if to in _FLOAT8 and not node.attr("saturate", 1):
+        raise NoRowError("stores to float8 saturate")
+    if to is DType.FLOAT8E8M0:
+        raise NoRowError("rounding modes of float8e8m0")
+    return [x if x.dtype == to.compute else builder.cast(x, to.compute)]
+
+
+def _sources() -> Iterator[Array]:
+    for dtype in (*samples.NUMBERS, DType.BOOL):
+        yield samples.draw((3, 11), dtype, -100, 100, seed=int(dtype))
+    yield samples.special(DType.FLOAT)
+    yield np.array([448, 449, -500, 1e6, 3e4, 1e-8, 2.5, 3.5], np.float32)
+
+
+def _cast_samples() -> Iterator[Sample]:
+    for x in _sources():
+        finite = bool(np.all(np.isfinite(x.astype(np.float64)) & (np.abs(x.astype(np.float64)) < 128)))
+        for to in (*samples.NUMBERS, DType.BOOL, *_FLOAT8):
+            if finite or not to.is_integer:
+                yield Sample((x,), {"to": int(to)})
+    yield Sample((np.array([448, 449, -500, np.inf, 3e5], np.float32),), {"to": int(_FLOAT8[0]), "saturate": 0})
+
+
+def _like_samples() -> Iterator[Sample]:
+    for to in (DType.INT64, DType.FLOAT16, DType.BOOL, DType.DOUBLE):
+        yield Sample((samples.draw((3, 5)), samples.draw((2,), to)))
+
+
+RECORDS: tuple[OpRecord, ...] = tuple(
+    OpRecord(op=op, infer=_infer, evaluate=_evaluate, data=_data, tile=_tile, samples=drawn)
+    for op, drawn in (("Cast", _cast_samples), ("CastLike", _like_samples))
+)

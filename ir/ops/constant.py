@@ -1,0 +1,230 @@
+"""Constant, ConstantOfShape, Range, EyeLike, and the random ops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from arenaut.ir import dims
+from arenaut.ir.dims import Dim
+from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.graph import Array, Node
+from arenaut.ir.ops import samples
+from arenaut.ir.ops.common import tensor_like
+from arenaut.ir.ops.samples import i64
+from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError
+from arenaut.ir.types import TensorType, Type
+
+# -- Constant ------------------------------------------------------------------------------------------------------
+
+_SCALARS = {
+    "value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32,
+    "value_string": object, "value_strings": object,
+}  # fmt: skip
+
+
+def constant_array(node: Node) -> Array:
+    """The tensor of a Constant node, whichever attribute holds it."""
+    value = node.attr("value")
+    if value is not None:
+        return np.asarray(value)
+    for name, dtype in _SCALARS.items():
+        if name in node.attributes:
+            return np.array(node.attributes[name], dtype)
+    raise ValueError(f"{node}: no dense value")
+
+
+def _constant_infer(context: Infer) -> Sequence[Type]:
+    try:
+        array = constant_array(context.node)
+    except ValueError:
+        raise context.fail("expected a dense value") from None
+    return [TensorType(dtype_of(array), tuple(array.shape))]
+
+
+def _constant_data(context: Infer) -> Sequence[Array | None]:
+    return [constant_array(context.node).astype(np.int64).astype(object)]
+
+
+# -- ConstantOfShape -----------------------------------------------------------------------------------------------
+
+
+def _fill_value(node: Node) -> Array:
+    value = node.attr("value")
+    return np.zeros((), np.float32) if value is None else np.asarray(value).reshape(())
+
+
+def _filled_infer(context: Infer) -> Sequence[Type]:
+    dtype = dtype_of(_fill_value(context.node))
+    try:
+        shape = tuple(context.data(0).flat)
+    except UnknownError:
+        return [TensorType(dtype, None)]
+    if any(isinstance(d, int) and d < 0 for d in shape):
+        raise context.fail(f"negative dim in shape {list(shape)}")
+    return [TensorType(dtype, shape)]
+
+
+def _filled_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    value = _fill_value(node)
+    return [np.full(tuple(int(d) for d in np.asarray(inputs[0]).flat), value, value.dtype)]
+
+
+def _filled_data(context: Infer) -> Sequence[Array | None]:
+    shape = context.node.output.shape
+    return [np.full([d for d in shape if isinstance(d, int)], int(_fill_value(context.node)), object)]
+
+
+# -- Range ---------------------------------------------------------------------------------------------------------
+
+
+def _scalar(context: Infer, index: int) -> Any:
+    """An input as a number: what a constant holds, else a dim for the integers that dims can be read from."""
+    value = context.node.operand(index)
+    if value.constant is not None:
+        return value.constant.item() if context.dtype(index).is_integer else float(value.constant.item())
+    return context.data(index).item() if context.dtype(index) in (DType.INT64, DType.INT32) else None
+
+
+def _range_infer(context: Infer) -> Sequence[Type]:
+    """Where the three are neither constants nor dims, only running tells the count."""
+    start, limit, delta = (_scalar(context, i) for i in range(3))
+    if isinstance(delta, (int, float)) and delta == 0:
+        raise context.fail("delta is 0")
+    count: Dim
+    if start is None or limit is None or delta is None:
+        count = context.fresh(0, 0)
+    elif context.dtype(0).is_integer:
+        count = dims.maximum(dims.ceildiv(limit - start, delta), 0)
+    else:
+        count = max(int(np.ceil((limit - start) / delta)), 0)
+    return [TensorType(context.dtype(0), (count,))]
+
+
+def _range_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """Element i is start + i * delta, computed in float32 (float64 with stash_type 11) for the narrow floats."""
+    start, limit, delta = (np.asarray(x) for x in inputs)
+    if dtype_of(start).is_integer:
+        return [np.array(range(int(start), int(limit), int(delta)), np.int64).astype(start.dtype)]
+    count = max(int(np.ceil((float(limit) - float(start)) / float(delta))), 0)
+    wide = np.float64 if start.dtype == np.float64 or node.attr("stash_type", 1) == DType.DOUBLE else np.float32
+    return [(start.astype(wide) + np.arange(count).astype(wide) * delta.astype(wide)).astype(start.dtype)]
+
+
+def _range_data(context: Infer) -> Sequence[Array | None]:
+    start, _, delta = (_scalar(context, i) for i in range(3))
+    count = context.node.output.shape[0]
+    assert isinstance(count, int)
+    out = np.empty(count, object)
+    out[:] = [start + i * delta for i in range(count)]
+    return [out]
+
+
+# -- EyeLike -------------------------------------------------------------------------------------------------------
+
+
+def _eye_infer(context: Infer) -> Sequence[Type]:
+    shape, chosen = context.shape(0), context.node.attr("dtype")
+    if len(shape) != 2:
+        raise context.fail(f"rank {len(shape)}, expected 2")
+    return [TensorType(context.dtype(0) if chosen is None else DType(chosen), shape)]
+
+
+def _eye_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    chosen = node.attr("dtype")
+    dtype = inputs[0].dtype if chosen is None else DType(chosen).numpy
+    return [np.eye(len(inputs[0]), np.shape(inputs[0])[1], node.attr("k", 0)).astype(dtype)]
+
+
+def _eye_lower(lower: Lower, node: Node) -> None:
+    """Zeros, then ones along the diagonal, which is a view with both strides added."""
+    target, k = lower.write(node.output), node.attr("k", 0)
+    rows, columns = target.dims
+    dtype = target.dtype.numpy
+    lower.fill(target, np.zeros((), dtype))
+    count = dims.maximum(dims.minimum(rows - max(-k, 0), columns - max(k, 0)), 0)
+    corner = target.slice(0, max(-k, 0), count).slice(1, max(k, 0), count)
+    step = corner.strides[0] + corner.strides[1]
+    lower.fill(replace(corner, dims=(count,), strides=(step,)), np.ones((), dtype))
+
+
+# -- random --------------------------------------------------------------------------------------------------------
+
+
+def _random_infer(context: Infer) -> Sequence[Type]:
+    node = context.node
+    chosen = node.attr("dtype")
+    if not node.inputs:
+        return [TensorType(DType(chosen or DType.FLOAT), tuple(node.attr("shape")))]
+    t = tensor_like(context)
+    return [TensorType(t.dtype if chosen is None else DType(chosen), t.shape)]
+
+
+def _multinomial_infer(context: Infer) -> Sequence[Type]:
+    batch, count = context.shape(0)[0], context.node.attr("sample_size", 1)
+    return [TensorType(DType(context.node.attr("dtype", DType.INT32)), (batch, count))]
+
+
+def _random_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    from arenaut.ir.ops.fallback import evaluate_reference
+
+    return evaluate_reference(node, inputs)
+
+
+# -- samples -------------------------------------------------------------------------------------------------------
+
+
+def _constant_samples() -> Iterator[Sample]:
+    for dtype in (*samples.NUMBERS, DType.BOOL, DType.STRING):
+        yield Sample((), {"value": samples.draw((2, 3), dtype)})
+    yield Sample((), {"value_int": 3})
+    yield Sample((), {"value_floats": (1.5, 2.0)})
+    yield Sample((), {"value_string": "x"})
+
+
+def _filled_samples() -> Iterator[Sample]:
+    for dtype in (*samples.NUMBERS, DType.BOOL):
+        yield Sample((i64(2, 3),), {"value": samples.draw((1,), dtype, 1, 4)})
+    for shape in ((), (0, 3), (4,)):
+        yield Sample((i64(*shape),))
+
+
+def _range_samples() -> Iterator[Sample]:
+    for dtype in (DType.INT64, DType.INT32, DType.INT16, DType.FLOAT, DType.DOUBLE):
+        for bounds in ((0, 7, 1), (10, -3, -4), (2, 2, 1), (5, 1, 2), (-3, 8, 3)):
+            yield Sample(tuple(np.array(b).astype(dtype.numpy) for b in bounds))
+    yield Sample(tuple(np.array(b, np.float32) for b in (0.5, 3.0, 0.3)))
+
+
+def _eye_samples() -> Iterator[Sample]:
+    for dtype in (DType.FLOAT, DType.INT64, DType.UINT8, DType.FLOAT16):
+        for shape, k in (((4, 4), 0), ((3, 5), 2), ((5, 3), -1), ((2, 2), 5), ((0, 3), 0)):
+            yield Sample((samples.draw(shape, dtype),), {"k": k})
+    yield Sample((samples.draw((3, 3)),), {"dtype": int(DType.INT32)})
+
+
+RECORDS: tuple[OpRecord, ...] = (
+    OpRecord(
+        op="Constant", infer=_constant_infer, evaluate=lambda node, inputs: [constant_array(node)],
+        data=_constant_data, samples=_constant_samples,
+    ),
+    OpRecord(
+        op="ConstantOfShape", infer=_filled_infer, evaluate=_filled_evaluate, data=_filled_data,
+        lower=lambda lower, node: lower.fill(lower.write(node.output), _fill_value(node)), samples=_filled_samples,
+    ),
+    OpRecord(
+        op="Range", infer=_range_infer, evaluate=_range_evaluate, data=_range_data,
+        lower=lambda lower, node: lower.call(
+            "Range", [lower.read(node.operand(0)), lower.read(node.operand(2))], [lower.write(node.output)]
+        ),
+        samples=_range_samples,
+    ),
+    OpRecord(op="EyeLike", infer=_eye_infer, evaluate=_eye_evaluate, lower=_eye_lower, samples=_eye_samples),
+    *(
+        OpRecord(op=op, infer=_random_infer, evaluate=_random_evaluate, deterministic=False)
+        for op in ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli")
+    ),
+    OpRecord(op="Multinomial", infer=_multinomial_infer, evaluate=_random_evaluate, deterministic=False),
+)  # fmt: skip

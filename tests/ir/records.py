@@ -1,0 +1,119 @@
+"""Helpers of the record tests: nodes from samples, shapes with symbols, strided places as numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from arenaut.ir import dims
+from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.infer import infer_node
+from arenaut.ir.ops import all_records
+from arenaut.ir.record import OpRecord, Sample
+from arenaut.ir.strided import Strided
+from arenaut.ir.types import TensorType
+
+
+def sampled() -> list[OpRecord]:
+    """Records that carry samples, sorted by name."""
+    return sorted((r for r in all_records().values() if r.samples is not None), key=lambda r: r.key)
+
+
+def samples_of(record: OpRecord) -> list[Sample]:
+    assert record.samples is not None
+    return list(record.samples())
+
+
+def shows_data(array: np.ndarray) -> bool:
+    """Whether a model would give this input as a constant that shapes depend on."""
+    return array.ndim == 0 or (array.ndim == 1 and array.dtype in (np.int64, np.int32, np.bool_))
+
+
+def node_of(record: OpRecord, sample: Sample, *, symbolic: bool = False, constant: bool = True) -> tuple[Node, Any]:
+    """A node with inferred types for a sample, and the values of its symbols.
+
+    symbolic: every dim other than 1 becomes a symbol, one per size (so that equal dims are proven equal).
+    constant: small integer vectors are constants (input 0 only where nothing is symbolic); else their elements become
+    data symbols.
+    """
+    graph, env = Graph(), {}
+    inputs: list[Value | None] = []
+    for index, array in enumerate(sample.inputs):
+        if array is None:
+            inputs.append(None)
+        elif constant and shows_data(array) and not (symbolic and index == 0):
+            inputs.append(graph.add_constant(array))
+        else:
+            small = shows_data(array)
+            env.update(
+                {f"x{index}[{i}]": int(e) for i, e in enumerate(array.flat) if small and array.dtype.kind in "ib"}
+            )
+            shape = _symbols(array.shape, env, symbolic and not small)
+            inputs.append(graph.add_input(f"x{index}", TensorType(dtype_of(array), shape)))
+    node = graph.add(record.op, inputs, dict(sample.attributes), domain=record.domain, outputs=sample.outputs)
+    infer_node(node)
+    return node, env
+
+
+def _symbols(shape: Sequence[int], env: dict[str, int], symbolic: bool) -> tuple[dims.Dim, ...]:
+    if not symbolic:
+        return tuple(shape)
+    env.update({f"n{d}": d for d in shape if d != 1})
+    return tuple(d if d == 1 else dims.symbol(f"n{d}") for d in shape)
+
+
+def shape_in(value: Value, env: Mapping[str, int]) -> tuple[int, ...]:
+    """The inferred dims with symbols replaced; raises KeyError for a symbol that only running decides."""
+    return tuple(dims.evaluate(d, env) for d in value.shape)
+
+
+def materialise(place: Strided, array: np.ndarray, env: Mapping[str, int]) -> np.ndarray:
+    """What `place`, a view of dense `array`, holds; every index is checked to lie in the array."""
+    shape = tuple(dims.evaluate(d, env) for d in place.dims)
+    strides = [dims.evaluate(s, env) for s in place.strides]
+    out = np.empty(shape, array.dtype)
+    flat = array.reshape(-1)
+    start = dims.evaluate(place.offset, env)
+    for index in np.ndindex(*shape):
+        position = start + sum(i * s for i, s in zip(index, strides, strict=True))
+        assert 0 <= position < flat.size
+        out[index] = flat[position]
+    return out
+
+
+def dense(value: Value) -> Strided:
+    from arenaut.ir.strided import dense_strides
+
+    return Strided(0, value.dtype, value.shape, dense_strides(value.shape))
+
+
+def assert_same(actual: Any, expected: Any, *, ulp: float = 0, tiny: float = 0, what: str = "") -> None:
+    """Equal dtype, shape and elements (NaN equals NaN); floats within ulp units in the last place of
+    expected, or tiny."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.dtype == expected.dtype, f"{what}: {actual.dtype} is not {expected.dtype}"
+    assert actual.shape == expected.shape, f"{what}: {actual.shape} is not {expected.shape}"
+    if actual.dtype == object or not dtype_of(actual).is_float:
+        assert np.array_equal(actual, expected), what
+        return
+    wide_a, wide_e = actual.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(all="ignore"):
+        close = np.abs(wide_a - wide_e) <= np.maximum(ulp * unit(expected), tiny)
+    same = (wide_a == wide_e) | (np.isnan(wide_a) & np.isnan(wide_e)) | close
+    assert same.all(), f"{what}: {actual[~same][:5]} is not {expected[~same][:5]}"
+
+
+def unit(array: np.ndarray) -> np.ndarray:
+    """One unit in the last place of each element, in its own type."""
+    import ml_dtypes
+
+    info = ml_dtypes.finfo(array.dtype)
+    wide = np.abs(array.astype(np.float64))
+    with np.errstate(all="ignore"):
+        exponent = np.floor(np.log2(np.maximum(wide, float(info.tiny))))
+    return np.asarray(2.0**exponent * float(info.eps))
+
+
+__all__ = ["DType", "assert_same", "dense", "materialise", "node_of", "sampled", "samples_of", "shape_in", "unit"]
