@@ -1,4 +1,4 @@
-"""What the tests of matrix products and convolutions share: the tolerance rule and arrays that end where memory does."""
+"""What the tests of products and convolutions share: the tolerance rule, and arrays that end where memory does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def assert_product(got: np.ndarray, want: np.ndarray, magnitude: np.ndarray, ter
 
 @contextmanager
 def at_page_end(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Dense copies whose last element is the last of a mapped page: reading or writing past it is a segmentation fault."""
+    """Dense copies whose last element is the last of a mapped page: touching what follows is a segmentation fault."""
     libc = ctypes.CDLL(None, use_errno=True)
     page = mmap.PAGESIZE
     maps, copies = [], []

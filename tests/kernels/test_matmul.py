@@ -155,7 +155,8 @@ def test_reads_end_where_the_operands_end(row: dict[str, Any]) -> None:
             with at_page_end(*flipped, c, np.zeros((m, n), dtype)) as (ga, gb, gc, out):
                 for pack in ([], [1]):
                     assert call(row, [ga, gb, gc], [out], params=params(ta, tb), pack=pack)["status"] == 0
-                    assert_product(np.array(out), a.astype(np.float64) @ b + c, np.abs(a.astype(np.float64)) @ np.abs(b) + abs(c), k + 1)  # fmt: skip
+                    wide = a.astype(np.float64)
+                    assert_product(np.array(out), wide @ b + c, np.abs(wide) @ np.abs(b) + np.abs(c), k + 1)
 
 
 @pytest.mark.parametrize("row", rows("matmul_f32"), ids=row_id)
