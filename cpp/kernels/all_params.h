@@ -6,3 +6,4 @@
 #include "kernels/gather/params.h"
 #include "kernels/matmul/params.h"
 #include "kernels/reduce/params.h"
+#include "kernels/conv/params.h"

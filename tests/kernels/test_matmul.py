@@ -7,6 +7,7 @@ import pytest
 from guard import Guarded, place, run
 from products import assert_product, at_page_end
 from rowcall import call, params_blob, rows
+from tileprog import F32, program
 
 FLOAT_ROWS = rows("matmul_f32") + rows("matmul_f64")
 INT_ROWS = rows("matmul_i32") + rows("matmul_i64")
@@ -128,6 +129,28 @@ def test_the_output_may_overwrite_c(row: dict[str, Any], k: int) -> None:
             both = np.array(c, order=order)
             assert call(row, [a, b, both], [both], params=params(), pack=[1], parts=parts)["status"] == 0
             assert np.ascontiguousarray(both).tobytes() == apart.tobytes()
+
+
+@pytest.mark.parametrize("row", rows("matmul_f32"), ids=row_id)
+@pytest.mark.parametrize("seed", range(24))
+def test_an_epilogue_runs_on_every_block(row: dict[str, Any], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = SHAPES[seed % len(SHAPES)]
+    case = Case(rng, np.float32, shape, str(rng.choice(["none", "a", "b", "both", "cross", "one"])), seed % 7)
+    a, b = swap_last(case.a, case.trans[0]), swap_last(case.b, case.trans[1])
+    residual = rng.standard_normal(case.out_shape).astype(np.float32)
+    scale = rng.standard_normal(case.out_shape[-1]).astype(np.float32)
+    tile = program([F32] * 3, [("t", "mul_f32", "i0", "i1"), ("u", "add_f32", "t", "i2")], ["u"], first_operand=3)
+    blob = params(*case.trans)
+    for pack in ([], [1]):
+        (plain,) = run(row, [a, b, case.c], [(case.out_shape, np.float32)], params=blob, pack=pack)
+        want = plain * scale + residual
+        inputs = [a, b, case.c, scale, place(residual, rng)]
+        (got,) = run(row, inputs, [(case.out_shape, np.float32)], rng, params=blob, pack=pack, tile=tile)
+        np.testing.assert_array_equal(got, want)
+        both = np.array(residual)
+        assert call(row, [*inputs[:4], both], [both], params=blob, pack=pack, tile=tile, parts=2)["status"] == 0
+        np.testing.assert_array_equal(both, want)
 
 
 @pytest.mark.parametrize("row", FLOAT_ROWS, ids=row_id)

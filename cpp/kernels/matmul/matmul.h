@@ -1,12 +1,13 @@
 // The MatMul rows: batches, broadcasting, task grid and panel packing around gemm_pass, for element type T.
-// Operands A, B, C?; rank of A and B >= 2, any strides. C broadcasts to the output.
+// Operands A, B, C?, epilogue operands; rank of A and B >= 2, any strides. C broadcasts to the output.
 //
-// Partial sums of a split inner index live in scratch, and a tile of C is read before the same tile of the output is
-// written: so the output may overwrite C.
+// Partial sums of a split inner index and blocks that an epilogue finishes live in scratch, and a tile of C is read
+// before the same tile of the output is written: so the output may overwrite C or an epilogue operand.
 #pragma once
 
 #include "kernels/matmul/gemm.h"
 #include "kernels/matmul/params.h"
+#include "kernels/tile/epilogue.h"
 
 namespace ARN_NS {
 namespace {
@@ -27,11 +28,13 @@ struct MatMulBound {
   Stack a, b, c, out;    // after a swap, a is B transposed, and b is A transposed
   int64_t panel_matrix;  // elements of one packed matrix
   int64_t m_block, n_block, m_blocks, n_blocks, units, units_per_task;
-  int64_t slab, compact, edge;  // offsets in thread scratch, in elements; partial sums are at 0
+  int64_t slab, compact, block, edge;  // offsets in thread scratch, in elements; partial sums are at 0
+  int64_t epilogue_scratch;            // in bytes from the start of thread scratch
   int64_t partial_row;
   int32_t a_operand, b_operand, c_operand, out_operand;  // -1: absent
-  int32_t panels, use_compact;
+  int32_t panels, use_compact, use_epilogue;
   double alpha, beta;
+  Epilogue epilogue;
 };
 
 // alpha and beta as elements; integers have whole ones only.
@@ -170,6 +173,8 @@ struct MatMulRun {
   const MatMulBound& b;
   const T *a, *pb, *c;
   T *out, *scratch;
+  void* const* operand;
+  void* epilogue_scratch;
   int64_t held;  // the (batch, column block) whose panels the slab holds, or -1
 
   void pack(const T* src, int64_t key, int64_t from, int64_t depth, int64_t n) {
@@ -197,6 +202,11 @@ struct MatMulRun {
     p.out = mo + m0 * b.out.row + n0 * b.out.col;
     p.out_row = b.out.row;
     p.out_col = b.out.col;
+    if (b.use_epilogue != 0) {
+      p.out = scratch + b.block + n0 % b.n_block;
+      p.out_row = b.n_block;
+      p.out_col = 1;
+    }
     p.compact = b.use_compact != 0 ? scratch + b.compact : nullptr;
     p.edge = scratch + b.edge;
     for (int64_t from = 0; from == 0 || from < b.k; from += b.depth) {
@@ -225,7 +235,8 @@ struct MatMulRun {
 
   void unit(int64_t u) {
     const int64_t mi = u % b.m_blocks, ni = u / b.m_blocks % b.n_blocks;
-    int64_t rest = u / b.m_blocks / b.n_blocks, at_a = 0, at_b = 0, at_c = 0, at_o = 0;
+    const int64_t matrix = u / b.m_blocks / b.n_blocks;
+    int64_t rest = matrix, at_a = 0, at_b = 0, at_c = 0, at_o = 0;
     for (int64_t i = b.batch_rank - 1; i >= 0; --i) {
       const int64_t x = rest % b.batch_dims[i];
       rest /= b.batch_dims[i];
@@ -243,6 +254,8 @@ struct MatMulRun {
       if (whole > 0) block(a + at_a, pb + at_b, mc, out + at_o, -1, m0, m, n0, whole, true);
     }
     if (whole < n) block(a + at_a, pb + at_b, mc, out + at_o, u / b.m_blocks, m0, m, n0 + whole, n - whole, false);
+    if (b.use_epilogue != 0)
+      epilogue_run(b.epilogue, operand, matrix * b.m + m0, m, n0, n, scratch + b.block, b.n_block, epilogue_scratch);
   }
 };
 
@@ -250,13 +263,17 @@ template <typename T>
 int32_t matmul_run(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* thread_scratch,
                    const arn_state* state) {
   const MatMulBound& b = *static_cast<const MatMulBound*>(bound);
+  void* after = static_cast<char*>(thread_scratch) + b.epilogue_scratch;
   MatMulRun<T> r{b,
                  static_cast<const T*>(operand[b.a_operand]),
                  static_cast<const T*>(operand[b.b_operand]),
                  b.c_operand < 0 ? nullptr : static_cast<const T*>(operand[b.c_operand]),
                  static_cast<T*>(operand[b.out_operand]),
                  static_cast<T*>(thread_scratch),
+                 operand,
+                 after,
                  -1};
+  if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after);
   for (int64_t t = begin; t < end; ++t) {
     if (state->stop != 0) return ARN_CANCELLED;
     const int64_t last = min64(b.units, (t + 1) * b.units_per_task);
@@ -319,9 +336,9 @@ inline int32_t read_shapes(const arn_bind_args* args, MatMulBound* b) {
   const arn_matmul_params& p = *static_cast<const arn_matmul_params*>(args->params);
   const arn_desc &da = args->operand[0], &db = args->operand[1], &o = args->operand[args->n_in];
   const bool has_c = args->n_in > 2 && args->operand[2].dtype != ARN_NONE;
-  if (args->n_out != 1 || da.rank < 2 || db.rank < 2 || o.rank != max64(da.rank, db.rank)) return ARN_SHAPE_MISMATCH;
-  if (da.dtype != db.dtype || da.dtype != o.dtype || (has_c && args->operand[2].dtype != o.dtype))
-    return ARN_UNSUPPORTED;
+  if (args->n_out < 1 || da.rank < 2 || db.rank < 2 || o.rank != max64(da.rank, db.rank)) return ARN_SHAPE_MISMATCH;
+  if (da.dtype != db.dtype || (has_c && args->operand[2].dtype != da.dtype)) return ARN_UNSUPPORTED;
+  if (args->tile == nullptr && (da.dtype != o.dtype || args->n_out > 1)) return ARN_UNSUPPORTED;
   b->batch_rank = o.rank - 2;
   for (int64_t i = 0; i < b->batch_rank; ++i) b->batch_dims[i] = o.dims[i];
   b->m = o.dims[o.rank - 2];
@@ -347,18 +364,27 @@ template <typename T>
 int32_t matmul_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   constexpr int64_t L = kLanes<T>;
   MatMulBound* b = static_cast<MatMulBound*>(bound);
-  *b = MatMulBound{};
-  if (args->tile != nullptr || args->params == nullptr) return ARN_UNSUPPORTED;
+  static_assert(sizeof(MatMulBound) <= ARN_BOUND_MAX, "bound too large");
+  __builtin_memset(b, 0, sizeof(MatMulBound));
+  if (args->params == nullptr || args->n_in < 2) return ARN_UNSUPPORTED;
   const int32_t status = read_shapes(args, b);
   if (status != ARN_OK) return status;
   if (!scalar_fits<T>(b->alpha) || !scalar_fits<T>(b->beta)) return ARN_UNSUPPORTED;
+  if (args->tile != nullptr) {
+    const int32_t last = args->operand[args->n_in].rank - 1;
+    if (args->tile->reg_dtype[0] != args->operand[0].dtype) return ARN_UNSUPPORTED;
+    const int32_t bad = epilogue_bind(args, last, last, &b->epilogue);
+    if (bad != ARN_OK) return bad;
+    b->use_epilogue = 1;
+  }
   if ((args->packed & 2u) != 0) {
     b->panels = kPacked;
     b->panel_matrix = b->k * round_up(b->n, L);
     packed_batch(args->operand[1], b);
   } else {
     b->panels = kOnTheFly;
-    if ((b->n < L / 2 && b->m > b->n) || (b->out.col != 1 && b->out.row == 1)) swap_sides(b);
+    const bool narrow = b->n < L / 2 && b->m > b->n, transposed = b->out.col != 1 && b->out.row == 1;
+    if (b->use_epilogue == 0 && (narrow || transposed)) swap_sides(b);
   }
   flatten_batch(b);
   if (b->panels == kOnTheFly && b->b.col == 1 && b->m <= 2 * kMaxRows) b->panels = kInPlace;
@@ -369,11 +395,13 @@ int32_t matmul_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   b->slab = b->partial_row * b->m_block;
   const int64_t slab = b->panels == kPacked ? 0 : b->depth * (b->panels == kInPlace ? L : b->n_block);
   b->compact = b->slab + slab;
-  b->edge = b->compact + (b->use_compact != 0 ? round_up(kMaxRows * b->depth, L) : 0);
+  b->block = b->compact + (b->use_compact != 0 ? round_up(kMaxRows * b->depth, L) : 0);
+  b->edge = b->block + (b->use_epilogue != 0 ? b->m_block * b->n_block : 0);
+  b->epilogue_scratch = round_up((b->edge + edge_elements()) * static_cast<int64_t>(sizeof(T)), ARN_ALIGN);
   out->run = matmul_run<T>;
   out->tasks = ceil_div(b->units, b->units_per_task);
   out->step_scratch = 0;
-  out->thread_scratch = (b->edge + edge_elements()) * static_cast<int64_t>(sizeof(T));
+  out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
   out->bound_bytes = sizeof(MatMulBound);
   out->variant = b->panels == kPacked ? "packed" : b->panels == kInPlace ? "in place" : "on the fly";
   return ARN_OK;

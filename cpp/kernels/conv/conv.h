@@ -1,0 +1,37 @@
+// Bound form of the convolutions that run as matrix products (any group, stride, dilation, padding; Conv and
+// ConvTranspose).
+//
+// Two orientations, by the output's layout: pixels are rows and channels columns (channels-last outputs, and small
+// images, whose pixels would fill vectors badly), or channels are rows and pixels columns (outputs with unit stride
+// along a row). Both reduce in the same order, so they give the same bytes.
+//
+// ConvTranspose is gathered: output pixels whose coordinates agree modulo the strides form a phase; a phase is a
+// convolution of stride one with the taps of one residue class.
+#pragma once
+
+#include "kernels/conv/shape.h"
+#include "kernels/conv/weights.h"
+#include "kernels/tile/epilogue.h"
+
+namespace ARN_NS {
+
+struct ConvBound {
+  ConvShape
+      s;  // Conv: the convolution. ConvTranspose: dims and strides of X and the whole output; taps are the kernel's
+  RawWeights w;
+  Steps steps;
+  int64_t bias_stride;
+  int64_t packed_k;     // inner indices of a packed panel
+  int64_t depth, slab;  // longest block of the inner index and the im2col elements reserved for it
+  int64_t phases;
+  int64_t pixels;  // of the pixel space of one item: an image, or all images when they are joined
+  int64_t items;   // images, or one
+  int64_t p_block, o_block, p_blocks, o_blocks, units, units_per_task;
+  int64_t at_slab, at_weights, at_block, at_edge,
+      at_compact;                         // offsets in thread scratch, in elements; partial sums at 0
+  int64_t partial_row, epilogue_scratch;  // the latter in bytes from the start of thread scratch
+  int32_t has_bias, packed, channel_rows, in_place, direct, transposed, phased, use_epilogue, use_compact, out_operand;
+  Epilogue epilogue;
+};
+
+}  // namespace ARN_NS

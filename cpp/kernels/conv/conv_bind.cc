@@ -1,0 +1,229 @@
+// Binding of the convolutions that run as matrix products: shapes, orientation, task grid, scratch.
+#include "kernels/conv/conv.h"
+#include "kernels/conv/entry.h"
+
+namespace ARN_NS {
+namespace {
+
+inline int64_t output_extent(int64_t in, int64_t kernel, int64_t stride, int64_t dilation, int64_t pads) {
+  const int64_t room = in + pads - (dilation * (kernel - 1) + 1);
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+// True when walking pixels of the output in row-major order is one stride in memory; images too when `all`.
+inline bool uniform(const ConvShape& s, const int64_t* strides, int64_t image, bool all) {
+  int64_t expected = 0;
+  bool started = false;
+  for (int i = 2; i >= 0; --i) {
+    if (s.out[i] == 1) continue;
+    if (started && strides[i] != expected) return false;
+    expected = strides[i] * s.out[i];
+    started = true;
+  }
+  return !all || s.batch == 1 || !started || image == expected;
+}
+
+// Input coordinates follow output coordinates one to one.
+inline bool pointwise(const ConvShape& s) {
+  for (int i = 0; i < 3; ++i)
+    if (s.taps[i] != 1 || s.first[i] != 0 || (s.step[i] != 1 && s.out[i] > 1) || s.out[i] > s.in[i]) return false;
+  return true;
+}
+
+int32_t read_conv(const arn_bind_args* args, bool transposed, ConvBound* b) {
+  if (args->params == nullptr || args->n_in < 2 || args->n_out < 1) return ARN_UNSUPPORTED;
+  const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
+  const arn_desc &x = args->operand[0], &w = args->operand[1], &y = args->operand[args->n_in];
+  if (p.spatial < 1 || p.spatial > 3 || p.group < 1) return ARN_UNSUPPORTED;
+  const int32_t rank = static_cast<int32_t>(p.spatial) + 2;
+  if (x.rank != rank || w.rank != rank || y.rank != rank) return ARN_SHAPE_MISMATCH;
+  b->w = raw_weights(w, p, transposed);
+  b->steps = read_steps(p);
+  ConvShape& s = b->s;
+  s.batch = x.dims[0];
+  s.groups = p.group;
+  s.cg = b->w.cg;
+  s.og = b->w.og;
+  if (w.dims[0] % p.group != 0 || x.dims[1] != s.groups * s.cg || y.dims[1] != s.groups * s.og ||
+      y.dims[0] != x.dims[0])
+    return ARN_SHAPE_MISMATCH;
+  s.xn = x.strides[0];
+  s.xc = x.strides[1];
+  s.yn = y.strides[0];
+  s.yc = y.strides[1];
+  for (int i = 0; i < 3; ++i) {
+    const int64_t d = i - (3 - p.spatial);
+    s.in[i] = d < 0 ? 1 : x.dims[2 + d];
+    s.out[i] = d < 0 ? 1 : y.dims[2 + d];
+    s.x[i] = d < 0 ? 0 : x.strides[2 + d];
+    s.y[i] = d < 0 ? 0 : y.strides[2 + d];
+    s.taps[i] = b->w.kernel[i];
+    s.step[i] = b->steps.stride[i];
+    s.first[i] = -b->steps.pad[i];
+    s.tap_step[i] = b->steps.dilation[i];
+    if (s.step[i] < 1 || s.tap_step[i] < 1 || s.taps[i] < 1) return ARN_SHAPE_MISMATCH;
+    if (d < 0) continue;
+    if (p.kernel[d] != s.taps[i]) return ARN_SHAPE_MISMATCH;
+    if (!transposed &&
+        s.out[i] != output_extent(s.in[i], s.taps[i], s.step[i], s.tap_step[i], p.pads[d] + p.pads[p.spatial + d]))
+      return ARN_SHAPE_MISMATCH;
+  }
+  b->has_bias = args->n_in > 2 && args->operand[2].dtype != ARN_NONE;
+  if (b->has_bias != 0) {
+    if (args->operand[2].rank != 1 || args->operand[2].dims[0] != s.groups * s.og) return ARN_SHAPE_MISMATCH;
+    b->bias_stride = args->operand[2].strides[0];
+  }
+  b->transposed = transposed;
+  b->out_operand = args->n_in;
+  b->packed = (args->packed & 2u) != 0;
+  return ARN_OK;
+}
+
+// Extents of the largest phase (phase 0 along each axis), or the output's own.
+inline ConvShape widest(const ConvBound& b) {
+  ConvShape s = b.s;
+  if (b.transposed == 0) return s;
+  for (int i = 0; i < 3; ++i) s.out[i] = ceil_div(s.out[i], b.steps.stride[i]);
+  return s;
+}
+
+void choose_orientation(ConvBound* b) {
+  constexpr int64_t L = kLanesF32;
+  const ConvShape s = widest(*b);
+  const int64_t image = pixel_count(s);
+  bool phased = false;
+  if (b->transposed != 0)
+    for (int i = 0; i < 3; ++i) phased = phased || b->steps.stride[i] != 1;
+  b->phased = phased;
+  const bool row_unit = pixel_stride(s, s.y, s.yn) == 1 && !phased;
+  const bool fills = image * 100 >= round_up(image, L) * 85;
+  b->channel_rows = s.yc != 1 && row_unit && fills && uniform(s, s.y, s.yn, false) && s.og > 1;
+  const bool point = b->transposed == 0 && pointwise(s);
+  const bool y_all = !phased && uniform(s, s.y, s.yn, true), x_all = uniform(s, s.x, s.xn, true);
+  const bool joined = b->channel_rows == 0 && (!point || x_all);
+  b->items = joined ? 1 : s.batch;
+  b->pixels = joined ? image * s.batch : image;
+  b->in_place = b->channel_rows == 0 && point && uniform(s, s.x, s.xn, joined);
+  b->direct = b->channel_rows != 0 || (joined ? y_all : !phased && uniform(s, s.y, s.yn, false));
+}
+
+void choose_grid(ConvBound* b) {
+  constexpr int64_t L = kLanesF32;
+  const bool rows = b->channel_rows != 0;
+  int64_t p_block = rows ? 12 * L : 168, o_block = 256;
+  p_block = max64(1, min64(p_block, b->pixels));
+  o_block = min64(o_block, round_up(max64(1, b->s.og), L));
+  const double k = static_cast<double>(tap_count(b->s) * b->s.cg) / static_cast<double>(b->phases);
+  const double outer = static_cast<double>(b->items * b->s.groups * b->phases);
+  const double work = outer * k * static_cast<double>(b->pixels) * static_cast<double>(b->s.og);
+  const double small = 1 << 20;  // multiply-adds that are worth a task
+  const int64_t least = rows ? 6 * L : 2 * kMaxRows;
+  const auto units = [&] {
+    return outer * static_cast<double>(ceil_div(b->pixels, p_block) * ceil_div(b->s.og, o_block));
+  };
+  while (units() < 16 && work / units() > 2 * small) {
+    if (p_block >= 2 * least)
+      p_block = ceil_div(p_block, 2);
+    else if (o_block >= 4 * L)
+      o_block = round_up(o_block / 2, L);
+    else
+      break;
+  }
+  p_block = max64(1, ceil_div(b->pixels, max64(1, ceil_div(b->pixels, p_block))));
+  if (rows) p_block = round_up(p_block, L);
+  b->p_block = p_block;
+  b->o_block = o_block;
+  b->p_blocks = ceil_div(b->pixels, p_block);
+  b->o_blocks = ceil_div(b->s.og, o_block);
+  b->units = b->items * b->s.groups * b->phases * b->p_blocks * b->o_blocks;
+  const double each = work / static_cast<double>(max64(1, b->units));
+  b->units_per_task = each >= small ? 1 : static_cast<int64_t>(small / (each < 1 ? 1 : each)) + 1;
+}
+
+}  // namespace
+
+int32_t conv_bind(const arn_bind_args* args, bool transposed, arn_bound* out, void* bound) {
+  constexpr int64_t L = kLanesF32;
+  static_assert(sizeof(ConvBound) <= ARN_BOUND_MAX, "bound too large");
+  ConvBound* b = static_cast<ConvBound*>(bound);
+  __builtin_memset(b, 0, sizeof(ConvBound));
+  const int32_t status = read_conv(args, transposed, b);
+  if (status != ARN_OK) return status;
+  b->phases = 1;
+  if (transposed)
+    for (int i = 0; i < 3; ++i) b->phases *= b->steps.stride[i];
+  choose_orientation(b);
+  b->use_epilogue = args->tile != nullptr || (b->direct == 0 && b->phased == 0);
+  if (b->use_epilogue != 0) {
+    const bool rows = b->channel_rows != 0;
+    if (args->tile != nullptr && args->tile->reg_dtype[0] != ARN_F32) return ARN_UNSUPPORTED;
+    const int32_t bad = epilogue_bind(args, rows ? 2 : 1, rows ? args->operand[args->n_in].rank - 1 : 1, &b->epilogue);
+    if (bad != ARN_OK) return bad;
+    b->direct = 0;
+  } else if (args->operand[args->n_in].dtype != ARN_F32) {
+    return ARN_UNSUPPORTED;
+  }
+  choose_grid(b);
+  const int64_t k = tap_count(b->s) * b->s.cg;
+  b->packed_k = k;
+  b->depth = depth_block(k);
+  const int64_t o_row = round_up(b->o_block, L), p_row = round_up(b->p_block, L);
+  b->partial_row = b->channel_rows != 0 ? p_row : o_row;
+  const int64_t block = b->channel_rows != 0 ? o_row * p_row : b->p_block * o_row;
+  int64_t at = k > b->depth ? block : 0;
+  // A phase of fewer taps may be cut into other blocks; none is longer than kDepth.
+  const int64_t longest = transposed ? min64(max64(k, 1), kDepth) : b->depth;
+  b->at_slab = at;
+  at += b->in_place != 0 ? 0 : longest * p_row;
+  b->at_weights = at;
+  at += b->packed != 0 ? 0 : longest * o_row;
+  b->at_block = at;
+  at += b->direct != 0 ? 0 : block;
+  b->use_compact = b->in_place != 0 && b->s.xc != 1 && b->o_block >= 4 * L;
+  b->at_compact = at;
+  at += b->use_compact != 0 ? round_up(kMaxRows * longest, L) : 0;
+  b->at_edge = at;
+  at += edge_elements();
+  b->epilogue_scratch = round_up(at * 4, ARN_ALIGN);
+  out->run = conv_run;
+  out->tasks = ceil_div(b->units, b->units_per_task);
+  out->step_scratch = 0;
+  out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
+  out->bound_bytes = sizeof(ConvBound);
+  out->variant = b->channel_rows != 0 ? "channel rows" : b->in_place != 0 ? "pixel rows in place" : "pixel rows";
+  return ARN_OK;
+}
+
+int64_t conv_pack_bytes(const arn_bind_args* args, bool transposed) {
+  const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
+  const arn_desc& w = args->operand[1];
+  if (p.spatial < 1 || p.spatial > 3 || p.group < 1 || w.rank != p.spatial + 2) return 0;
+  for (int i = 0; i < w.rank; ++i)
+    if (w.dims[i] < 0) return 0;
+  const RawWeights r = raw_weights(w, p, transposed);
+  return r.groups * round_up(r.og, kLanesF32) * r.cg * r.kernel[0] * r.kernel[1] * r.kernel[2] * 4;
+}
+
+void conv_pack(const arn_bind_args* args, bool transposed, float* dst) {
+  const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
+  const RawWeights r = raw_weights(args->operand[1], p, transposed);
+  const Steps s = read_steps(p);
+  const int64_t k = r.cg * r.kernel[0] * r.kernel[1] * r.kernel[2], panel = k * kLanesF32;
+  const int64_t each = panel * ceil_div(r.og, kLanesF32);
+  for (int64_t g = 0; g < r.groups; ++g) {
+    const float* w = static_cast<const float*>(args->constant[1]) + g * r.group;
+    if (!transposed) {
+      pack_taps(r, all_taps(r), w, dst + g * each, panel, 0, k, 0, r.og);
+      continue;
+    }
+    const int64_t classes = s.stride[0] * s.stride[1] * s.stride[2];
+    for (int64_t i = 0; i < classes; ++i) {
+      const int64_t residue[3] = {i / s.stride[2] / s.stride[1], i / s.stride[2] % s.stride[1], i % s.stride[2]};
+      const TapSet t = residue_class(r, s, residue);
+      const int64_t depth = t.count[0] * t.count[1] * t.count[2] * r.cg;
+      pack_taps(r, t, w, dst + g * each + t.before * r.cg * kLanesF32, panel, 0, depth, 0, r.og);
+    }
+  }
+}
+
+}  // namespace ARN_NS

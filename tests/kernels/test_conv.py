@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from convref import Spec, conv, conv_transpose
+from guard import place, run
+from products import assert_product, at_page_end
+from rowcall import call, params_blob, rows
+from tileprog import F32, program
+
+ROWS = rows("conv_f32")
+TRANSPOSED = rows("conv_transpose_f32")
+by_tier = pytest.mark.parametrize("row", ROWS, ids=lambda r: f"tier{r['tier']}")
+
+
+def random_spec(rng: np.random.Generator, spatial: int, group: int) -> Spec:
+    kernel = [int(rng.integers(1, 5)) for _ in range(spatial)]
+    if rng.random() < 0.25:
+        kernel = [1] * spatial
+    pads = [int(rng.integers(0, 3)) for _ in range(2 * spatial)] if rng.random() < 0.6 else [0] * (2 * spatial)
+    return Spec(
+        group, kernel, [int(rng.integers(1, 4)) for _ in range(spatial)],
+        [int(rng.choice([1, 1, 2])) for _ in range(spatial)], pads,
+    )  # fmt: skip
+
+
+def last_axis_channels(x: np.ndarray) -> np.ndarray:
+    """The same dims with channels innermost in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+
+
+def layout(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    kind = rng.integers(3)
+    return x if kind == 0 else last_axis_channels(x) if kind == 1 else place(x, rng)
+
+
+class Problem:
+    def __init__(self, rng: np.random.Generator, transposed: bool):
+        spatial = int(rng.choice([1, 2, 2, 2, 3]))
+        self.group = int(rng.choice([1, 1, 2, 3]))
+        self.spec = random_spec(rng, spatial, self.group)
+        cg, og = int(rng.integers(1, 40)), int(rng.integers(1, 50))
+        batch = int(rng.choice([1, 1, 2, 3]))
+        most = {1: 90, 2: 24, 3: 9}[spatial]
+        dims = [int(rng.integers(1, most)) for _ in range(spatial)]
+        if not transposed:
+            dims = [max(d, self.spec.reach(i)) for i, d in enumerate(dims)]
+        self.x = rng.standard_normal((batch, cg * self.group, *dims)).astype(np.float32)
+        first, second = (cg * self.group, og) if transposed else (og * self.group, cg)
+        self.w = rng.standard_normal((first, second, *self.spec.kernel)).astype(np.float32)
+        self.b = rng.standard_normal(og * self.group).astype(np.float32) if rng.random() < 0.6 else None
+        self.terms = cg * int(np.prod(self.spec.kernel)) + 1
+        self.extra = [int(rng.integers(0, s)) for s in self.spec.strides]
+
+    def oracle(self) -> tuple[np.ndarray, np.ndarray]:
+        b = None if self.b is None else np.abs(self.b)
+        return conv(self.x, self.w, self.b, self.spec), conv(np.abs(self.x), np.abs(self.w), b, self.spec)
+
+
+def check(row: Any, family: str, rng: np.random.Generator, p: Problem, want: np.ndarray, size: np.ndarray) -> None:
+    blob = params_blob(family, p.spec.values())
+    x, w = layout(p.x, rng), layout(p.w, rng)
+    b = None if p.b is None else place(p.b, rng)
+    seen = []
+    for pack in ([], [1]):
+        (got,) = run(row, [x, w, b], [(want.shape, np.float32)], rng, params=blob, pack=pack)
+        assert_product(got, want, size, p.terms)
+        seen.append(got.tobytes())
+        for view in (np.zeros(want.shape, np.float32), last_axis_channels(np.zeros(want.shape, np.float32))):
+            assert call(row, [x, w, b], [view], params=blob, pack=pack, parts=2)["status"] == 0
+            assert np.ascontiguousarray(view).tobytes() == seen[0]
+    assert seen[0] == seen[1], "packed weights give other bytes"
+
+
+@by_tier
+@pytest.mark.parametrize("seed", range(40))
+def test_conv_follows_the_tolerance_rule_in_any_layout(row: dict[str, Any], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    p = Problem(rng, False)
+    check(row, "Conv", rng, p, *p.oracle())
+
+
+@pytest.mark.parametrize("row", TRANSPOSED, ids=lambda r: f"tier{r['tier']}")
+@pytest.mark.parametrize("seed", range(30))
+def test_conv_transpose_follows_the_tolerance_rule_in_any_layout(row: dict[str, Any], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    p = Problem(rng, True)
+    out = p.spec.transposed_dims(p.x.shape[2:], p.extra)
+    b = None if p.b is None else np.abs(p.b)
+    want = conv_transpose(p.x, p.w, p.b, p.spec, out)
+    check(row, "ConvTranspose", rng, p, want, conv_transpose(np.abs(p.x), np.abs(p.w), b, p.spec, out))
+
+
+LARGER = [  # x dims, w dims, group, strides, pads
+    ((1, 3, 65, 61), (24, 3, 7, 7), 1, (2, 2), (3, 3, 3, 3)),
+    ((1, 96, 14, 14), (130, 96, 3, 3), 1, (1, 1), (1, 1, 1, 1)),
+    ((2, 200, 7, 7), (300, 200, 1, 1), 1, (1, 1), (0, 0, 0, 0)),
+    ((3, 64, 28, 28), (72, 64, 1, 1), 1, (2, 2), (0, 0, 0, 0)),
+    ((2, 512, 1, 1), (40, 512, 1, 1), 1, (1, 1), (0, 0, 0, 0)),
+    ((1, 16, 33, 40), (16, 1, 3, 3), 16, (1, 1), (1, 1, 1, 1)),
+    ((2, 37, 30, 31), (37, 1, 5, 5), 37, (2, 2), (2, 2, 2, 2)),
+    ((1, 8, 20, 20), (24, 1, 3, 3), 8, (1, 1), (1, 1, 1, 1)),
+    ((1, 1, 400), (33, 1, 64), 1, (16,), (0, 0)),
+    ((1, 12, 9, 10, 11), (20, 12, 3, 3, 3), 1, (1, 1, 1), (1, 1, 1, 1, 1, 1)),
+]
+
+
+@by_tier
+@pytest.mark.parametrize("case", range(len(LARGER)))
+def test_conv_on_the_shapes_of_networks(row: dict[str, Any], case: int) -> None:
+    rng = np.random.default_rng(case)
+    x_dims, w_dims, group, strides, pads = LARGER[case]
+    p = Problem(rng, False)
+    p.spec = Spec(group, w_dims[2:], strides, [1] * len(strides), pads)
+    p.x, p.w = rng.standard_normal(x_dims).astype(np.float32), rng.standard_normal(w_dims).astype(np.float32)
+    p.b = rng.standard_normal(w_dims[0]).astype(np.float32)
+    p.terms = int(np.prod(w_dims[1:])) + 1
+    check(row, "Conv", rng, p, *p.oracle())
+
+
+@by_tier
+def test_empty_batches_and_channels(row: dict[str, Any]) -> None:
+    spec = Spec(1, [3, 3], [1, 1], [1, 1], [1, 1, 1, 1])
+    blob = params_blob("Conv", spec.values())
+    b = np.arange(5, dtype=np.float32)
+    for x_dims, w_dims in [((0, 4, 6, 6), (5, 4, 3, 3)), ((2, 0, 6, 6), (5, 0, 3, 3)), ((2, 4, 6, 6), (0, 4, 3, 3))]:
+        x, w = np.ones(x_dims, np.float32), np.ones(w_dims, np.float32)
+        bias = b[: w_dims[0]]
+        (got,) = run(row, [x, w, bias], [((x_dims[0], w_dims[0], 6, 6), np.float32)], params=blob)
+        np.testing.assert_array_equal(got, conv(x, w, bias, spec).astype(np.float32))
+
+
+@by_tier
+@pytest.mark.parametrize("w_dims, group", [((20, 6, 3, 3), 2), ((12, 1, 3, 3), 12), ((33, 12, 1, 1), 1)])
+def test_reads_end_where_the_operands_end(row: dict[str, Any], w_dims: tuple[int, ...], group: int) -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 12, 9, 17)).astype(np.float32), rng.standard_normal(w_dims).astype(np.float32)
+    spec = Spec(group, w_dims[2:], [1, 1], [1, 1], [1, 1, 0, 0])
+    want, size = conv(x, w, None, spec), conv(np.abs(x), np.abs(w), None, spec)
+    blob = params_blob("Conv", spec.values())
+    for channels_last in (False, True):
+        moved = np.ascontiguousarray(np.moveaxis(x, 1, -1)) if channels_last else x
+        with at_page_end(moved, w, np.zeros(want.size, np.float32)) as (gx, gw, flat):
+            view = np.moveaxis(gx, -1, 1) if channels_last else gx
+            n, o, h, width = want.shape
+            out = np.moveaxis(flat.reshape(n, h, width, o), -1, 1) if channels_last else flat.reshape(want.shape)
+            for pack in ([], [1]):
+                assert call(row, [view, gw], [out], params=blob, pack=pack)["status"] == 0
+                assert_product(np.array(out), want, size, int(np.prod(w_dims[1:])))
+
+
+@by_tier
+def test_nan_and_infinity_reach_exactly_their_windows(row: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 5, 12, 20)).astype(np.float32), rng.standard_normal((7, 5, 3, 3)).astype(np.float32)
+    x[0, 1, 3, 4], x[0, 4, 11, 19] = np.nan, np.inf
+    spec = Spec(1, [3, 3], [1, 1], [1, 1], [1, 1, 1, 1])
+    with np.errstate(invalid="ignore"):
+        want, size = conv(x, w, None, spec), conv(np.abs(x), np.abs(w), None, spec)
+    for source in (x, last_axis_channels(x)):
+        (got,) = run(row, [source, w], [(want.shape, np.float32)], params=params_blob("Conv", spec.values()))
+        assert_product(got, want, size, 45)
+
+
+EPILOGUE = [("t", "add_f32", "i0", "i1"), ("u", "relu_f32", "t")]
+
+
+@pytest.mark.parametrize("family", ["Conv", "ConvTranspose"])
+@pytest.mark.parametrize("seed", range(8))
+def test_an_epilogue_runs_on_every_block(family: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    p = Problem(rng, family == "ConvTranspose")
+    dims = p.x.shape[2:]
+    out = p.spec.output_dims(dims) if family == "Conv" else p.spec.transposed_dims(dims, p.extra)
+    shape = (p.x.shape[0], (p.w.shape[0] if family == "Conv" else p.w.shape[1] * p.group), *out)
+    residual = rng.standard_normal(shape).astype(np.float32)
+    blob = params_blob(family, p.spec.values())
+    tile = program([F32, F32], EPILOGUE, ["u"], first_operand=3)
+    for row in ROWS if family == "Conv" else TRANSPOSED:
+        for view in (layout(p.x, rng), last_axis_channels(p.x)):
+            (plain,) = run(row, [view, p.w, p.b], [(shape, np.float32)], params=blob, pack=[1])
+            want = np.maximum(plain + residual, np.float32(0))
+            other = place(residual, rng)
+            (got,) = run(row, [view, p.w, p.b, other], [(shape, np.float32)], rng, params=blob, pack=[1], tile=tile)
+            np.testing.assert_array_equal(got, want)
+            for both in (np.array(residual), last_axis_channels(residual)):  # the output overwrites the residual
+                inputs = [view, p.w, p.b, both]
+                assert call(row, inputs, [both], params=blob, pack=[1], tile=tile, parts=3)["status"] == 0
+                np.testing.assert_array_equal(both, want)
+
+
+@by_tier
+def test_shapes_that_contradict_the_rule_are_refused(row: dict[str, Any]) -> None:
+    f = np.float32
+    blob = params_blob("Conv", Spec(1, [3, 3], [1, 1], [1, 1], [1, 1, 1, 1]).values())
+    x, w = np.zeros((1, 4, 6, 6), f), np.zeros((5, 4, 3, 3), f)
+    good = (1, 5, 6, 6)
+    for bad_x, bad_w, bad_b, out in [
+        (x, w, None, (1, 5, 6, 7)), (x, w, None, (1, 4, 6, 6)), (x, w[:, :3], None, good), (x[:, :3], w, None, good),
+        (x, w, np.zeros(4, f), good), (x, w[..., :2], None, good), (x[0], w, None, good),
+    ]:  # fmt: skip
+        assert call(row, [bad_x, bad_w, bad_b], [np.zeros(out, f)], params=blob)["bind_status"] == 2
