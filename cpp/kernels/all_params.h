@@ -2,8 +2,8 @@
 #pragma once
 
 #include "contract.h"
+#include "kernels/conv/params.h"
 #include "kernels/copy/params.h"
 #include "kernels/gather/params.h"
 #include "kernels/matmul/params.h"
 #include "kernels/reduce/params.h"
-#include "kernels/conv/params.h"
