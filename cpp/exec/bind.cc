@@ -1,0 +1,370 @@
+// Binding: symbols known, a stage's expressions become numbers, its kernels are bound, its buffers get offsets.
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <stdexcept>
+
+#include "exec/program.h"
+#include "exec/registry.h"
+#include "kernels/element.h"
+
+namespace arenaut {
+namespace {
+
+constexpr int64_t kMaxBytes = int64_t{1} << 46;
+
+size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+void require(bool ok, const char* what) {
+  if (!ok) throw std::invalid_argument(what);
+}
+
+// A pointer-free bound blob per thread: kernels write here, the used bytes are copied out.
+struct alignas(ARN_ALIGN) BlobSpace {
+  char bytes[ARN_BOUND_MAX];
+};
+
+}  // namespace
+
+class Binder {
+ public:
+  Binder(const Program& p, Binding* b) : p_(p), b_(b) {}
+
+  void run() {
+    evaluate_exprs();
+    size_buffers();
+    bind_steps();
+    place();
+    resolve_scratch();
+  }
+
+ private:
+  void evaluate_exprs() {
+    for (size_t i = 0; i < p_.exprs.size(); ++i) {
+      if (p_.expr_stage_[i] != b_->stage) continue;
+      if (!evaluate(p_.exprs[i], b_->values.data(), b_->symbols.data(), &b_->values[i]))
+        throw std::invalid_argument("a size overflows 64 bits");
+    }
+  }
+
+  int64_t value_of(int32_t expr) const { return b_->values[at(expr)]; }
+
+  void size_buffers() {
+    for (size_t i = 0; i < p_.buffers.size(); ++i) {
+      const Buffer& buffer = p_.buffers[i];
+      if (buffer.stage != b_->stage || buffer.segment == Segment::kHost) continue;
+      const int64_t bytes = value_of(buffer.bytes);
+      if (bytes < 0 || bytes > kMaxBytes) throw std::invalid_argument("a buffer has an impossible size");
+      Rect& r = b_->rects[i];
+      r.bytes = bytes;
+      r.first = buffer.first;
+      r.last = buffer.last;
+      r.offset = -1;
+    }
+  }
+
+  arn_desc describe(int32_t value) const {
+    arn_desc d{};
+    if (value < 0) return d;
+    const Value& v = p_.values[at(value)];
+    d.dtype = v.dtype;
+    d.rank = static_cast<int32_t>(v.dims.size());
+    for (size_t i = 0; i < v.dims.size(); ++i) {
+      d.dims[i] = value_of(v.dims[i]);
+      d.strides[i] = value_of(v.strides[i]);
+      if (d.dims[i] < 0) throw std::invalid_argument("a dim is negative");
+    }
+    return d;
+  }
+
+  // Every element of the view must lie inside its buffer: nothing a model says can make a kernel leave it.
+  void check_range(int32_t step, const Value& v, const arn_desc& d) const {
+    int64_t lo = value_of(v.offset), hi = lo;
+    for (int i = 0; i < d.rank; ++i) {
+      if (d.dims[i] == 0) return;
+      int64_t reach = 0;
+      if (__builtin_mul_overflow(d.dims[i] - 1, d.strides[i], &reach) ||
+          __builtin_add_overflow(reach < 0 ? lo : hi, reach, reach < 0 ? &lo : &hi))
+        fail(step, ARN_OVERFLOW, "a view's extent overflows");
+    }
+    const int64_t limit = b_->rects[at(v.buffer)].bytes / element_size(d.dtype);
+    if (lo < 0 || hi >= limit)
+      fail(step, ARN_SHAPE_MISMATCH,
+           "a view reaches elements " + std::to_string(lo) + ".." + std::to_string(hi) + " of a buffer of " +
+               std::to_string(limit));
+  }
+
+  [[noreturn]] void fail(int32_t step, int32_t status, std::string detail) const {
+    throw StepError{{step, status, true, std::move(detail)}};
+  }
+
+  void bind_steps() {
+    const int32_t begin = p_.stage_begin(b_->stage), end = p_.stage_ends[at(b_->stage)];
+    std::vector<std::pair<int64_t, std::string>> blobs;
+    BlobSpace space;
+    int64_t total = 0;
+    for (int32_t s = begin; s < end; ++s) {
+      BoundStep bound;
+      bound.first_place = static_cast<int32_t>(b_->places.size());
+      const Step& step = p_.steps[at(s)];
+      std::vector<arn_desc> descs;
+      for (const int32_t value : step.operands) {
+        const bool host = value >= 0 && is_host(value);
+        descs.push_back(host ? arn_desc{} : describe(value));
+        if (value >= 0 && !host) check_range(s, p_.values[at(value)], descs.back());
+        b_->places.push_back(Place{});
+      }
+      if (step.kind == StepKind::kKernel) {
+        bind_kernel(s, step, descs, &bound, &space);
+        bound.blob = total;
+        blobs.emplace_back(total, std::string(space.bytes, at(bound.head.bound_bytes)));
+        total += (bound.head.bound_bytes + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN;
+      }
+      b_->steps.push_back(bound);
+    }
+    b_->blobs = Block(total);
+    for (const auto& blob : blobs) std::memcpy(b_->blobs.data() + blob.first, blob.second.data(), blob.second.size());
+  }
+
+  bool is_host(int32_t value) const {
+    return p_.buffers[at(p_.values[at(value)].buffer)].segment == Segment::kHost;
+  }
+
+  void bind_kernel(int32_t s, const Step& step, const std::vector<arn_desc>& descs, BoundStep* bound,
+                   BlobSpace* space) {
+    std::vector<const void*> constants(descs.size(), nullptr);
+    for (size_t i = 0; i < descs.size(); ++i) {
+      if (step.operands[i] < 0) continue;
+      const Value& v = p_.values[at(step.operands[i])];
+      const Buffer& buffer = p_.buffers[at(v.buffer)];
+      if (buffer.segment == Segment::kWeight && buffer.data != nullptr)
+        constants[i] = static_cast<const char*>(buffer.data) + value_of(v.offset) * element_size(v.dtype);
+    }
+    std::string params = step.params;
+    for (const Patch& patch : step.patches) {
+      const int64_t n = value_of(patch.expr);
+      const double f = static_cast<double>(n);
+      std::memcpy(&params[at(patch.offset)], patch.is_float ? static_cast<const void*>(&f) : &n, 8);
+    }
+    arn_bind_args args{};
+    args.n_in = step.n_in;
+    args.n_out = static_cast<int32_t>(descs.size()) - step.n_in;
+    args.operand = descs.data();
+    args.constant = constants.data();
+    args.params = params.empty() ? nullptr : params.data();
+    args.tile = step.tile.get();
+    args.target = &p_.target;
+    args.packed = step.packed;
+    const int32_t status = rows()[at(step.row)].bind(&args, &bound->head, space->bytes);
+    if (status != ARN_OK) fail(s, status, describe_operands(descs));
+    if (bound->head.bound_bytes < 0 || bound->head.bound_bytes > ARN_BOUND_MAX || bound->head.tasks < 0 ||
+        bound->head.step_scratch < 0 || bound->head.thread_scratch < 0)
+      fail(s, ARN_OVERFLOW, "the kernel asked for impossible sizes");
+    const auto rounded = [](int64_t n) { return (n + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN; };
+    Rect& r = b_->rects[p_.buffers.size() + at(s)];
+    const int64_t used = std::max<int64_t>(1, std::min<int64_t>(p_.threads, bound->head.tasks));
+    r.bytes = rounded(bound->head.step_scratch) + used * rounded(bound->head.thread_scratch);
+    if (r.bytes > kMaxBytes) fail(s, ARN_OVERFLOW, "scratch");
+    r.first = r.last = s;
+    r.offset = -1;
+  }
+
+  static std::string describe_operands(const std::vector<arn_desc>& descs) {
+    std::string text;
+    for (const arn_desc& d : descs) {
+      text += text.empty() ? "[" : ", [";
+      for (int i = 0; i < d.rank; ++i) text += (i ? " " : "") + std::to_string(d.dims[i]);
+      text += "]";
+    }
+    return text;
+  }
+
+  // What this stage can place: buffers whose size it knows and the scratch of its steps.
+  bool placeable(size_t i) const {
+    if (i < p_.buffers.size())
+      return p_.buffers[i].segment == Segment::kArena && p_.buffers[i].stage == b_->stage;
+    const auto s = static_cast<int32_t>(i - p_.buffers.size());
+    return s >= p_.stage_begin(b_->stage) && s < p_.stage_ends[at(b_->stage)];
+  }
+
+  void place() {
+    std::vector<int32_t> planned, by_size;
+    for (const int32_t i : p_.placement)
+      if (placeable(at(i))) planned.push_back(i);
+    for (size_t i = 0; i < b_->rects.size(); ++i)
+      if (placeable(i)) by_size.push_back(static_cast<int32_t>(i));
+    std::stable_sort(by_size.begin(), by_size.end(), [this](int32_t x, int32_t y) {
+      return b_->rects[at(x)].bytes > b_->rects[at(y)].bytes;
+    });
+    std::vector<Rect> rects = arena_rects();
+    std::vector<Rect> other = rects;
+    int64_t end = first_fit(&rects, by_size);
+    if (planned.size() == by_size.size()) {
+      const int64_t alternative = first_fit(&other, planned);
+      if (alternative <= end) {
+        end = alternative;
+        rects.swap(other);
+      }
+    }
+    for (size_t i = 0; i < rects.size(); ++i)
+      if (in_arena(i)) b_->rects[i].offset = rects[i].offset;
+    b_->arena_bytes = std::max(b_->arena_bytes, end);
+  }
+
+  bool in_arena(size_t i) const { return i >= p_.buffers.size() || p_.buffers[i].segment == Segment::kArena; }
+
+  // Only arena blocks take part in packing.
+  std::vector<Rect> arena_rects() const {
+    std::vector<Rect> rects = b_->rects;
+    for (size_t i = 0; i < rects.size(); ++i)
+      if (!in_arena(i)) rects[i] = Rect{};
+    return rects;
+  }
+
+  void resolve_scratch() {
+    const int32_t begin = p_.stage_begin(b_->stage);
+    for (size_t k = 0; k < b_->steps.size(); ++k) {
+      BoundStep& bound = b_->steps[k];
+      const Step& step = p_.steps[at(begin) + k];
+      for (size_t i = 0; i < step.operands.size(); ++i)
+        if (step.operands[i] >= 0 && !is_host(step.operands[i]))
+          b_->places[at(bound.first_place) + i] = locate(step, i);
+      const int64_t scratch = b_->rects[p_.buffers.size() + at(begin) + k].offset;
+      bound.step_scratch = scratch;
+      bound.thread_scratch = scratch + (bound.head.step_scratch + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN;
+    }
+  }
+
+  Place locate(const Step& step, size_t i) const {
+    if (i < step.packed_weights.size() && step.packed_weights[i])
+      return {1, static_cast<int64_t>(reinterpret_cast<intptr_t>(step.packed_weights[i]->data()))};
+    const Value& v = p_.values[at(step.operands[i])];
+    const Buffer& buffer = p_.buffers[at(v.buffer)];
+    const int64_t bytes = value_of(v.offset) * element_size(v.dtype);
+    const auto n_inputs = static_cast<int32_t>(p_.inputs.size());
+    switch (buffer.segment) {
+      case Segment::kArena:
+        return {0, b_->rects[at(v.buffer)].offset + bytes};
+      case Segment::kWeight:
+        return {1, static_cast<int64_t>(reinterpret_cast<intptr_t>(buffer.data)) + bytes};
+      case Segment::kInput:
+        return {2 + buffer.index, bytes};
+      default:
+        return {2 + n_inputs + buffer.index, bytes};
+    }
+  }
+
+  const Program& p_;
+  Binding* b_;
+};
+
+void Program::seal() {
+  expr_stage_.assign(exprs.size(), 0);
+  const auto n_symbols = static_cast<int64_t>(symbol_stage.size());
+  for (size_t i = 0; i < exprs.size(); ++i) {
+    const Expr& e = exprs[i];
+    const auto earlier = [i](int64_t j) { return j >= 0 && j < static_cast<int64_t>(i); };
+    if (e.op == ExprOp::kConst) continue;
+    if (e.op == ExprOp::kSymbol) {
+      require(e.a >= 0 && e.a < n_symbols, "expression names no symbol");
+      expr_stage_[i] = symbol_stage[at(e.a)];
+      continue;
+    }
+    require(earlier(e.a) && earlier(e.b), "expression uses a later one");
+    expr_stage_[i] = std::max(expr_stage_[at(e.a)], expr_stage_[at(e.b)]);
+    if (e.op == ExprOp::kSelect) {
+      require(earlier(e.c), "expression uses a later one");
+      expr_stage_[i] = std::max(expr_stage_[i], expr_stage_[at(e.c)]);
+    }
+  }
+  const auto is_expr = [this](int32_t e) { return e >= 0 && e < static_cast<int32_t>(exprs.size()); };
+  for (Buffer& b : buffers) {
+    if (b.segment == Segment::kHost) continue;
+    require(is_expr(b.bytes), "buffer without a size");
+    b.stage = expr_stage_[at(b.bytes)];
+  }
+  for (const Value& v : values) {
+    require(v.buffer >= 0 && v.buffer < static_cast<int32_t>(buffers.size()), "value without a buffer");
+    if (buffers[at(v.buffer)].segment == Segment::kHost) continue;
+    require(v.dims.size() == v.strides.size() && v.dims.size() <= ARN_MAX_RANK && is_expr(v.offset), "bad value");
+    for (size_t i = 0; i < v.dims.size(); ++i) require(is_expr(v.dims[i]) && is_expr(v.strides[i]), "bad value dims");
+  }
+  require(!stage_ends.empty() && stage_ends.back() == static_cast<int32_t>(steps.size()), "bad stages");
+  for (const Step& s : steps) {
+    require(s.operands.size() <= ARN_MAX_OPERANDS || s.kind != StepKind::kKernel, "too many operands");
+    require(s.n_in >= 0 && at(s.n_in) <= s.operands.size(), "bad operand counts");
+    for (const int32_t v : s.operands) require(v >= -1 && v < static_cast<int32_t>(values.size()), "bad operand");
+    require(s.kind != StepKind::kKernel || (s.row >= 0 && at(s.row) < rows().size()), "step names no row");
+  }
+  for (const int32_t i : placement)
+    require(i >= 0 && at(i) < buffers.size() + steps.size(), "placement names no buffer");
+}
+
+int64_t Program::packed_bytes() const {
+  int64_t total = 0;
+  for (const Step& s : steps)
+    for (const auto& block : s.packed_weights)
+      if (block) total += block->bytes();
+  return total;
+}
+
+std::shared_ptr<const Binding> Program::bind(const std::vector<std::vector<int64_t>>& dims) const {
+  std::vector<int64_t> key;
+  for (const auto& d : dims) key.insert(key.end(), d.begin(), d.end());
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (auto it = cache_.begin(); it != cache_.end(); ++it)
+    if (it->first == key) {
+      cache_.splice(cache_.begin(), cache_, it);
+      return cache_.front().second;
+    }
+  auto b = std::make_shared<Binding>();
+  b->threads = threads;
+  b->symbols.assign(symbol_stage.size(), 0);
+  b->values.assign(exprs.size(), 0);
+  b->rects.assign(buffers.size() + steps.size(), Rect{});
+  std::vector<bool> set(symbol_stage.size(), false);
+  require(dims.size() == inputs.size(), "wrong number of inputs");
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].host) continue;
+    const Value& v = values[at(inputs[i].value)];
+    require(v.dims.size() == dims[i].size(), "an input has the wrong rank");
+    for (size_t k = 0; k < dims[i].size(); ++k) {
+      const Expr& e = exprs[at(v.dims[k])];
+      require(dims[i][k] >= 0, "an input has a negative dim");
+      if (e.op == ExprOp::kSymbol && !set[at(e.a)]) {
+        set[at(e.a)] = true;
+        b->symbols[at(e.a)] = dims[i][k];
+      }
+    }
+  }
+  Binder(*this, b.get()).run();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].host) continue;
+    const Value& v = values[at(inputs[i].value)];
+    for (size_t k = 0; k < dims[i].size(); ++k)
+      require(b->values[at(v.dims[k])] == dims[i][k], "input dims contradict the model's");
+  }
+  cache_.emplace_front(std::move(key), b);
+  if (static_cast<int64_t>(cache_.size()) > cache_limit) cache_.pop_back();
+  return b;
+}
+
+std::shared_ptr<const Binding> Program::bind_next(const std::shared_ptr<const Binding>& before,
+                                                  const std::vector<int64_t>& symbols) const {
+  const std::lock_guard<std::mutex> lock(before->mutex);
+  const auto found = before->next.find(symbols);
+  if (found != before->next.end()) return found->second;
+  auto b = std::make_shared<Binding>();
+  b->stage = before->stage + 1;
+  b->threads = before->threads;
+  b->symbols = symbols;
+  b->values = before->values;
+  b->rects = before->rects;
+  b->arena_bytes = before->arena_bytes;
+  Binder(*this, b.get()).run();
+  if (static_cast<int64_t>(before->next.size()) >= cache_limit) before->next.clear();
+  before->next.emplace(symbols, b);
+  return b;
+}
+
+}  // namespace arenaut

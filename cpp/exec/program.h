@@ -1,0 +1,169 @@
+// A lowered, planned program: what Python built, what a binding of its symbols makes of it, and what a run needs.
+//
+//   Program   immutable after build: expressions, buffers, values, steps, packed weights
+//   Binding   one segment of a program with its symbols known: bound kernels, addresses, arena size. Cached, shared.
+//   Context   one running call: arena, outputs, held results. Pooled by the program, never shared.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "contract.h"
+#include "exec/expr.h"
+#include "exec/memory.h"
+#include "exec/resolve.h"
+
+namespace arenaut {
+
+enum class Segment : int32_t { kArena, kWeight, kInput, kOutput, kHost };
+
+struct Buffer {
+  Segment segment = Segment::kArena;
+  int32_t bytes = -1;              // expression; unused for host
+  int32_t index = 0;               // which input, output or host slot
+  int32_t first = 0, last = 0;     // steps of its life, inclusive (arena)
+  int32_t stage = 0;               // the program segment in which its size becomes known
+  const void* data = nullptr;      // weights
+};
+
+struct Value {
+  int32_t buffer = -1;
+  int32_t dtype = 0;
+  int32_t offset = -1;  // expression, in elements
+  std::vector<int32_t> dims, strides;  // expressions
+};
+
+enum class StepKind : int32_t { kKernel, kHost, kFetch, kSymbols, kIf, kLoop, kScan };
+
+struct Patch {  // a parameter that is an expression
+  int32_t offset = 0;  // bytes into the parameter struct
+  int32_t expr = 0;
+  bool is_float = false;
+};
+
+class Program;
+
+struct Step {
+  StepKind kind = StepKind::kKernel;
+  int32_t row = -1;
+  int32_t n_in = 0;
+  std::vector<int32_t> operands;  // values, -1 where absent: inputs, then outputs
+  std::string params;
+  std::vector<Patch> patches;
+  std::unique_ptr<arn_tile> tile;
+  uint32_t packed = 0;
+  std::vector<std::shared_ptr<Block>> packed_weights;  // per operand, null where not packed
+  std::vector<std::array<int32_t, 3>> sets;  // kSymbols: (operand, element, symbol); others: (output, axis, symbol)
+  std::vector<std::shared_ptr<Program>> bodies;
+  std::array<int32_t, 2> counts{0, 0};  // Loop, Scan: carried values, scanned inputs
+};
+
+// Where an operand lies at run time: bases[base] + offset. Base 0 is the arena, base 1 address zero, then inputs and
+// outputs in order.
+struct Place {
+  int32_t base = -1;
+  int64_t offset = 0;
+};
+
+struct BoundStep {
+  arn_bound head{};
+  int64_t blob = -1;  // offset into Binding::blobs
+  int32_t first_place = 0;
+  int64_t step_scratch = 0, thread_scratch = 0;  // arena offsets
+};
+
+struct Binding {
+  int32_t stage = 0;
+  int32_t threads = 1;
+  std::vector<int64_t> symbols, values;   // of all stages up to this one
+  std::vector<Rect> rects;                // buffers, then the scratch of each step
+  std::vector<BoundStep> steps;           // of this stage only
+  std::vector<Place> places;
+  Block blobs;
+  int64_t arena_bytes = 0;  // up to and including this stage
+
+  mutable std::mutex mutex;
+  mutable std::map<std::vector<int64_t>, std::shared_ptr<const Binding>> next;  // by the symbols that stage sets
+};
+
+// A tensor that a run was given, holds or returns.
+struct Tensor {
+  int32_t dtype = 0;
+  std::vector<int64_t> dims;
+  const void* data = nullptr;      // dense
+  std::shared_ptr<Block> owned;    // null: borrowed
+  std::shared_ptr<void> host;      // a Python object; excludes data
+};
+
+// Python's side of a program, behind an interface so that exec/ knows no Python.
+class Host {
+ public:
+  virtual ~Host() = default;
+  // Evaluates the node of step `step` on its inputs. Throws on failure.
+  virtual std::vector<Tensor> call(int32_t step, const std::vector<Tensor>& inputs) = 0;
+  // The host of a body program of step `step`.
+  virtual Host* body(int32_t step, const Program* program) = 0;
+};
+
+// A failure of bind or run: which step, what status, and what the operands were.
+struct StepFailure {
+  int32_t step = -1;
+  int32_t status = 0;
+  bool binding = false;
+  std::string detail;
+};
+
+// Thrown by bind and run.
+struct StepError {
+  StepFailure failure;
+};
+
+struct Input {
+  int32_t value = -1;  // a value in the input or host segment
+  bool host = false;
+};
+
+class Program {
+ public:
+  // Filled by the builder, then seal() once; immutable afterwards.
+  std::vector<Expr> exprs;
+  std::vector<int32_t> symbol_stage;  // per symbol: the stage at whose start it is known; 0 for input dims
+  std::vector<Buffer> buffers;
+  std::vector<Value> values;
+  std::vector<Step> steps;
+  std::vector<int32_t> stage_ends;  // exclusive step index of each stage
+  std::vector<Input> inputs;
+  std::vector<int32_t> outputs;    // values in the output, or host, segment
+  std::vector<int32_t> placement;  // buffer ids; buffers.size() + s is the scratch of step s
+  int32_t slots = 0;               // host slots
+  arn_target target{};
+  int32_t threads = 1;
+  int64_t cache_limit = 16;  // bindings kept per stage
+
+  // Checks every index, computes stages. Throws std::invalid_argument.
+  void seal();
+  // The binding of stage 0 for these input dims, from the cache or new. Throws StepError, std::invalid_argument.
+  std::shared_ptr<const Binding> bind(const std::vector<std::vector<int64_t>>& dims) const;
+  // The binding of the stage after `before`, whose symbols (all of them) are given.
+  std::shared_ptr<const Binding> bind_next(const std::shared_ptr<const Binding>& before,
+                                           const std::vector<int64_t>& symbols) const;
+  int32_t stages() const { return static_cast<int32_t>(stage_ends.size()); }
+  int32_t stage_begin(int32_t stage) const { return stage == 0 ? 0 : stage_ends[static_cast<size_t>(stage - 1)]; }
+  // Packed bytes plus the bytes of weight buffers that steps still read.
+  int64_t packed_bytes() const;
+
+ private:
+  friend class Binder;
+  std::vector<int32_t> expr_stage_;
+  mutable std::mutex mutex_;
+  mutable std::list<std::pair<std::vector<int64_t>, std::shared_ptr<const Binding>>> cache_;
+};
+
+}  // namespace arenaut
