@@ -12,7 +12,7 @@ from typing import Any, Protocol, Union
 
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
-from arenaut.ir.graph import ARENAUT_DOMAIN, ONNX_DOMAIN, Array, Node, Value
+from arenaut.ir.graph import ARENAUT_DOMAIN, ONNX_DOMAIN, Array, Graph, Node, Value
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, Type
 
@@ -108,6 +108,26 @@ class Lower(Protocol):
     ) -> None:
         """A kernel step: the best row of that family for these dtypes. Copies are inserted where the row cannot read
         or write the strides. Raises NoRowError (the node then becomes a HostCall) when there is no row."""
+        ...
+
+    def set_symbol(self, dim: Dim, source: Strided) -> None:
+        """Steps after this one may use `dim`, a symbol from `Infer.fresh`: its value is source's only int64 element."""
+        ...
+
+    def control(
+        self,
+        kind: str,
+        node: Node,
+        bodies: Sequence[Graph],
+        inputs: Sequence[Strided | None],
+        outputs: Sequence[Value | None],
+        *,
+        carried: int = 0,
+        scanned: int = 0,
+    ) -> None:
+        """A step that runs body graphs: kind "if" (inputs: cond, then what both branches take; bodies: then, else),
+        "loop" (trip count or None, condition or None, carried values, captures) or "scan" (carried states, sequences
+        along axis 0, captures; results stacked along axis 0). carried and scanned count inputs."""
         ...
 
     def copy(self, source: Strided, target: Strided) -> None: ...

@@ -10,5 +10,6 @@ namespace py = pybind11;
 
 void register_registry(py::module_& m);
 void register_probe(py::module_& m);
+void register_program(py::module_& m);
 
 }  // namespace arenaut

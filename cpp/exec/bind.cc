@@ -30,6 +30,30 @@ class Binder {
  public:
   Binder(const Program& p, Binding* b) : p_(p), b_(b) {}
 
+  // Sizes and kernels without memory: what Program::measure asks.
+  std::vector<int64_t> scratch_bytes() {
+    std::vector<int64_t> out;
+    for (size_t i = 0; i < p_.exprs.size(); ++i)
+      if (!evaluate(p_.exprs[i], b_->values.data(), b_->symbols.data(), &b_->values[i])) b_->values[i] = 0;
+    for (size_t i = 0; i < p_.buffers.size(); ++i)
+      if (p_.buffers[i].segment != Segment::kHost) b_->buffer_bytes[i] = value_of(p_.buffers[i].bytes);
+    BlobSpace space;
+    for (size_t s = 0; s < p_.steps.size(); ++s) {
+      out.push_back(0);
+      if (p_.steps[s].kind != StepKind::kKernel) continue;
+      try {
+        BoundStep bound;
+        bind_kernel(static_cast<int32_t>(s), p_.steps[s], describe_all(static_cast<int32_t>(s)), &bound, &space);
+        out.back() = b_->rects[p_.regions.size() + s].bytes;
+      } catch (const StepError&) {
+        out.back() = 1;
+      } catch (const std::invalid_argument&) {
+        out.back() = 1;
+      }
+    }
+    return out;
+  }
+
   void run() {
     evaluate_exprs();
     size_buffers();
@@ -55,11 +79,15 @@ class Binder {
       if (buffer.stage != b_->stage || buffer.segment == Segment::kHost) continue;
       const int64_t bytes = value_of(buffer.bytes);
       if (bytes < 0 || bytes > kMaxBytes) throw std::invalid_argument("a buffer has an impossible size");
-      Rect& r = b_->rects[i];
-      r.bytes = bytes;
-      r.first = buffer.first;
-      r.last = buffer.last;
-      r.offset = -1;
+      b_->buffer_bytes[i] = bytes;
+    }
+    for (size_t i = 0; i < p_.regions.size(); ++i) {
+      const Region& region = p_.regions[i];
+      if (region.stage != b_->stage) continue;
+      const int64_t bytes = value_of(region.bytes);
+      const int64_t limit = region.output >= 0 ? b_->buffer_bytes[at(region.output)] : kMaxBytes;
+      if (bytes < 0 || bytes > limit) throw std::invalid_argument("a shared region has an impossible size");
+      b_->rects[i] = Rect{bytes, region.first, region.last, -1};
     }
   }
 
@@ -87,11 +115,21 @@ class Binder {
           __builtin_add_overflow(reach < 0 ? lo : hi, reach, reach < 0 ? &lo : &hi))
         fail(step, ARN_OVERFLOW, "a view's extent overflows");
     }
-    const int64_t limit = b_->rects[at(v.buffer)].bytes / element_size(d.dtype);
+    const int64_t limit = b_->buffer_bytes[at(v.buffer)] / element_size(d.dtype);
     if (lo < 0 || hi >= limit)
       fail(step, ARN_SHAPE_MISMATCH,
            "a view reaches elements " + std::to_string(lo) + ".." + std::to_string(hi) + " of a buffer of " +
                std::to_string(limit));
+  }
+
+  std::vector<arn_desc> describe_all(int32_t s) const {
+    std::vector<arn_desc> descs;
+    for (const int32_t value : p_.steps[at(s)].operands) {
+      const bool host = value >= 0 && is_host(value);
+      descs.push_back(host ? arn_desc{} : describe(value));
+      if (value >= 0 && !host) check_range(s, p_.values[at(value)], descs.back());
+    }
+    return descs;
   }
 
   [[noreturn]] void fail(int32_t step, int32_t status, std::string detail) const {
@@ -107,13 +145,8 @@ class Binder {
       BoundStep bound;
       bound.first_place = static_cast<int32_t>(b_->places.size());
       const Step& step = p_.steps[at(s)];
-      std::vector<arn_desc> descs;
-      for (const int32_t value : step.operands) {
-        const bool host = value >= 0 && is_host(value);
-        descs.push_back(host ? arn_desc{} : describe(value));
-        if (value >= 0 && !host) check_range(s, p_.values[at(value)], descs.back());
-        b_->places.push_back(Place{});
-      }
+      const std::vector<arn_desc> descs = describe_all(s);
+      b_->places.resize(b_->places.size() + step.operands.size());
       if (step.kind == StepKind::kKernel) {
         bind_kernel(s, step, descs, &bound, &space);
         bound.blob = total;
@@ -126,9 +159,7 @@ class Binder {
     for (const auto& blob : blobs) std::memcpy(b_->blobs.data() + blob.first, blob.second.data(), blob.second.size());
   }
 
-  bool is_host(int32_t value) const {
-    return p_.buffers[at(p_.values[at(value)].buffer)].segment == Segment::kHost;
-  }
+  bool is_host(int32_t value) const { return p_.buffers[at(p_.values[at(value)].buffer)].segment == Segment::kHost; }
 
   void bind_kernel(int32_t s, const Step& step, const std::vector<arn_desc>& descs, BoundStep* bound,
                    BlobSpace* space) {
@@ -161,7 +192,7 @@ class Binder {
         bound->head.step_scratch < 0 || bound->head.thread_scratch < 0)
       fail(s, ARN_OVERFLOW, "the kernel asked for impossible sizes");
     const auto rounded = [](int64_t n) { return (n + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN; };
-    Rect& r = b_->rects[p_.buffers.size() + at(s)];
+    Rect& r = b_->rects[p_.regions.size() + at(s)];
     const int64_t used = std::max<int64_t>(1, std::min<int64_t>(p_.threads, bound->head.tasks));
     r.bytes = rounded(bound->head.step_scratch) + used * rounded(bound->head.thread_scratch);
     if (r.bytes > kMaxBytes) fail(s, ARN_OVERFLOW, "scratch");
@@ -181,8 +212,7 @@ class Binder {
 
   // What this stage can place: buffers whose size it knows and the scratch of its steps.
   bool placeable(size_t i) const {
-    if (i < p_.buffers.size())
-      return p_.buffers[i].segment == Segment::kArena && p_.buffers[i].stage == b_->stage;
+    if (i < p_.buffers.size()) return p_.buffers[i].segment == Segment::kArena && p_.buffers[i].stage == b_->stage;
     const auto s = static_cast<int32_t>(i - p_.buffers.size());
     return s >= p_.stage_begin(b_->stage) && s < p_.stage_ends[at(b_->stage)];
   }
@@ -193,13 +223,16 @@ class Binder {
       if (placeable(at(i))) planned.push_back(i);
     for (size_t i = 0; i < b_->rects.size(); ++i)
       if (placeable(i)) by_size.push_back(static_cast<int32_t>(i));
-    std::stable_sort(by_size.begin(), by_size.end(), [this](int32_t x, int32_t y) {
-      return b_->rects[at(x)].bytes > b_->rects[at(y)].bytes;
-    });
+    std::stable_sort(by_size.begin(), by_size.end(),
+                     [this](int32_t x, int32_t y) { return b_->rects[at(x)].bytes > b_->rects[at(y)].bytes; });
     std::vector<Rect> rects = arena_rects();
     std::vector<Rect> other = rects;
     int64_t end = first_fit(&rects, by_size);
-    if (planned.size() == by_size.size()) {
+    if (!planned.empty()) {
+      std::vector<bool> listed(b_->rects.size(), false);
+      for (const int32_t i : planned) listed[at(i)] = true;
+      for (const int32_t i : by_size)
+        if (!listed[at(i)]) planned.push_back(i);
       const int64_t alternative = first_fit(&other, planned);
       if (alternative <= end) {
         end = alternative;
@@ -211,7 +244,7 @@ class Binder {
     b_->arena_bytes = std::max(b_->arena_bytes, end);
   }
 
-  bool in_arena(size_t i) const { return i >= p_.buffers.size() || p_.buffers[i].segment == Segment::kArena; }
+  bool in_arena(size_t i) const { return i >= p_.regions.size() || p_.regions[i].output < 0; }
 
   // Only arena blocks take part in packing.
   std::vector<Rect> arena_rects() const {
@@ -229,7 +262,7 @@ class Binder {
       for (size_t i = 0; i < step.operands.size(); ++i)
         if (step.operands[i] >= 0 && !is_host(step.operands[i]))
           b_->places[at(bound.first_place) + i] = locate(step, i);
-      const int64_t scratch = b_->rects[p_.buffers.size() + at(begin) + k].offset;
+      const int64_t scratch = b_->rects[p_.regions.size() + at(begin) + k].offset;
       bound.step_scratch = scratch;
       bound.thread_scratch = scratch + (bound.head.step_scratch + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN;
     }
@@ -243,8 +276,12 @@ class Binder {
     const int64_t bytes = value_of(v.offset) * element_size(v.dtype);
     const auto n_inputs = static_cast<int32_t>(p_.inputs.size());
     switch (buffer.segment) {
-      case Segment::kArena:
-        return {0, b_->rects[at(v.buffer)].offset + bytes};
+      case Segment::kArena: {
+        const int64_t offset = value_of(buffer.region_offset) + bytes;
+        const int32_t output = p_.regions[at(buffer.region)].output;
+        if (output >= 0) return {2 + n_inputs + p_.buffers[at(output)].index, offset};
+        return {0, b_->rects[at(buffer.region)].offset + offset};
+      }
       case Segment::kWeight:
         return {1, static_cast<int64_t>(reinterpret_cast<intptr_t>(buffer.data)) + bytes};
       case Segment::kInput:
@@ -282,6 +319,13 @@ void Program::seal() {
     if (b.segment == Segment::kHost) continue;
     require(is_expr(b.bytes), "buffer without a size");
     b.stage = expr_stage_[at(b.bytes)];
+    if (b.segment != Segment::kArena) continue;
+    require(b.region >= 0 && at(b.region) < regions.size() && is_expr(b.region_offset), "buffer without a region");
+  }
+  for (Region& r : regions) {
+    require(is_expr(r.bytes) && r.output < static_cast<int32_t>(buffers.size()), "bad region");
+    r.stage = expr_stage_[at(r.bytes)];
+    if (r.output >= 0) r.stage = std::max(r.stage, buffers[at(r.output)].stage);
   }
   for (const Value& v : values) {
     require(v.buffer >= 0 && v.buffer < static_cast<int32_t>(buffers.size()), "value without a buffer");
@@ -297,7 +341,7 @@ void Program::seal() {
     require(s.kind != StepKind::kKernel || (s.row >= 0 && at(s.row) < rows().size()), "step names no row");
   }
   for (const int32_t i : placement)
-    require(i >= 0 && at(i) < buffers.size() + steps.size(), "placement names no buffer");
+    require(i >= 0 && at(i) < regions.size() + steps.size(), "placement names no region");
 }
 
 int64_t Program::packed_bytes() const {
@@ -306,6 +350,16 @@ int64_t Program::packed_bytes() const {
     for (const auto& block : s.packed_weights)
       if (block) total += block->bytes();
   return total;
+}
+
+std::vector<int64_t> Program::measure(const std::vector<int64_t>& symbols) const {
+  Binding b;
+  b.threads = threads;
+  b.symbols = symbols;
+  b.values.assign(exprs.size(), 0);
+  b.buffer_bytes.assign(buffers.size(), 0);
+  b.rects.assign(regions.size() + steps.size(), Rect{});
+  return Binder(*this, &b).scratch_bytes();
 }
 
 std::shared_ptr<const Binding> Program::bind(const std::vector<std::vector<int64_t>>& dims) const {
@@ -321,7 +375,8 @@ std::shared_ptr<const Binding> Program::bind(const std::vector<std::vector<int64
   b->threads = threads;
   b->symbols.assign(symbol_stage.size(), 0);
   b->values.assign(exprs.size(), 0);
-  b->rects.assign(buffers.size() + steps.size(), Rect{});
+  b->buffer_bytes.assign(buffers.size(), 0);
+  b->rects.assign(regions.size() + steps.size(), Rect{});
   std::vector<bool> set(symbol_stage.size(), false);
   require(dims.size() == inputs.size(), "wrong number of inputs");
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -359,6 +414,7 @@ std::shared_ptr<const Binding> Program::bind_next(const std::shared_ptr<const Bi
   b->threads = before->threads;
   b->symbols = symbols;
   b->values = before->values;
+  b->buffer_bytes = before->buffer_bytes;
   b->rects = before->rects;
   b->arena_bytes = before->arena_bytes;
   Binder(*this, b.get()).run();

@@ -88,6 +88,7 @@ Tensor own(Tensor t) {
 std::vector<Tensor> Run::run_body(int32_t index, const Program& body, std::vector<Tensor> inputs) {
   RunOptions options = options_;
   options.profile = nullptr;
+  options.lease = lease_;
   options.host = options_.host == nullptr ? nullptr : options_.host->body(index, &body);
   Run run(body, std::move(inputs), options);
   run.finish();
@@ -125,8 +126,8 @@ void Run::run_loop(int32_t index, const Step& step) {
   std::vector<Tensor> results;
   for (Tensor& t : state) results.push_back(own(std::move(t)));
   for (size_t i = 0; i < stacks.size(); ++i)
-    results.push_back(stacks[i].take(body.values[at(body.outputs[1 + carried + i])].dtype,
-                                     constant_dims(body, 1 + carried + i)));
+    results.push_back(
+        stacks[i].take(body.values[at(body.outputs[1 + carried + i])].dtype, constant_dims(body, 1 + carried + i)));
   keep(index, step, at(step.n_in), std::move(results));
 }
 
@@ -138,8 +139,7 @@ void Run::run_scan(int32_t index, const Step& step) {
     (i < carried ? state : i < carried + scanned ? sequences : captures).push_back(borrow(step, bound(index), i));
   const int64_t length = sequences.empty() ? 0 : sequences[0].dims.at(0);
   for (const Tensor& t : sequences)
-    if (t.dims.at(0) != length)
-      throw StepError{{index, ARN_SHAPE_MISMATCH, false, "scan inputs differ in length"}};
+    if (t.dims.at(0) != length) throw StepError{{index, ARN_SHAPE_MISMATCH, false, "scan inputs differ in length"}};
   std::vector<Stack> stacks(body.outputs.size() - carried);
   for (int64_t n = 0; n < length; ++n) {
     std::vector<Tensor> inputs = state;

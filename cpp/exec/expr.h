@@ -6,7 +6,21 @@
 
 namespace arenaut {
 
-enum class ExprOp : int32_t { kConst, kSymbol, kAdd, kSub, kMul, kFloorDiv, kCeilDiv, kMod, kMin, kMax, kEq, kLt, kSelect };
+enum class ExprOp : int32_t {
+  kConst,
+  kSymbol,
+  kAdd,
+  kSub,
+  kMul,
+  kFloorDiv,
+  kCeilDiv,
+  kMod,
+  kMin,
+  kMax,
+  kEq,
+  kLt,
+  kSelect
+};
 
 // Operands are indices of earlier expressions, except: kConst's a is the value, kSymbol's a the symbol index.
 struct Expr {

@@ -126,7 +126,8 @@ PoolLease::PoolLease(int32_t threads) {
     }
   }
   t_leased = p;
-  threads_ = threads < static_cast<int32_t>(p->workers.size()) + 1 ? threads : static_cast<int32_t>(p->workers.size()) + 1;
+  threads_ =
+      threads < static_cast<int32_t>(p->workers.size()) + 1 ? threads : static_cast<int32_t>(p->workers.size()) + 1;
 }
 
 PoolLease::~PoolLease() {

@@ -26,29 +26,31 @@ enum class Segment : int32_t { kArena, kWeight, kInput, kOutput, kHost };
 
 struct Buffer {
   Segment segment = Segment::kArena;
-  int32_t bytes = -1;              // expression; unused for host
-  int32_t index = 0;               // which input, output or host slot
-  int32_t first = 0, last = 0;     // steps of its life, inclusive (arena)
-  int32_t stage = 0;               // the program segment in which its size becomes known
-  const void* data = nullptr;      // weights
+  int32_t bytes = -1;           // expression; unused for host
+  int32_t index = 0;            // which input, output or host slot
+  int32_t first = 0, last = 0;  // steps of its life, inclusive (arena)
+  int32_t stage = 0;            // the program segment in which its size becomes known
+  const void* data = nullptr;   // weights
 };
 
 struct Value {
   int32_t buffer = -1;
   int32_t dtype = 0;
-  int32_t offset = -1;  // expression, in elements
+  int32_t offset = -1;                 // expression, in elements
   std::vector<int32_t> dims, strides;  // expressions
 };
 
 enum class StepKind : int32_t { kKernel, kHost, kFetch, kSymbols, kIf, kLoop, kScan };
 
-struct Patch {  // a parameter that is an expression
+struct Patch {         // a parameter that is an expression
   int32_t offset = 0;  // bytes into the parameter struct
   int32_t expr = 0;
   bool is_float = false;
 };
 
 class Program;
+class PoolLease;
+class PoolLease;
 
 struct Step {
   StepKind kind = StepKind::kKernel;
@@ -82,9 +84,9 @@ struct BoundStep {
 struct Binding {
   int32_t stage = 0;
   int32_t threads = 1;
-  std::vector<int64_t> symbols, values;   // of all stages up to this one
-  std::vector<Rect> rects;                // buffers, then the scratch of each step
-  std::vector<BoundStep> steps;           // of this stage only
+  std::vector<int64_t> symbols, values;  // of all stages up to this one
+  std::vector<Rect> rects;               // buffers, then the scratch of each step
+  std::vector<BoundStep> steps;          // of this stage only
   std::vector<Place> places;
   Block blobs;
   int64_t arena_bytes = 0;  // up to and including this stage
@@ -97,9 +99,9 @@ struct Binding {
 struct Tensor {
   int32_t dtype = 0;
   std::vector<int64_t> dims;
-  const void* data = nullptr;      // dense
-  std::shared_ptr<Block> owned;    // null: borrowed
-  std::shared_ptr<void> host;      // a Python object; excludes data
+  const void* data = nullptr;    // dense
+  std::shared_ptr<Block> owned;  // null: borrowed
+  std::shared_ptr<void> host;    // a Python object; excludes data
 };
 
 // Python's side of a program, behind an interface so that exec/ knows no Python.
@@ -120,6 +122,19 @@ struct StepFailure {
   std::string detail;
 };
 
+struct StepTime {
+  int64_t nanoseconds = 0;
+  int32_t runs = 0;
+};
+
+struct RunOptions {
+  int32_t threads = 1;
+  int64_t max_memory = -1;  // bytes of arena plus outputs; negative: no limit
+  Host* host = nullptr;
+  PoolLease* lease = nullptr;  // the pool share of the run that this one is part of; null: take one
+  std::vector<StepTime>* profile = nullptr;
+};
+
 // Thrown by bind and run.
 struct StepError {
   StepFailure failure;
@@ -136,12 +151,13 @@ class Program {
   std::vector<Expr> exprs;
   std::vector<int32_t> symbol_stage;  // per symbol: the stage at whose start it is known; 0 for input dims
   std::vector<Buffer> buffers;
+  std::vector<Region> regions;
   std::vector<Value> values;
   std::vector<Step> steps;
   std::vector<int32_t> stage_ends;  // exclusive step index of each stage
   std::vector<Input> inputs;
   std::vector<int32_t> outputs;    // values in the output, or host, segment
-  std::vector<int32_t> placement;  // buffer ids; buffers.size() + s is the scratch of step s
+  std::vector<int32_t> placement;  // region ids; regions.size() + s is the scratch of step s
   int32_t slots = 0;               // host slots
   arn_target target{};
   int32_t threads = 1;
@@ -149,6 +165,8 @@ class Program {
 
   // Checks every index, computes stages. Throws std::invalid_argument.
   void seal();
+  // Scratch bytes of every step were the symbols these; 1 where the kernel cannot be bound to such sizes.
+  std::vector<int64_t> measure(const std::vector<int64_t>& symbols) const;
   // The binding of stage 0 for these input dims, from the cache or new. Throws StepError, std::invalid_argument.
   std::shared_ptr<const Binding> bind(const std::vector<std::vector<int64_t>>& dims) const;
   // The binding of the stage after `before`, whose symbols (all of them) are given.

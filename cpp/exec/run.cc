@@ -56,8 +56,8 @@ void copy_strided(const std::vector<int64_t>& dims, int64_t element, const char*
   if (count(dims) == 0) return;
   size_t inner = dims.size();
   int64_t run = element;  // bytes that both sides hold without gaps
-  while (inner > 0 && (dims[inner - 1] == 1 ||
-                       (from_strides[inner - 1] * element == run && to_strides[inner - 1] * element == run)))
+  while (inner > 0 &&
+         (dims[inner - 1] == 1 || (from_strides[inner - 1] * element == run && to_strides[inner - 1] * element == run)))
     run *= dims[--inner];
   std::vector<int64_t> index(inner, 0);
   for (;;) {
@@ -90,7 +90,8 @@ Run::Run(const Program& program, std::vector<Tensor> inputs, const RunOptions& o
     }
   }
   enter_stage(program_.bind(dims));
-  lease_ = std::make_unique<PoolLease>(options_.threads);
+  if (options_.lease == nullptr) own_lease_ = std::make_unique<PoolLease>(options_.threads);
+  lease_ = options_.lease != nullptr ? options_.lease : own_lease_.get();
 }
 
 void Run::enter_stage(std::shared_ptr<const Binding> binding) {
@@ -99,7 +100,7 @@ void Run::enter_stage(std::shared_ptr<const Binding> binding) {
   int64_t outputs = 0;
   for (size_t i = 0; i < program_.buffers.size(); ++i)
     if (program_.buffers[i].segment == Segment::kOutput && program_.buffers[i].stage <= binding_->stage)
-      outputs += binding_->rects[i].bytes;
+      outputs += binding_->buffer_bytes[i];
   if (options_.max_memory >= 0 && binding_->arena_bytes + outputs > options_.max_memory)
     throw MemoryLimit{binding_->arena_bytes + outputs, options_.max_memory};
   if (arena_.bytes() < binding_->arena_bytes) {
@@ -111,7 +112,7 @@ void Run::enter_stage(std::shared_ptr<const Binding> binding) {
   for (size_t i = 0; i < program_.buffers.size(); ++i) {
     const Buffer& b = program_.buffers[i];
     if (b.segment != Segment::kOutput || b.stage != binding_->stage) continue;
-    output_blocks_[at(b.index)] = std::make_shared<Block>(std::max<int64_t>(1, binding_->rects[i].bytes));
+    output_blocks_[at(b.index)] = std::make_shared<Block>(std::max<int64_t>(1, binding_->buffer_bytes[i]));
     bases_[2 + inputs_.size() + at(b.index)] = output_blocks_[at(b.index)]->data();
   }
 }
@@ -166,8 +167,7 @@ void Run::run_kernel(int32_t index, const Step& step, const BoundStep& bound) {
   if (bound.head.tasks == 0) return;
   void* operand[ARN_MAX_OPERANDS];
   const Place* places = &binding_->places[at(bound.first_place)];
-  for (size_t i = 0; i < step.operands.size(); ++i)
-    operand[i] = places[i].base < 0 ? nullptr : address(places[i]);
+  for (size_t i = 0; i < step.operands.size(); ++i) operand[i] = places[i].base < 0 ? nullptr : address(places[i]);
   const char* blob = binding_->blobs.data() + bound.blob;
   char* arena = arena_.data();
   const arn_state* state = reinterpret_cast<const arn_state*>(&stop_);
@@ -177,9 +177,14 @@ void Run::run_kernel(int32_t index, const Step& step, const BoundStep& bound) {
     status = bound.head.run(blob, operand, 0, bound.head.tasks, arena + bound.step_scratch,
                             arena + bound.thread_scratch, state);
   } else {
-    ParallelCall call{&bound, blob, operand, arena + bound.step_scratch, arena + bound.thread_scratch,
+    ParallelCall call{&bound,
+                      blob,
+                      operand,
+                      arena + bound.step_scratch,
+                      arena + bound.thread_scratch,
                       (bound.head.thread_scratch + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN,
-                      static_cast<int32_t>(parts), state};
+                      static_cast<int32_t>(parts),
+                      state};
     lease_->run(run_part, &call, static_cast<int32_t>(parts));
     status = call.status.load(std::memory_order_relaxed);
   }
@@ -250,6 +255,16 @@ void Run::run_symbols(int32_t index, const Step& step) {
   }
 }
 
+char* Run::buffer_start(const Buffer& buffer) const {
+  const size_t outputs = 2 + inputs_.size();
+  if (buffer.segment == Segment::kInput) return bases_[2 + at(buffer.index)];
+  if (buffer.segment == Segment::kOutput) return bases_[outputs + at(buffer.index)];
+  const int64_t offset = binding_->values[at(buffer.region_offset)];
+  const int32_t output = program_.regions[at(buffer.region)].output;
+  if (output >= 0) return bases_[outputs + at(program_.buffers[at(output)].index)] + offset;
+  return arena_.data() + binding_->rects[at(buffer.region)].offset + offset;
+}
+
 Tensor Run::read(int32_t value) const {
   const Value& v = program_.values.at(at(value));
   const Buffer& buffer = program_.buffers[at(v.buffer)];
@@ -267,10 +282,8 @@ Tensor Run::read(int32_t value) const {
   const char* base = nullptr;
   if (buffer.segment == Segment::kWeight)
     base = static_cast<const char*>(buffer.data);
-  else if (buffer.segment == Segment::kArena)
-    base = arena_.data() + binding_->rects[at(v.buffer)].offset;
   else
-    base = bases_[2 + at(buffer.index) + (buffer.segment == Segment::kOutput ? inputs_.size() : 0)];
+    base = buffer_start(buffer);
   copy_strided(t.dims, element, base + binding_->values[at(v.offset)] * element, strides, t.owned->data(),
                dense_strides(t.dims));
   return t;
@@ -287,8 +300,7 @@ void Run::write(int32_t value, const Tensor& tensor) {
     strides.push_back(binding_->values[at(v.strides[i])]);
   }
   if (dims != tensor.dims || v.dtype != tensor.dtype) throw std::invalid_argument("another type or shape");
-  char* base = buffer.segment == Segment::kArena ? arena_.data() + binding_->rects[at(v.buffer)].offset
-                                                 : bases_[2 + inputs_.size() + at(buffer.index)];
+  char* base = buffer_start(buffer);
   const int64_t element = element_size(v.dtype);
   copy_strided(dims, element, static_cast<const char*>(tensor.data), dense_strides(dims),
                base + binding_->values[at(v.offset)] * element, strides);

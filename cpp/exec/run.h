@@ -46,6 +46,7 @@ class Run {
   Tensor borrow(const Step& step, const BoundStep& bound, size_t operand) const;
   void keep(int32_t index, const Step& step, size_t first, std::vector<Tensor> results);
   char* address(const Place& p) const { return bases_[static_cast<size_t>(p.base)] + p.offset; }
+  char* buffer_start(const Buffer& buffer) const;
   const BoundStep& bound(int32_t index) const;
 
   const Program& program_;
@@ -58,7 +59,8 @@ class Run {
   std::vector<std::shared_ptr<Block>> output_blocks_;
   std::vector<Tensor> slots_;
   std::vector<int64_t> symbols_;
-  std::unique_ptr<PoolLease> lease_;
+  std::unique_ptr<PoolLease> own_lease_;
+  PoolLease* lease_ = nullptr;
   std::atomic<int32_t> stop_{0};
 };
 

@@ -1,0 +1,389 @@
+#include "bind/program.h"
+
+#include <pybind11/numpy.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "bind/tile.h"
+#include "exec/registry.h"
+#include "kernels/element.h"
+
+namespace arenaut {
+namespace {
+
+size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+// Pooled arenas kept per program; more concurrent calls than this allocate and free their own.
+constexpr size_t kPooledArenas = 4;
+
+const char* numpy_code(int32_t dtype) {
+  switch (dtype) {
+    case ARN_F32:
+      return "f4";
+    case ARN_F64:
+      return "f8";
+    case ARN_F16:
+      return "f2";
+    case ARN_I8:
+      return "i1";
+    case ARN_I16:
+      return "i2";
+    case ARN_I32:
+      return "i4";
+    case ARN_I64:
+      return "i8";
+    case ARN_U32:
+      return "u4";
+    case ARN_U64:
+      return "u8";
+    case ARN_BOOL:
+      return "?";
+    case ARN_C64:
+      return "c8";
+    case ARN_C128:
+      return "c16";
+    case ARN_U16:
+    case ARN_BF16:
+      return "u2";
+    default:
+      return "u1";
+  }
+}
+
+std::shared_ptr<void> hold(py::object object) {
+  auto* p = new py::object(std::move(object));
+  return std::shared_ptr<void>(p, [](void* q) {
+    const py::gil_scoped_acquire gil;
+    delete static_cast<py::object*>(q);
+  });
+}
+
+std::vector<int32_t> ints(const py::handle& h) { return h.cast<std::vector<int32_t>>(); }
+
+}  // namespace
+
+py::object to_python(const Tensor& t, bool copy) {
+  if (t.host) return *static_cast<py::object*>(t.host.get());
+  if (t.dtype == ARN_NONE) return py::none();
+  const py::dtype dtype(numpy_code(t.dtype));
+  const std::vector<py::ssize_t> shape(t.dims.begin(), t.dims.end());
+  if (copy || !t.owned)
+    return copy ? py::object(py::array(dtype, shape, t.data))
+                : py::object(py::array(dtype, shape, t.data, py::capsule(t.data, [](void*) {})));
+  auto* keep = new std::shared_ptr<Block>(t.owned);
+  const py::capsule owner(keep, [](void* p) { delete static_cast<std::shared_ptr<Block>*>(p); });
+  return py::array(dtype, shape, t.data, owner);
+}
+
+Tensor from_python(const py::handle& object, int32_t dtype) {
+  Tensor t;
+  if (dtype == ARN_STRING || dtype == ARN_NONE || !py::isinstance<py::array>(object)) {
+    t.host = hold(py::reinterpret_borrow<py::object>(object));
+    return t;
+  }
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  if (!(array.flags() & py::array::c_style) || array.itemsize() != element_size(dtype))
+    throw std::invalid_argument("an array is not dense or has another item size than its type");
+  t.dtype = dtype;
+  t.dims.assign(array.shape(), array.shape() + array.ndim());
+  t.data = array.data();
+  return t;
+}
+
+std::vector<Tensor> PyHost::call(int32_t step, const std::vector<Tensor>& inputs) {
+  const py::gil_scoped_acquire gil;
+  py::list arguments;
+  for (const Tensor& t : inputs) arguments.append(to_python(t, true));
+  const auto results = owner_->host_call(step, arguments).cast<py::list>();
+  std::vector<Tensor> out;
+  const Step& s = owner_->program->steps[at(step)];
+  for (size_t i = 0; i < results.size() && at(s.n_in) + i < s.operands.size(); ++i) {
+    const int32_t value = s.operands[at(s.n_in) + i];
+    const int32_t dtype = value < 0 ? ARN_NONE : owner_->program->values[at(value)].dtype;
+    const py::object item = results[i];
+    Tensor t = from_python(item, dtype);
+    if (!t.host) {  // the array belongs to the callback: the result outlives it
+      auto block = std::make_shared<Block>(std::max<int64_t>(1, item.attr("nbytes").cast<int64_t>()));
+      std::memcpy(block->data(), t.data, item.attr("nbytes").cast<size_t>());
+      t.owned = block;
+      t.data = block->data();
+    }
+    out.push_back(std::move(t));
+  }
+  return out;
+}
+
+Host* PyHost::body(int32_t, const Program* program) { return &owner_->bodies.at(program)->host; }
+
+PyProgram::PyProgram(int32_t threads, int32_t tier) {
+  program->threads = std::max(1, threads);
+  program->target = cpu().target;
+  program->target.tier = std::min(tier, program->target.tier);
+}
+
+int32_t PyProgram::add_expr(int32_t op, int64_t a, int64_t b, int64_t c) {
+  if (op < 0 || op > static_cast<int32_t>(ExprOp::kSelect)) throw std::invalid_argument("no such expression");
+  program->exprs.push_back({static_cast<ExprOp>(op), a, b, c});
+  return static_cast<int32_t>(program->exprs.size()) - 1;
+}
+
+int32_t PyProgram::add_buffer(int32_t segment, int32_t bytes, int32_t index, const py::object& array) {
+  Buffer b;
+  b.segment = static_cast<Segment>(segment);
+  b.bytes = bytes;
+  b.index = index;
+  const auto id = static_cast<int32_t>(program->buffers.size());
+  if (!array.is_none()) {
+    const auto held = array.cast<py::array>();
+    if (!(held.flags() & py::array::c_style)) throw std::invalid_argument("weights must be dense");
+    b.data = held.data();
+    weights_[id] = array;
+  }
+  program->buffers.push_back(b);
+  return id;
+}
+
+int32_t PyProgram::add_value(int32_t buffer, int32_t dtype, int32_t offset, std::vector<int32_t> dims,
+                             std::vector<int32_t> strides) {
+  program->values.push_back({buffer, dtype, offset, std::move(dims), std::move(strides)});
+  return static_cast<int32_t>(program->values.size()) - 1;
+}
+
+// A symbol-free expression's value, -1 otherwise.
+int64_t PyProgram::constant(int32_t expr) const {
+  std::vector<int64_t> values(program->exprs.size(), -1);
+  std::vector<bool> known(program->exprs.size(), false);
+  for (int32_t i = 0; i <= expr; ++i) {
+    const Expr& e = program->exprs[at(i)];
+    if (e.op == ExprOp::kSymbol) continue;
+    const bool binary = e.op != ExprOp::kConst;
+    if (binary && !(known[at(e.a)] && known[at(e.b)] && (e.op != ExprOp::kSelect || known[at(e.c)]))) continue;
+    known[at(i)] = evaluate(e, values.data(), nullptr, &values[at(i)]);
+  }
+  return known[at(expr)] ? values[at(expr)] : -1;
+}
+
+void PyProgram::pack(Step* step, const std::vector<int>& operands) {
+  const arn_row& row = rows().at(at(step->row));
+  if (row.pack_bytes == nullptr) return;
+  std::vector<arn_desc> descs(step->operands.size(), arn_desc{});
+  std::vector<const void*> constants(step->operands.size(), nullptr);
+  std::string key = std::string(row.name) + "/" + std::to_string(row.tier) + "/" + step->params;
+  for (size_t i = 0; i < step->operands.size(); ++i) {
+    if (step->operands[i] < 0) continue;
+    const Value& v = program->values[at(step->operands[i])];
+    const Buffer& b = program->buffers[at(v.buffer)];
+    if (b.segment == Segment::kHost) continue;
+    descs[i].dtype = v.dtype;
+    descs[i].rank = static_cast<int32_t>(v.dims.size());
+    for (size_t k = 0; k < v.dims.size(); ++k) {
+      descs[i].dims[k] = constant(v.dims[k]);
+      descs[i].strides[k] = constant(v.strides[k]);
+    }
+    if (b.segment == Segment::kWeight)
+      constants[i] = static_cast<const char*>(b.data) + constant(v.offset) * element_size(v.dtype);
+  }
+  arn_bind_args args{};
+  args.n_in = step->n_in;
+  args.n_out = static_cast<int32_t>(descs.size()) - step->n_in;
+  args.operand = descs.data();
+  args.constant = constants.data();
+  args.params = step->params.empty() ? nullptr : step->params.data();
+  args.tile = step->tile.get();
+  args.target = &program->target;
+  step->packed_weights.resize(step->operands.size());
+  for (const int i : operands) {
+    if (i < 0 || at(i) >= constants.size() || constants[at(i)] == nullptr)
+      throw std::invalid_argument("only constant operands can be packed");
+    const int64_t bytes = row.pack_bytes(&args, i);
+    if (bytes <= 0) continue;
+    std::string own = key + "/" + std::to_string(i);
+    own.append(reinterpret_cast<const char*>(&constants[at(i)]), sizeof(void*));
+    own.append(reinterpret_cast<const char*>(&descs[at(i)]), sizeof(arn_desc));
+    std::shared_ptr<Block>& block = packed_[own];
+    if (!block) {
+      block = std::make_shared<Block>(bytes);
+      row.pack(&args, i, block->data());
+    }
+    step->packed_weights[at(i)] = block;
+    step->packed |= 1u << i;
+  }
+}
+
+int32_t PyProgram::add_step(const py::dict& d) {
+  Step s;
+  s.kind = static_cast<StepKind>(d["kind"].cast<int32_t>());
+  s.row = d["row"].cast<int32_t>();
+  s.operands = ints(d["inputs"]);
+  s.n_in = static_cast<int32_t>(s.operands.size());
+  const std::vector<int32_t> outputs = ints(d["outputs"]);
+  s.operands.insert(s.operands.end(), outputs.begin(), outputs.end());
+  for (const int32_t v : s.operands)
+    if (v < -1 || v >= static_cast<int32_t>(program->values.size())) throw std::invalid_argument("bad operand");
+  if (!d["params"].is_none()) s.params = d["params"].cast<std::string>();
+  for (const auto& [offset, expr, is_float] : d["patches"].cast<std::vector<std::tuple<int32_t, int32_t, bool>>>()) {
+    if (offset < 0 || at(offset) + 8 > s.params.size()) throw std::invalid_argument("a parameter outside its struct");
+    s.patches.push_back({offset, expr, is_float});
+  }
+  if (!d["tile"].is_none()) s.tile = std::make_unique<arn_tile>(d["tile"].cast<const TileProgram&>().tile);
+  s.sets = d["sets"].cast<std::vector<std::array<int32_t, 3>>>();
+  s.counts = d["counts"].cast<std::array<int32_t, 2>>();
+  for (const auto& body : d["bodies"].cast<std::vector<std::shared_ptr<PyProgram>>>()) {
+    s.bodies.push_back(body->program);
+    bodies[body->program.get()] = body;
+  }
+  pack(&s, d["pack"].cast<std::vector<int>>());
+  program->steps.push_back(std::move(s));
+  return static_cast<int32_t>(program->steps.size()) - 1;
+}
+
+void PyProgram::set_plan(const std::vector<int32_t>& order, const std::vector<std::array<int32_t, 4>>& regions,
+                         const std::vector<std::array<int32_t, 2>>& members, const std::vector<int32_t>& placement) {
+  if (order.size() != program->steps.size() || members.size() != program->buffers.size())
+    throw std::invalid_argument("a plan for another program");
+  std::vector<Step> sorted;
+  std::vector<bool> seen(order.size(), false);
+  for (const int32_t i : order) {
+    if (i < 0 || at(i) >= order.size() || seen[at(i)]) throw std::invalid_argument("the order is no permutation");
+    seen[at(i)] = true;
+    sorted.push_back(std::move(program->steps[at(i)]));
+  }
+  program->steps = std::move(sorted);
+  for (const auto& r : regions) program->regions.push_back({r[0], r[1], r[2], r[3], 0});
+  for (size_t i = 0; i < members.size(); ++i) {
+    program->buffers[i].region = members[i][0];
+    program->buffers[i].region_offset = members[i][1];
+  }
+  program->placement = placement;
+}
+
+// Weights that every step reads in packed form are not kept twice.
+void PyProgram::release_unused_weights() {
+  std::vector<bool> raw(program->buffers.size(), false);
+  for (const Step& s : program->steps)
+    for (size_t i = 0; i < s.operands.size(); ++i)
+      if (s.operands[i] >= 0 && (i >= s.packed_weights.size() || !s.packed_weights[i]))
+        raw[at(program->values[at(s.operands[i])].buffer)] = true;
+  for (auto it = weights_.begin(); it != weights_.end();) {
+    if (raw[at(it->first)]) {
+      ++it;
+      continue;
+    }
+    program->buffers[at(it->first)].data = nullptr;
+    it = weights_.erase(it);
+  }
+}
+
+void PyProgram::seal(const py::dict& rest) {
+  program->symbol_stage = ints(rest["symbol_stages"]);
+  program->stage_ends = ints(rest["stage_ends"]);
+  for (const int32_t v : ints(rest["inputs"])) {
+    const Buffer& b = program->buffers.at(at(program->values.at(at(v)).buffer));
+    program->inputs.push_back({v, b.segment == Segment::kHost});
+  }
+  program->outputs = ints(rest["outputs"]);
+  program->slots = rest["slots"].cast<int32_t>();
+  host_call = rest["host_call"];
+  release_unused_weights();
+  packed_.clear();
+  program->seal();
+}
+
+std::vector<Tensor> PyProgram::read_inputs(const py::list& arrays) const {
+  if (arrays.size() != program->inputs.size()) throw std::invalid_argument("wrong number of inputs");
+  std::vector<Tensor> out;
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    const Value& v = program->values[at(program->inputs[i].value)];
+    Tensor t = from_python(arrays[i], program->inputs[i].host ? int32_t{ARN_NONE} : v.dtype);
+    if (!program->inputs[i].host && (t.host || t.dims.size() != v.dims.size()))
+      throw std::invalid_argument("an input is no array of the model's rank");
+    out.push_back(std::move(t));
+  }
+  return out;
+}
+
+RunOptions PyProgram::options(int64_t max_memory) {
+  RunOptions o;
+  o.threads = program->threads;
+  o.max_memory = max_memory;
+  o.host = host_call.is_none() && bodies.empty() ? nullptr : &host;
+  return o;
+}
+
+Block PyProgram::borrow_arena() {
+  const std::lock_guard<std::mutex> lock(arenas_mutex_);
+  if (arenas_.empty()) return Block();
+  Block b = std::move(arenas_.back());
+  arenas_.pop_back();
+  return b;
+}
+
+void PyProgram::return_arena(Block arena) {
+  const std::lock_guard<std::mutex> lock(arenas_mutex_);
+  if (arenas_.size() < kPooledArenas) arenas_.push_back(std::move(arena));
+}
+
+int64_t PyProgram::trim() {
+  const std::lock_guard<std::mutex> lock(arenas_mutex_);
+  int64_t bytes = 0;
+  for (const Block& b : arenas_) bytes += b.bytes();
+  arenas_.clear();
+  return bytes;
+}
+
+py::list PyProgram::run(const py::list& arrays, int64_t max_memory) {
+  std::vector<Tensor> results;
+  {
+    std::vector<Tensor> inputs = read_inputs(arrays);
+    const RunOptions o = options(max_memory);
+    const py::gil_scoped_release nogil;
+    Run call(*program, std::move(inputs), o, borrow_arena());
+    call.finish();
+    results = call.take_outputs();
+    return_arena(call.take_arena());
+  }
+  py::list out;
+  for (const Tensor& t : results) out.append(to_python(t, false));
+  return out;
+}
+
+py::tuple PyProgram::profile(const py::list& arrays) {
+  std::vector<StepTime> times(program->steps.size());
+  std::vector<Tensor> results;
+  {
+    std::vector<Tensor> inputs = read_inputs(arrays);
+    RunOptions o = options(-1);
+    o.profile = &times;
+    const py::gil_scoped_release nogil;
+    Run call(*program, std::move(inputs), o, borrow_arena());
+    call.finish();
+    results = call.take_outputs();
+    return_arena(call.take_arena());
+  }
+  py::list out, nanoseconds;
+  for (const Tensor& t : results) out.append(to_python(t, false));
+  for (const StepTime& t : times) nanoseconds.append(t.nanoseconds);
+  return py::make_tuple(out, nanoseconds);
+}
+
+py::dict PyProgram::describe(const std::vector<std::vector<int64_t>>& dims) const {
+  const std::shared_ptr<const Binding> b = program->bind(dims);
+  py::list rects, steps, buffers;
+  for (const int64_t n : b->buffer_bytes) buffers.append(n);
+  for (const Rect& r : b->rects) rects.append(py::make_tuple(r.bytes, r.first, r.last, r.offset));
+  for (const BoundStep& s : b->steps)
+    steps.append(
+        py::make_tuple(s.head.variant ? s.head.variant : "", s.head.tasks, s.head.step_scratch, s.head.thread_scratch));
+  py::dict d;
+  d["arena_bytes"] = b->arena_bytes;
+  d["rects"] = rects;
+  d["buffer_bytes"] = buffers;
+  d["steps"] = steps;
+  d["symbols"] = b->symbols;
+  d["values"] = b->values;
+  return d;
+}
+
+}  // namespace arenaut

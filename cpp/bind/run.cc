@@ -1,0 +1,95 @@
+// The Python classes Program and Run, and the errors they raise.
+#include <pybind11/numpy.h>
+
+#include "bind/program.h"
+#include "exec/resolve.h"
+
+namespace arenaut {
+namespace {
+
+// A run that Python steps through: the interpreted executor.
+class PyRun {
+ public:
+  PyRun(std::shared_ptr<PyProgram> program, py::list arrays, int64_t max_memory)
+      : program_(std::move(program)),
+        arrays_(std::move(arrays)),
+        run_(*program_->program, program_->read_inputs(arrays_), program_->options(max_memory)) {}
+
+  bool step() {
+    const py::gil_scoped_release nogil;
+    return run_.step();
+  }
+  py::object read(int32_t value) const { return to_python(run_.read(value), false); }
+  void write(int32_t value, const py::array& array) {
+    run_.write(value, from_python(array, program_->program->values.at(static_cast<size_t>(value)).dtype));
+  }
+  py::list outputs() {
+    py::list out;
+    for (const Tensor& t : run_.take_outputs()) out.append(to_python(t, false));
+    return out;
+  }
+  int64_t arena_bytes() const { return run_.binding()->arena_bytes; }
+
+ private:
+  std::shared_ptr<PyProgram> program_;
+  py::list arrays_;  // keeps the input memory alive
+  Run run_;
+};
+
+// Offsets by first fit, as a binding computes them: rects are (bytes, first, last).
+std::vector<int64_t> resolve(const std::vector<std::tuple<int64_t, int32_t, int32_t>>& items,
+                             const std::vector<int32_t>& order) {
+  std::vector<Rect> rects;
+  for (const auto& [bytes, first, last] : items) rects.push_back({bytes, first, last, -1});
+  for (const int32_t i : order)
+    if (i < 0 || static_cast<size_t>(i) >= rects.size()) throw std::invalid_argument("order names no rect");
+  first_fit(&rects, order);
+  std::vector<int64_t> offsets;
+  for (const Rect& r : rects) offsets.push_back(r.offset);
+  return offsets;
+}
+
+}  // namespace
+
+void register_program(py::module_& m) {
+  static py::exception<StepError> step_error(m, "StepError");
+  static py::exception<MemoryLimit> memory_error(m, "MemoryLimitExceeded");
+  py::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const StepError& e) {
+      PyErr_SetObject(step_error.ptr(),
+                      py::make_tuple(e.failure.step, e.failure.status, e.failure.binding, e.failure.detail).ptr());
+    } catch (const MemoryLimit& e) {
+      PyErr_SetObject(memory_error.ptr(), py::make_tuple(e.needed, e.limit).ptr());
+    }
+  });
+  py::class_<PyProgram, std::shared_ptr<PyProgram>>(m, "Program", "A lowered and planned program; see cpp/exec.")
+      .def(py::init<int32_t, int32_t>(), py::arg("threads"), py::arg("tier"))
+      .def("add_expr", &PyProgram::add_expr, py::arg("op"), py::arg("a"), py::arg("b") = 0, py::arg("c") = 0)
+      .def("add_buffer", &PyProgram::add_buffer, py::arg("segment"), py::arg("bytes"), py::arg("index"),
+           py::arg("array") = py::none())
+      .def("add_value", &PyProgram::add_value)
+      .def("add_step", &PyProgram::add_step)
+      .def("measure",
+           [](const PyProgram& p, const std::vector<int64_t>& symbols) { return p.program->measure(symbols); })
+      .def("set_plan", &PyProgram::set_plan)
+      .def("seal", &PyProgram::seal)
+      .def("run", &PyProgram::run, py::arg("arrays"), py::arg("max_memory") = -1)
+      .def("profile", &PyProgram::profile)
+      .def("describe", &PyProgram::describe)
+      .def("packed_bytes", &PyProgram::packed_bytes)
+      .def("trim", &PyProgram::trim);
+  py::class_<PyRun>(m, "Run", "One run, step by step.")
+      .def(py::init<std::shared_ptr<PyProgram>, py::list, int64_t>(), py::arg("program"), py::arg("arrays"),
+           py::arg("max_memory") = -1)
+      .def("step", &PyRun::step)
+      .def("read", &PyRun::read)
+      .def("write", &PyRun::write)
+      .def("outputs", &PyRun::outputs)
+      .def_property_readonly("arena_bytes", &PyRun::arena_bytes);
+  m.def("resolve", &resolve, py::arg("rects"), py::arg("order"),
+        "First-fit offsets of (bytes, first, last) rects placed in the given order.");
+}
+
+}  // namespace arenaut

@@ -1,0 +1,362 @@
+"""Lowered steps -> a planned native program: expressions, order, alias classes, placement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from arenaut import _native
+from arenaut.ir.dims import Dim, Expr, Opaque, Symbol, evaluate, maximum, symbols_of
+from arenaut.ir.strided import Strided
+from arenaut.ir.target import Target
+from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind
+from arenaut.lowering.rows import TILE_OPERANDS, pack_params
+from arenaut.planner import BufferInfo, BufferKind, Effort, MemoryPlan, Problem, Share, StepUse, plan_memory
+
+_OPS = {"const": 0, "symbol": 1, "add": 2, "sub": 3, "mul": 4, "floordiv": 5, "ceildiv": 6, "mod": 7, "min": 8,
+        "max": 9, "eq": 10, "lt": 11, "select": 12}  # fmt: skip
+
+# What an unknown symbol counts for while planning, when nothing better is known.
+REPRESENTATIVE_SIZE = 16
+
+
+@dataclass
+class Built:
+    """A native program with the data it was made from.
+
+    step_order: index into lowered.steps of each native step. regions: of the plan's classes, in order.
+    """
+
+    native: _native.Program
+    lowered: Lowered
+    plan: MemoryPlan
+    step_order: list[int]
+    bodies: list[Built]
+    value_ids: dict[int, int]  # id(value) -> native value
+    region_of: list[int]  # buffer -> region, -1 outside
+
+
+class Expressions:
+    """The program's table of expressions, each once."""
+
+    def __init__(self, program: _native.Program) -> None:
+        self._program = program
+        self._known: dict[Any, int] = {}
+        self.symbols: dict[str, int] = {}
+
+    def of(self, d: Dim) -> int:
+        found = self._known.get(d)
+        if found is None:
+            found = self._const(d) if isinstance(d, int) else self._sum(d)
+            self._known[d] = found
+        return found
+
+    def symbol(self, name: str) -> int:
+        return self.symbols.setdefault(name, len(self.symbols))
+
+    def _add(self, op: str, a: int, b: int = 0, c: int = 0) -> int:
+        key = (op, a, b, c)
+        if key not in self._known:
+            self._known[key] = self._program.add_expr(_OPS[op], a, b, c)
+        return self._known[key]
+
+    def _const(self, n: int) -> int:
+        return self._add("const", n)
+
+    def _sum(self, d: Expr) -> int:
+        total: int | None = None
+        for monomial, coefficient in d.terms:
+            factors = [self._atom(a) for a, power in monomial for _ in range(power)]
+            if coefficient != 1 or not factors:
+                factors.append(self._const(coefficient))
+            term = factors[0]
+            for f in factors[1:]:
+                term = self._add("mul", term, f)
+            total = term if total is None else self._add("add", total, term)
+        assert total is not None
+        return total
+
+    def _atom(self, atom: Symbol | Opaque) -> int:
+        if isinstance(atom, Symbol):
+            return self._add("symbol", self.symbol(atom.name))
+        args = [self.of(a) for a in atom.args]
+        return self._add(atom.kind, *args)
+
+
+def build_program(
+    lowered: Lowered,
+    target: Target,
+    host_call: Callable[[Lowered, list[int]], Callable[[int, list[Any]], list[Any]]],
+    *,
+    hints: Mapping[str, int] | None = None,
+    effort: Effort = "default",
+) -> Built:
+    """Builds and plans. host_call(lowered, step order) makes the callback of HostCall steps.
+
+    hints: representative sizes of symbols, by name. Bodies are built first and become programs of their own.
+    """
+    return _Builder(lowered, target, host_call, hints or {}, effort).build()
+
+
+class _Builder:
+    def __init__(
+        self,
+        lowered: Lowered,
+        target: Target,
+        host_call: Callable[[Lowered, list[int]], Callable[[int, list[Any]], list[Any]]],
+        hints: Mapping[str, int],
+        effort: Effort,
+    ) -> None:
+        self.lowered = lowered
+        self.target = target
+        self.host_call = host_call
+        self.hints = hints
+        self.effort: Effort = effort
+        self.native = _native.Program(target.threads, target.tier)
+        self.exprs = Expressions(self.native)
+        self.bodies: list[Built] = []
+        self._values: dict[tuple[Any, ...], int] = {}
+
+    def build(self) -> Built:
+        lowered = self.lowered
+        for name in lowered.symbols:
+            self.exprs.symbol(name)
+        for buffer in lowered.buffers:
+            host = buffer.segment is Segment.HOST
+            self.native.add_buffer(
+                int(buffer.segment), -1 if host else self.exprs.of(buffer.bytes), buffer.index, buffer.array
+            )
+        for step in lowered.steps:
+            self._add_step(step)
+        inputs = [self._value(p) for p in lowered.inputs]
+        outputs = [self._value(p) for p in lowered.outputs]
+        value_ids = {id(v): self._value(p) for v, p in lowered.values}
+        setters = self._setters()
+        needs = [self._needs(step) for step in lowered.steps]
+        problem, shares = self._problem(setters, needs)
+        plan = plan_memory(problem, effort=self.effort)
+        order = list(plan.order)
+        stages, symbol_stages = _stages(order, needs, setters)
+        region_of = self._set_plan(plan, problem, order, shares)
+        self.native.seal(
+            {
+                "inputs": inputs,
+                "outputs": outputs,
+                "slots": lowered.slots,
+                "symbol_stages": [symbol_stages.get(name, 0) for name in self.exprs.symbols],
+                "stage_ends": stages,
+                "host_call": self.host_call(lowered, order),
+            }
+        )
+        return Built(self.native, lowered, plan, order, self.bodies, value_ids, region_of)
+
+    # -- steps and values --------------------------------------------------------------------------------------
+
+    def _value(self, place: Strided) -> int:
+        key = (place.buffer, int(place.dtype), place.dims, place.strides, place.offset)
+        if key not in self._values:
+            of = self.exprs.of
+            self._values[key] = self.native.add_value(
+                place.buffer, int(place.dtype), of(place.offset), [of(d) for d in place.dims],
+                [of(s) for s in place.strides],
+            )  # fmt: skip
+        return self._values[key]
+
+    def _add_step(self, step: LoweredStep) -> None:
+        params, patches = (None, [])
+        if step.row is not None:
+            params, patches = pack_params(step.row.family, step.params)  # type: ignore[assignment]
+        bodies = [
+            build_program(b, self.target, self.host_call, effort=self.effort) for b in step.bodies
+        ]
+        self.bodies += bodies
+        self.native.add_step(
+            {
+                "kind": int(step.kind),
+                "row": -1 if step.row is None else step.row.index,
+                "inputs": [-1 if p is None else self._value(p) for p in step.inputs],
+                "outputs": [-1 if p is None else self._value(p) for p in step.outputs],
+                "params": params,
+                "patches": [(at, self.exprs.of(d), is_float) for at, d, is_float in patches],
+                "tile": None if step.tile is None else step.tile.native(),
+                "pack": list(step.pack),
+                "sets": [(a, b, self.exprs.symbol(name)) for a, b, name in step.sets],
+                "bodies": [b.native for b in bodies],
+                "counts": step.counts,
+            }
+        )
+
+    # -- planning ----------------------------------------------------------------------------------------------
+
+    def _setters(self) -> dict[str, int]:
+        """symbol -> the step that sets it."""
+        return {name: i for i, step in enumerate(self.lowered.steps) for _, _, name in step.sets}
+
+    def _needs(self, step: LoweredStep) -> set[str]:
+        """Symbols that must be known when the step is bound."""
+        dims: list[Dim] = []
+        for place in step.operands():
+            if place is not None:
+                dims += [*place.dims, *place.strides, place.offset, self.lowered.buffers[place.buffer].bytes]
+        for value in step.params.values():
+            dims += [d for d in (value if isinstance(value, Sequence) else [value]) if isinstance(d, Expr)]
+        return {s.name for d in dims if isinstance(d, Expr) for s in symbols_of(d)}
+
+    def _environment(self) -> dict[str, int]:
+        return {name: self.hints.get(name, REPRESENTATIVE_SIZE) for name in self.exprs.symbols}
+
+    def _problem(
+        self, setters: Mapping[str, int], needs: Sequence[Iterable[str]]
+    ) -> tuple[Problem, list[list[tuple[Share, Dim]]]]:
+        env = self._environment()
+        scratch = self.native.measure([env[name] for name in self.exprs.symbols])
+        kinds = {Segment.ARENA: BufferKind.ARENA, Segment.OUTPUT: BufferKind.OUTPUT}
+        buffers = [
+            BufferInfo(
+                max(0, evaluate(b.bytes, env)), kinds.get(b.segment, BufferKind.FIXED),
+                max((setters.get(s.name, -1) for s in symbols_of(b.bytes)), default=-1),
+            )
+            for b in self.lowered.buffers
+        ]  # fmt: skip
+        steps: list[StepUse] = []
+        shares: list[list[tuple[Share, Dim]]] = []
+        for i, step in enumerate(self.lowered.steps):
+            reads = tuple(dict.fromkeys(p.buffer for p in step.inputs if p is not None))
+            writes = tuple(dict.fromkeys(p.buffer for p in step.outputs if p is not None))
+            offered = self._shares(step)
+            after = sorted({setters[name] for name in needs[i] if name in setters} - {i})
+            steps.append(StepUse(reads, writes, tuple(s for s, _ in offered), tuple(after), scratch[i]))
+            shares.append(offered)
+        return Problem(tuple(steps), tuple(buffers)), shares
+
+    def _shares(self, step: LoweredStep) -> list[tuple[Share, Dim]]:
+        """The step's offers to share memory, each with its symbolic byte offset."""
+        if step.row is None:
+            return []
+        offers: list[tuple[Share, Dim]] = []
+        for output, source in step.row.inplace_pairs:
+            out = step.outputs[output] if output < len(step.outputs) else None
+            first = step.tile.first_operand if step.tile is not None else len(step.inputs)
+            picked = range(first, len(step.inputs)) if source == TILE_OPERANDS else [int(source)]
+            for i in picked:
+                place = step.inputs[i] if i < len(step.inputs) else None
+                if out is not None and place is not None and self._may_overwrite(step, out, place):
+                    offers.append((Share(out.buffer, place.buffer), 0))
+        if step.row.family == "Copy":
+            offers += self._copy_shares(step)
+        return list(dict.fromkeys(offers))
+
+    def _may_overwrite(self, step: LoweredStep, out: Strided, place: Strided) -> bool:
+        """In place: the same walk over the same bytes, and no other view of the buffer in this step."""
+        buffers = self.lowered.buffers
+        same = (out.dims, out.strides, out.offset, out.dtype.itemsize) == (
+            place.dims, place.strides, place.offset, place.dtype.itemsize,
+        )  # fmt: skip
+        others = [p for p in step.operands() if p is not None and p.buffer in (out.buffer, place.buffer)]
+        return (
+            same
+            and buffers[place.buffer].segment is Segment.ARENA
+            and buffers[out.buffer].bytes == buffers[place.buffer].bytes
+            and all((p.dims, p.strides, p.offset) == (out.dims, out.strides, out.offset) for p in others)
+            and not any(p is not None and p.buffer == place.buffer for p in step.outputs)
+        )
+
+    def _copy_shares(self, step: LoweredStep) -> list[tuple[Share, Dim]]:
+        """A copy of a whole dense buffer into a part laid out alike: the source may be made there at once."""
+        source, target = step.inputs[0], step.outputs[0]
+        if source is None or target is None or source.buffer == target.buffer:
+            return []
+        buffers = self.lowered.buffers
+        whole = source.is_dense and source.offset == 0 and _bytes(source) == buffers[source.buffer].bytes
+        alike = all(d == 1 or a == b for d, a, b in zip(source.dims, source.strides, target.strides, strict=True))
+        if not (whole and alike and buffers[source.buffer].segment is Segment.ARENA):
+            return []
+        offset = -1 * (target.offset * target.dtype.itemsize)
+        at = evaluate(offset, self._environment())
+        return [(Share(target.buffer, source.buffer, at, keeps=True), offset)]
+
+    def _set_plan(
+        self, plan: MemoryPlan, problem: Problem, order: Sequence[int], shares: Sequence[Sequence[tuple[Share, Dim]]]
+    ) -> list[int]:
+        """Tells the native program order, regions, members and placement; returns each buffer's region."""
+        links: dict[int, list[tuple[int, Dim]]] = {}
+        for accepted in plan.shared:
+            share, offset = shares[accepted.step][accepted.offer]
+            links.setdefault(share.read, []).append((share.write, offset))
+            links.setdefault(share.write, []).append((share.read, -1 * offset))
+        region_of = [-1] * len(problem.buffers)
+        member_offset = [self.exprs.of(0)] * len(problem.buffers)
+        regions: list[tuple[int, int, int, int]] = []  # bytes expression, first, last, output buffer or -1
+        for number, region in enumerate(plan.classes):
+            origin = region.output if region.output >= 0 else region.members[0].buffer
+            places = _walk(origin, links)
+            lead = next(m.offset for m in region.members if m.buffer == origin)
+            end: Dim = 0
+            for member in region.members:
+                region_of[member.buffer] = number
+                offset = places[member.buffer] + self._lead(region, places, lead)
+                member_offset[member.buffer] = self.exprs.of(offset)
+                end = maximum(end, offset + self.lowered.buffers[member.buffer].bytes)
+            regions.append((self.exprs.of(end), region.first, region.last, region.output))
+        scratch_steps = [s for s in order if problem.steps[s].scratch_bytes]
+        placement = [
+            i if i < len(regions) else len(regions) + order.index(scratch_steps[i - len(regions)])
+            for i in plan.placement_order
+        ]
+        self.native.set_plan(list(order), regions, list(zip(region_of, member_offset, strict=True)), placement)
+        return region_of
+
+    def _lead(self, region: Any, places: Mapping[int, Dim], lead: int) -> Dim:
+        """What to add so that the lowest member starts at 0: the symbolic distance of the member that is lowest."""
+        if lead == 0:
+            return 0
+        lowest = min(region.members, key=lambda m: m.offset)
+        return -1 * places[lowest.buffer]
+
+
+def _bytes(place: Strided) -> Dim:
+    total: Dim = place.dtype.itemsize
+    for d in place.dims:
+        total = total * d
+    return total
+
+
+def _walk(origin: int, links: Mapping[int, Sequence[tuple[int, Dim]]]) -> dict[int, Dim]:
+    """Byte distance of every buffer linked to origin."""
+    places: dict[int, Dim] = {origin: 0}
+    open_ends = [origin]
+    while open_ends:
+        current = open_ends.pop()
+        for other, distance in links.get(current, ()):
+            if other not in places:
+                places[other] = places[current] + distance
+                open_ends.append(other)
+    return places
+
+
+def _stages(
+    order: Sequence[int], needs: Sequence[Iterable[str]], setters: Mapping[str, int]
+) -> tuple[list[int], dict[str, int]]:
+    """Where each stage of the program ends (exclusive position in order), and the stage at which a symbol is known."""
+    ends: list[int] = []
+    known: dict[str, int] = {}
+    by_step: dict[int, list[str]] = {}
+    for name, step in setters.items():
+        by_step.setdefault(step, []).append(name)
+    stage = 0
+    for position, step in enumerate(order):
+        wanted = max((known[n] for n in needs[step] if n in known), default=0)
+        while stage < wanted:
+            ends.append(position)
+            stage += 1
+        for name in by_step.get(step, ()):
+            known[name] = stage + 1
+    ends.append(len(order))
+    while stage < max(known.values(), default=0):
+        ends.append(len(order))
+        stage += 1
+    return ends, known
+
+
+__all__ = ["Built", "StepKind", "build_program"]

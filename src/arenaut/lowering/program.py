@@ -1,0 +1,93 @@
+"""The lowered program as plain data: buffers, and steps in graph order that read and write places in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from arenaut.ir.dims import Dim
+from arenaut.ir.dtypes import DType
+from arenaut.ir.graph import Array, Node, Value
+from arenaut.ir.record import Param
+from arenaut.ir.strided import Strided
+from arenaut.lowering.rows import Row
+from arenaut.lowering.tiles import TileSpec
+
+
+class Segment(IntEnum):
+    """Where a buffer lives; numbers are those of cpp/exec/program.h."""
+
+    ARENA = 0
+    WEIGHT = 1
+    INPUT = 2
+    OUTPUT = 3
+    HOST = 4  # a Python object in a slot
+
+
+class StepKind(IntEnum):
+    """What runs a step; numbers are those of cpp/exec/program.h."""
+
+    KERNEL = 0
+    HOST = 1
+    FETCH = 2
+    SYMBOLS = 3
+    IF = 4
+    LOOP = 5
+    SCAN = 6
+
+
+@dataclass
+class LoweredBuffer:
+    """bytes: of the whole buffer. index: which input, output or host slot. array: a weight's content."""
+
+    segment: Segment
+    bytes: Dim
+    index: int = 0
+    array: Array | None = None
+    name: str = ""
+
+
+@dataclass
+class LoweredStep:
+    """One step. inputs and outputs are places; None where an optional operand is absent.
+
+    sets: (operand or output, element or axis, symbol) that the step decides; see StepKind in cpp/exec/program.h.
+    pack: inputs that are constants and that the row packs at load.
+    """
+
+    kind: StepKind
+    node: Node
+    inputs: Sequence[Strided | None]
+    outputs: Sequence[Strided | None]
+    row: Row | None = None
+    params: Mapping[str, Param] = field(default_factory=dict)
+    tile: TileSpec | None = None
+    pack: tuple[int, ...] = ()
+    sets: tuple[tuple[int, int, str], ...] = ()
+    bodies: tuple[Lowered, ...] = ()
+    counts: tuple[int, int] = (0, 0)
+
+    def operands(self) -> list[Strided | None]:
+        return [*self.inputs, *self.outputs]
+
+
+@dataclass
+class Lowered:
+    """A graph as steps. inputs and outputs are places of the graph's inputs and outputs, in order.
+
+    symbols: the names that input shapes set. values: where each value of the graph was put, for the interpreter.
+    """
+
+    buffers: list[LoweredBuffer]
+    steps: list[LoweredStep]
+    inputs: list[Strided]
+    outputs: list[Strided]
+    symbols: list[str]
+    slots: int
+    values: list[tuple[Value, Strided]]
+
+
+def host_place(buffer: int, dtype: DType) -> Strided:
+    """A place in the host segment: an object, without dims."""
+    return Strided(buffer, dtype, (), ())
