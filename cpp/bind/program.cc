@@ -342,6 +342,7 @@ py::list PyProgram::run(const py::list& arrays, int64_t max_memory) {
     Run call(*program, std::move(inputs), o, borrow_arena());
     call.finish();
     results = call.take_outputs();
+    ran(call.binding());
     return_arena(call.take_arena());
   }
   py::list out;
@@ -360,6 +361,7 @@ py::tuple PyProgram::profile(const py::list& arrays) {
     Run call(*program, std::move(inputs), o, borrow_arena());
     call.finish();
     results = call.take_outputs();
+    ran(call.binding());
     return_arena(call.take_arena());
   }
   py::list out, nanoseconds;
@@ -368,22 +370,43 @@ py::tuple PyProgram::profile(const py::list& arrays) {
   return py::make_tuple(out, nanoseconds);
 }
 
-py::dict PyProgram::describe(const std::vector<std::vector<int64_t>>& dims) const {
-  const std::shared_ptr<const Binding> b = program->bind(dims);
+namespace {
+
+py::dict describe_binding(const Program& program, const Binding& b) {
   py::list rects, steps, buffers;
-  for (const int64_t n : b->buffer_bytes) buffers.append(n);
-  for (const Rect& r : b->rects) rects.append(py::make_tuple(r.bytes, r.first, r.last, r.offset));
-  for (const BoundStep& s : b->steps)
+  for (const int64_t n : b.buffer_bytes) buffers.append(n);
+  for (const Rect& r : b.rects) rects.append(py::make_tuple(r.bytes, r.first, r.last, r.offset));
+  for (const BoundStep& s : b.steps)
     steps.append(
         py::make_tuple(s.head.variant ? s.head.variant : "", s.head.tasks, s.head.step_scratch, s.head.thread_scratch));
   py::dict d;
-  d["arena_bytes"] = b->arena_bytes;
+  d["stage"] = b.stage;
+  d["stages"] = program.stages();
+  d["arena_bytes"] = b.arena_bytes;
   d["rects"] = rects;
+  d["regions"] = program.regions.size();
   d["buffer_bytes"] = buffers;
+  d["first_step"] = program.stage_begin(b.stage);
   d["steps"] = steps;
-  d["symbols"] = b->symbols;
-  d["values"] = b->values;
+  d["symbols"] = b.symbols;
+  d["values"] = b.values;
   return d;
+}
+
+}  // namespace
+
+py::dict PyProgram::describe(const std::vector<std::vector<int64_t>>& dims) const {
+  return describe_binding(*program, *program->bind(dims));
+}
+
+py::object PyProgram::describe_last() const {
+  const std::lock_guard<std::mutex> lock(arenas_mutex_);
+  return last_ ? py::object(describe_binding(*program, *last_)) : py::none();
+}
+
+void PyProgram::ran(std::shared_ptr<const Binding> binding) {
+  const std::lock_guard<std::mutex> lock(arenas_mutex_);
+  last_ = std::move(binding);
 }
 
 }  // namespace arenaut

@@ -42,7 +42,11 @@ class PyProgram {
 
   py::list run(const py::list& arrays, int64_t max_memory);
   py::tuple profile(const py::list& arrays);
+  // What stage 0 of a binding needs, without running.
   py::dict describe(const std::vector<std::vector<int64_t>>& dims) const;
+  // The last binding that ran, to its last stage; None before any run.
+  py::object describe_last() const;
+  void ran(std::shared_ptr<const Binding> binding);
   int64_t packed_bytes() const { return program->packed_bytes(); }
   // Frees pooled arenas; returns the bytes given back.
   int64_t trim();
@@ -64,7 +68,8 @@ class PyProgram {
 
   std::map<int32_t, py::object> weights_;  // buffer -> the array that holds it
   std::map<std::string, std::shared_ptr<Block>> packed_;
-  std::mutex arenas_mutex_;
+  mutable std::mutex arenas_mutex_;
+  std::shared_ptr<const Binding> last_;
   std::vector<Block> arenas_;
 };
 

@@ -25,6 +25,7 @@ class PyRun {
   }
   py::list outputs() {
     py::list out;
+    program_->ran(run_.binding());
     for (const Tensor& t : run_.take_outputs()) out.append(to_python(t, false));
     return out;
   }
@@ -78,6 +79,7 @@ void register_program(py::module_& m) {
       .def("run", &PyProgram::run, py::arg("arrays"), py::arg("max_memory") = -1)
       .def("profile", &PyProgram::profile)
       .def("describe", &PyProgram::describe)
+      .def("describe_last", &PyProgram::describe_last)
       .def("packed_bytes", &PyProgram::packed_bytes)
       .def("trim", &PyProgram::trim);
   py::class_<PyRun>(m, "Run", "One run, step by step.")

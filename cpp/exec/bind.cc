@@ -319,8 +319,7 @@ void Program::seal() {
     if (b.segment == Segment::kHost) continue;
     require(is_expr(b.bytes), "buffer without a size");
     b.stage = expr_stage_[at(b.bytes)];
-    if (b.segment != Segment::kArena) continue;
-    require(b.region >= 0 && at(b.region) < regions.size() && is_expr(b.region_offset), "buffer without a region");
+    if (b.region >= 0) require(at(b.region) < regions.size() && is_expr(b.region_offset), "bad region of a buffer");
   }
   for (Region& r : regions) {
     require(is_expr(r.bytes) && r.output < static_cast<int32_t>(buffers.size()), "bad region");
@@ -337,7 +336,11 @@ void Program::seal() {
   for (const Step& s : steps) {
     require(s.operands.size() <= ARN_MAX_OPERANDS || s.kind != StepKind::kKernel, "too many operands");
     require(s.n_in >= 0 && at(s.n_in) <= s.operands.size(), "bad operand counts");
-    for (const int32_t v : s.operands) require(v >= -1 && v < static_cast<int32_t>(values.size()), "bad operand");
+    for (const int32_t v : s.operands) {
+      require(v >= -1 && v < static_cast<int32_t>(values.size()), "bad operand");
+      const Buffer* b = v < 0 ? nullptr : &buffers[at(values[at(v)].buffer)];
+      require(b == nullptr || b->segment != Segment::kArena || b->region >= 0, "a used buffer without a region");
+    }
     require(s.kind != StepKind::kKernel || (s.row >= 0 && at(s.row) < rows().size()), "step names no row");
   }
   for (const int32_t i : placement)

@@ -90,8 +90,10 @@ std::vector<Tensor> Run::run_body(int32_t index, const Program& body, std::vecto
   options.profile = nullptr;
   options.lease = lease_;
   options.host = options_.host == nullptr ? nullptr : options_.host->body(index, &body);
-  Run run(body, std::move(inputs), options);
+  Block& arena = body_arenas_[&body];
+  Run run(body, std::move(inputs), options, std::move(arena));
   run.finish();
+  arena = run.take_arena();
   return run.take_outputs();
 }
 

@@ -26,11 +26,21 @@ enum class Segment : int32_t { kArena, kWeight, kInput, kOutput, kHost };
 
 struct Buffer {
   Segment segment = Segment::kArena;
-  int32_t bytes = -1;           // expression; unused for host
-  int32_t index = 0;            // which input, output or host slot
-  int32_t first = 0, last = 0;  // steps of its life, inclusive (arena)
-  int32_t stage = 0;            // the program segment in which its size becomes known
-  const void* data = nullptr;   // weights
+  int32_t bytes = -1;          // expression; unused for host
+  int32_t index = 0;           // which input, output or host slot
+  int32_t stage = 0;           // the program segment in which its size becomes known
+  int32_t region = -1;         // arena, and outputs: the region that holds it
+  int32_t region_offset = -1;  // expression: bytes from the region's start
+  const void* data = nullptr;  // weights
+};
+
+// Memory that one or more buffers share, alive during steps first..last. output: the buffer in whose memory it lies
+// (from its start), or -1 for the arena.
+struct Region {
+  int32_t bytes = -1;  // expression
+  int32_t first = 0, last = 0;
+  int32_t output = -1;
+  int32_t stage = 0;
 };
 
 struct Value {
@@ -85,8 +95,9 @@ struct Binding {
   int32_t stage = 0;
   int32_t threads = 1;
   std::vector<int64_t> symbols, values;  // of all stages up to this one
-  std::vector<Rect> rects;               // buffers, then the scratch of each step
-  std::vector<BoundStep> steps;          // of this stage only
+  std::vector<int64_t> buffer_bytes;
+  std::vector<Rect> rects;       // regions, then the scratch of each step
+  std::vector<BoundStep> steps;  // of this stage only
   std::vector<Place> places;
   Block blobs;
   int64_t arena_bytes = 0;  // up to and including this stage

@@ -54,6 +54,7 @@ class Run {
   std::shared_ptr<const Binding> binding_;
   int32_t next_ = 0;
   Block arena_;
+  std::map<const Program*, Block> body_arenas_;
   std::vector<char*> bases_;
   std::vector<Tensor> inputs_;
   std::vector<std::shared_ptr<Block>> output_blocks_;

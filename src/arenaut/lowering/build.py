@@ -34,7 +34,10 @@ class Built:
     step_order: list[int]
     bodies: list[Built]
     value_ids: dict[int, int]  # id(value) -> native value
+    places: dict[int, Strided]  # id(value) -> where it lies
     region_of: list[int]  # buffer -> region, -1 outside
+    symbols: list[str]  # names of the native program's symbols, in order
+    place_id: Callable[[Strided], int]  # the native value of a place
 
 
 class Expressions:
@@ -149,7 +152,10 @@ class _Builder:
                 "host_call": self.host_call(lowered, order),
             }
         )
-        return Built(self.native, lowered, plan, order, self.bodies, value_ids, region_of)
+        return Built(
+            self.native, lowered, plan, order, self.bodies, value_ids, {id(v): p for v, p in lowered.values},
+            region_of, list(self.exprs.symbols), self._value,
+        )  # fmt: skip
 
     # -- steps and values --------------------------------------------------------------------------------------
 

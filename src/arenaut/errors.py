@@ -1,0 +1,25 @@
+"""The errors arenaut raises on purpose; every message says what is wrong and what to do."""
+
+from arenaut.ir.errors import (
+    ArenautError,
+    ExecutionError,
+    ExternalDataError,
+    InputError,
+    InvalidModelError,
+    MemoryLimitError,
+    ModelError,
+    ShapeError,
+    UnsupportedError,
+)
+
+__all__ = [
+    "ArenautError",
+    "ExecutionError",
+    "ExternalDataError",
+    "InputError",
+    "InvalidModelError",
+    "MemoryLimitError",
+    "ModelError",
+    "ShapeError",
+    "UnsupportedError",
+]

@@ -1,0 +1,1 @@
+"""Executors: the compiled one runs a program in one native call, the interpreted one steps through it."""

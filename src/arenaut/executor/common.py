@@ -1,0 +1,129 @@
+"""What executors share: the abstract base, array conversion at the border, host calls, error messages."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from arenaut import _native
+from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import ArenautError, ExecutionError, MemoryLimitError, ShapeError
+from arenaut.ir.evaluate import evaluate_node
+from arenaut.ir.graph import Array
+from arenaut.ir.types import TensorType
+from arenaut.lowering.build import Built
+from arenaut.lowering.program import Lowered
+
+_STATUS = {
+    1: "the kernel does not do these shapes",
+    2: "the shapes contradict the op",
+    3: "an index is out of range",
+    4: "division by zero",
+    5: "an input holds a value that the op does not define",
+    6: "a size is too large",
+    7: "the run was cancelled",
+}
+
+# Types that numpy itself knows; the others cross the border as unsigned integers of their width.
+_NATIVE_KINDS = "fiubc"
+
+
+def to_native(array: Array) -> Array:
+    """A dense, aligned array of native byte order whose numpy type the native side knows."""
+    array = np.require(array, requirements=["C", "A"])
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.dtype.kind not in _NATIVE_KINDS:
+        return array.view(np.uint16 if array.dtype.itemsize == 2 else np.uint8)
+    return array
+
+
+def from_native(array: Array, dtype: DType) -> Array:
+    """The array with its own numpy type again."""
+    want = dtype.numpy
+    return array if array.dtype == want else array.view(want)
+
+
+class Executor(ABC):
+    """Runs a built program. Inputs and outputs are lists in the order of the graph's."""
+
+    def __init__(self, built: Built, max_memory: int | None) -> None:
+        self.built = built
+        self.max_memory = -1 if max_memory is None else max_memory
+        self.output_types = [v.dtype for v in built.lowered.outputs]
+
+    def run(self, inputs: Sequence[Any]) -> list[Any]:
+        """Raises ExecutionError, ShapeError or MemoryLimitError; safe to call from several threads."""
+        arrays = [to_native(a) if _is_tensor(a) else a for a in inputs]
+        try:
+            results = self._run(arrays)
+        except _native.StepError as error:
+            raise step_error(self.built, *error.args) from None
+        except _native.MemoryLimitExceeded as error:
+            needed, limit = error.args
+            raise MemoryLimitError(
+                f"this binding needs {needed} bytes of arena and outputs, max_memory allows {limit}: "
+                "raise max_memory, or run smaller inputs"
+            ) from None
+        except ValueError as error:
+            raise ShapeError(f"the program cannot be bound to these inputs: {error}") from None
+        return [
+            from_native(r, t) if isinstance(r, np.ndarray) and r.dtype.kind != "O" else r
+            for r, t in zip(results, self.output_types, strict=True)
+        ]
+
+    @abstractmethod
+    def _run(self, arrays: list[Any]) -> list[Any]: ...
+
+
+def _is_tensor(a: object) -> bool:
+    return isinstance(a, np.ndarray) and a.dtype.kind not in "OUST"
+
+
+def step_error(built: Built, step: int, status: int, binding: bool, detail: str) -> ArenautError:
+    """A failure of native step `step`, said in the model's terms."""
+    node = built.lowered.steps[built.step_order[step]].node if 0 <= step < len(built.step_order) else None
+    what = _STATUS.get(status, f"status {status}")
+    inputs = "" if node is None else ", ".join(f"{v.name}: {v.type}" for v in node.inputs if v is not None)
+    message = f"{node}: {what}{f' ({detail})' if detail else ''}. Inputs: {inputs}"
+    return ShapeError(message) if binding else ExecutionError(message)
+
+
+def make_host_call(lowered: Lowered, order: list[int]) -> Callable[[int, list[Any]], list[Any]]:
+    """The callback of HostCall steps: (native step, input arrays) -> output arrays, through the op's evaluator."""
+
+    def call(step: int, arrays: list[Any]) -> list[Any]:
+        item = lowered.steps[order[step]]
+        inputs: list[Any] = []
+        for i, value in enumerate(item.node.inputs):
+            if value is None:
+                inputs.append(None)
+            elif item.inputs[i] is None:
+                inputs.append(value.constant)
+            else:
+                inputs.append(_typed(arrays[i], value.type))
+        results = evaluate_node(item.node, inputs)
+        return [
+            _packed(r, None if v is None else v.type) for r, v in zip(results, item.node.outputs, strict=False)
+        ]
+
+    return call
+
+
+def _typed(array: Any, t: object) -> Any:
+    if isinstance(array, np.ndarray) and isinstance(t, TensorType) and t.dtype is not DType.STRING:
+        return from_native(array, t.dtype) if array.dtype.kind != "O" else array
+    return array
+
+
+def _packed(result: Any, t: object) -> Any:
+    """What the native side takes: dense arrays for tensors, objects otherwise."""
+    if not isinstance(t, TensorType) or t.dtype is DType.STRING or result is None:
+        return result
+    array = np.asarray(result)
+    if array.dtype != t.dtype.numpy:
+        array = array.astype(t.dtype.numpy)
+    return to_native(array) if t.shape is not None else array

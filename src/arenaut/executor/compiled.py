@@ -1,0 +1,12 @@
+"""The compiled executor: one native call per run, without the interpreter lock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arenaut.executor.common import Executor
+
+
+class CompiledExecutor(Executor):
+    def _run(self, arrays: list[Any]) -> list[Any]:
+        return self.built.native.run(arrays, self.max_memory)

@@ -1,0 +1,47 @@
+"""The interpreted executor: steps through the same lowered program from Python.
+
+Every step tries a chain of backends. With the native backend its bytes equal the compiled executor's; the reference
+backend computes a step's node with the record's evaluator instead, for debugging and ablation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from arenaut import _native
+from arenaut.backends.chain import Backend, resolve_backends
+from arenaut.executor.common import Executor
+from arenaut.lowering.build import Built
+from arenaut.lowering.program import LoweredStep
+
+# Called after every step: (position, step, read) where read(i) is the step's i-th output as an array.
+Observer = Callable[[int, LoweredStep, Callable[[int], Any]], None]
+
+
+class InterpretedExecutor(Executor):
+    def __init__(
+        self,
+        built: Built,
+        max_memory: int | None,
+        backends: Sequence[str] = ("native", "reference"),
+        observer: Observer | None = None,
+    ) -> None:
+        super().__init__(built, max_memory)
+        self.backends: list[Backend] = resolve_backends(backends)
+        self.observer = observer
+
+    def _run(self, arrays: list[Any]) -> list[Any]:
+        run = _native.Run(self.built.native, arrays, self.max_memory)
+        for position, index in enumerate(self.built.step_order):
+            step = self.built.lowered.steps[index]
+            if not any(backend.run_step(self.built, run, step) for backend in self.backends):
+                names = [b.name for b in self.backends]
+                raise NotImplementedError(f"none of the backends {names} runs step {position} ({step.node})")
+            if self.observer is not None:
+                self.observer(position, step, lambda i, s=step: self._read(run, s, i))  # type: ignore[misc]
+        return run.outputs()
+
+    def _read(self, run: _native.Run, step: LoweredStep, output: int) -> Any:
+        place = step.outputs[output]
+        return None if place is None else run.read(self.built.place_id(place))
