@@ -1,3 +1,35 @@
-"""ONNX models as one native call, with a memory plan that is proved before anything runs."""
+"""ONNX models as one native call, with a memory plan that is proved before anything runs.
+
+model = arenaut.load_onnx("model.onnx")
+outputs = model.run({"x": x})
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from arenaut import errors
+    from arenaut.machine import kernel_info
+    from arenaut.session import Model, TensorInfo, load_onnx
+
+__all__ = ["Model", "TensorInfo", "__version__", "errors", "kernel_info", "load_onnx"]
+
+_HOME = {"Model": "session", "TensorInfo": "session", "load_onnx": "session", "kernel_info": "machine"}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are first asked for, so that `import arenaut` costs next to nothing."""
+    import importlib
+
+    if name == "errors":
+        return importlib.import_module("arenaut.errors")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"arenaut.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'arenaut' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -106,9 +106,7 @@ def make_host_call(lowered: Lowered, order: list[int]) -> Callable[[int, list[An
             else:
                 inputs.append(_typed(arrays[i], value.type))
         results = evaluate_node(item.node, inputs)
-        return [
-            _packed(r, None if v is None else v.type) for r, v in zip(results, item.node.outputs, strict=False)
-        ]
+        return [_packed(r, None if v is None else v.type) for r, v in zip(results, item.node.outputs, strict=False)]
 
     return call
 

@@ -170,12 +170,8 @@ class _Builder:
         return self._values[key]
 
     def _add_step(self, step: LoweredStep) -> None:
-        params, patches = (None, [])
-        if step.row is not None:
-            params, patches = pack_params(step.row.family, step.params)  # type: ignore[assignment]
-        bodies = [
-            build_program(b, self.target, self.host_call, effort=self.effort) for b in step.bodies
-        ]
+        params, patches = (None, []) if step.row is None else pack_params(step.row.family, step.params)
+        bodies = [build_program(b, self.target, self.host_call, effort=self.effort) for b in step.bodies]
         self.bodies += bodies
         self.native.add_step(
             {

@@ -11,6 +11,7 @@ from arenaut import _native
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
+from arenaut.ir.record import Reg
 
 MAX_REGISTERS = 32
 MAX_INSTRUCTIONS = 64
@@ -90,15 +91,15 @@ class Tiles:
         self._loads.append(register)
         return register
 
-    def op(self, stem: str, *operands: Register) -> Register:
+    def op(self, stem: str, *operands: Reg) -> Reg:
         typed = [o for o in operands if o.dtype is not DType.BOOL] or list(operands)
         return self._emit(f"{stem}_{typed[0].dtype.short}", operands)
 
-    def _emit(self, name: str, operands: Sequence[Register]) -> Register:
+    def _emit(self, name: str, operands: Sequence[Reg]) -> Register:
         if name not in _functions():
             raise TileLimitError(f"there is no tile function {name}")
         result = Register(DType(_functions()[name][1]))
-        self._code.append((name, result, tuple(operands)))
+        self._code.append((name, result, tuple(o for o in operands if isinstance(o, Register))))
         return result
 
     def imm(self, value: float, dtype: DType) -> Register:
@@ -112,7 +113,7 @@ class Tiles:
         self._immediates.append(register)
         return register
 
-    def cast(self, reg: Register, dtype: DType) -> Register:
+    def cast(self, reg: Reg, dtype: DType) -> Reg:
         if reg.dtype is dtype:
             return reg
         return self._emit(f"cast_{reg.dtype.short}_{dtype.short}", (reg,))

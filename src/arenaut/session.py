@@ -1,0 +1,289 @@
+"""load_onnx and Model: from a file to outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from arenaut.executor.common import Executor, make_host_call
+from arenaut.executor.compiled import CompiledExecutor
+from arenaut.ir.dims import Expr
+from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import InputError
+from arenaut.ir.graph import Array, Graph, Value
+from arenaut.ir.types import TensorType, Type
+from arenaut.lowering.build import Built, build_program
+from arenaut.lowering.lower import lower_graph
+from arenaut.machine import current_target
+from arenaut.report.plan import Plan, plan_of
+from arenaut.report.profile import Profile, profile_of
+
+if TYPE_CHECKING:
+    import onnx
+
+ExecutorName = Literal["compiled", "interpreted"]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of a model. shape: ints and names of symbolic dims; None when the rank is not known."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...] | None
+
+    def __str__(self) -> str:
+        dims = "*" if self.shape is None else ", ".join(str(d) for d in self.shape)
+        return f"{self.name}: {self.dtype}[{dims}]"
+
+
+def load_onnx(
+    source: str | PathLike[str] | bytes | onnx.ModelProto,
+    *,
+    threads: int | None = None,
+    executor: ExecutorName = "compiled",
+    optimize: bool = True,
+    max_memory: int | None = None,
+    optimize_memory: Literal["fast", "default", "max"] = "default",
+    shapes: Mapping[str, int] | None = None,
+    backends: Sequence[str] = ("native", "reference"),
+) -> Model:
+    """Reads an ONNX model and makes it ready to run.
+
+    source           a path, the bytes of a file, or a ModelProto.
+    threads          at most this many threads a run; None: the CPUs this process may use.
+    executor         "compiled": one native call a run; "interpreted": step by step from Python, for debugging.
+    optimize         False runs the graph as stored.
+    max_memory       bytes of arena and outputs that a run may need; a larger plan raises MemoryLimitError before
+                     anything is allocated.
+    optimize_memory  how hard the planner searches: "max" may take seconds.
+    shapes           typical sizes of symbolic dims by name, which the planner then plans for; any size still runs.
+    backends         of the interpreted executor, tried in order for each step.
+
+    Raises InvalidModelError, UnsupportedError, ShapeError or ExternalDataError (all ModelError) with what to do.
+    """
+    from arenaut.frontend import import_model
+
+    if executor not in ("compiled", "interpreted"):
+        raise ValueError(f"executor={executor!r}: expected 'compiled' or 'interpreted'")
+    imported = import_model(source)
+    target = current_target(threads)
+    graph = imported.graph
+    stored_nodes = count_nodes(graph)
+    if optimize:
+        from arenaut.passes import run_pipeline
+
+        run_pipeline(graph, target)
+    lowered = lower_graph(graph, target)
+    built = build_program(lowered, target, make_host_call, hints=shapes, effort=optimize_memory)
+    runner: Executor
+    if executor == "compiled":
+        runner = CompiledExecutor(built, max_memory)
+    else:
+        from arenaut.executor.interpreted import InterpretedExecutor
+
+        runner = InterpretedExecutor(built, max_memory, backends)
+    return Model(graph, built, runner, imported.input_names, imported.output_names, stored_nodes, target.threads)
+
+
+def count_nodes(graph: Graph) -> int:
+    """Nodes of the graph and of all bodies in it."""
+    return sum(1 + sum(count_nodes(body) for _, body in node.bodies()) for node in graph.nodes)
+
+
+class Model:
+    """A model that can be run. Safe to use from several threads at once: weights are shared, arenas are not."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        built: Built,
+        executor: Executor,
+        input_names: Sequence[str],
+        output_names: Sequence[str],
+        stored_nodes: int,
+        threads: int,
+    ) -> None:
+        self.graph = graph
+        self.threads = threads
+        self.stored_nodes = stored_nodes
+        self._built = built
+        self._executor = executor
+        self._input_names = tuple(input_names)
+        self._output_names = tuple(output_names)
+
+    # -- running -----------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        *args: Mapping[str, Any] | Any,
+        out: Mapping[str, Array] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Runs the model once: run({"x": x}), run(x, y) in input order, or run(x=x).
+
+        Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead.
+        Raises InputError for feeds that do not fit, ExecutionError when a step fails.
+        """
+        feeds = self._by_name(args, kwargs)
+        inputs = [self._checked(i, feeds) for i in range(len(self._input_names))]
+        self._check_symbols(inputs)
+        results = self._executor.run(inputs)
+        outputs = dict(zip(self._output_names, results, strict=True))
+        for name, target in (out or {}).items():
+            outputs[name] = self._deliver(name, outputs, target)
+        return outputs
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return self.run(*args, **kwargs)
+
+    def _by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
+        if len(args) == 1 and not kwargs and isinstance(args[0], Mapping):
+            feeds = args[0]
+        else:
+            if len(args) > len(self._input_names):
+                raise InputError(f"{len(args)} positional inputs, but the model has {self._signature()}")
+            positional = dict(zip(self._input_names, args, strict=False))
+            twice = sorted(positional.keys() & kwargs.keys())
+            if twice:
+                raise InputError(f"inputs given twice: {', '.join(twice)}")
+            feeds = {**positional, **kwargs}
+        if len(feeds) != len(self._input_names) or any(n not in feeds for n in self._input_names):
+            missing = [n for n in self._input_names if n not in feeds]
+            unknown = [str(n) for n in feeds if n not in self._input_names]
+            parts = [f"missing {', '.join(missing)}"] if missing else []
+            parts += [f"unknown {', '.join(unknown)}"] if unknown else []
+            raise InputError(f"wrong input names: {'; '.join(parts)}. The model has {self._signature()}")
+        return feeds
+
+    def _signature(self) -> str:
+        return "inputs " + (", ".join(str(i) for i in self.inputs) or "(none)")
+
+    def _checked(self, index: int, feeds: Mapping[str, Any]) -> Any:
+        name = self._input_names[index]
+        value = self.graph.inputs[index]
+        given = feeds[name]
+        t = value.type
+        if not isinstance(t, TensorType):
+            return given
+        array = given if isinstance(given, np.ndarray) else np.asarray(given)
+        want = t.dtype.numpy
+        if t.dtype is DType.STRING:
+            if array.dtype.kind not in "OUST":
+                raise InputError(f"input '{name}': expected strings, got {array.dtype}")
+            array = array.astype(object)
+        elif array.dtype != want:
+            same = array.dtype.newbyteorder("=") == want
+            if not same:
+                raise InputError(
+                    f"input '{name}': expected dtype {want}, got {array.dtype}; convert it with .astype('{want}')"
+                )
+        if t.shape is not None:
+            self._check_shape(name, t, array.shape)
+        return array
+
+    def _check_shape(self, name: str, t: TensorType, shape: tuple[int, ...]) -> None:
+        assert t.shape is not None
+        if len(shape) != len(t.shape):
+            raise InputError(f"input '{name}': expected rank {len(t.shape)} {_dims_text(t)}, got shape {shape}")
+        for axis, (got, want) in enumerate(zip(shape, t.shape, strict=True)):
+            if isinstance(want, int) and got != want:
+                raise InputError(
+                    f"input '{name}': expected {want} at axis {axis} of shape {_dims_text(t)}, got shape {shape}"
+                )
+
+    @cached_property
+    def _shared_symbols(self) -> list[tuple[str, list[tuple[int, int]]]]:
+        """Symbols that stand at several input axes: (name, [(input, axis)])."""
+        places: dict[str, list[tuple[int, int]]] = {}
+        for i, value in enumerate(self.graph.inputs):
+            for axis, d in enumerate(value.shape if value.has_shape else ()):
+                if isinstance(d, Expr):
+                    places.setdefault(str(d), []).append((i, axis))
+        return [(name, at) for name, at in places.items() if len(at) > 1]
+
+    def _check_symbols(self, inputs: Sequence[Any]) -> None:
+        for name, places in self._shared_symbols:
+            sizes = [inputs[i].shape[axis] for i, axis in places]
+            if len(set(sizes)) > 1:
+                where = ", ".join(
+                    f"'{self._input_names[i]}' axis {axis} is {n}" for (i, axis), n in zip(places, sizes, strict=True)
+                )
+                raise InputError(f"the dim '{name}' must be the same everywhere: {where}")
+
+    def _deliver(self, name: str, outputs: Mapping[str, Any], target: Array) -> Array:
+        if name not in outputs:
+            raise InputError(f"out names '{name}', but the model has outputs {', '.join(outputs)}")
+        result = outputs[name]
+        if target.shape != result.shape or target.dtype != result.dtype:
+            raise InputError(
+                f"out['{name}']: expected {result.dtype}{list(result.shape)}, got {target.dtype}{list(target.shape)}"
+            )
+        np.copyto(target, result)
+        return target
+
+    # -- looking in --------------------------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> list[TensorInfo]:
+        return [_info(n, v) for n, v in zip(self._input_names, self.graph.inputs, strict=True)]
+
+    @property
+    def outputs(self) -> list[TensorInfo]:
+        return [_info(n, v) for n, v in zip(self._output_names, self.graph.outputs, strict=True)]
+
+    @property
+    def plan(self) -> Plan:
+        """The memory plan of the last binding that ran; before any run, that of a model without symbolic dims.
+
+        Raises RuntimeError when no binding is known yet.
+        """
+        return plan_of(self._built, self._output_names)
+
+    def profile(self, *args: Any, repeat: int = 10, **kwargs: Any) -> Profile:
+        """Runs the model `repeat` times with these feeds and returns the time, bytes and GFLOP/s of every step."""
+        feeds = self._by_name(args, kwargs)
+        inputs = [self._checked(i, feeds) for i in range(len(self._input_names))]
+        return profile_of(self._built, inputs, repeat)
+
+    def trim(self) -> int:
+        """Frees arenas kept for reuse; returns how many bytes."""
+        return self._built.native.trim()
+
+    def save_onnx(self, path: str | PathLike[str]) -> None:
+        """Writes the optimised graph as an ONNX model that other runtimes can load."""
+        from arenaut.frontend.export import save_graph
+
+        save_graph(self.graph, path, self._input_names, self._output_names)
+
+    def __repr__(self) -> str:
+        steps = len(self._built.lowered.steps)
+        lines = [f"Model '{self.graph.name}': {self.stored_nodes} nodes stored, {count_nodes(self.graph)} after "
+                 f"optimising, {steps} steps, {self.threads} thread{'s' if self.threads != 1 else ''}"]  # fmt: skip
+        lines += [f"  in   {i}" for i in self.inputs]
+        lines += [f"  out  {o}" for o in self.outputs]
+        try:
+            lines.append(f"  plan {self.plan}")
+        except RuntimeError:
+            lines.append("  plan known after the first run, since dims are symbolic")
+        return "\n".join(lines)
+
+
+def _dims_text(t: TensorType) -> str:
+    return "[" + ", ".join(str(d) for d in t.shape or ()) + "]"
+
+
+def _info(name: str, value: Value) -> TensorInfo:
+    t: Type | None = value.type
+    if not isinstance(t, TensorType):
+        return TensorInfo(name, str(t), None)
+    shape = None if t.shape is None else tuple(d if isinstance(d, int) else str(d) for d in t.shape)
+    return TensorInfo(name, str(t.dtype.numpy) if t.dtype is not DType.STRING else "string", shape)
+
+
+__all__ = ["Model", "TensorInfo", "load_onnx"]
