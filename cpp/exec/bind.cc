@@ -210,10 +210,10 @@ class Binder {
     return text;
   }
 
-  // What this stage can place: buffers whose size it knows and the scratch of its steps.
+  // What this stage can place: regions whose size it knows and the scratch of its steps.
   bool placeable(size_t i) const {
-    if (i < p_.buffers.size()) return p_.buffers[i].segment == Segment::kArena && p_.buffers[i].stage == b_->stage;
-    const auto s = static_cast<int32_t>(i - p_.buffers.size());
+    if (i < p_.regions.size()) return in_arena(i) && p_.regions[i].stage == b_->stage;
+    const auto s = static_cast<int32_t>(i - p_.regions.size());
     return s >= p_.stage_begin(b_->stage) && s < p_.stage_ends[at(b_->stage)];
   }
 
