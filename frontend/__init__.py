@@ -3,6 +3,7 @@
 if not __name__.startswith("arenaut."):
     raise ImportError("import this package as arenaut.frontend, not as top-level 'frontend'")
 
+from arenaut.frontend.export import save_graph, to_model_proto
 from arenaut.frontend.importer import ImportedModel, import_model
 
-__all__ = ["ImportedModel", "import_model"]
+__all__ = ["ImportedModel", "import_model", "save_graph", "to_model_proto"]

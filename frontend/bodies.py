@@ -31,6 +31,10 @@ def _scan_types(inputs: Sequence[Value | None]) -> Sequence[Type | None]:
     return [_loosened(v) for v in inputs]
 
 
+def _no_types(inputs: Sequence[Value | None]) -> Sequence[Type | None]:
+    return []
+
+
 def import_body(scope: Scope, body: Any, types: Sequence[Type | None]) -> Scope:
     """A body graph as a scope of its own, whose captures the caller still has to append to its graph's inputs."""
     graph = Graph(body.name or "body")
@@ -49,24 +53,25 @@ def import_body(scope: Scope, body: Any, types: Sequence[Type | None]) -> Scope:
         graph.inputs.append(value)
         inner.bind(formal.name, value)
     import_nodes(inner, ordered(body.node, set(names) | set(initializers), body.name))
-    for output in body.output:
-        graph.outputs.append(inner.result(output.name))
+    graph.outputs.extend(inner.result(o.name) for o in body.output)
     return inner
 
 
-def _with_bodies(types_of: BodyTypes) -> Handler:
-    """A handler that imports all bodies of a node and gives them one common list of captures."""
+def _handler(types_of: BodyTypes, fixed_inputs: int = 0) -> Handler:
+    """Imports all bodies of a node and gives them one common list of captures.
+
+    fixed_inputs: how many inputs the op has before its variable ones; absent ones keep their place.
+    """
 
     def handler(scope: Scope, proto: Any) -> Sequence[Value | None]:
-        inputs = scope.operands(label(proto), proto.input)
-        types = types_of(inputs)
+        types = types_of(scope.operands(label(proto), proto.input))
         inner = {name: import_body(scope, body, types) for name, body in bodies_of(proto)}
         captured = {id(c.outer): c.outer for s in inner.values() for c in s.captures}
         for body_scope in inner.values():
             _append_captures(body_scope, list(captured.values()))
         spec = spec_of(scope, proto, given={name: s.graph for name, s in inner.items()})
-        own = len(spec.inputs) if types_of is not _loop_types else max(len(spec.inputs), 2)
-        inputs = (*spec.inputs, *[None] * (own - len(spec.inputs)), *captured.values())
+        absent = [None] * (fixed_inputs - len(spec.inputs))
+        inputs = (*spec.inputs, *absent, *captured.values())
         return finish(scope, proto, spec.change(inputs=inputs).without(captures=len(captured)))
 
     return handler
@@ -79,11 +84,42 @@ def _append_captures(scope: Scope, outer: Sequence[Value]) -> None:
         scope.graph.inputs.append(capture.inner)
 
 
+import_with_bodies = _handler(_no_types)
+_import_loop = _handler(_loop_types, fixed_inputs=2)
+
+
+def _if(scope: Scope, proto: Any) -> Sequence[Value | None]:
+    """A branch that is always taken is written in place of the node: the other one may not even be well typed."""
+    (condition,) = scope.operands(label(proto), proto.input[:1]) or (None,)
+    known = None if condition is None else condition.data
+    if known is None or known.size != 1 or not isinstance(known.reshape(-1)[0], int):
+        return import_with_bodies(scope, proto)
+    wanted = "then_branch" if known.reshape(-1)[0] else "else_branch"
+    branch = dict(bodies_of(proto)).get(wanted)
+    if branch is None or len(branch.output) < len(proto.output):
+        return import_with_bodies(scope, proto)
+    initializers = initializers_of(branch)
+    inner = Scope(
+        model=scope.model, graph=scope.graph, opsets=scope.opsets, parent=scope, initializers=initializers,
+        call=scope.own_name(proto.name or next(iter(proto.output), "if")), call_attributes=scope.call_attributes,
+        call_stack=scope.call_stack,
+    )  # fmt: skip
+    import_nodes(inner, ordered(branch.node, set(initializers), branch.name))
+    return [inner.result(o.name) if actual else None for o, actual in zip(branch.output, proto.output, strict=False)]
+
+
+def _loop(scope: Scope, proto: Any) -> Sequence[Value | None]:
+    for _, body in bodies_of(proto):
+        carried = max(len(proto.input) - 2, 0)
+        if len(body.input) != carried + 2 or len(body.output) != len(proto.output) + 1:
+            raise InvalidModelError(
+                f"{label(proto)} carries {carried} values and has {len(proto.output)} outputs, so its body needs "
+                f"{carried + 2} inputs and {len(proto.output) + 1} outputs; it has {len(body.input)} and "
+                f"{len(body.output)}. Export the model again"
+            )
+    return _import_loop(scope, proto)
+
+
 HANDLERS: Mapping[tuple[str, str], Handler] = MappingProxyType(
-    {
-        ("", "If"): _with_bodies(lambda inputs: []),
-        ("", "Loop"): _with_bodies(_loop_types),
-        ("", "Scan"): _with_bodies(_scan_types),
-        ("", "SequenceMap"): _with_bodies(lambda inputs: []),
-    }
+    {("", "If"): _if, ("", "Loop"): _loop, ("", "Scan"): _handler(_scan_types)}
 )

@@ -12,7 +12,7 @@ from arenaut.frontend.builder import add_node
 from arenaut.frontend.schemas import default_attributes, normal_domain, schema_at
 from arenaut.frontend.scope import Scope
 from arenaut.frontend.spec import Spec
-from arenaut.frontend.structure import is_reference, label, node_attributes
+from arenaut.frontend.structure import has_bodies, is_reference, label, node_attributes
 from arenaut.frontend.upgrade import upgrade
 from arenaut.ir import Value
 from arenaut.ir.errors import InvalidModelError
@@ -34,6 +34,7 @@ def handlers() -> Mapping[tuple[str, str], Handler]:
 
 def import_nodes(scope: Scope, nodes: Sequence[Any]) -> None:
     """Imports nodes that stand in a valid order."""
+    from arenaut.frontend.bodies import import_with_bodies
     from arenaut.frontend.functions import function_of, import_call
 
     table = handlers()
@@ -44,7 +45,8 @@ def import_nodes(scope: Scope, nodes: Sequence[Any]) -> None:
         if function is not None:
             values = import_call(scope, proto, function)
         else:
-            values = table.get((domain, proto.op_type), import_plain)(scope, proto)
+            handler = table.get((domain, proto.op_type)) or (import_with_bodies if has_bodies(proto) else import_plain)
+            values = handler(scope, proto)
         scope.define(label(proto), proto.output, values, first_new_node)
 
 

@@ -38,8 +38,9 @@ class Capture:
 class Scope:
     """The names of one graph, body graph or function call.
 
-    A body has a graph of its own and a parent to capture from. A function call adds to its caller's graph, knows only
-    its own names, and reads attributes of the call.
+    A body has a graph of its own and a parent to capture from; a branch that is always taken is written into its
+    parent's graph. A function call adds to its caller's graph, knows only its own names, and reads the attributes of
+    the call.
     """
 
     model: ModelContext
@@ -80,7 +81,9 @@ class Scope:
         if name in self.initializers:
             value: Value | None = self._read_initializer(name)
         elif self.parent is not None:
-            value = self._capture(self.parent.find(name))
+            value = self.parent.find(name)
+            if self.parent.graph is not self.graph:
+                value = self._capture(value)
         else:
             raise KeyError(name)
         self.bind(name, value)

@@ -20,6 +20,10 @@ def bodies_of(node: Any) -> Iterator[tuple[str, Any]]:
             yield attribute.name, attribute.g
 
 
+def has_bodies(node: Any) -> bool:
+    return any(is_body(a) for a in node.attribute)
+
+
 def label(node: Any) -> str:
     """How errors name a node of the file."""
     op = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type

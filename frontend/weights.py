@@ -188,3 +188,17 @@ def _count_error(where: str, dims: Sequence[int], expected: int, actual: int, wh
         f"{where} has the shape {list(dims)} and needs {expected} {what}, but {actual} are stored. "
         "The file is damaged or was written wrongly; export it again"
     )
+
+
+def packed_bytes(array: Array, dtype: DType) -> bytes:
+    """The elements as a file stores them: little-endian, those of 2 or 4 bits packed, lowest bits first."""
+    bits = _PACKED_BITS.get(dtype)
+    flat = np.ascontiguousarray(array).reshape(-1)
+    if bits is None:
+        return (_swapped(flat, dtype) if sys.byteorder == "big" else flat).tobytes()
+    per_byte = 8 // bits
+    fields = flat.astype(np.int8).view(np.uint8) if dtype in _SIGNED_PACKED else flat.view(np.uint8)
+    padded = np.zeros(-(-flat.size // per_byte) * per_byte, np.uint8)
+    padded[: flat.size] = fields & ((1 << bits) - 1)
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    return bytes(np.bitwise_or.reduce(padded.reshape(-1, per_byte) << shifts, axis=1).astype(np.uint8))

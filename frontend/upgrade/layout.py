@@ -7,6 +7,7 @@ from types import MappingProxyType
 import numpy as np
 from arenaut.frontend.spec import Outcome, Spec, int64s
 from arenaut.frontend.upgrade.common import Rules, ints_to_input, known_rank, normal_axis, scalar_like, setting
+from arenaut.ir import DType
 from arenaut.ir.record import Build
 
 
@@ -30,10 +31,13 @@ def _ranges_to_inputs(build: Build, spec: Spec) -> Outcome:
 
 
 def _sizes_as_given(build: Build, spec: Spec) -> Outcome:
-    """Split-1 took its sizes as an attribute or as an input, and its axis had no stated default."""
+    """Split-1 took its sizes as an attribute or as an input of the data's type, and its axis had no stated default."""
     ready = setting(axis=0)(build, spec)
     assert isinstance(ready, Spec)
-    return ready if spec.input(1) is None else ready.without("split").change(version=13)
+    if spec.input(1) is None:
+        return ready
+    sizes = build.op("Cast", spec.operand(1), to=int(DType.INT64))
+    return ready.without("split").with_input(1, sizes).change(version=13)
 
 
 def _count_of_parts(build: Build, spec: Spec) -> Outcome:
@@ -63,7 +67,7 @@ def _repeats_of_one_axis(build: Build, spec: Spec) -> Outcome:
         repeats = np.ones(rank, np.int64)
         repeats[chosen] = int(tiles.constant.reshape(-1)[0])
         return spec.change(inputs=(spec.operand(0), build.constant(repeats)))
-    one = build.op("Reshape", build.op("Cast", tiles, to=7), int64s(build, [1]))
+    one = build.op("Reshape", build.op("Cast", tiles, to=int(DType.INT64)), int64s(build, [1]))
     parts = [int64s(build, [1] * chosen), one, int64s(build, [1] * (rank - chosen - 1))]
     return spec.change(inputs=(spec.operand(0), build.op("Concat", *parts, axis=0)))
 
