@@ -135,6 +135,11 @@ class Lower(Protocol):
         """Every element of target becomes the single element of value (same dtype)."""
         ...
 
+    def set_symbol(self, dim: Dim, source: Strided) -> None:
+        """The fresh symbol `dim` (from `Infer.fresh`) becomes the one int64 that source holds when the steps before
+        have run. Places and steps that come after may use it; ends a segment of the program."""
+        ...
+
 
 class Build(Protocol):
     """Builds the replacement of a composite node from simpler ops."""

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from types import MappingProxyType, ModuleType
 
 from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Node
 from arenaut.ir.record import OpRecord
 
+# The modules that hold records, each in a tuple RECORDS.
+FAMILIES = (
+    "activation",
+    "cast",
+    "constant",
+    "elementwise",
+    "fused",
+    "gather",
+    "indexing",
+    "logical",
+    "reduce",
+    "shape",
+    "slicing",
+)
+
 
 def _families() -> list[ModuleType]:
-    from arenaut.ir.ops import activation, cast, constant, elementwise, fused, gather, logical, shape, slicing
-
-    return [activation, cast, constant, elementwise, fused, gather, logical, shape, slicing]
+    return [import_module(f"arenaut.ir.ops.{name}") for name in FAMILIES]
 
 
 @cache

@@ -11,7 +11,7 @@ from arenaut.ir.graph import Node
 from arenaut.ir.ops import samples
 from arenaut.ir.ops.common import agree, axis_in, data_through, known_ints
 from arenaut.ir.ops.samples import MOVABLE
-from arenaut.ir.record import Infer, Lower, LowerRule, OpRecord, Sample, UnknownError
+from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, TensorType, Type
 
@@ -212,35 +212,51 @@ def _scatter_nd_samples() -> Iterator[Sample]:
 # -- lowering ------------------------------------------------------------------------------------------------------
 
 
-def _axis_call(family: str, default: int = 0) -> LowerRule:
-    """One step of the family that reads every input, with the axis from the front."""
+# The reductions of the scatter families, at the numbers of their C enumeration.
+REDUCTIONS = ("none", "add", "mul", "max", "min")
 
-    def rule(lower: Lower, node: Node) -> None:
-        operands = [lower.read(node.operand(i)) for i in range(len(node.inputs))]
-        axis = node.attr("axis", default) % operands[0].rank
-        lower.call(family, operands, [lower.write(node.output)], {"axis": axis})
 
-    return rule
+def _pick(lower: Lower, node: Node) -> None:
+    """Gather, GatherElements: one step of the family of that name."""
+    x, indices = lower.read(node.operand(0)), lower.read(node.operand(1))
+    lower.call(node.op, [x, indices], [lower.write(node.output)], {"axis": node.attr("axis", 0) % x.rank})
+
+
+def _pick_tuples(lower: Lower, node: Node) -> None:
+    operands = [lower.read(node.operand(i)) for i in range(2)]
+    lower.call("GatherND", operands, [lower.write(node.output)], {"batch_dims": node.attr("batch_dims", 0)})
+
+
+def _put(lower: Lower, node: Node) -> None:
+    """ScatterElements, ScatterND: the data is copied, then updated in place."""
+    data, indices, updates = (lower.read(node.operand(i)) for i in range(3))
+    target = lower.write(node.output)
+    lower.copy(data, target)
+    params = {"reduction": REDUCTIONS.index(node.attr("reduction", "none"))}
+    if node.op == "ScatterElements":
+        params["axis"] = node.attr("axis", 0) % target.rank
+    lower.call(node.op, [indices, updates], [target], params)
 
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="Gather", infer=_gather_infer, evaluate=_gather_evaluate, data=data_through(_gather_evaluate, 0),
-        view=_gather_view, lower=_axis_call("Gather"), samples=_gather_samples,
+        view=_gather_view, lower=_pick, samples=_gather_samples,
     ),
     OpRecord(
         op="GatherElements", infer=_elements_infer, evaluate=_elements_evaluate,
-        data=data_through(_elements_evaluate, 0), lower=_axis_call("GatherElements"), samples=_elements_samples,
+        data=data_through(_elements_evaluate, 0), lower=_pick, samples=_elements_samples,
     ),
     OpRecord(
         op="GatherND", infer=_gather_nd_infer, evaluate=_gather_nd_evaluate,
-        data=data_through(_gather_nd_evaluate, 0), samples=_gather_nd_samples,
+        data=data_through(_gather_nd_evaluate, 0), lower=_pick_tuples, samples=_gather_nd_samples,
     ),
     OpRecord(
-        op="ScatterElements", infer=_scattered_infer, evaluate=_scattered_evaluate, samples=_scattered_samples,
+        op="ScatterElements", infer=_scattered_infer, evaluate=_scattered_evaluate, lower=_put,
+        samples=_scattered_samples,
     ),
     OpRecord(
         op="ScatterND", infer=_scatter_nd_infer, evaluate=_scatter_nd_evaluate,
-        data=data_through(_scatter_nd_evaluate, 0, 2), samples=_scatter_nd_samples,
+        data=data_through(_scatter_nd_evaluate, 0, 2), lower=_put, samples=_scatter_nd_samples,
     ),
 )  # fmt: skip

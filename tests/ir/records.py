@@ -73,8 +73,10 @@ def materialise(place: Strided, array: np.ndarray, env: Mapping[str, int]) -> np
     """What `place`, a view of dense `array`, holds; every index is checked to lie in the array."""
     shape = tuple(dims.evaluate(d, env) for d in place.dims)
     strides = [dims.evaluate(s, env) for s in place.strides]
-    out = np.empty(shape, array.dtype)
     flat = array.reshape(-1)
+    if place.dtype.numpy != array.dtype:  # the same bytes as another type
+        flat = flat.view(place.dtype.numpy)
+    out = np.empty(shape, flat.dtype)
     start = dims.evaluate(place.offset, env)
     for index in np.ndindex(*shape):
         position = start + sum(i * s for i, s in zip(index, strides, strict=True))
