@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from guard import place
 
 PRODUCT_C = 8.0
 
@@ -44,3 +45,13 @@ def at_page_end(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
     yield copies
     for _, start, size in maps:
         libc.mprotect(ctypes.c_void_p(start + size), ctypes.c_size_t(page), mmap.PROT_READ | mmap.PROT_WRITE)
+
+
+def last_axis_channels(x: np.ndarray) -> np.ndarray:
+    """The same dims with channels innermost in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+
+
+def layout(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    kind = rng.integers(3)
+    return x if kind == 0 else last_axis_channels(x) if kind == 1 else place(x, rng)

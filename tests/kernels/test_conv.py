@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from convref import Spec, conv, conv_transpose
 from guard import place, run
-from products import assert_product, at_page_end
+from products import assert_product, at_page_end, last_axis_channels, layout
 from rowcall import call, params_blob, rows
 from tileprog import F32, program
 
@@ -26,22 +26,12 @@ def random_spec(rng: np.random.Generator, spatial: int, group: int) -> Spec:
     )  # fmt: skip
 
 
-def last_axis_channels(x: np.ndarray) -> np.ndarray:
-    """The same dims with channels innermost in memory."""
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
-
-
-def layout(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    kind = rng.integers(3)
-    return x if kind == 0 else last_axis_channels(x) if kind == 1 else place(x, rng)
-
-
 class Problem:
-    def __init__(self, rng: np.random.Generator, transposed: bool):
+    def __init__(self, rng: np.random.Generator, transposed: bool, depthwise: bool = False):
         spatial = int(rng.choice([1, 2, 2, 2, 3]))
-        self.group = int(rng.choice([1, 1, 2, 3]))
+        self.group = int(rng.integers(1, 71)) if depthwise else int(rng.choice([1, 1, 2, 3]))
         self.spec = random_spec(rng, spatial, self.group)
-        cg, og = int(rng.integers(1, 40)), int(rng.integers(1, 50))
+        cg, og = (1, 1) if depthwise else (int(rng.integers(1, 40)), int(rng.integers(1, 50)))
         batch = int(rng.choice([1, 1, 2, 3]))
         most = {1: 90, 2: 24, 3: 9}[spatial]
         dims = [int(rng.integers(1, most)) for _ in range(spatial)]
@@ -79,6 +69,14 @@ def check(row: Any, family: str, rng: np.random.Generator, p: Problem, want: np.
 def test_conv_follows_the_tolerance_rule_in_any_layout(row: dict[str, Any], seed: int) -> None:
     rng = np.random.default_rng(seed)
     p = Problem(rng, False)
+    check(row, "Conv", rng, p, *p.oracle())
+
+
+@by_tier
+@pytest.mark.parametrize("seed", range(30))
+def test_depthwise_follows_the_tolerance_rule_in_any_layout(row: dict[str, Any], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    p = Problem(rng, False, depthwise=True)
     check(row, "Conv", rng, p, *p.oracle())
 
 
@@ -167,11 +165,11 @@ def test_nan_and_infinity_reach_exactly_their_windows(row: dict[str, Any]) -> No
 EPILOGUE = [("t", "add_f32", "i0", "i1"), ("u", "relu_f32", "t")]
 
 
-@pytest.mark.parametrize("family", ["Conv", "ConvTranspose"])
+@pytest.mark.parametrize("family, depthwise", [("Conv", False), ("Conv", True), ("ConvTranspose", False)])
 @pytest.mark.parametrize("seed", range(8))
-def test_an_epilogue_runs_on_every_block(family: str, seed: int) -> None:
+def test_an_epilogue_runs_on_every_block(family: str, depthwise: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    p = Problem(rng, family == "ConvTranspose")
+    p = Problem(rng, family == "ConvTranspose", depthwise)
     dims = p.x.shape[2:]
     out = p.spec.output_dims(dims) if family == "Conv" else p.spec.transposed_dims(dims, p.extra)
     shape = (p.x.shape[0], (p.w.shape[0] if family == "Conv" else p.w.shape[1] * p.group), *out)

@@ -15,6 +15,18 @@
 
 namespace ARN_NS {
 
+// What the operands and parameters say.
+struct ConvOperands {
+  ConvShape s;
+  RawWeights w;
+  Steps steps;
+  int64_t bias_stride;
+  int32_t has_bias;
+};
+
+// Returns a status. A transposed convolution's output may have any extents (output_padding, output_shape).
+int32_t read_conv(const arn_bind_args* args, bool transposed, ConvOperands* o);
+
 struct ConvBound {
   ConvShape
       s;  // Conv: the convolution. ConvTranspose: dims and strides of X and the whole output; taps are the kernel's

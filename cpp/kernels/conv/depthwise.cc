@@ -1,0 +1,316 @@
+#include "kernels/conv/depthwise.h"
+
+#include "kernels/conv/conv.h"
+#include "kernels/conv/window.h"
+
+namespace ARN_NS {
+namespace {
+
+constexpr int64_t L = kLanesF32;
+
+struct DepthwiseBound {
+  ConvShape s;
+  RawWeights w;
+  Stage stage;
+  int64_t channels, width, bias_stride;
+  int64_t run;  // by channels: output pixels of one row that a block covers
+  int64_t units, units_per_task, row_blocks;
+  int64_t at_bias, at_stage, at_taps,
+      at_block;              // offsets in thread scratch, in elements; weights packed there are at 0
+  int64_t epilogue_scratch;  // in bytes from the start of thread scratch
+  int32_t has_bias, packed, by_channels, use_epilogue, out_operand;
+  Epilogue epilogue;
+};
+
+void pack_weights(const RawWeights& r, int64_t width, const float* w, float* dst) {
+  for (int64_t z = 0; z < r.kernel[0]; ++z)
+    for (int64_t y = 0; y < r.kernel[1]; ++y)
+      for (int64_t x = 0; x < r.kernel[2]; ++x, dst += width) {
+        const float* from = w + z * r.at[0] + y * r.at[1] + x * r.at[2];
+        for (int64_t c = 0; c < width; ++c) dst[c] = c < r.groups ? from[c * r.group] : 0.0f;
+      }
+}
+
+struct DepthwiseRun {
+  const DepthwiseBound& b;
+  const float *x, *w, *bias;  // weights packed, bias dense and padded to whole vectors
+  float *y, *scratch;
+  void* const* operand;
+  void* epilogue_scratch;
+
+  // P neighbouring pixels, NV vectors of channels (n < L: one vector, n lanes of it), all taps of the ranges inside.
+  template <int P, int NV>
+  inline void pixels(const float* image, const int64_t* at, const TapRange* range, int64_t c, int64_t n, float* out,
+                     int64_t out_step) const {
+    const ConvShape& s = b.s;
+    vf32 acc[P][NV];
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p)
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) acc[p][v] = vf32{};
+    const int64_t hop = s.step[2] * s.x[2];
+    for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
+      for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty) {
+        const float* row = image + (at[0] * s.step[0] + s.first[0] + tz * s.tap_step[0]) * s.x[0] +
+                           (at[1] * s.step[1] + s.first[1] + ty * s.tap_step[1]) * s.x[1] +
+                           (at[2] * s.step[2] + s.first[2]) * s.x[2] + c;
+        const float* weights = w + (tz * s.taps[1] + ty) * s.taps[2] * b.width + c;
+        for (int64_t tx = range[2].lo; tx < range[2].hi; ++tx) {
+          const float* from = row + tx * s.tap_step[2] * s.x[2];
+          const float* k = weights + tx * b.width;
+#pragma GCC unroll 4
+          for (int v = 0; v < NV; ++v) {
+            const vf32 kv = load_f32(k + v * L);
+#pragma GCC unroll 8
+            for (int p = 0; p < P; ++p)
+              acc[p][v] += kv * (n < L ? load_some(from + p * hop, n) : load_f32(from + p * hop + v * L));
+          }
+        }
+      }
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      const vf32 add = bias != nullptr ? load_f32(bias + c + v * L) : vf32{};
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) {
+        const vf32 result = bias != nullptr ? acc[p][v] + add : acc[p][v];
+        if (n < L)
+          store_some(out + p * out_step, result, n);
+        else
+          store_f32(out + p * out_step + v * L, result);
+      }
+    }
+  }
+
+  // Output pixels [x0, x0 + count) of one row to out.
+  void channel_row(int64_t n, const int64_t* where, int64_t x0, int64_t count, float* out, int64_t out_step) const {
+    const ConvShape& s = b.s;
+    const float* image = x + n * s.xn;
+    int64_t at[3] = {where[0], where[1], 0};
+    const TapRange zy[2] = {taps_inside(s, 0, at[0]), taps_inside(s, 1, at[1])};
+    for (int64_t i = 0; i < count;) {
+      at[2] = x0 + i;
+      const TapRange range[3] = {zy[0], zy[1], taps_inside(s, 2, at[2])};
+      const TapRange after = taps_inside(s, 2, at[2] + 3);
+      const bool four = i + 4 <= count && after.lo == range[2].lo && after.hi == range[2].hi;
+      float* to = out + i * out_step;
+      int64_t c = 0;
+      for (; c + 2 * L <= b.channels; c += 2 * L) {
+        if (four)
+          pixels<4, 2>(image, at, range, c, L, to + c, out_step);
+        else
+          pixels<1, 2>(image, at, range, c, L, to + c, out_step);
+      }
+      for (; c < b.channels; c += L) {
+        const int64_t lanes = min64(L, b.channels - c);
+        if (four)
+          pixels<4, 1>(image, at, range, c, lanes, to + c, out_step);
+        else
+          pixels<1, 1>(image, at, range, c, lanes, to + c, out_step);
+      }
+      i += four ? 4 : 1;
+    }
+  }
+
+  // NV vectors of one output row from staged rows. column[tx] is where tap tx of the first output is.
+  template <int NV>
+  inline void columns(const float* staged, const TapRange* range, int64_t row, const float* taps, float add, float* out,
+                      int64_t n, int64_t out_step) const {
+    const ConvShape& s = b.s;
+    vf32 acc[NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) acc[v] = vf32{};
+    for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
+      for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty) {
+        const float* from = staged + (tz * b.stage.rows_per_tap + row * s.step[1] + ty * s.tap_step[1]) * b.stage.row;
+        const float* k = taps + (tz * s.taps[1] + ty) * s.taps[2];
+        for (int64_t tx = 0; tx < s.taps[2]; ++tx) {
+          const vf32 kv = splat_f32(k[tx]);
+          const float* at = from + staged_column(s, b.stage, tx);
+#pragma GCC unroll 4
+          for (int v = 0; v < NV; ++v) acc[v] += kv * load_f32(at + v * L);
+        }
+      }
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      if (bias != nullptr) acc[v] += splat_f32(add);
+      const int64_t lanes = min64(L, n - v * L);
+      if (lanes <= 0) break;
+      if (out_step != 1)
+        for (int64_t l = 0; l < lanes; ++l) out[(v * L + l) * out_step] = acc[v][l];
+      else if (lanes < L)
+        store_some(out + v * L, acc[v], lanes);
+      else
+        store_f32(out + v * L, acc[v]);
+    }
+  }
+
+  void plane_rows(int64_t n, int64_t c, int64_t z, int64_t y0, int64_t rows) const {
+    const ConvShape& s = b.s;
+    float *staged = scratch + b.at_stage, *taps = scratch + b.at_taps, *block = scratch + b.at_block;
+    stage_rows(s, b.stage, x + n * s.xn + c * s.xc, staged, 0.0f, z, y0, rows);
+    const int64_t count = tap_count(s);
+    for (int64_t t = 0; t < count; ++t) taps[t] = w[t * b.width + c];
+    const float add = bias != nullptr ? bias[c] : 0.0f;
+    for (int64_t i = 0; i < rows; ++i) {
+      const TapRange range[2] = {taps_inside(s, 0, z), taps_inside(s, 1, y0 + i)};
+      float* out =
+          b.use_epilogue != 0 ? block + i * s.out[2] : y + n * s.yn + c * s.yc + z * s.y[0] + (y0 + i) * s.y[1];
+      const int64_t step = b.use_epilogue != 0 ? 1 : s.y[2];
+      for (int64_t at = 0; at < s.out[2];) {
+        const int64_t left = s.out[2] - at;
+        if (left > L) {
+          columns<4>(staged + at, range, i, taps, add, out + at * step, left, step);
+          at += 4 * L;
+        } else {
+          columns<1>(staged + at, range, i, taps, add, out + at * step, left, step);
+          at += L;
+        }
+      }
+    }
+    if (b.use_epilogue != 0) {
+      const int64_t cols = rows * s.out[2];
+      epilogue_run(b.epilogue, operand, n * b.channels + c, 1, (z * s.out[1] + y0) * s.out[2], cols, block, cols,
+                   epilogue_scratch);
+    }
+  }
+
+  void unit(int64_t u) const {
+    const ConvShape& s = b.s;
+    if (b.by_channels != 0) {
+      const int64_t runs = ceil_div(s.out[2], b.run);
+      const int64_t x0 = u % runs * b.run, count = min64(b.run, s.out[2] - x0);
+      int64_t rest = u / runs;
+      int64_t at[3] = {0, rest % s.out[1], 0};
+      rest /= s.out[1];
+      at[0] = rest % s.out[0];
+      const int64_t n = rest / s.out[0];
+      if (b.use_epilogue == 0) {
+        float* out = y + n * s.yn + at[0] * s.y[0] + at[1] * s.y[1] + x0 * s.y[2];
+        channel_row(n, at, x0, count, out, s.y[2]);
+        return;
+      }
+      float* block = scratch + b.at_block;
+      channel_row(n, at, x0, count, block, b.channels);
+      const int64_t row = ((n * s.out[0] + at[0]) * s.out[1] + at[1]) * s.out[2] + x0;
+      epilogue_run(b.epilogue, operand, row, count, 0, b.channels, block, b.channels, epilogue_scratch);
+      return;
+    }
+    const int64_t y0 = u % b.row_blocks * b.stage.block;
+    int64_t rest = u / b.row_blocks;
+    const int64_t z = rest % s.out[0];
+    rest /= s.out[0];
+    plane_rows(rest / b.channels, rest % b.channels, z, y0, min64(b.stage.block, s.out[1] - y0));
+  }
+};
+
+int32_t depthwise_run(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* thread_scratch,
+                      const arn_state* state) {
+  const DepthwiseBound& b = *static_cast<const DepthwiseBound*>(bound);
+  float* scratch = static_cast<float*>(thread_scratch);
+  void* after = static_cast<char*>(thread_scratch) + b.epilogue_scratch;
+  DepthwiseRun r{b,
+                 static_cast<const float*>(operand[0]),
+                 static_cast<const float*>(operand[1]),
+                 nullptr,
+                 static_cast<float*>(operand[b.out_operand]),
+                 scratch,
+                 operand,
+                 after};
+  if (b.packed == 0) {
+    pack_weights(b.w, b.width, r.w, scratch);
+    r.w = scratch;
+  }
+  if (b.has_bias != 0) {
+    const float* from = static_cast<const float*>(operand[2]);
+    float* dense = scratch + b.at_bias;
+    for (int64_t c = 0; c < b.width; ++c) dense[c] = c < b.channels ? from[c * b.bias_stride] : 0.0f;
+    r.bias = dense;
+  }
+  if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after);
+  for (int64_t t = begin; t < end; ++t) {
+    if (state->stop != 0) return ARN_CANCELLED;
+    const int64_t last = min64(b.units, (t + 1) * b.units_per_task);
+    for (int64_t u = t * b.units_per_task; u < last; ++u) r.unit(u);
+  }
+  return ARN_OK;
+}
+
+}  // namespace
+
+bool is_depthwise(const arn_bind_args* args) {
+  if (args->params == nullptr || args->n_in < 2) return false;
+  const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
+  const arn_desc& w = args->operand[1];
+  return p.spatial >= 1 && p.spatial <= 3 && w.rank == p.spatial + 2 && w.dims[0] == p.group && w.dims[1] == 1;
+}
+
+int64_t depthwise_pack_bytes(const arn_bind_args* args) {
+  const arn_desc& w = args->operand[1];
+  int64_t taps = 1;
+  for (int i = 2; i < w.rank; ++i) taps *= w.dims[i];
+  return taps < 0 ? 0 : taps * round_up(w.dims[0], L) * 4;
+}
+
+void depthwise_pack(const arn_bind_args* args, float* dst) {
+  const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
+  const RawWeights r = raw_weights(args->operand[1], p, false);
+  pack_weights(r, round_up(r.groups, L), static_cast<const float*>(args->constant[1]), dst);
+}
+
+int32_t depthwise_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
+  static_assert(sizeof(DepthwiseBound) <= ARN_BOUND_MAX, "bound too large");
+  DepthwiseBound* b = static_cast<DepthwiseBound*>(bound);
+  __builtin_memset(b, 0, sizeof(DepthwiseBound));
+  ConvOperands o;
+  const int32_t status = read_conv(args, false, &o);
+  if (status != ARN_OK) return status;
+  const ConvShape& s = b->s = o.s;
+  b->w = o.w;
+  b->channels = s.groups;
+  b->width = round_up(s.groups, L);
+  b->bias_stride = o.bias_stride;
+  b->has_bias = o.has_bias;
+  b->packed = (args->packed & 2u) != 0;
+  b->out_operand = args->n_in;
+  b->by_channels = s.xc == 1 && s.yc == 1 && s.groups > 1;
+  if (args->tile != nullptr) {
+    const int32_t last = args->operand[args->n_in].rank - 1,
+                  bad = epilogue_bind(args, b->by_channels != 0 ? 1 : 2, b->by_channels != 0 ? 1 : last, &b->epilogue);
+    if (args->tile->reg_dtype[0] != ARN_F32) return ARN_UNSUPPORTED;
+    if (bad != ARN_OK) return bad;
+    b->use_epilogue = 1;
+  } else if (args->operand[args->n_in].dtype != ARN_F32) {
+    return ARN_UNSUPPORTED;
+  }
+  b->at_bias = b->packed != 0 ? 0 : tap_count(s) * b->width;
+  int64_t at = b->at_bias + (b->has_bias != 0 ? b->width : 0), work;
+  if (b->by_channels != 0) {
+    b->run = max64(4, 8192 / max64(1, b->channels) / 4 * 4);
+    b->run = max64(1, min64(b->run, s.out[2]));
+    b->units = s.batch * s.out[0] * s.out[1] * ceil_div(s.out[2], b->run);
+    b->at_block = at;
+    at += b->use_epilogue != 0 ? b->run * b->channels : 0;
+    work = b->run * b->channels * (tap_count(s) + 4);
+  } else {
+    b->stage = plan_stage<float>(s, 6144);
+    b->row_blocks = ceil_div(s.out[1], b->stage.block);
+    b->units = s.batch * b->channels * s.out[0] * b->row_blocks;
+    b->at_stage = at;
+    b->at_taps = at + b->stage.elements;
+    b->at_block = b->at_taps + round_up(tap_count(s), L);
+    at = b->at_block + (b->use_epilogue != 0 ? b->stage.block * s.out[2] : 0);
+    work = b->stage.block * round_up(s.out[2], L) * (tap_count(s) + 8);
+  }
+  if (pixel_count(s) == 0) b->units = 0;
+  b->units_per_task = max64(1, (1 << 19) / max64(1, work));
+  b->epilogue_scratch = round_up(at * 4, ARN_ALIGN);
+  out->run = depthwise_run;
+  out->tasks = ceil_div(b->units, b->units_per_task);
+  out->step_scratch = 0;
+  out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
+  out->bound_bytes = sizeof(DepthwiseBound);
+  out->variant = b->by_channels != 0 ? "depthwise channels" : "depthwise planes";
+  return ARN_OK;
+}
+
+}  // namespace ARN_NS

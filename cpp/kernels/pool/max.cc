@@ -1,0 +1,124 @@
+// MaxPool, with or without the indices of the maxima.
+#include "kernels/pool/pool.h"
+
+namespace ARN_NS {
+namespace {
+
+template <typename T>
+struct Whole;
+template <>
+struct Whole<float> {
+  typedef int32_t I;
+  typedef vi32 V;
+};
+template <>
+struct Whole<double> {
+  typedef int64_t I;
+  typedef vi64 V;
+};
+
+// Planes, with the number of the winning tap beside each maximum.
+template <typename T>
+struct IndexRun : PoolRun<T, MaxOf<T>> {
+  typedef typename Simd<T>::V V;
+  typedef typename Whole<T>::V W;
+  typedef typename Whole<T>::I I;
+  static constexpr int64_t L = kLanes<T>;
+
+  // Position in X of tap (tz, ty, tx) of an output, numbered as the op says.
+  int64_t number(int64_t plane, const int64_t* out, int64_t tap) const {
+    const ConvShape& s = this->b.s;
+    const int64_t t[3] = {tap / s.taps[2] / s.taps[1], tap / s.taps[2] % s.taps[1], tap % s.taps[2]};
+    int64_t at[3];
+    for (int i = 0; i < 3; ++i) at[i] = out[i] * s.step[i] + s.first[i] + t[i] * s.tap_step[i];
+    const int64_t inner = this->b.column_major != 0 ? at[0] + s.in[0] * (at[1] + s.in[1] * at[2])
+                                                    : (at[0] * s.in[1] + at[1]) * s.in[2] + at[2];
+    return plane * s.in[0] * s.in[1] * s.in[2] + inner;
+  }
+
+  void vector(int64_t n, int64_t c, const int64_t* out, int64_t row, const TapRange* range) const {
+    const ConvShape& s = this->b.s;
+    const PoolBound& b = this->b;
+    const int64_t* column = reinterpret_cast<const int64_t*>(this->scratch + b.at_column);
+    V best = MaxOf<T>::start();
+    W tap = W{} - 1;
+    for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
+      for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty) {
+        const T* from =
+            this->scratch + (tz * b.stage.rows_per_tap + row * s.step[1] + ty * s.tap_step[1]) * b.stage.row + out[2];
+        for (int64_t tx = 0; tx < s.taps[2]; ++tx) {
+          const V x = load(from + column[tx]);
+          const W now = W{} + static_cast<I>((tz * s.taps[1] + ty) * s.taps[2] + tx);
+          const W wins = (x > best) | ((x != x) & (best == best));
+          best = wins ? x : best;
+          tap = wins ? now : tap;
+        }
+      }
+    const int64_t lanes = min64(L, s.out[2] - out[2]);
+    T* y = this->y + n * s.yn + c * s.yc + out[0] * s.y[0] + out[1] * s.y[1] + out[2] * s.y[2];
+    this->put(best, lanes, y, s.y[2]);
+    int64_t* where = this->where + n * b.indices_n + c * b.indices_c + out[0] * b.indices[0] + out[1] * b.indices[1];
+    for (int64_t l = 0; l < lanes; ++l) {
+      const int64_t at[3] = {out[0], out[1], out[2] + l};
+      int64_t t = tap[l];
+      if (t < 0)  // nothing above minus infinity: the first tap inside
+        t = (range[0].lo * s.taps[1] + range[1].lo) * s.taps[2] + taps_inside(s, 2, at[2]).lo;
+      where[at[2] * b.indices[2]] = number(n * s.groups + c, at, t);
+    }
+  }
+
+  void unit(int64_t u) const {
+    const ConvShape& s = this->b.s;
+    const Stage& g = this->b.stage;
+    const int64_t y0 = u % this->b.row_blocks * g.block, rows = min64(g.block, s.out[1] - y0);
+    int64_t rest = u / this->b.row_blocks;
+    const int64_t z = rest % s.out[0];
+    rest /= s.out[0];
+    const int64_t n = rest / s.groups, c = rest % s.groups;
+    stage_rows(s, g, this->x + n * s.xn + c * s.xc, this->scratch, MaxOf<T>::pad(), z, y0, rows);
+    for (int64_t i = 0; i < rows; ++i) {
+      const TapRange range[2] = {taps_inside(s, 0, z), taps_inside(s, 1, y0 + i)};
+      for (int64_t at = 0; at < s.out[2]; at += L) {
+        const int64_t out[3] = {z, y0 + i, at};
+        vector(n, c, out, i, range);
+      }
+    }
+  }
+};
+
+template <typename T>
+int32_t index_run(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* scratch,
+                  const arn_state* state) {
+  const PoolBound& b = *static_cast<const PoolBound*>(bound);
+  IndexRun<T> r{make_run<PoolRun<T, MaxOf<T>>, T>(b, operand, scratch)};
+  return run_units(b, r, begin, end, state);
+}
+
+template <typename T>
+int32_t max_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
+  if (args->n_out < 2 || args->operand[args->n_in + 1].dtype == ARN_NONE)
+    return pool_bind<T>(args, pool_run<T, MaxOf<T>>, out, bound);
+  PoolBound* b = static_cast<PoolBound*>(bound);
+  __builtin_memset(b, 0, sizeof(PoolBound));
+  const int32_t status = read_pool(args, b);
+  if (status != ARN_OK) return status;
+  const arn_desc &y = args->operand[args->n_in], &where = args->operand[args->n_in + 1];
+  if (where.dtype != ARN_I64) return ARN_UNSUPPORTED;
+  if (where.rank != y.rank) return ARN_SHAPE_MISMATCH;
+  for (int i = 0; i < y.rank; ++i)
+    if (where.dims[i] != y.dims[i]) return ARN_SHAPE_MISMATCH;
+  b->indices_n = where.strides[0];
+  b->indices_c = where.strides[1];
+  for (int i = 0; i < 3; ++i) b->indices[i] = i + y.rank < 5 ? 0 : where.strides[i + y.rank - 3];
+  b->has_indices = 1;
+  out->run = index_run<T>;
+  return plan_pool<T>(args, b, out);
+}
+
+}  // namespace
+}  // namespace ARN_NS
+
+ARN_DEFINE_BIND(max_pool_f32) { return ARN_NS::max_bind<float>(args, out, bound); }
+#if ARN_TIER_LEVEL <= 1
+ARN_DEFINE_BIND(max_pool_f64) { return ARN_NS::max_bind<double>(args, out, bound); }
+#endif

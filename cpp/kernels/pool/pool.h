@@ -1,0 +1,358 @@
+// Pooling over windows of one channel; X and the output any strides. A reduction R says how a window's taps combine:
+// pad (what lies outside), step(accumulator, taps) and finish(accumulator, number of taps that count).
+#pragma once
+
+#include "kernels/conv/window.h"
+#include "kernels/pool/params.h"
+#include "kernels/tile/epilogue.h"
+
+namespace ARN_NS {
+namespace {
+
+struct PoolBound {
+  ConvShape s;  // cg = 1; groups = channels
+  Stage stage;
+  int64_t pad_end[3];
+  int64_t indices_n, indices_c, indices[3];  // strides of the indices
+  int64_t run, units, units_per_task, row_blocks;
+  int64_t at_counts, at_column, at_block;  // offsets in thread scratch, in elements; the stage is at 0
+  int64_t epilogue_scratch;
+  int32_t by_channels, use_epilogue, has_indices, include_pad, column_major, out_operand;
+  Epilogue epilogue;
+};
+
+template <typename T>
+struct MaxOf {
+  typedef typename Simd<T>::V V;
+  static constexpr bool kCounts = false;
+  static T pad() { return -static_cast<T>(__builtin_inf()); }
+  static V start() { return splat(pad()); }
+  // NaN wins and stays.
+  static V step(V best, V x) { return (x > best) | (x != x) ? x : best; }
+  static V finish(V best, V) { return best; }
+};
+
+template <typename T>
+struct MeanOf {
+  typedef typename Simd<T>::V V;
+  static constexpr bool kCounts = true;
+  static T pad() { return T(0); }
+  static V start() { return V{}; }
+  static V step(V sum, V x) { return sum + x; }
+  static V finish(V sum, V count) { return sum / count; }
+};
+
+template <typename T>
+struct SumAbsOf {
+  typedef typename Simd<T>::V V;
+  static constexpr bool kCounts = false;
+  static T pad() { return T(0); }
+  static V start() { return V{}; }
+  static V step(V sum, V x) { return sum + (x < V{} ? -x : x); }
+  static V finish(V sum, V) { return sum; }
+};
+
+template <typename T>
+struct NormOf {
+  typedef typename Simd<T>::V V;
+  static constexpr bool kCounts = false;
+  static T pad() { return T(0); }
+  static V start() { return V{}; }
+  static V step(V sum, V x) { return sum + x * x; }
+  static V finish(V sum, V) {
+    V root;
+    for (int64_t l = 0; l < kLanes<T>; ++l) root[l] = static_cast<T>(__builtin_sqrt(static_cast<double>(sum[l])));
+    return root;
+  }
+};
+
+// Taps along an axis that count for the mean.
+inline int64_t counted(const PoolBound& b, int axis, int64_t out) {
+  if (b.include_pad == 0) {
+    const TapRange r = taps_inside(b.s, axis, out);
+    return r.hi - r.lo;
+  }
+  const int64_t room = b.s.in[axis] + b.pad_end[axis] - (out * b.s.step[axis] + b.s.first[axis]);
+  return max64(0, min64(b.s.taps[axis], ceil_div(room, b.s.tap_step[axis])));
+}
+
+template <typename T, typename R>
+struct PoolRun {
+  typedef typename Simd<T>::V V;
+  static constexpr int64_t L = kLanes<T>;
+  const PoolBound& b;
+  const T* x;
+  T *y, *scratch;
+  int64_t* where;  // of the indices
+  void* const* operand;
+  void* epilogue_scratch;
+
+  template <int NV>
+  inline void channels(const T* image, const int64_t* at, const TapRange* range, V count, int64_t c, int64_t n,
+                       T* out) const {
+    const ConvShape& s = b.s;
+    V acc[NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) acc[v] = R::start();
+    for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
+      for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty)
+        for (int64_t tx = range[2].lo; tx < range[2].hi; ++tx) {
+          const T* from = image + (at[0] * s.step[0] + s.first[0] + tz * s.tap_step[0]) * s.x[0] +
+                          (at[1] * s.step[1] + s.first[1] + ty * s.tap_step[1]) * s.x[1] +
+                          (at[2] * s.step[2] + s.first[2] + tx * s.tap_step[2]) * s.x[2] + c;
+#pragma GCC unroll 4
+          for (int v = 0; v < NV; ++v) acc[v] = R::step(acc[v], n < L ? load_some(from, n) : load(from + v * L));
+        }
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      const V result = R::finish(acc[v], count);
+      if (n < L)
+        store_some(out, result, n);
+      else
+        store(out + v * L, result);
+    }
+  }
+
+  void channel_row(int64_t n, int64_t z, int64_t row, int64_t x0, int64_t count, T* out, int64_t out_step) const {
+    const ConvShape& s = b.s;
+    const T* image = x + n * s.xn;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t at[3] = {z, row, x0 + i};
+      const TapRange range[3] = {taps_inside(s, 0, z), taps_inside(s, 1, row), taps_inside(s, 2, x0 + i)};
+      V divisor{};
+      if (R::kCounts) {
+        const int64_t taps = counted(b, 0, z) * counted(b, 1, row) * counted(b, 2, x0 + i);
+        divisor = splat(static_cast<T>(max64(1, taps)));
+      }
+      T* to = out + i * out_step;
+      int64_t c = 0;
+      for (; c + 4 * L <= s.groups; c += 4 * L) channels<4>(image, at, range, divisor, c, L, to + c);
+      for (; c < s.groups; c += L) channels<1>(image, at, range, divisor, c, min64(L, s.groups - c), to + c);
+    }
+  }
+
+  void put(V v, int64_t lanes, T* out, int64_t step) const {
+    if (step != 1)
+      for (int64_t l = 0; l < lanes; ++l) out[l * step] = v[l];
+    else if (lanes < L)
+      store_some(out, v, lanes);
+    else
+      store(out, v);
+  }
+
+  // NV vectors of one output row from staged rows.
+  template <int NV>
+  inline void columns(const TapRange* range, int64_t row, int64_t zy_count, int64_t at, T* out,
+                      int64_t out_step) const {
+    const ConvShape& s = b.s;
+    const int64_t* column = reinterpret_cast<const int64_t*>(scratch + b.at_column);
+    V acc[NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) acc[v] = R::start();
+    for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
+      for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty) {
+        const T* from = scratch + (tz * b.stage.rows_per_tap + row * s.step[1] + ty * s.tap_step[1]) * b.stage.row + at;
+        for (int64_t tx = 0; tx < s.taps[2]; ++tx) {
+#pragma GCC unroll 4
+          for (int v = 0; v < NV; ++v) acc[v] = R::step(acc[v], load(from + column[tx] + v * L));
+        }
+      }
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      const int64_t lanes = min64(L, s.out[2] - at - v * L);
+      if (lanes <= 0) break;
+      V divisor{};
+      if (R::kCounts) {
+        divisor = load(scratch + b.at_counts + at + v * L) * splat(static_cast<T>(zy_count));
+        divisor = divisor < splat(T(1)) ? splat(T(1)) : divisor;
+      }
+      put(R::finish(acc[v], divisor), lanes, out + (at + v * L) * out_step, out_step);
+    }
+  }
+
+  void plane_rows(int64_t n, int64_t c, int64_t z, int64_t y0, int64_t rows) const {
+    const ConvShape& s = b.s;
+    stage_rows(s, b.stage, x + n * s.xn + c * s.xc, scratch, R::pad(), z, y0, rows);
+    T* block = scratch + b.at_block;
+    for (int64_t i = 0; i < rows; ++i) {
+      const TapRange range[2] = {taps_inside(s, 0, z), taps_inside(s, 1, y0 + i)};
+      T* out = b.use_epilogue != 0 ? block + i * s.out[2] : y + n * s.yn + c * s.yc + z * s.y[0] + (y0 + i) * s.y[1];
+      const int64_t step = b.use_epilogue != 0 ? 1 : s.y[2];
+      const int64_t count = R::kCounts ? counted(b, 0, z) * counted(b, 1, y0 + i) : 0;
+      for (int64_t at = 0; at < s.out[2];) {
+        if (s.out[2] - at > L) {
+          columns<4>(range, i, count, at, out, step);
+          at += 4 * L;
+        } else {
+          columns<1>(range, i, count, at, out, step);
+          at += L;
+        }
+      }
+    }
+    if (b.use_epilogue != 0) {
+      const int64_t cols = rows * s.out[2];
+      epilogue_run(b.epilogue, operand, n * s.groups + c, 1, (z * s.out[1] + y0) * s.out[2], cols, block, cols,
+                   epilogue_scratch);
+    }
+  }
+
+  void unit(int64_t u) const {
+    const ConvShape& s = b.s;
+    if (b.by_channels != 0) {
+      const int64_t runs = ceil_div(s.out[2], b.run);
+      const int64_t x0 = u % runs * b.run, count = min64(b.run, s.out[2] - x0);
+      int64_t rest = u / runs;
+      const int64_t row = rest % s.out[1];
+      rest /= s.out[1];
+      const int64_t z = rest % s.out[0], n = rest / s.out[0];
+      if (b.use_epilogue == 0) {
+        channel_row(n, z, row, x0, count, y + n * s.yn + z * s.y[0] + row * s.y[1] + x0 * s.y[2], s.y[2]);
+        return;
+      }
+      T* block = scratch + b.at_block;
+      channel_row(n, z, row, x0, count, block, s.groups);
+      epilogue_run(b.epilogue, operand, ((n * s.out[0] + z) * s.out[1] + row) * s.out[2] + x0, count, 0, s.groups,
+                   block, s.groups, epilogue_scratch);
+      return;
+    }
+    const int64_t y0 = u % b.row_blocks * b.stage.block;
+    int64_t rest = u / b.row_blocks;
+    const int64_t z = rest % s.out[0];
+    rest /= s.out[0];
+    plane_rows(rest / s.groups, rest % s.groups, z, y0, min64(b.stage.block, s.out[1] - y0));
+  }
+
+  // Tables that every plane shares.
+  void prepare() const {
+    if (b.by_channels != 0) return;
+    int64_t* column = reinterpret_cast<int64_t*>(scratch + b.at_column);
+    for (int64_t tx = 0; tx < b.s.taps[2]; ++tx) column[tx] = staged_column(b.s, b.stage, tx);
+    if (!R::kCounts) return;
+    T* counts = scratch + b.at_counts;
+    for (int64_t i = 0; i < b.stage.phase; ++i) counts[i] = i < b.s.out[2] ? static_cast<T>(counted(b, 2, i)) : T(1);
+  }
+};
+
+template <typename Run>
+int32_t run_units(const PoolBound& b, Run& r, int64_t begin, int64_t end, const arn_state* state) {
+  if (begin < end) r.prepare();
+  if (b.use_epilogue != 0) epilogue_begin(b.epilogue, r.operand, r.epilogue_scratch);
+  for (int64_t t = begin; t < end; ++t) {
+    if (state->stop != 0) return ARN_CANCELLED;
+    const int64_t last = min64(b.units, (t + 1) * b.units_per_task);
+    for (int64_t u = t * b.units_per_task; u < last; ++u) r.unit(u);
+  }
+  return ARN_OK;
+}
+
+template <typename Run, typename T>
+Run make_run(const PoolBound& b, void* const* operand, void* scratch) {
+  return Run{b,
+             static_cast<const T*>(operand[0]),
+             static_cast<T*>(operand[b.out_operand]),
+             static_cast<T*>(scratch),
+             b.has_indices != 0 ? static_cast<int64_t*>(operand[b.out_operand + 1]) : nullptr,
+             operand,
+             static_cast<char*>(scratch) + b.epilogue_scratch};
+}
+
+template <typename T, typename R>
+int32_t pool_run(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* scratch,
+                 const arn_state* state) {
+  const PoolBound& b = *static_cast<const PoolBound*>(bound);
+  auto r = make_run<PoolRun<T, R>, T>(b, operand, scratch);
+  return run_units(b, r, begin, end, state);
+}
+
+inline int32_t read_pool(const arn_bind_args* args, PoolBound* b) {
+  if (args->params == nullptr || args->n_in < 1 || args->n_out < 1) return ARN_UNSUPPORTED;
+  const arn_pool_params& p = *static_cast<const arn_pool_params*>(args->params);
+  const arn_desc &x = args->operand[0], &y = args->operand[args->n_in];
+  if (p.spatial < 1 || p.spatial > 3) return ARN_UNSUPPORTED;
+  const int32_t rank = static_cast<int32_t>(p.spatial) + 2;
+  if (x.rank != rank || y.rank != rank || x.dims[0] != y.dims[0] || x.dims[1] != y.dims[1]) return ARN_SHAPE_MISMATCH;
+  ConvShape& s = b->s;
+  s.batch = x.dims[0];
+  s.groups = x.dims[1];
+  s.cg = s.og = 1;
+  s.xn = x.strides[0];
+  s.xc = x.strides[1];
+  s.yn = y.strides[0];
+  s.yc = y.strides[1];
+  for (int i = 0; i < 3; ++i) {
+    const int64_t d = i - (3 - p.spatial);
+    s.in[i] = d < 0 ? 1 : x.dims[2 + d];
+    s.out[i] = d < 0 ? 1 : y.dims[2 + d];
+    s.x[i] = d < 0 ? 0 : x.strides[2 + d];
+    s.y[i] = d < 0 ? 0 : y.strides[2 + d];
+    s.taps[i] = d < 0 ? 1 : p.kernel[d];
+    s.step[i] = d < 0 ? 1 : p.strides[d];
+    s.first[i] = d < 0 ? 0 : -p.pads[d];
+    s.tap_step[i] = d < 0 ? 1 : p.dilations[d];
+    b->pad_end[i] = d < 0 ? 0 : p.pads[p.spatial + d];
+    if (s.step[i] < 1 || s.tap_step[i] < 1 || s.taps[i] < 1) return ARN_SHAPE_MISMATCH;
+  }
+  b->include_pad = p.count_include_pad != 0;
+  b->column_major = p.storage_order != 0;
+  b->out_operand = args->n_in;
+  return ARN_OK;
+}
+
+template <typename T>
+int32_t plan_pool(const arn_bind_args* args, PoolBound* b, arn_bound* out) {
+  constexpr int64_t L = kLanes<T>;
+  const ConvShape& s = b->s;
+  if (args->tile != nullptr) {
+    const int32_t last = args->operand[args->n_in].rank - 1;
+    const bool channels = b->by_channels != 0;
+    if (b->has_indices != 0 || args->tile->reg_dtype[0] != args->operand[0].dtype) return ARN_UNSUPPORTED;
+    const int32_t bad = epilogue_bind(args, channels ? 1 : 2, channels ? 1 : last, &b->epilogue);
+    if (bad != ARN_OK) return bad;
+    b->use_epilogue = 1;
+  } else if (args->operand[args->n_in].dtype != args->operand[0].dtype) {
+    return ARN_UNSUPPORTED;
+  }
+  int64_t at = 0, work = 0;
+  if (b->by_channels != 0) {
+    b->run = max64(1, min64(max64(1, 8192 / max64(1, s.groups)), s.out[2]));
+    b->units = s.batch * s.out[0] * s.out[1] * ceil_div(s.out[2], b->run);
+    at = b->use_epilogue != 0 ? b->run * s.groups : 0;
+    work = b->run * s.groups * (tap_count(s) + 4);
+  } else {
+    b->stage = plan_stage<T>(s, 6144);
+    b->row_blocks = ceil_div(s.out[1], b->stage.block);
+    b->units = s.batch * s.groups * s.out[0] * b->row_blocks;
+    at = round_up(b->stage.elements, L);
+    b->at_counts = at;
+    at += b->stage.phase;
+    b->at_column = at;
+    at += round_up(2 * s.taps[2], L);
+    b->at_block = at;
+    at += b->use_epilogue != 0 ? b->stage.block * s.out[2] : 0;
+    work = b->stage.block * round_up(s.out[2], L) * (tap_count(s) + 8);
+  }
+  if (element_count(args->operand[args->n_in]) == 0) b->units = 0;
+  b->units_per_task = max64(1, (1 << 19) / max64(1, work));
+  b->epilogue_scratch = round_up(at * static_cast<int64_t>(sizeof(T)), ARN_ALIGN);
+  out->tasks = ceil_div(b->units, b->units_per_task);
+  out->step_scratch = 0;
+  out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
+  out->bound_bytes = sizeof(PoolBound);
+  out->variant = b->has_indices != 0 ? "planes with indices" : b->by_channels != 0 ? "channels" : "planes";
+  return ARN_OK;
+}
+
+template <typename T>
+int32_t pool_bind(const arn_bind_args* args, arn_run_fn run, arn_bound* out, void* bound) {
+  static_assert(sizeof(PoolBound) <= ARN_BOUND_MAX, "bound too large");
+  PoolBound* b = static_cast<PoolBound*>(bound);
+  __builtin_memset(b, 0, sizeof(PoolBound));
+  const int32_t status = read_pool(args, b);
+  if (status != ARN_OK) return status;
+  b->by_channels = b->s.xc == 1 && b->s.yc == 1 && b->s.groups > 1;
+  out->run = run;
+  return plan_pool<T>(args, b, out);
+}
+
+}  // namespace
+}  // namespace ARN_NS
