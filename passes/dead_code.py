@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from arenaut.ir.graph import Graph, Node
-from arenaut.ir.target import Target
+from arenaut.passes.context import PassContext
 
 
-def eliminate_dead_code(graph: Graph, target: Target) -> bool:
-    """Removes dead nodes, in bodies too. True when any was removed."""
+def eliminate_dead_code(graph: Graph, context: PassContext) -> bool:
     outputs = {id(v) for v in graph.outputs}
     dead: list[Node] = []
     gone: set[int] = set()
@@ -19,9 +18,6 @@ def eliminate_dead_code(graph: Graph, target: Target) -> bool:
         if not read:
             dead.append(node)
             gone.add(id(node))
+            context.fired("remove_unread", node)
     graph.remove(dead)
-    changed = bool(dead)
-    for node in graph.nodes:
-        for _, body in node.bodies():
-            changed = eliminate_dead_code(body, target) or changed
-    return changed
+    return bool(dead)

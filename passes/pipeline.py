@@ -2,31 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from arenaut.ir.graph import Graph
+from arenaut.ir.graph import ARENAUT_DOMAIN, Graph
 from arenaut.ir.target import Target
+from arenaut.ir.verify import Level, verify
+from arenaut.passes.batch_norm import fold_batch_norm
+from arenaut.passes.constant_folding import fold_constants
+from arenaut.passes.context import Event, PassContext
 from arenaut.passes.dead_code import eliminate_dead_code
-
-PassFunction = Callable[[Graph, Target], bool]
+from arenaut.passes.epilogue import fuse_epilogues
+from arenaut.passes.identity import remove_identities
+from arenaut.passes.reshape_chains import collapse_reshapes
+from arenaut.passes.transposes import cancel_transposes
 
 
 @dataclass(frozen=True)
 class Pass:
-    """name; run: changes the graph in place and says whether it did; why: one line."""
+    """name; run: changes one graph in place (bodies are visited by the pipeline) and says whether it did; why."""
 
     name: str
-    run: PassFunction
+    run: Callable[[Graph, PassContext], bool]
     why: str
 
 
 DEFAULT_PIPELINE: tuple[Pass, ...] = (
+    Pass("constant_folding", fold_constants, "what does not depend on inputs is computed once, at load"),
+    Pass("identity", remove_identities, "Identity, Dropout and neutral arithmetic cost a pass over memory for nothing"),
+    Pass("reshape_chains", collapse_reshapes, "of consecutive reshapes only the last one's shape matters"),
+    Pass("transposes", cancel_transposes, "consecutive transposes are one, or none"),
+    Pass("batch_norm", fold_batch_norm, "a normalisation with constant statistics is part of the weights before it"),
+    Pass("refold", fold_constants, "rewritten weights and shapes are constants again"),
     Pass("dead_code", eliminate_dead_code, "nodes whose results nobody reads need not run"),
+    Pass("epilogue", fuse_epilogues, "elementwise ops run on the block that a product just computed, while it is hot"),
+    Pass("dead_code_last", eliminate_dead_code, "what fusion left behind"),
 )
 
 
-def run_pipeline(graph: Graph, target: Target, pipeline: tuple[Pass, ...] = DEFAULT_PIPELINE) -> None:
-    """Runs the passes in order."""
-    for p in pipeline:
-        p.run(graph, target)
+def run_pipeline(
+    graph: Graph,
+    target: Target,
+    *,
+    pipeline: Sequence[Pass] = DEFAULT_PIPELINE,
+    stop_after: int | None = None,
+    level: Level = "off",
+) -> list[Event]:
+    """Runs the passes in order on the graph and its bodies; returns what was rewritten and what nearly was.
+
+    stop_after: only the first so many passes, to bisect. level: verify the graph after each pass.
+    """
+    context = PassContext(target)
+    for p in pipeline if stop_after is None else pipeline[:stop_after]:
+        context.current = p.name
+        for g in reversed(list(_graphs(graph))):
+            p.run(g, context)
+        if level != "off":
+            verify(graph, level)
+    return context.events
+
+
+def _graphs(graph: Graph) -> Iterator[Graph]:
+    """The graph and every body in it; bodies of fused nodes are left alone."""
+    yield graph
+    for node in graph.nodes:
+        if node.domain != ARENAUT_DOMAIN:
+            for _, body in node.bodies():
+                yield from _graphs(body)

@@ -166,6 +166,7 @@ int64_t PyProgram::constant(int32_t expr) const {
 }
 
 void PyProgram::pack(Step* step, const std::vector<int>& operands) {
+  if (operands.empty()) return;
   const arn_row& row = rows().at(at(step->row));
   if (row.pack_bytes == nullptr) return;
   std::vector<arn_desc> descs(step->operands.size(), arn_desc{});

@@ -1,0 +1,68 @@
+"""Constant folding through the records' evaluators, and of values whose elements inference knows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from arenaut.ir.errors import ArenautError
+from arenaut.ir.evaluate import evaluate_node
+from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.infer import infer_node
+from arenaut.ir.ops import record_of
+from arenaut.ir.types import TensorType
+from arenaut.passes.context import PassContext
+
+
+def fold_constants(graph: Graph, context: PassContext) -> bool:
+    """Replaces nodes by constants; results that grow the model by more than the limit are left to run."""
+    folded: list[Node] = []
+    for node in graph.nodes:
+        results = _known(node) or _evaluated(node, context)
+        if results is None:
+            infer_node(node)
+            continue
+        for old, array in zip(node.outputs, results, strict=False):
+            if old is not None:
+                new = graph.add_constant(array, old.name)
+                graph.replace(old, new)
+        folded.append(node)
+        context.fired("fold", node)
+    graph.remove(folded)
+    return bool(folded)
+
+
+def _known(node: Node) -> list[np.ndarray] | None:
+    """Outputs whose elements inference knows as numbers (shape arithmetic of static dims)."""
+    results = []
+    for out in node.outputs:
+        if out is None or out.data is None or not all(isinstance(d, int) for d in out.data.flat):
+            return None
+        results.append(out.data.astype(out.dtype.numpy))
+    return results
+
+
+def _evaluated(node: Node, context: PassContext) -> list[np.ndarray] | None:
+    if any(v is not None and v.constant is None for v in node.inputs) or any(True for _ in node.bodies()):
+        return None
+    record = record_of(node)
+    tensors = [v.type for v in node.outputs if v is not None]
+    if not record.deterministic or not all(isinstance(t, TensorType) for t in tensors):
+        return None
+    size = sum(_bytes(v) for v in node.outputs if v is not None)
+    given = sum(v.constant.nbytes for v in node.inputs if v is not None and v.constant is not None)
+    if size > given + context.fold_limit_bytes:
+        context.missed("fold", node, f"the result of {size} bytes would blow up {given} bytes of constants")
+        return None
+    try:
+        results = evaluate_node(node, [None if v is None else v.constant for v in node.inputs])
+    except ArenautError as error:
+        context.missed("fold", node, str(error))
+        return None
+    return [np.asarray(r) for r in results]
+
+
+def _bytes(value: Value) -> int:
+    size = value.dtype.itemsize
+    for d in value.shape if value.has_shape else (1 << 40,):
+        size *= d if isinstance(d, int) else 1 << 40
+    return size
