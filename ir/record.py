@@ -110,10 +110,6 @@ class Lower(Protocol):
         or write the strides. Raises NoRowError (the node then becomes a HostCall) when there is no row."""
         ...
 
-    def set_symbol(self, dim: Dim, source: Strided) -> None:
-        """Steps after this one may use `dim`, a symbol from `Infer.fresh`: its value is source's only int64 element."""
-        ...
-
     def control(
         self,
         kind: str,

@@ -1,9 +1,8 @@
-"""BatchNormalization with constant statistics: into the Conv or ConvTranspose or Gemm before it, else scale and shift."""
+"""BatchNormalization with constant statistics: into the Conv before it, else one scale and one shift per channel."""
 
 from __future__ import annotations
 
 import numpy as np
-
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.passes.context import PassContext

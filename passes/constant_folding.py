@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from arenaut.ir.errors import ArenautError
 from arenaut.ir.evaluate import evaluate_node
 from arenaut.ir.graph import Graph, Node, Value

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.passes.context import PassContext
 

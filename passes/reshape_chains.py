@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from arenaut.ir.dims import Dim
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.infer import infer_node

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ app.command("bench")(bench_command)
 Shapes = Annotated[
     list[str] | None, typer.Option("--shape", help="Size of a symbolic dim, as name=size; may be repeated.")
 ]
+ModelPath = Annotated[str, typer.Argument(help="An ONNX file.")]
 Threads = Annotated[int | None, typer.Option(help="Threads; all that this process may use when left out.")]
 
 
@@ -30,7 +32,7 @@ def demo(threads: Threads = None) -> None:
         raise typer.Exit(1)
 
 
-def _load(path: str, shapes: list[str] | None, **options: Any) -> Any:
+def _load(path: str, **options: Any) -> Any:
     from arenaut.errors import ArenautError
     from arenaut.session import load_onnx
 
@@ -44,11 +46,11 @@ def _load(path: str, shapes: list[str] | None, **options: Any) -> Any:
 def _run_once(model: Any, path: str, shapes: list[str] | None) -> dict[str, Any]:
     """Feeds made from the declared inputs, run once, so that the plan of a symbolic model is known."""
     from arenaut.errors import ArenautError
-    from arenaut.report.feeds import make_feeds
+    from arenaut.report.feeds import declared_inputs, random_feeds
 
     try:
         sizes = dict(s.split("=", 1) for s in shapes or [])
-        feeds = make_feeds(path, {k: int(v) for k, v in sizes.items()}, seed=0)
+        feeds = random_feeds(declared_inputs(Path(path)), {k: int(v) for k, v in sizes.items()}, seed=0)
         model.run(feeds)
     except (ArenautError, ValueError) as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
@@ -57,11 +59,13 @@ def _run_once(model: Any, path: str, shapes: list[str] | None) -> dict[str, Any]
 
 
 @app.command()
-def show(path: Annotated[str, typer.Argument(help="An ONNX file.")], shape: Shapes = None, threads: Threads = None) -> None:
+def show(
+    path: Annotated[str, typer.Argument(help="An ONNX file.")], shape: Shapes = None, threads: Threads = None
+) -> None:
     """Print a model: inputs, outputs, the optimised graph, and its memory plan as a picture."""
     from arenaut.report.picture import memory_picture
 
-    model = _load(path, shape, threads=threads)
+    model = _load(path, threads=threads)
     _run_once(model, path, shape)
     typer.echo(str(model.graph))
     typer.echo(repr(model))
@@ -70,11 +74,13 @@ def show(path: Annotated[str, typer.Argument(help="An ONNX file.")], shape: Shap
 
 @app.command()
 def profile(
-    path: Annotated[str, typer.Argument(help="An ONNX file.")], shape: Shapes = None, threads: Threads = None,
+    path: ModelPath,
+    shape: Shapes = None,
+    threads: Threads = None,
     repeat: Annotated[int, typer.Option(min=1, help="Runs to average.")] = 10,
-) -> None:  # fmt: skip
+) -> None:
     """Time every step of a model on random feeds."""
-    model = _load(path, shape, threads=threads)
+    model = _load(path, threads=threads)
     feeds = _run_once(model, path, shape)
     result = model.profile(feeds, repeat=repeat)
     typer.echo(str(result))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import arenaut
 import numpy as np
 import pytest
 from models import assert_close, assert_matches_ort, ort_outputs, parse
+
+import arenaut
 
 RNG = np.random.default_rng(7)
 

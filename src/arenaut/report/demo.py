@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,9 @@ def run_demo(say: Callable[[str], None], threads: int | None = None) -> bool:
     say(f"digits.onnx: {len(data) / 1024:.0f} KiB, loaded in {loaded * 1e3:.1f} ms")
     say(f"accuracy on {len(labels)} held-out handwritten digits: {accuracy:.1%}")
     batch_us, one_us = _latency(model, images), _latency(model, images[:1])
-    say(f"latency: one image {one_us:.0f} us, all {len(labels)} at once {batch_us / 1e3:.2f} ms, {model.threads} threads")
+    say(
+        f"latency: one image {one_us:.0f} us, all {len(labels)} at once {batch_us / 1e3:.2f} ms, {model.threads} threads"
+    )
     say("")
     say("the optimised graph:")
     for node in model.graph.nodes:
@@ -85,12 +89,9 @@ def _compare(
 
 
 def _compare_arena(say: Callable[[str], None], data: bytes, images: np.ndarray[Any, Any], model: Model) -> None:
-    import tempfile
-    from pathlib import Path
-
     from arenaut.report.memory import ort_memory
 
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:
         path = Path(folder) / "digits.onnx"
         path.write_bytes(data)
         try:
