@@ -49,7 +49,7 @@ def _evaluated(node: Node, context: PassContext) -> list[np.ndarray] | None:
         return None
     size = sum(_bytes(v) for v in node.outputs if v is not None)
     given = sum(v.constant.nbytes for v in node.inputs if v is not None and v.constant is not None)
-    if size > given + context.fold_limit_bytes:
+    if size > given + context.fold_limit_bytes and not _packed(node):
         context.missed("fold", node, f"the result of {size} bytes would blow up {given} bytes of constants")
         return None
     try:
@@ -58,6 +58,12 @@ def _evaluated(node: Node, context: PassContext) -> list[np.ndarray] | None:
         context.missed("fold", node, str(error))
         return None
     return [np.asarray(r) for r in results]
+
+
+def _packed(node: Node) -> bool:
+    """Whether the results are weights of products or convolutions only: those are packed, and nothing else is kept."""
+    users = [(user, index) for out in node.outputs if out is not None for user, index in out.uses]
+    return bool(users) and all(index > 0 and record_of(user).anchor for user, index in users)
 
 
 def _bytes(value: Value) -> int:

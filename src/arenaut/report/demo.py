@@ -39,9 +39,7 @@ def run_demo(say: Callable[[str], None], threads: int | None = None) -> bool:
     say(f"digits.onnx: {len(data) / 1024:.0f} KiB, loaded in {loaded * 1e3:.1f} ms")
     say(f"accuracy on {len(labels)} held-out handwritten digits: {accuracy:.1%}")
     batch_us, one_us = _latency(model, images), _latency(model, images[:1])
-    say(
-        f"latency: one image {one_us:.0f} us, all {len(labels)} at once {batch_us / 1e3:.2f} ms, {model.threads} threads"
-    )
+    say(f"latency with {model.threads} threads: one image {one_us:.0f} us, all at once {batch_us / 1e3:.2f} ms")
     say("")
     say("the optimised graph:")
     for node in model.graph.nodes:
