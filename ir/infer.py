@@ -12,7 +12,7 @@ from arenaut.ir.errors import ShapeError
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import UnknownError
-from arenaut.ir.types import MapType, OptionalType, SequenceType, Shape, TensorType, Type
+from arenaut.ir.types import ANY_DIM, MapType, OptionalType, SequenceType, Shape, TensorType, Type
 
 # Shape arithmetic is followed through integer tensors of at most this many elements.
 MAX_DATA_ELEMENTS = 1024
@@ -73,7 +73,7 @@ class Inference:
         assert isinstance(body, Graph)
         local = BodySymbols()
         for value, t in zip(body.inputs, types, strict=True):
-            value.type = local.enter(t)
+            value.type, value.data = local.enter(t), None
         infer_graph(body)
         return [local.leave(v.type, f"{_out_name(self.node, i)}") for i, v in enumerate(body.outputs)]
 
@@ -94,7 +94,7 @@ class BodySymbols:
 
     def enter(self, t: Type) -> Type:
         def one(d: Dim) -> Dim:
-            if isinstance(d, int):
+            if isinstance(d, int) or d == ANY_DIM:
                 return d
             if d not in self._inner:
                 name = f"d{len(self._inner)}"
@@ -113,6 +113,8 @@ class BodySymbols:
         def one(d: Dim) -> Dim:
             nonlocal count
             count += 1
+            if d == ANY_DIM:
+                return d
             if all(s.name in self._outer for s in symbols_of(d)):
                 return rewrite(d, self._outer)
             return symbol(f"{stem}.{count - 1}")

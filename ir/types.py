@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Union
 
-from arenaut.ir.dims import Dim
+from arenaut.ir.dims import Dim, symbol
 from arenaut.ir.dtypes import DType
 
 Shape = tuple[Dim, ...]
+
+# In the element type of a sequence or optional: a dim that need not be the same in every element. Never in the shape
+# of a tensor value: whoever takes an element out gives that dim a symbol of its own.
+ANY_DIM: Dim = symbol("?")
 
 
 @dataclass(frozen=True)

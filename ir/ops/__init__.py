@@ -16,14 +16,20 @@ FAMILIES = (
     "activation",
     "cast",
     "constant",
+    "control",
+    "conv",
     "elementwise",
     "fused",
     "gather",
     "indexing",
     "logical",
+    "matmul",
+    "norm",
+    "pool",
     "reduce",
     "shape",
     "slicing",
+    "softmax",
 )
 
 

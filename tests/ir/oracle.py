@@ -3,6 +3,7 @@ standard library, onnx.reference, and onnxruntime where the reference refuses an
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +54,17 @@ FORMULAS: Mapping[str, Callable[..., float]] = {
 }
 
 
+# Ops that onnx.reference evaluates slowly, not for every attribute, or in half precision: onnxruntime is asked first.
+# It is given narrow floats as float32, and its results are rounded once.
+BY_ONNXRUNTIME = frozenset(
+    {
+        "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "Gemm", "GlobalLpPool", "GlobalMaxPool",
+        "GroupNormalization", "InstanceNormalization", "LRN", "LayerNormalization", "LogSoftmax", "LpNormalization",
+        "LpPool", "MatMul", "MaxPool", "MeanVarianceNormalization", "RMSNormalization", "Softmax",
+    }
+)  # fmt: skip
+
+
 def expected(node: Node, inputs: Sequence[Any], *, inexact: bool) -> list[Any]:
     """The outputs that the standard wants; inexact: computed in float64 and rounded once to the inputs' type. Raises
     what the last source raised when none answers."""
@@ -64,6 +76,10 @@ def expected(node: Node, inputs: Sequence[Any], *, inexact: bool) -> list[Any]:
             scalar = np.vectorize(lambda *x: formula(*x, **chosen), otypes=[np.float64])
             result = scalar(*wide) if all(x.size for x in wide) else wide[0]
         return [np.asarray(result).astype(inputs[0].dtype)]
+    if node.op in BY_ONNXRUNTIME and not node.domain:
+        for opset in (24, 21):
+            with contextlib.suppress(*onnxruntime_errors()):
+                return _wide_onnxruntime(node, inputs, opset)
     if inexact and is_float(inputs[0]):
         wide = [x.astype(np.float64) if x is not None and is_float(x) else x for x in inputs]
         with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -81,7 +97,25 @@ def is_float(array: Any) -> bool:
     return isinstance(array, np.ndarray) and array.dtype != object and dtype_of(array).is_float
 
 
-def onnxruntime_outputs(node: Node, inputs: Sequence[Any]) -> list[Any]:
+def onnxruntime_errors() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises where it has no kernel for an op's version or types."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (state.NotImplemented, state.Fail, state.InvalidGraph)
+
+
+def _wide_onnxruntime(node: Node, inputs: Sequence[Any], opset: int) -> list[Any]:
+    wide = [x if x is None or not _is_narrow(x) else x.astype(np.float32) for x in inputs]
+    results = onnxruntime_outputs(node, wide, opset)
+    types = [None if v is None else v.dtype.numpy for v in node.outputs]
+    return [x if t is None else np.asarray(x).astype(t) for x, t in zip(results, types, strict=True)]
+
+
+def _is_narrow(x: np.ndarray) -> bool:
+    return dtype_of(x).is_float and x.dtype.itemsize < 4
+
+
+def onnxruntime_outputs(node: Node, inputs: Sequence[Any], version: int = 24) -> list[Any]:
     """The node alone in a model, run by onnxruntime."""
     import onnx
     import onnxruntime as ort
@@ -94,7 +128,7 @@ def onnxruntime_outputs(node: Node, inputs: Sequence[Any]) -> list[Any]:
         if n
     ]
     outputs = [onnx.ValueInfoProto(name=n) for n in proto.output if n]
-    opset = helper.make_opsetid("", 24)
+    opset = helper.make_opsetid("", version)
     model = helper.make_model(helper.make_graph([proto], "g", infos, outputs), opset_imports=[opset], ir_version=10)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return list(session.run(None, {n: x for n, x in zip(proto.input, inputs, strict=True) if n}))

@@ -1,0 +1,280 @@
+"""Pools over sliding windows and over all spatial dims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from arenaut.ir.dims import Dim, product
+from arenaut.ir.dtypes import DType
+from arenaut.ir.graph import Array, Node, Value
+from arenaut.ir.ops import samples
+from arenaut.ir.ops.common import tensor_like, to_dtype, widen
+from arenaut.ir.ops.windows import Windows, geometries, numpy_windows, padded, window_axes, windows_of
+from arenaut.ir.record import EXACT, Build, Infer, Lower, NoRowError, OpRecord, Param, Sample, Tolerance
+from arenaut.ir.types import Shape, TensorType, Type
+
+_FLOATS = (DType.FLOAT, DType.DOUBLE, DType.FLOAT16, DType.BFLOAT16)
+_SUM = Tolerance("product", 4)
+
+
+def pool_windows(node: Node, x: Shape) -> Windows:
+    """The windows of a pool over input dims x. Raises ValueError where attributes contradict."""
+    kernel = node.attr("kernel_shape")
+    if kernel is None:
+        raise ValueError("kernel_shape is required")
+    return windows_of(node, x[2:], tuple(int(k) for k in kernel))
+
+
+def _pool_infer(context: Infer) -> Sequence[Type]:
+    x = context.shape(0)
+    if len(x) < 3:
+        raise context.fail(f"a pool needs rank 3 or more, got {len(x)}")
+    try:
+        windows = pool_windows(context.node, x)
+    except ValueError as error:
+        raise context.fail(str(error)) from None
+    shape = (*x[:2], *windows.sizes)
+    return [TensorType(context.dtype(0), shape), TensorType(DType.INT64, shape)][: len(context.node.outputs)]
+
+
+def _pool_flops(node: Node) -> Dim:
+    return product(node.output.shape) * product(node.attr("kernel_shape", ()))
+
+
+def _call(lower: Lower, node: Node, family: str, params: dict[str, Param]) -> None:
+    windows = pool_windows(node, node.operand(0).shape)
+    if len(windows.kernel) > 3:
+        raise NoRowError("more than three spatial dims")
+    outputs = [None if v is None else lower.write(v) for v in node.outputs]
+    lower.call(family, [lower.read(node.operand(0))], outputs, {**windows.params, **params})
+
+
+def _pool_samples(
+    dtypes: Sequence[DType], options: Sequence[dict[str, Any]], outputs: int = 1
+) -> Callable[[], Iterator[Sample]]:
+    def generate() -> Iterator[Sample]:
+        for dtype in dtypes:
+            for index, (spatial, attributes) in enumerate(geometries(dtype)):
+                for chosen in options:
+                    x = samples.draw((2, 3, *spatial), dtype, seed=index)
+                    yield Sample((x,), {**attributes, **chosen}, outputs)
+
+    return generate
+
+
+# -- MaxPool -------------------------------------------------------------------------------------------------------
+
+
+def _lowest(dtype: np.dtype[Any]) -> Any:
+    return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+
+
+def _element_numbers(shape: Sequence[int], column_major: bool) -> Array:
+    """Per element of [N, C, spatial...] its number in the flattened tensor; column_major numbers the spatial dims with
+    the first one fastest."""
+    spatial = tuple(shape[2:])
+    count = int(np.prod(spatial))
+    inner = np.arange(count).reshape(spatial[::-1]).T if column_major else np.arange(count).reshape(spatial)
+    outer = np.arange(shape[0] * shape[1]).reshape(shape[0], shape[1], *[1] * len(spatial)) * count
+    return np.asarray(outer + inner)
+
+
+def _max_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    given = np.asarray(inputs[0])
+    x = widen(given)
+    windows = pool_windows(node, x.shape)
+    axes = window_axes(windows)
+    views = numpy_windows(padded(x, windows, _lowest(x.dtype)), windows)
+    best = views.max(axis=axes) if views.size else np.zeros(views.shape[: len(views.shape) - len(axes)], x.dtype)
+    results = [to_dtype(best, given.dtype)]
+    if len(node.outputs) > 1:
+        numbers = padded(_element_numbers(x.shape, bool(node.attr("storage_order", 0))), windows, -1)
+        places = numpy_windows(numbers, windows)
+        widest = best.reshape(*best.shape, *[1] * len(axes))
+        hit = ((views == widest) | (np.isnan(views) & np.isnan(widest)) if x.dtype.kind == "f" else views == widest) & (
+            places >= 0
+        )
+        flat = hit.reshape(*best.shape, -1)
+        first = flat.argmax(axis=-1) if flat.size else np.zeros(best.shape, np.int64)
+        picked = np.take_along_axis(places.reshape(*best.shape, -1), first[..., None], -1) if flat.size else first
+        results.append(np.asarray(picked, np.int64).reshape(best.shape))
+    return results
+
+
+def _max_lower(lower: Lower, node: Node) -> None:
+    _call(lower, node, "MaxPool", {"storage_order": int(node.attr("storage_order", 0))})
+
+
+# -- AveragePool, LpPool -------------------------------------------------------------------------------------------
+
+
+def _counts(x: Array, windows: Windows, include_pads: bool) -> Array:
+    """Elements that each window averages over; what a ceil_mode window covers beyond the pads never counts."""
+    ones = np.ones((1, 1, *x.shape[2:]), np.float64)
+    if include_pads:
+        pads = [(max(int(b), 0), max(int(e), 0)) for b, e in zip(windows.begins, windows.ends, strict=True)]  # type: ignore[arg-type]
+        ones = np.pad(ones, [(0, 0), (0, 0), *pads], constant_values=1)
+        windows = Windows(
+            windows.kernel, windows.strides, windows.dilations, (0,) * len(pads), (0,) * len(pads), windows.sizes
+        )  # fmt: skip
+    return np.asarray(numpy_windows(padded(ones, windows, 0), windows).sum(axis=window_axes(windows)))
+
+
+def _average_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    given = np.asarray(inputs[0])
+    x = widen(given)
+    windows = pool_windows(node, x.shape)
+    totals = numpy_windows(padded(x, windows, 0), windows).sum(axis=window_axes(windows), dtype=np.float64)
+    with np.errstate(all="ignore"):
+        return [to_dtype(totals / _counts(x, windows, bool(node.attr("count_include_pad", 0))), given.dtype)]
+
+
+def _average_lower(lower: Lower, node: Node) -> None:
+    _call(lower, node, "AveragePool", {"count_include_pad": int(node.attr("count_include_pad", 0))})
+
+
+def _lp_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    given, power = np.asarray(inputs[0]), int(node.attr("p", 2))
+    x = widen(given)
+    windows = pool_windows(node, x.shape)
+    views = numpy_windows(padded(np.abs(x), windows, 0), windows).astype(np.float64)
+    return [to_dtype((views**power).sum(axis=window_axes(windows)) ** (1 / power), given.dtype)]
+
+
+def _lp_lower(lower: Lower, node: Node) -> None:
+    _call(lower, node, "LpPool", {"p": int(node.attr("p", 2))})
+
+
+# -- global pools --------------------------------------------------------------------------------------------------
+
+
+def _global_infer(context: Infer) -> Sequence[Type]:
+    x = context.shape(0)
+    if len(x) < 2:
+        raise context.fail(f"a global pool needs rank 2 or more, got {len(x)}")
+    return [TensorType(context.dtype(0), (*x[:2], *[1] * (len(x) - 2)))]
+
+
+def _spatial_axes(node: Node) -> tuple[int, ...]:
+    return tuple(range(2, node.operand(0).rank))
+
+
+def _global_evaluator(reduce: Callable[[Node, Array, tuple[int, ...]], Array]) -> Any:
+    def evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+        x = np.asarray(inputs[0])
+        with np.errstate(all="ignore"):
+            return [to_dtype(reduce(node, widen(x), tuple(range(2, x.ndim))), x.dtype)]
+
+    return evaluate
+
+
+def _by_reduction(op: str) -> Callable[[Build, Node], Sequence[Value]]:
+    def decompose(build: Build, node: Node) -> Sequence[Value]:
+        axes = build.constant(np.array(_spatial_axes(node), np.int64))
+        return [build.op(op, node.operand(0), axes, keepdims=1, noop_with_empty_axes=1)]
+
+    return decompose
+
+
+def _global_lp(node: Node, x: Array, axes: tuple[int, ...]) -> Array:
+    power = int(node.attr("p", 2))
+    total = (np.abs(x).astype(np.float64) ** power).sum(axis=axes, keepdims=True)
+    return np.asarray(total ** (1 / power))
+
+
+def _global_lp_decompose(build: Build, node: Node) -> Sequence[Value]:
+    x, power = node.operand(0), int(node.attr("p", 2))
+    axes = build.constant(np.array(_spatial_axes(node), np.int64))
+    if power in (1, 2):
+        return [build.op(f"ReduceL{power}", x, axes, keepdims=1, noop_with_empty_axes=1)]
+    scalar = x.dtype.numpy
+    raised = build.op("Pow", build.op("Abs", x), build.constant(np.array(power, scalar)))
+    total = build.op("ReduceSum", raised, axes, keepdims=1, noop_with_empty_axes=1)
+    return [build.op("Pow", total, build.constant(np.array(1 / power, scalar)))]
+
+
+def _global_samples(dtypes: Sequence[DType], options: Sequence[dict[str, Any]]) -> Callable[[], Iterator[Sample]]:
+    def generate() -> Iterator[Sample]:
+        for dtype in dtypes:
+            for shape in ((1, 4, 7, 6), (2, 3, 5), (2, 1, 3, 4, 5))[: 1 if dtype is DType.DOUBLE else None]:
+                for chosen in options:
+                    yield Sample((samples.draw(shape, dtype),), chosen)
+
+    return generate
+
+
+def _global(op: str, evaluate: Any, decompose: Any, tolerance: Tolerance, samples: Any) -> OpRecord:
+    return OpRecord(
+        op=op, infer=_global_infer, evaluate=_global_evaluator(evaluate), decompose=decompose,
+        flops=lambda node: product(node.operand(0).shape), tolerance=tolerance, samples=samples,
+    )  # fmt: skip
+
+
+# -- MaxUnpool -----------------------------------------------------------------------------------------------------
+
+
+def _unpool_infer(context: Infer) -> Sequence[Type]:
+    x, t = context.shape(0), tensor_like(context)
+    if context.has(2):
+        return [TensorType(t.dtype, tuple(d for d in context.data(2).flat))]
+    node, count = context.node, len(x) - 2
+    kernel, strides = node.attr("kernel_shape", ()), node.attr("strides") or (1,) * count
+    pads = node.attr("pads") or (0,) * (2 * count)
+    sizes = [
+        (n - 1) * s + k - b - e
+        for n, s, k, b, e in zip(x[2:], strides, kernel, pads[:count], pads[count:], strict=True)
+    ]
+    return [TensorType(t.dtype, (*x[:2], *sizes))]
+
+
+def _unpool_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """Scatters by the indices of MaxPool, which number the elements of the pooled input: with an output_shape larger
+    than that input, an element keeps its coordinates there."""
+    x, places = np.asarray(inputs[0]), np.asarray(inputs[1]).astype(np.int64)
+    count = x.ndim - 2
+    strides, pads = node.attr("strides") or (1,) * count, node.attr("pads") or (0,) * (2 * count)
+    natural = [
+        (n - 1) * s + k - b - e
+        for n, s, k, b, e in zip(
+            x.shape[2:], strides, node.attr("kernel_shape"), pads[:count], pads[count:], strict=True
+        )
+    ]
+    shape = tuple(x.shape[:2]) + tuple(natural)
+    target = tuple(int(n) for n in np.asarray(inputs[2]).flat) if len(inputs) > 2 and inputs[2] is not None else shape
+    out = np.zeros(target, x.dtype)
+    out[np.unravel_index(places.reshape(-1), shape)] = x.reshape(-1)
+    return [out]
+
+
+RECORDS: tuple[OpRecord, ...] = (
+    OpRecord(
+        op="MaxPool", infer=_pool_infer, evaluate=_max_evaluate, lower=_max_lower, flops=_pool_flops,
+        samples=_pool_samples((*_FLOATS, DType.INT8, DType.UINT8), ({}, {"ceil_mode": 1})),
+    ),
+    OpRecord(
+        op="AveragePool", infer=_pool_infer, evaluate=_average_evaluate, lower=_average_lower,
+        flops=_pool_flops, tolerance=_SUM,
+        samples=_pool_samples(
+            _FLOATS, ({}, {"ceil_mode": 1}, {"count_include_pad": 1}, {"ceil_mode": 1, "count_include_pad": 1})
+        ),
+    ),
+    OpRecord(
+        op="LpPool", infer=_pool_infer, evaluate=_lp_evaluate, lower=_lp_lower, flops=_pool_flops,
+        tolerance=_SUM, samples=_pool_samples(_FLOATS, ({}, {"p": 1}, {"p": 3})),
+    ),
+    _global(
+        "GlobalAveragePool", lambda node, x, axes: x.mean(axis=axes, keepdims=True, dtype=np.float64),
+        _by_reduction("ReduceMean"), _SUM, _global_samples(_FLOATS, ({},)),
+    ),
+    _global(
+        "GlobalMaxPool", lambda node, x, axes: x.max(axis=axes, keepdims=True), _by_reduction("ReduceMax"), EXACT,
+        _global_samples(_FLOATS, ({},)),
+    ),
+    _global(
+        "GlobalLpPool", _global_lp, _global_lp_decompose, _SUM,
+        _global_samples((DType.FLOAT, DType.FLOAT16), ({}, {"p": 1}, {"p": 3})),
+    ),
+    OpRecord(op="MaxUnpool", infer=_unpool_infer, evaluate=_unpool_evaluate),
+)  # fmt: skip
