@@ -67,6 +67,7 @@ class Lowerer:
         if failures:
             raise UnsupportedError("nothing can run these nodes: " + "; ".join(failures))
         outputs = [self._output(v, i) for i, v in enumerate(self.graph.outputs)]
+        self.steps = _needed_steps(self.steps, outputs)
         return Lowered(self.buffers, self.steps, inputs, outputs, self.graph.dim_names(), self.slots, self.values)
 
     def _input(self, value: Value, index: int) -> Strided:
@@ -468,6 +469,17 @@ class Lowerer:
             raise NoRowError(f"rank {len(dims)} is over {MAX_RANK}")
         buffer = self._buffer(segment, product(dims) * dtype.itemsize, index, name=name)
         return Strided(buffer, dtype, dims, dense_strides(dims))
+
+
+def _needed_steps(steps: Sequence[LoweredStep], outputs: Sequence[Strided]) -> list[LoweredStep]:
+    """Without steps that write only what nobody reads: shape arithmetic whose result inference knew, for one."""
+    read = {p.buffer for p in outputs}
+    kept: list[LoweredStep] = []
+    for step in reversed(steps):
+        if step.sets or any(p is not None and p.buffer in read for p in step.outputs):
+            read.update(p.buffer for p in step.inputs if p is not None)
+            kept.append(step)
+    return kept[::-1]
 
 
 def _symbols(value: Value) -> Iterator[str]:
