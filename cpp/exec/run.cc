@@ -231,7 +231,9 @@ void Run::run_host(int32_t index, const Step& step) {
 void Run::run_fetch(int32_t index, const Step& step) {
   const Tensor held = borrow(step, bound(index), 0);
   const Tensor target = borrow(step, bound(index), 1);
-  if (held.host || held.dims != target.dims || held.dtype != target.dtype)
+  // A loop without iterations cannot know the other dims of what it would have stacked.
+  const bool both_empty = held.dims.size() == target.dims.size() && count(held.dims) == 0 && count(target.dims) == 0;
+  if (held.host || (held.dims != target.dims && !both_empty) || held.dtype != target.dtype)
     throw StepError{{index, ARN_SHAPE_MISMATCH, false, "the result has another type or shape than inferred"}};
   const int64_t bytes = count(held.dims) * element_size(held.dtype);
   if (bytes > 0) std::memcpy(const_cast<void*>(target.data), held.data, at(bytes));
