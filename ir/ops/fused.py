@@ -9,20 +9,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from arenaut.ir.dims import Dim
 from arenaut.ir.evaluate import evaluate_graph
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
+from arenaut.ir.ops import record_of
 from arenaut.ir.record import Infer, OpRecord
 from arenaut.ir.types import Type
 
 
 def _infer(context: Infer) -> Sequence[Type]:
-    return context.infer_body("body", [context.type(i) for i in range(len(context.node.inputs))])
+    """The body is inlined when it is lowered, so it shares the symbols of the graph around it."""
+    from arenaut.ir.infer import infer_graph
+
+    body = _body(context.node)
+    for i, value in enumerate(body.inputs):
+        value.type = context.type(i)
+        value.data = context.known_data(i)
+    infer_graph(body)
+    types = [v.type for v in body.outputs]
+    if any(t is None for t in types):
+        raise context.fail("its body has an output without a type")
+    return [t for t in types if t is not None]
+
+
+def _body(node: Node) -> Graph:
+    body = node.attr("body")
+    assert isinstance(body, Graph)
+    return body
+
+
+def _flops(node: Node) -> Dim:
+    total: Dim = 0
+    for inner in _body(node).nodes:
+        rule = record_of(inner).flops
+        total = total + (rule(inner) if rule is not None else 0)
+    return total
 
 
 def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    body = node.attr("body")
-    assert isinstance(body, Graph)
-    return evaluate_graph(body, inputs)
+    return evaluate_graph(_body(node), inputs)
 
 
-RECORDS: tuple[OpRecord, ...] = (OpRecord(op="Fused", domain=ARENAUT_DOMAIN, infer=_infer, evaluate=_evaluate),)
+RECORDS: tuple[OpRecord, ...] = (
+    OpRecord(op="Fused", domain=ARENAUT_DOMAIN, infer=_infer, evaluate=_evaluate, flops=_flops),
+)
