@@ -6,5 +6,6 @@
 #include "kernels/copy/params.h"
 #include "kernels/gather/params.h"
 #include "kernels/matmul/params.h"
+#include "kernels/norm/params.h"
 #include "kernels/pool/params.h"
 #include "kernels/reduce/params.h"

@@ -1,8 +1,8 @@
 // ArgMax and ArgMin along one axis. NaN is the extreme of both, as in numpy.
 #pragma once
 
-#include "kernels/reduce/fold.h"
 #include "kernels/reduce/params.h"
+#include "kernels/reduce/space.h"
 
 namespace ARN_NS {
 

@@ -1,22 +1,40 @@
 // Folds of one type: the vector step, the wide accumulator that partial folds are merged into, and the two ways of
-// walking a ReduceSpace. Partial folds cover at most kChunk elements a vector lane set (rows) or kDeep elements a lane
-// (columns), so that rounding grows with the number of partial folds in the wide type only.
+// walking strided operands. Partial folds cover at most kChunk elements a vector lane set (rows) or kDeep elements a
+// lane (columns), so that rounding grows with the number of partial folds in the wide type only.
 #pragma once
 
-#include "kernels/reduce/space.h"
+#include "kernels/walk.h"
 #include "simd/vector.h"
 
 namespace ARN_NS {
 
+template <int kBytes>
+struct IndexOf;
+template <>
+struct IndexOf<1> {
+  typedef int8_t type;
+};
+template <>
+struct IndexOf<4> {
+  typedef int32_t type;
+};
+template <>
+struct IndexOf<8> {
+  typedef int64_t type;
+};
+
 template <typename T>
-struct Kind {  // integers: sums wrap, so they run on the unsigned type
-  typedef T Wide;
+struct Kind {
+  typedef T Wide;  // what partial folds are merged in
+  typedef typename IndexOf<sizeof(T)>::type Index;
 };
 template <>
 struct Kind<float> {
   typedef double Wide;
+  typedef int32_t Index;
 };
 
+// Integer sums wrap, so they run on the unsigned type.
 template <typename T>
 struct Wrap {
   typedef T type;
@@ -69,7 +87,8 @@ ARN_LIMITS(int64_t, INT64_MIN, INT64_MAX)
 ARN_LIMITS(uint64_t, 0, UINT64_MAX)
 #undef ARN_LIMITS
 
-// A fold over T: start (its identity; also the padding of tails), step (one more vector), merge (partial folds).
+// A fold over T: start (its identity), pad (an element that changes nothing), step (one more vector), join (vectors),
+// merge (partial folds).
 // A NaN stays: max and min keep the first they meet.
 template <typename T>
 struct SumFold {
@@ -77,6 +96,7 @@ struct SumFold {
   typedef typename Lanes<T>::U U;
   typedef typename Kind<T>::Wide Wide;
   static constexpr T start = 0;
+  static inline V pad() { return Lanes<T>::splat(start); }
   static inline V step(V acc, V x) { return (V)((U)acc + (U)x); }
   static inline V join(V a, V b) { return (V)((U)a + (U)b); }
   static inline Wide merge(Wide a, Wide b) {
@@ -108,6 +128,7 @@ struct ProdFold {
   typedef typename Lanes<T>::U U;
   typedef typename Kind<T>::Wide Wide;
   static constexpr T start = 1;
+  static inline V pad() { return Lanes<T>::splat(start); }
   static inline V step(V acc, V x) { return (V)((U)acc * (U)x); }
   static inline V join(V a, V b) { return (V)((U)a * (U)b); }
   static inline Wide merge(Wide a, Wide b) {
@@ -121,6 +142,7 @@ struct MaxFold {
   typedef typename Lanes<T>::V V;
   typedef T Wide;
   static constexpr T start = Limits<T>::low;
+  static inline V pad() { return Lanes<T>::splat(start); }
   static inline V step(V acc, V x) { return join(acc, x); }
   static inline V join(V a, V b) { return (b > a) | (b != b) ? b : a; }
   static inline T merge(T a, T b) { return (b > a) | (b != b) ? b : a; }
@@ -131,6 +153,7 @@ struct MinFold {
   typedef typename Lanes<T>::V V;
   typedef T Wide;
   static constexpr T start = Limits<T>::high;
+  static inline V pad() { return Lanes<T>::splat(start); }
   static inline V step(V acc, V x) { return join(acc, x); }
   static inline V join(V a, V b) { return (b < a) | (b != b) ? b : a; }
   static inline T merge(T a, T b) { return (b < a) | (b != b) ? b : a; }
@@ -139,22 +162,34 @@ struct MinFold {
 constexpr int64_t kChunk = 1024;
 constexpr int64_t kDeep = 64;
 
+// All lanes of v joined, in halving steps.
 template <typename F, typename T>
 static inline typename F::Wide merge_lanes(typename Lanes<T>::V v) {
+  typedef typename Kind<T>::Index Index __attribute__((vector_size(ARN_VECTOR_BYTES)));
   constexpr int L = Lanes<T>::kCount;
-  typename F::Wide w[L];
-  for (int i = 0; i < L; ++i) w[i] = static_cast<typename F::Wide>(v[i]);
-  for (int half = L / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) w[i] = F::merge(w[i], w[i + half]);
-  return w[0];
+  for (int half = L / 2; half > 0; half /= 2) {
+    Index from;
+    for (int i = 0; i < L; ++i) from[i] = static_cast<typename Kind<T>::Index>((i + half) % L);
+    v = F::join(v, __builtin_shuffle(v, from));
+  }
+  return static_cast<typename F::Wide>(v[0]);
 }
 
-// Four accumulators over contiguous elements; whole vectors, the tail padded with the identity.
+// `p` if it is contiguous, else its n elements gathered in `buffer`.
+template <typename T>
+static inline const T* gathered(const T* p, int64_t stride, int64_t n, T* buffer) {
+  if (stride == 1) return p;
+  for (int64_t i = 0; i < n; ++i) buffer[i] = p[i * stride];
+  return buffer;
+}
+
+// Four accumulators over contiguous elements; whole vectors, the tail padded.
 template <typename F, typename T>
 struct RunFold {
   typedef Lanes<T> L;
   typedef typename L::V V;
   V acc[4];
+  F op;
   inline void reset() {
     for (int i = 0; i < 4; ++i) acc[i] = L::splat(F::start);
   }
@@ -162,38 +197,35 @@ struct RunFold {
     constexpr int C = L::kCount;
     int64_t i = 0;
     for (; i + 4 * C <= n; i += 4 * C)
-      for (int k = 0; k < 4; ++k) acc[k] = F::step(acc[k], L::load(p + i + k * C));
-    for (; i + C <= n; i += C) acc[0] = F::step(acc[0], L::load(p + i));
+      for (int k = 0; k < 4; ++k) acc[k] = op.step(acc[k], L::load(p + i + k * C));
+    for (; i + C <= n; i += C) acc[0] = op.step(acc[0], L::load(p + i));
     if (i == n) return;
-    V tail = L::splat(F::start);
+    V tail = op.pad();
     for (int k = 0; i + k < n; ++k) tail[k] = p[i + k];
-    acc[1] = F::step(acc[1], tail);
+    acc[1] = op.step(acc[1], tail);
   }
   inline typename F::Wide total() const {
     return merge_lanes<F, T>(F::join(F::join(acc[0], acc[1]), F::join(acc[2], acc[3])));
   }
 };
 
-// One output by rows: `base` addresses its first input element.
-template <typename F, typename T>
-static typename F::Wide fold_rows(const ReduceSpace& s, const T* base) {
+// Folds `inner` elements at stride `step` for every position of walk `w`'s operand `role`; `base` addresses the first.
+template <typename F, typename T, int N>
+static typename F::Wide fold_rows(const F& op, const Walk<N>& w, int role, int64_t inner, int64_t step, const T* base) {
   RunFold<F, T> fold;
+  fold.op = op;
   fold.reset();
   typename F::Wide total = static_cast<typename F::Wide>(F::start);
-  Cursor<1> c;
-  walk_seek(s.reduced, 0, &c);
+  Cursor<N> c;
+  walk_seek(w, 0, &c);
+  const int64_t folds = walk_count(w);
   int64_t pending = 0;
-  T gathered[kChunk];
-  for (int64_t r = 0; r < s.folds; ++r) {
-    const T* p = base + c.offset[0];
-    for (int64_t at = 0; at < s.inner; at += kChunk) {
-      const int64_t n = min64(kChunk, s.inner - at);
-      const T* q = p + at * s.inner_in;
-      if (s.inner_in != 1) {
-        for (int64_t i = 0; i < n; ++i) gathered[i] = q[i * s.inner_in];
-        q = gathered;
-      }
-      fold.add(q, n);
+  T buffer[kChunk];
+  for (int64_t r = 0; r < folds; ++r) {
+    const T* p = base + c.offset[role];
+    for (int64_t at = 0; at < inner; at += kChunk) {
+      const int64_t n = min64(kChunk, inner - at);
+      fold.add(gathered(p + at * step, step, n, buffer), n);
       pending += n;
       if (pending >= kChunk) {
         total = F::merge(total, fold.total());
@@ -201,37 +233,40 @@ static typename F::Wide fold_rows(const ReduceSpace& s, const T* base) {
         pending = 0;
       }
     }
-    walk_next(s.reduced, &c);
+    walk_next(w, &c);
   }
   return F::merge(total, fold.total());
 }
 
-// kVectors vectors of neighbouring outputs by columns. kDirect: the input's columns are contiguous and all there;
-// otherwise `n` of them are gathered at their stride, the rest being padding.
-template <typename F, typename T, int kVectors, bool kDirect>
-static void fold_columns(const ReduceSpace& s, const T* base, int64_t n, typename F::Wide* out) {
+// kVectors vectors of neighbouring columns, folded over every position of walk `w`'s operand `role`. kDirect: the
+// columns are contiguous and all there; otherwise `n` of them are gathered at stride `step`, the rest being padding.
+// op[k] folds vector k.
+template <typename F, typename T, int kVectors, bool kDirect, int N>
+static void fold_columns(const F* op, const Walk<N>& w, int role, int64_t step, const T* base, int64_t n,
+                         typename F::Wide* out) {
   typedef Lanes<T> L;
   typedef typename L::V V;
   constexpr int C = L::kCount, kAll = C * kVectors;
   V acc[kVectors];
-  T gathered[kAll];
+  T buffer[kAll];
   for (int k = 0; k < kAll; ++k) {
-    gathered[k] = F::start;
+    buffer[k] = F::start;
     out[k] = static_cast<typename F::Wide>(F::start);
   }
-  Cursor<1> c;
-  walk_seek(s.reduced, 0, &c);
-  for (int64_t r = 0; r < s.folds;) {
+  Cursor<N> c;
+  walk_seek(w, 0, &c);
+  const int64_t folds = walk_count(w);
+  for (int64_t r = 0; r < folds;) {
     for (int k = 0; k < kVectors; ++k) acc[k] = L::splat(F::start);
-    const int64_t until = min64(s.folds, r + kDeep);
+    const int64_t until = min64(folds, r + kDeep);
     for (; r < until; ++r) {
-      const T* p = base + c.offset[0];
+      const T* p = base + c.offset[role];
       if (!kDirect) {
-        for (int64_t i = 0; i < n; ++i) gathered[i] = p[i * s.inner_in];
-        p = gathered;
+        for (int64_t i = 0; i < n; ++i) buffer[i] = p[i * step];
+        p = buffer;
       }
-      for (int k = 0; k < kVectors; ++k) acc[k] = F::step(acc[k], L::load(p + k * C));
-      walk_next(s.reduced, &c);
+      for (int k = 0; k < kVectors; ++k) acc[k] = op[k].step(acc[k], L::load(p + k * C));
+      walk_next(w, &c);
     }
     for (int k = 0; k < kVectors; ++k)
       for (int i = 0; i < C; ++i) out[k * C + i] = F::merge(out[k * C + i], static_cast<typename F::Wide>(acc[k][i]));

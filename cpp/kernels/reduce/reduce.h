@@ -3,6 +3,7 @@
 
 #include "kernels/reduce/fold.h"
 #include "kernels/reduce/params.h"
+#include "kernels/reduce/space.h"
 
 namespace ARN_NS {
 
@@ -108,24 +109,25 @@ static void reduce_columns(const ReduceBound& b, const T* in, T* out, int64_t fi
   const ReduceSpace& s = b.space;
   constexpr int C = Lanes<T>::kCount;
   typename F::Wide total[kPanel * C];
+  const F op[kPanel] = {};
   const int64_t end = min64(s.inner, first + kPanel * C);
   const auto store = [&](int64_t at, int64_t n) {
     for (int64_t i = 0; i < n; ++i) out[(at + i) * s.inner_out] = result<F, T>(b, total[i]);
   };
   if (s.inner_in == 1 && end - first == kPanel * C) {
-    fold_columns<F, T, kPanel, true>(s, in + first, kPanel * C, total);
+    fold_columns<F, T, kPanel, true>(op, s.reduced, 0, s.inner_in, in + first, kPanel * C, total);
     return store(first, kPanel * C);
   }
   if (s.inner_in != 1 || s.inner < C) {
     if (end - first <= C)
-      fold_columns<F, T, 1, false>(s, in + first * s.inner_in, end - first, total);
+      fold_columns<F, T, 1, false>(op, s.reduced, 0, s.inner_in, in + first * s.inner_in, end - first, total);
     else
-      fold_columns<F, T, kPanel, false>(s, in + first * s.inner_in, end - first, total);
+      fold_columns<F, T, kPanel, false>(op, s.reduced, 0, s.inner_in, in + first * s.inner_in, end - first, total);
     return store(first, end - first);
   }
   for (int64_t at = first; at < end; at += C) {
     const int64_t from = min64(at, s.inner - C);  // the last vector overlaps its neighbour: same bytes
-    fold_columns<F, T, 1, true>(s, in + from, C, total);
+    fold_columns<F, T, 1, true>(op, s.reduced, 0, s.inner_in, in + from, C, total);
     store(from, C);
   }
 }
@@ -142,7 +144,7 @@ static int32_t reduce_units(const ReduceBound& b, const T* in, T* out, int64_t f
     if (s.columns)
       reduce_columns<F, T>(b, x, y, panel * kPanel * Lanes<T>::kCount);
     else
-      *y = result<F, T>(b, fold_rows<F, T>(s, x));
+      *y = result<F, T>(b, fold_rows(F{}, s.reduced, 0, s.inner, s.inner_in, x));
     if (++panel < b.panels) continue;
     panel = 0;
     walk_next(s.kept, &c);
