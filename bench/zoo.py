@@ -50,6 +50,7 @@ from bench.feeds import FILLS, Feed, draw  # noqa: E402
 MANIFEST: Final = ROOT / "bench" / "zoo.toml"
 EXPORT_REVISION: Final = 3
 """Raised when bench/exporters.py changes what a recipe yields, so that cached exports are made anew."""
+EXPORT_PACKAGES: Final = ("torch", "transformers", "onnxscript")
 RERANDOMISER: Final = (ROOT / "bench" / "light.py", ROOT / "bench" / "light_exponents.json")
 FAMILIES: Final = (
     *("transformer", "cnn3x3", "cnn", "mobile", "segmentation", "detection"),
@@ -226,7 +227,7 @@ def cache_path(entry: ZooEntry) -> Path:
         key.append([list(feed.shape) for feed in entry.inputs])
     if isinstance(source, Export):
         key += [EXPORT_REVISION, repr(entry.inputs), entry.bindings[0]]
-        key += [metadata.version(package) for package in ("torch", "transformers", "onnxscript")]
+        key += [installed_version(package) for package in EXPORT_PACKAGES]
     if isinstance(source, Installed):
         if not source.rerandomised:
             return installed_path(source)
@@ -335,6 +336,8 @@ def fetch_rerandomised(entry: ZooEntry, path: Path) -> None:
 
 def fetch_export(entry: ZooEntry, path: Path) -> None:
     """Export in a child process, which gives torch's memory back when it ends."""
+    if not can_export():
+        raise ZooError(f"{entry.name} is exported by {', '.join(EXPORT_PACKAGES)}: pip install '.[zoo]' brings them")
     command = [sys.executable, "-m", "bench.zoo", "export-here", entry.name, str(path)]
     run(command, f"export of {entry.name}", {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
 
@@ -399,15 +402,23 @@ def select(names: Iterable[str]) -> list[ZooEntry]:
 
 def list_models(names: list[str]) -> int:
     for entry in select(names):
-        path = cache_path(entry) if not isinstance(entry.source, Export) or has_torch() else None
-        state = f"{path.stat().st_size / 1e6:8.1f} MB" if path is not None and path.exists() else "           "
+        path = cache_path(entry)
+        state = f"{path.stat().st_size / 1e6:8.1f} MB" if path.exists() else " " * 11
         kind = type(entry.source).__name__.lower()
         print(f"{entry.name:34} {entry.family:12} {kind:9} {state}  {' '.join(sorted(entry.tags))}")
     return 0
 
 
-def has_torch() -> bool:
-    return all(any(metadata.distributions(name=name)) for name in ("torch", "transformers", "onnxscript"))
+def can_export() -> bool:
+    return all(installed_version(package) for package in EXPORT_PACKAGES)
+
+
+def installed_version(package: str) -> str:
+    """The version of an installed distribution, or an empty string."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def fetch_models(names: list[str]) -> int:
@@ -422,6 +433,8 @@ def prune(names: list[str]) -> int:
     """Delete cached models that no entry points at any more: older versions, recipes or exporters."""
     import shutil
 
+    if not can_export():
+        raise ZooError(f"pruning needs {', '.join(EXPORT_PACKAGES)}: their versions tell which exports are current")
     current = {cache_path(entry).parent for entry in load_manifest().values()}
     for folder in sorted(cache_folder().iterdir()):
         if folder not in current:

