@@ -8,6 +8,7 @@ from arenaut.ir.dims import Dim, Expr, symbol
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import ARENAUT_DOMAIN, ML_DOMAIN, ONNX_DOMAIN, Graph, Node, Value
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
+from arenaut.ir.verify import verify
 
 __all__ = [
     "ARENAUT_DOMAIN",
@@ -27,4 +28,5 @@ __all__ = [
     "Value",
     "dtype_of",
     "symbol",
+    "verify",
 ]

@@ -54,10 +54,10 @@ class DType(IntEnum):
         return self.numpy.itemsize
 
     @property
-    def compute(self) -> DType:
-        """The type that native arithmetic on this one is done in (kernels convert at load and store).
-        Raises KeyError for strings and complex numbers."""
-        return _COMPUTE[self]
+    def compute(self) -> DType | None:
+        """The type that native arithmetic on this one is done in (kernels convert at load and store); None for
+        strings and complex numbers."""
+        return _COMPUTE.get(self)
 
     @property
     def is_float(self) -> bool:

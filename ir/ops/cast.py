@@ -95,8 +95,8 @@ def _tile(builder: TileBuilder, node: Node, registers: Sequence[Reg | None]) -> 
     assert x is not None
     if to in _FLOAT8 and not node.attr("saturate", 1):
         raise NoRowError("stores to float8 saturate")
-    if to is DType.FLOAT8E8M0:
-        raise NoRowError("rounding modes of float8e8m0")
+    if to is DType.FLOAT8E8M0 or to.compute is None:
+        raise NoRowError(f"stores to {to.short}")
     return [x if x.dtype == to.compute else builder.cast(x, to.compute)]
 
 

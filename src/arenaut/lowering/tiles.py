@@ -17,21 +17,6 @@ MAX_REGISTERS = 32
 MAX_INSTRUCTIONS = 64
 MAX_OPERANDS = 24
 
-_COMPUTE: Mapping[DType, DType] = {
-    DType.FLOAT: DType.FLOAT, DType.DOUBLE: DType.DOUBLE, DType.INT32: DType.INT32, DType.INT64: DType.INT64,
-    DType.UINT64: DType.UINT64, DType.BOOL: DType.BOOL, DType.INT8: DType.INT32, DType.UINT8: DType.INT32,
-    DType.INT16: DType.INT32, DType.UINT16: DType.INT32, DType.UINT32: DType.INT64, DType.FLOAT16: DType.FLOAT,
-    DType.BFLOAT16: DType.FLOAT, DType.FLOAT8E4M3FN: DType.FLOAT, DType.FLOAT8E4M3FNUZ: DType.FLOAT,
-    DType.FLOAT8E5M2: DType.FLOAT, DType.FLOAT8E5M2FNUZ: DType.FLOAT, DType.INT4: DType.INT32,
-    DType.UINT4: DType.INT32, DType.INT2: DType.INT32, DType.UINT2: DType.INT32, DType.FLOAT4E2M1: DType.FLOAT,
-    DType.FLOAT8E8M0: DType.FLOAT,
-}  # fmt: skip
-
-
-def compute_type(storage: DType) -> DType | None:
-    """The type that elements of this storage type are computed in; None where tiles cannot hold them."""
-    return _COMPUTE.get(storage)
-
 
 class TileLimitError(Exception):
     """The program needs a function, a register or an operand that tiles do not have."""
@@ -84,7 +69,7 @@ class Tiles:
 
     def load(self, storage: DType) -> Register:
         """A register for the next operand (or the accumulator, when it is the first of an epilogue)."""
-        dtype = compute_type(storage)
+        dtype = storage.compute
         if dtype is None:
             raise TileLimitError(f"tiles do not hold {storage.short}")
         register = Register(dtype, operand=len(self._loads))
@@ -162,7 +147,7 @@ def emit_node(tiles: Tiles, node: Node, registers: dict[int, Register]) -> None:
         if value is not None:
             storage = value.dtype
             assert isinstance(register, Register)
-            want = compute_type(storage)
+            want = storage.compute
             if want is not register.dtype:
                 raise TileLimitError(f"{node}: the tile rule makes {register.dtype.short}, expected {storage.short}")
             registers[id(value)] = register
@@ -184,14 +169,14 @@ def tile_of_graph(
                 registers[id(value)] = _load(tiles, value, operands)
         emit_node(tiles, node, registers)
         for value in node.outputs:
-            if value is not None and value.uses and compute_type(value.dtype) is not value.dtype:
+            if value is not None and value.uses and value.dtype.compute is not value.dtype:
                 raise TileLimitError(f"'{value.name}' must be rounded to {value.dtype.short} before it is used")
     return tiles.finish([registers[id(v)] for v in body.outputs], first_operand), operands
 
 
 def _load(tiles: Tiles, value: Value, operands: list[Value]) -> Register:
     if value.constant is not None and value.constant.size == 1:
-        dtype = compute_type(value.dtype)
+        dtype = value.dtype.compute
         if dtype is not None and value.constant.dtype.kind in "fiub":
             return tiles.imm(value.constant.reshape(()).item(), dtype)
     operands.append(value)
