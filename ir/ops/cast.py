@@ -9,10 +9,10 @@ import numpy as np
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType, dtype_of
-from arenaut.ir.graph import Array, Node
+from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops import samples
 from arenaut.ir.ops.common import map_dims, tensor_like
-from arenaut.ir.record import Infer, NoRowError, OpRecord, Reg, Sample, TileBuilder
+from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Reg, Sample, TileBuilder
 from arenaut.ir.types import TensorType, Type
 
 _FLOAT8 = (DType.FLOAT8E4M3FN, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2, DType.FLOAT8E5M2FNUZ)
@@ -30,9 +30,7 @@ def cast_array(x: Array, to: DType, saturate: bool = True) -> Array:
         if to is DType.BOOL:
             return np.asarray(x != 0)
         if to in _FLOAT8 and saturate:
-            import ml_dtypes
-
-            limit = float(ml_dtypes.finfo(target).max)
+            limit = _largest(to)
             wide = x if x.dtype.kind == "f" and x.dtype.itemsize >= 4 else x.astype(np.float32)
             return np.clip(wide, -limit, limit).astype(target)
         if to.is_integer and dtype_of(x).is_float:
@@ -43,6 +41,13 @@ def cast_array(x: Array, to: DType, saturate: bool = True) -> Array:
         if to.is_integer and to.itemsize < 8:
             return _wrap(x.astype(np.int64), to)
         return x.astype(target)
+
+
+def _largest(dtype: DType) -> float:
+    """The largest finite value of a float8 type."""
+    import ml_dtypes
+
+    return float(ml_dtypes.finfo(dtype.numpy).max)
 
 
 def _wrap(x: Array, to: DType) -> Array:
@@ -93,11 +98,16 @@ def _data(context: Infer) -> Sequence[Array | None]:
 def _tile(builder: TileBuilder, node: Node, registers: Sequence[Reg | None]) -> Sequence[Reg]:
     x, to = registers[0], node.output.dtype
     assert x is not None
-    if to in _FLOAT8 and not node.attr("saturate", 1):
-        raise NoRowError("stores to float8 saturate")
     if to is DType.FLOAT8E8M0 or to.compute is None:
         raise NoRowError(f"stores to {to.short}")
-    return [x if x.dtype == to.compute else builder.cast(x, to.compute)]
+    if x.dtype is DType.DOUBLE and to.is_float and to.itemsize < 4:
+        x = builder.op("cast_odd", x)  # the store then rounds once
+    if x.dtype != to.compute:
+        x = builder.cast(x, to.compute)
+    if to in _FLOAT8 and node.attr("saturate", 1):  # a store gives NaN or infinity for what does not fit
+        limit = _largest(to)
+        x = builder.op("clip", x, builder.imm(-limit, x.dtype), builder.imm(limit, x.dtype))
+    return [x]
 
 
 def _sources() -> Iterator[Array]:
@@ -121,7 +131,14 @@ def _like_samples() -> Iterator[Sample]:
         yield Sample((samples.draw((3, 5)), samples.draw((2,), to)))
 
 
-RECORDS: tuple[OpRecord, ...] = tuple(
-    OpRecord(op=op, infer=_infer, evaluate=_evaluate, data=_data, tile=_tile, samples=drawn)
-    for op, drawn in (("Cast", _cast_samples), ("CastLike", _like_samples))
+def _like_decompose(build: Build, node: Node) -> Sequence[Value]:
+    saturate = None if node.output.dtype not in _FLOAT8 else node.attr("saturate", 1)
+    return [build.op("Cast", node.operand(0), to=int(node.output.dtype), saturate=saturate)]
+
+
+RECORDS: tuple[OpRecord, ...] = (
+    OpRecord(op="Cast", infer=_infer, evaluate=_evaluate, data=_data, tile=_tile, samples=_cast_samples),
+    OpRecord(
+        op="CastLike", infer=_infer, evaluate=_evaluate, data=_data, decompose=_like_decompose, samples=_like_samples
+    ),
 )

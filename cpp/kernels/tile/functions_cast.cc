@@ -66,7 +66,7 @@ ARN_CAST(bool, i32, a != 0)
 ARN_CAST(bool, i64, a != 0)
 ARN_CAST(bool, u64, a != 0)
 
-void cast_odd_f64_f32(int64_t n, void* dst, const void* pa, const void*, const void*) {
+void cast_odd_f64(int64_t n, void* dst, const void* pa, const void*, const void*) {
   loop1<float, double>(n, dst, pa, round_to_odd);
 }
 

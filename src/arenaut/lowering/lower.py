@@ -269,7 +269,13 @@ class Lowerer:
         outputs: Sequence[Strided | None],
         params: Mapping[str, Param] | None = None,
     ) -> None:
-        row = self._select(family, inputs, outputs)
+        try:
+            row = self._select(family, inputs, outputs)
+        except NoRowError:
+            if self._epilogue is not None or not any(_is_narrow(p) for p in [*inputs, *outputs]):
+                raise
+            self._call_widened(family, inputs, outputs, params)
+            return
         operands = list(inputs)
         spec: TileSpec | None = None
         if self._epilogue is not None and outputs and outputs[0] == self._epilogue[0]:
@@ -281,6 +287,36 @@ class Lowerer:
             operands += extra
             self._epilogue = None
         self._emit(row, operands, list(outputs), params or {}, spec)
+
+    def _call_widened(
+        self,
+        family: str,
+        inputs: Sequence[Strided | None],
+        outputs: Sequence[Strided | None],
+        params: Mapping[str, Param] | None,
+    ) -> None:
+        """A family that has no row for narrow floats, run on float32: converted before and after."""
+        wide = [self.temp(DType.FLOAT, p.dims) if p is not None and _is_narrow(p) else p for p in outputs]
+        self.call(family, [self._widened(p) for p in inputs], wide, params)
+        for source, target in zip(wide, outputs, strict=True):
+            if source is not None and target is not None and source is not target:
+                self._convert(source, target)
+
+    def _widened(self, place: Strided | None) -> Strided | None:
+        if place is None or not _is_narrow(place):
+            return place
+        array = self.buffers[place.buffer].array
+        if array is not None:  # a weight, converted once
+            buffer = self._buffer(Segment.WEIGHT, array.size * 4, 0, array.astype(np.float32), "widened")
+            return replace(place, buffer=buffer, dtype=DType.FLOAT)
+        temp = self.temp(DType.FLOAT, place.dims)
+        self._convert(place, temp)
+        return temp
+
+    def _convert(self, source: Strided, target: Strided) -> None:
+        """Copies between storage types of one compute type."""
+        tiles = Tiles()
+        self._call_tile(tiles.finish([tiles.load(source.dtype)]), [source], [target])
 
     def copy(self, source: Strided, target: Strided) -> None:
         aligned = replace(source, dims=target.dims) if source.rank == target.rank else source
@@ -317,7 +353,7 @@ class Lowerer:
 
     @property
     def _current(self) -> Node:
-        assert self._node is not None or self.graph.nodes == []
+        """The node that steps belong to; before the first one, the reading of the graph's inputs."""
         return self._node if self._node is not None else Node("Identity", [], [])
 
     def _select(self, family: str, inputs: Sequence[Strided | None], outputs: Sequence[Strided | None]) -> Row:
@@ -480,6 +516,11 @@ def _needed_steps(steps: Sequence[LoweredStep], outputs: Sequence[Strided]) -> l
             read.update(p.buffer for p in step.inputs if p is not None)
             kept.append(step)
     return kept[::-1]
+
+
+def _is_narrow(place: Strided | None) -> bool:
+    """Whether its elements are floats that are computed in another type."""
+    return place is not None and place.dtype.is_float and place.dtype.compute is not place.dtype
 
 
 def _symbols(value: Value) -> Iterator[str]:
