@@ -12,6 +12,7 @@ from arenaut.passes.batch_norm import fold_batch_norm
 from arenaut.passes.constant_folding import fold_constants
 from arenaut.passes.context import Event, PassContext
 from arenaut.passes.dead_code import eliminate_dead_code
+from arenaut.passes.decompose import decompose_composites
 from arenaut.passes.epilogue import fuse_epilogues
 from arenaut.passes.identity import remove_identities
 from arenaut.passes.reshape_chains import collapse_reshapes
@@ -28,6 +29,9 @@ class Pass:
 
 
 DEFAULT_PIPELINE: tuple[Pass, ...] = (
+    Pass(
+        "decompose", decompose_composites, "composite ops without kernels of their own are made of ops that have some"
+    ),
     Pass("constant_folding", fold_constants, "what does not depend on inputs is computed once, at load"),
     Pass("identity", remove_identities, "Identity, Dropout and neutral arithmetic cost a pass over memory for nothing"),
     Pass("reshape_chains", collapse_reshapes, "of consecutive reshapes only the last one's shape matters"),

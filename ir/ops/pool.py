@@ -144,7 +144,10 @@ def _lp_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _lp_lower(lower: Lower, node: Node) -> None:
-    _call(lower, node, "LpPool", {"p": int(node.attr("p", 2))})
+    p = int(node.attr("p", 2))
+    if p not in (1, 2):
+        raise NoRowError(f"p = {p}")
+    _call(lower, node, "LpPool", {"p": p})
 
 
 # -- global pools --------------------------------------------------------------------------------------------------

@@ -118,4 +118,29 @@ def unit(array: np.ndarray) -> np.ndarray:
     return np.asarray(2.0**exponent * float(info.eps))
 
 
-__all__ = ["DType", "assert_same", "dense", "materialise", "node_of", "sampled", "samples_of", "shape_in", "unit"]
+def product_bound(record: OpRecord, node: Node, sample: Sample, result: np.ndarray) -> float:
+    """The error that a record of kind "product" allows: amount * eps * sqrt(K) times the largest magnitude that a sum
+    of products of the inputs' elements can pass through; K is half of an element's flops."""
+    assert record.evaluate is not None
+    magnitudes = [x if x is None or not dtype_of(x).is_float else np.abs(x) for x in sample.inputs]
+    operands = [x.astype(np.float64) for x in magnitudes if x is not None and x.dtype != object]
+    with np.errstate(all="ignore"):
+        sums = np.abs(np.asarray(record.evaluate(node, magnitudes)[0]).astype(np.float64))
+    largest = max(float(np.max(x[np.isfinite(x)], initial=0)) for x in [*operands, sums])
+    flops = 0 if record.flops is None else dims.evaluate(record.flops(node), {})
+    terms = max(1.0, flops / 2 / max(1, result.size))
+    return float(record.tolerance.amount * unit(np.ones((), result.dtype)).item() * terms**0.5 * largest)
+
+
+__all__ = [
+    "DType",
+    "assert_same",
+    "dense",
+    "materialise",
+    "node_of",
+    "product_bound",
+    "sampled",
+    "samples_of",
+    "shape_in",
+    "unit",
+]

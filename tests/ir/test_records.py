@@ -12,7 +12,7 @@ from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Node
 from arenaut.ir.record import OpRecord
 from oracle import expected
-from records import assert_same, dense, materialise, node_of, sampled, samples_of, shape_in, unit
+from records import assert_same, dense, materialise, node_of, product_bound, sampled, samples_of, shape_in
 
 RECORDS = pytest.mark.parametrize("record", sampled(), ids=lambda r: r.op)
 
@@ -32,20 +32,9 @@ def test_evaluator_agrees_with_independent_oracles(record: OpRecord) -> None:
         for actual, want in zip(outputs, oracle, strict=True):
             tiny = 0.0
             if record.tolerance.kind == "product" and dtype_of(np.asarray(actual)).is_float:
-                tiny = record.tolerance.amount * sum_bound(record, node, sample, actual)
+                tiny = product_bound(record, node, sample, actual)
             ulp = max(8, record.tolerance.amount if record.tolerance.kind == "ulp" else 0)
             assert_same(actual, want, ulp=ulp, tiny=tiny, what=str(sample))
-
-
-def sum_bound(record: OpRecord, node: Any, sample: Any, result: np.ndarray) -> float:
-    """eps times the largest magnitude that a sum of products of the inputs' elements can pass through."""
-    magnitudes = [x if x is None or not dtype_of(x).is_float else np.abs(x) for x in sample.inputs]
-    operands = [x.astype(np.float64) for x in magnitudes if x is not None]
-    largest = sum(float(np.max(x[np.isfinite(x)], initial=0)) for x in operands)
-    assert record.evaluate is not None
-    products = np.abs(np.asarray(record.evaluate(node, magnitudes)[0]).astype(np.float64))
-    largest = max(largest, float(np.max(products[np.isfinite(products)], initial=0)))
-    return unit(np.ones((), result.dtype)).item() * largest
 
 
 @RECORDS

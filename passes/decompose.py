@@ -1,0 +1,40 @@
+"""Composite ops that nothing runs as they are become the simpler ops that their records name."""
+
+from __future__ import annotations
+
+from arenaut.ir.builder import GraphBuilder
+from arenaut.ir.graph import Graph, Node
+from arenaut.ir.ops import record_of
+from arenaut.ir.record import NoRowError
+from arenaut.passes.context import PassContext
+
+
+def decompose_composites(graph: Graph, context: PassContext) -> bool:
+    """Replaces each node whose record has a decomposition and no native form; a result may be decomposed again."""
+    changed = False
+    pending = list(graph.nodes)
+    while pending:
+        node = pending.pop()
+        rule = record_of(node).decompose
+        if rule is None or _has_kernels(node):
+            continue
+        before = set(map(id, graph.nodes))
+        try:
+            results = list(rule(GraphBuilder(graph, node, node.name or node.op.lower()), node))
+        except NoRowError as error:
+            context.missed(node.op.lower(), node, str(error))
+            graph.remove(n for n in list(graph.nodes) if id(n) not in before)
+            continue
+        pending += [n for n in graph.nodes if id(n) not in before]
+        for old, new in zip(node.outputs, results, strict=False):
+            if old is not None:
+                graph.replace(old, new)
+        graph.remove(node)
+        context.fired(node.op.lower(), node)
+        changed = True
+    return changed
+
+
+def _has_kernels(node: Node) -> bool:
+    record = record_of(node)
+    return record.view is not None or record.tile is not None or record.lower is not None
