@@ -34,24 +34,24 @@ def order_free_bound(problem: Problem) -> int:
     in_output = {family[b] for b, buffer in enumerate(problem.buffers) if buffer.kind is BufferKind.OUTPUT}
     # Where parts lie at odd distances inside one region, only its sum is rounded up, not every part.
     odd = {family[s.write] for step in problem.steps for s in step.shares if s.keeps or s.any_size or s.offset}
-    sizes = [buffer.size if family[b] in odd else aligned(buffer.size) for b, buffer in enumerate(problem.buffers)]
-    counts = [
-        buffer.kind is BufferKind.ARENA and family[b] not in in_output for b, buffer in enumerate(problem.buffers)
-    ]
+    sizes = []
+    for number, buffer in enumerate(problem.buffers):
+        counts = buffer.kind is BufferKind.ARENA and family[number] not in in_output
+        sizes.append((buffer.size if family[number] in odd else aligned(buffer.size)) if counts else 0)
     best = 0
     for step in problem.steps:
-        bytes_of: dict[int, int] = {}
-        largest: dict[int, int] = {}
+        largest: dict[int, int] = {}  # of the buffers that may hold the same bytes
         for number in step.reads:
-            if counts[number]:
+            if sizes[number]:
                 largest[kept[number]] = max(largest.get(kept[number], 0), sizes[number])
+        bytes_of: dict[int, int] = {}
         for number, size in largest.items():
             bytes_of[family[number]] = bytes_of.get(family[number], 0) + size
-        for number in set(step.writes) - set(step.reads):
-            if counts[number]:
-                size = sizes[number] - sum(sizes[s.read] for s in step.shares if s.write == number)
+        for number in step.writes:
+            if sizes[number] and number not in step.reads:
+                size = sizes[number] - sum([sizes[s.read] for s in step.shares if s.write == number])
                 bytes_of[family[number]] = bytes_of.get(family[number], 0) + max(0, size)
-        best = max(best, aligned(step.scratch_bytes) + sum(aligned(size) for size in bytes_of.values()))
+        best = max(best, aligned(step.scratch_bytes) + sum(map(aligned, bytes_of.values())))
     return best
 
 

@@ -10,10 +10,11 @@ from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import NamedTuple
 
-from arenaut.planner.bound import live_bytes, order_free_bound
+from arenaut.planner.bound import order_free_bound
 from arenaut.planner.lifetimes import buffer_lifetimes, rectangles
-from arenaut.planner.problem import BufferKind, Problem, Rect, aligned, step_dependencies
-from arenaut.planner.sharing import Sharing, share_buffers
+from arenaut.planner.order_search import OrderSearch
+from arenaut.planner.problem import ALIGNMENT, BufferKind, Problem, Rect, aligned, step_dependencies
+from arenaut.planner.sharing import SharedOrder, Sharer, Sharing
 
 Dependencies = Sequence[Sequence[int]]
 
@@ -135,39 +136,80 @@ ORDERS: Mapping[str, Callable[[Problem, Dependencies], list[int]]] = MappingProx
 )
 
 
+GREEDY = ("kahn",)
+"""The orders that `choose_order` compares with the stored one unless it is told otherwise."""
+
+
+PATIENCE = 250
+"""States after which the search for an order gives up on one capacity."""
+
+
 class OrderChoice(NamedTuple):
     """An order with what follows from it: `bound_bytes` is the maximum of live bytes of its rectangles."""
 
     order: tuple[int, ...]
     name: str
     bound_bytes: int
+    order_free_bound_bytes: int
     sharing: Sharing
     rects: tuple[Rect, ...]
 
 
-def evaluate_order(problem: Problem, order: Sequence[int], name: str, floor_bytes: int) -> OrderChoice:
-    """Shares buffers along `order` and measures it."""
-    sharing = share_buffers(problem, order, buffer_lifetimes(problem, order), floor_bytes)
-    rects = tuple(rectangles(problem, order, sharing.classes))
-    bound = max(live_bytes(rects, len(order)), default=0)
-    return OrderChoice(tuple(order), name, bound, sharing, rects)
+def choose_order(problem: Problem, names: Sequence[str] = GREEDY, states: int = 0) -> OrderChoice:
+    """The order with the smallest bound: the stored one, a named one, or one found by a search of so many states.
 
-
-def choose_order(problem: Problem, names: Sequence[str] = tuple(ORDERS)) -> OrderChoice:
-    """The order with the smallest bound; the stored order, then the earlier name, where they tie."""
+    Where bounds tie, the stored order wins, then the earlier name.
+    """
+    contest = _Contest(problem)
     dependencies = step_dependencies(problem)
-    floor = order_free_bound(problem)
-    best: OrderChoice | None = None
-    tried: set[tuple[int, ...]] = set()
+    contest.enter(stored_order(problem, dependencies), "stored")
     for name in names:
-        order = tuple(ORDERS[name](problem, dependencies))
-        if order in tried:
-            continue
-        tried.add(order)
-        choice = evaluate_order(problem, order, name, floor)
-        if best is None or choice.bound_bytes < best.bound_bytes:
-            best = choice
-        if best.bound_bytes <= floor:
-            break
-    assert best is not None, "names is never empty"
-    return best
+        if contest.peak > contest.floor:
+            contest.enter(ORDERS[name](problem, dependencies), name)
+    if contest.peak > contest.floor and states:
+        _search(contest, OrderSearch(problem, dependencies), states)
+    return contest.result()
+
+
+class _Contest:
+    """Measures orders of one problem and keeps the best."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.floor = order_free_bound(problem)
+        self.sharer = Sharer(problem, self.floor)
+        self.best: SharedOrder | None = None
+        self.name = ""
+        self.peak = 0
+
+    def enter(self, order: Sequence[int], name: str) -> bool:
+        """Whether `order` is better than all before it."""
+        shared = self.sharer.along(order, buffer_lifetimes(self.problem, order))
+        if self.best is not None and shared.peak_bytes >= self.peak:
+            return False
+        self.best, self.name, self.peak = shared, name, shared.peak_bytes
+        return True
+
+    def result(self) -> OrderChoice:
+        assert self.best is not None, "the stored order is always entered"
+        sharing = self.best.sharing()
+        rects = tuple(rectangles(self.problem, self.best.order, sharing.classes))
+        return OrderChoice(tuple(self.best.order), self.name, self.peak, self.floor, sharing, rects)
+
+
+def _search(contest: _Contest, search: OrderSearch, states: int) -> None:
+    """Halves the gap between the floor and the best bound, trying the floor first, down to half a percent."""
+    failed, capacity = contest.floor - ALIGNMENT, contest.floor
+    while states > 0 and contest.peak - failed > max(ALIGNMENT, contest.peak // 200):
+        order, visited = search.within(capacity, min(PATIENCE, states))
+        states -= max(visited, 1)
+        if order is None or not contest.enter(order, "search"):
+            failed = capacity
+        capacity = (failed + contest.peak) // 2
+
+
+def evaluate_order(problem: Problem, order: Sequence[int], name: str) -> OrderChoice:
+    """What follows from one order."""
+    contest = _Contest(problem)
+    contest.enter(order, name)
+    return contest.result()

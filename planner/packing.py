@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from arenaut.planner.bound import live_bytes, lower_bound
-from arenaut.planner.problem import Rect, aligned
+from arenaut.planner.problem import ALIGNMENT, Rect, aligned
+from arenaut.planner.search import Outcome, Searcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,26 +131,87 @@ PLACEMENTS: Mapping[str, Callable[[Sequence[Rect], Packer], Key]] = MappingProxy
 )
 
 
+PORTFOLIO = ("size", "crowding", "area", "length", "conflict")
+"""Placement rules in the order they are tried."""
+RANKINGS = ("area", "length", "size", "crowding")
+"""Rules that rank the candidates of the search."""
+SEARCH_WORK: Mapping[Effort, int] = MappingProxyType({"fast": 0, "default": 2_000_000, "max": 50_000_000})
+"""Budget of the search: how many numbers it may look at."""
+
+
 def placement_order(rects: Sequence[Rect], packer: Packer, name: str) -> list[int]:
     """Indices of `rects` by stage, then by the named rule, then by index."""
     key = PLACEMENTS[name](rects, packer)
     return sorted(range(len(rects)), key=lambda i: (rects[i].stage, *key(i), i))
 
 
-def pack(rects: Sequence[Rect], effort: Effort = "default", seed: int = 0) -> Packing:
+def pack(rects: Sequence[Rect], effort: Effort = "default") -> Packing:
     """Places `rects` with the fewest bytes that `effort` finds. Deterministic: budgets count work, not time.
 
-    "fast" places by size only; "default" tries every placement rule, then improves the best one a little; "max"
-    improves it for long. All of them stop as soon as the lower bound is met.
+    "fast" places by size only; "default" tries the placement rules of PORTFOLIO, then searches a little; "max" searches
+    for long, and on small problems until the result is proved. All of them stop as soon as the lower bound is met.
     """
     bound = lower_bound(rects)
     packer = Packer(rects)
-    best_order, best_offsets, best_top, method = [], [0] * len(rects), -1, ""
-    for name in ("size",) if effort == "fast" else tuple(PLACEMENTS):
-        order = placement_order(rects, packer, name)
-        offsets, top = packer.place(order)
-        if best_top < 0 or top < best_top:
-            best_order, best_offsets, best_top, method = order, offsets, top, name
-        if best_top <= bound:
+    best = _Best(packer, bound)
+    for name in PORTFOLIO[:1] if effort == "fast" else PORTFOLIO:
+        best.offer(placement_order(rects, packer, name), name)
+        if best.top <= bound:
             break
-    return Packing(tuple(best_offsets), best_top, bound, tuple(best_order), method, best_top <= bound)
+    if best.top > bound and effort != "fast" and len({rect.stage for rect in rects}) == 1:
+        _search(rects, packer, best, SEARCH_WORK[effort], repeat=effort == "max")
+    return Packing(tuple(best.offsets), best.top, bound, tuple(best.order), best.method, best.top <= best.at_least)
+
+
+class _Best:
+    """The best placement so far, and `at_least`: bytes that every packing is known to need."""
+
+    def __init__(self, packer: Packer, at_least: int) -> None:
+        self.packer = packer
+        self.at_least = at_least
+        self.order: Sequence[int] = ()
+        self.offsets: list[int] = []
+        self.top = -1
+        self.method = ""
+
+    def offer(self, order: Sequence[int], method: str) -> None:
+        offsets, top = self.packer.place(order)
+        if self.top < 0 or top < self.top:
+            self.order, self.offsets, self.top, self.method = order, offsets, top, method
+
+
+def _search(rects: Sequence[Rect], packer: Packer, best: _Best, work: int, repeat: bool) -> None:
+    """Halves the gap between what is known to be needed and the best, first trying the former itself.
+
+    Each capacity gets one descent with a little backtracking per ranking (the first two, above the bottom); `repeat`
+    starts over with longer and longer searches. `work` is the sum of what all of them may look at.
+    """
+    searcher = Searcher(packer.sizes, [(rect.first, rect.last) for rect in rects], packer.meets)
+    rankings = {name: placement_order(rects, packer, name) for name in RANKINGS}
+    patience = 64
+    while work > 0 and best.top > best.at_least:
+        failed = best.at_least - ALIGNMENT
+        while work > 0 and failed + ALIGNMENT < best.top:
+            # The gap is halved down to half a percent; the bottom of the gap is tried first.
+            close = best.top - failed <= max(ALIGNMENT, best.top // 200)
+            if failed >= best.at_least and close:
+                break
+            capacity = best.at_least if failed < best.at_least else (failed + best.top) // 2 // ALIGNMENT * ALIGNMENT
+            outcome = Outcome.GAVE_UP
+            for name in RANKINGS if capacity == best.at_least else RANKINGS[:2]:
+                result = searcher.search(rankings[name], capacity, patience, work)
+                work -= result.work
+                outcome = result.outcome
+                if outcome is Outcome.FOUND:
+                    best.offer(result.order, f"search by {name}")
+                if outcome is Outcome.IMPOSSIBLE:
+                    best.at_least = max(best.at_least, result.at_least)
+                if outcome is not Outcome.GAVE_UP or work <= 0:
+                    break
+            if outcome is Outcome.GAVE_UP:
+                failed = capacity
+            elif outcome is Outcome.IMPOSSIBLE:
+                failed = best.at_least - ALIGNMENT
+        if not repeat:
+            break
+        patience *= 4

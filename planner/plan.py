@@ -1,16 +1,19 @@
 """The memory plan: order, sharing, lifetimes and packing glued together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from arenaut.planner.bound import lower_bound, order_free_bound
 from arenaut.planner.lifetimes import rectangles
-from arenaut.planner.order import choose_order
+from arenaut.planner.order import GREEDY, choose_order
 from arenaut.planner.packing import Effort, Packer, pack
 from arenaut.planner.problem import PlanError, Problem, Rect
 from arenaut.planner.sharing import AcceptedShare, AliasClass, Member
 
 NOT_IN_ARENA = -1
+SEARCH_STATES: Mapping[Effort, int] = MappingProxyType({"fast": 0, "default": 750, "max": 50_000})
+"""States that the search for an order may visit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class MemoryPlan:
 
 def plan_memory(problem: Problem, *, effort: Effort = "default") -> MemoryPlan:
     """Plans `problem`. Pure and deterministic; about 0.1 ms per step, except that "max" may search for seconds."""
-    choice = choose_order(problem) if effort != "fast" else choose_order(problem, ("stored",))
+    choice = choose_order(problem, () if effort == "fast" else GREEDY, SEARCH_STATES[effort])
     packing = pack(choice.rects, effort)
     offsets, in_output, scratch = _addresses(problem, choice.order, choice.sharing.classes, packing.offsets)
     return MemoryPlan(
@@ -64,7 +67,7 @@ def plan_memory(problem: Problem, *, effort: Effort = "default") -> MemoryPlan:
         shared=choice.sharing.accepted,
         arena_bytes=packing.arena_bytes,
         lower_bound_bytes=packing.bound_bytes,
-        order_free_bound_bytes=order_free_bound(problem),
+        order_free_bound_bytes=choice.order_free_bound_bytes,
         method=packing.method,
         proved=packing.proved,
     )

@@ -88,6 +88,8 @@ class Problem:
                 written[number] = True
                 if not -1 <= self.buffers[number].known_after < index:
                     raise PlanError(f"step {index} writes buffer {number} before its size is known")
+            if len({*step.writes}) != len(step.writes):
+                raise PlanError(f"step {index} lists a buffer twice among its writes: {step.writes}")
             for share in step.shares:
                 if share.write not in step.writes or share.read not in step.reads or share.read in step.writes:
                     raise PlanError(f"step {index} offers {share}, but does not just read the one and write the other")

@@ -55,19 +55,15 @@ class Sharing:
 class _Group:
     """A class under construction. Positions of members count from an arbitrary origin; [low, high) is their hull."""
 
-    __slots__ = ("first", "high", "last", "low", "members", "output", "recent")
+    __slots__ = ("cost", "first", "high", "last", "low", "members", "output", "recent")
 
-    def __init__(self, buffer: int, size: int, life: Lifetime, output: int) -> None:
+    def __init__(self, buffer: int, size: int, life: Lifetime, output: int, cost: int) -> None:
         self.members = [buffer]
         self.recent = [buffer]  # what `_live_members` left: nothing of use to a later step is missing
         self.low, self.high = 0, size
         self.first, self.last = life
         self.output = output
-
-    @property
-    def cost(self) -> int:
-        """Arena bytes held while the class lives."""
-        return 0 if self.output >= 0 else aligned(self.high - self.low)
+        self.cost = cost  # arena bytes held while the class lives
 
 
 @dataclass(slots=True)
@@ -85,76 +81,33 @@ class _Union:
         return aligned(max(group.high + shift for group, shift in self.shifts.items()) - low)
 
 
-class _Sharer:
-    def __init__(
-        self, problem: Problem, order: Sequence[int], lifetimes: Sequence[Lifetime | None], floor_bytes: int
-    ) -> None:
+class Sharer:
+    """What can be said of one problem's offers before its order is known; shares along any number of orders.
+
+    `floor_bytes`: live bytes that the plan reaches in any case, so that a merge may reach them anywhere.
+    """
+
+    def __init__(self, problem: Problem, floor_bytes: int = 0) -> None:
         self.problem = problem
-        self.order = order
         self.floor = floor_bytes
         self.sizes = [buffer.size for buffer in problem.buffers]
-        self.place = [0] * len(problem.buffers)  # bytes from the origin of the buffer's group
-        self.links: dict[int, list[int]] = {}  # from a buffer to those whose bytes its write keeps
-        self.accepted: list[AcceptedShare] = []
-        unused = Lifetime(0, -1)
-        self.lives = [life or unused for life in lifetimes]
-        self.groups: list[_Group | None] = []
-        for number, (buffer, life) in enumerate(zip(problem.buffers, lifetimes, strict=True)):
-            if life is None or buffer.kind is BufferKind.FIXED:
-                self.groups.append(None)
-            else:
-                output = number if buffer.kind is BufferKind.OUTPUT else -1
-                self.groups.append(_Group(number, buffer.size, life, output))
-        self.live = self._live_bytes()
+        self.costs = [aligned(b.size) if b.kind is BufferKind.ARENA else 0 for b in problem.buffers]
+        self.scratch = [aligned(step.scratch_bytes) for step in problem.steps]
         writes = [0] * len(problem.buffers)
         for step in problem.steps:
             for number in step.writes:
                 writes[number] += 1
         self.rewritten = [count > 1 for count in writes]
+        self.offers: list[dict[int, list[int]]] = []  # per step: written buffer -> admissible shares, by their number
+        for step in problem.steps:
+            by_write: dict[int, list[int]] = {}
+            for number, share in enumerate(step.shares):
+                if self.admissible(share):
+                    by_write.setdefault(share.write, []).append(number)
+            self.offers.append(by_write)
 
-    def _live_bytes(self) -> list[int]:
-        change = [0] * (len(self.order) + 1)
-        for group in self.groups:
-            if group is not None:
-                change[group.first] += group.cost
-                change[group.last + 1] -= group.cost
-        live, total = [], 0
-        for position, index in enumerate(self.order):
-            total += change[position]
-            live.append(total + aligned(self.problem.steps[index].scratch_bytes))
-        return live
-
-    def run(self) -> Sharing:
-        for position, index in enumerate(self.order):
-            if self.problem.steps[index].shares:
-                self._consider_step(position, index)
-        return self._result()
-
-    def _consider_step(self, position: int, index: int) -> None:
-        shares = self.problem.steps[index].shares
-        by_write: dict[int, list[int]] = {}
-        for number, share in enumerate(shares):
-            if self._admissible(share):
-                by_write.setdefault(share.write, []).append(number)
-        for numbers in by_write.values():
-            # Latest-born part first: each prefix of the list reserves the destination for the shortest time.
-            keeping = sorted((n for n in numbers if shares[n].keeps), key=lambda n: -self._group(shares[n].read).first)
-            if keeping and self._accept_most(position, index, keeping):
-                continue
-            # Longest-lived class first: one long rectangle packs better than several that take turns.
-            destroying = [n for n in numbers if not shares[n].keeps]
-            destroying.sort(key=lambda n: (shares[n].any_size, self._group(shares[n].read).first))
-            for number in destroying:
-                if self._accept_most(position, index, [number]):
-                    break
-
-    def _group(self, buffer: int) -> _Group:
-        group = self.groups[buffer]
-        assert group is not None, "only used buffers of kind ARENA and OUTPUT are ever shared"
-        return group
-
-    def _admissible(self, share: Share) -> bool:
-        """What can be said of an offer without looking at lifetimes."""
+    def admissible(self, share: Share) -> bool:
+        """Whether kinds and sizes allow an offer."""
         write, read = self.problem.buffers[share.write], self.problem.buffers[share.read]
         if write.kind is BufferKind.FIXED or read.kind is BufferKind.FIXED or not write.size or not read.size:
             return False
@@ -166,6 +119,67 @@ class _Sharer:
             return False
         start, end = share.offset, share.offset + write.size
         return (start >= 0 and end <= read.size) or (start <= 0 and end >= read.size)
+
+    def along(self, order: Sequence[int], lifetimes: Sequence[Lifetime | None]) -> "SharedOrder":
+        """Merges buffers into classes along `order`; `lifetimes` are those of the buffers in this order."""
+        return SharedOrder(self, order, lifetimes)
+
+
+class SharedOrder:
+    """The classes that one order allows."""
+
+    def __init__(self, rules: Sharer, order: Sequence[int], lifetimes: Sequence[Lifetime | None]) -> None:
+        self.rules = rules
+        self.problem = rules.problem
+        self.sizes = rules.sizes
+        self.order = order
+        self.place = [0] * len(self.sizes)  # bytes from the origin of the buffer's group
+        self.links: dict[int, list[int]] = {}  # from a buffer to those whose bytes its write keeps
+        self.accepted: list[AcceptedShare] = []
+        unused = Lifetime(0, -1)
+        self.lives = [life or unused for life in lifetimes]
+        self.groups: dict[int, _Group] = {}  # of the buffers that some offer made a group for
+        change = [0] * (len(order) + 1)
+        for cost, life in zip(rules.costs, self.lives, strict=True):
+            change[life.first] += cost
+            change[life.last + 1] -= cost
+        self.live = []  # bytes live at each position
+        total = 0
+        for index, delta in zip(order, change, strict=False):
+            total += delta
+            self.live.append(total + rules.scratch[index])
+        for position, index in enumerate(order):
+            if rules.offers[index]:
+                self._consider_step(position, index)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Maximum of live bytes, scratch included: the lower bound of the rectangles that the classes make."""
+        return max(self.live, default=0)
+
+    def _consider_step(self, position: int, index: int) -> None:
+        shares = self.problem.steps[index].shares
+        for write, numbers in self.rules.offers[index].items():
+            if self.lives[write].first != position:
+                continue
+            # Latest-born part first: each prefix of the list reserves the destination for the shortest time.
+            keeping = sorted((n for n in numbers if shares[n].keeps), key=lambda n: -self._group(shares[n].read).first)
+            if keeping and self._accept_most(position, index, keeping):
+                continue
+            # Longest-lived class first: one long rectangle packs better than several that take turns.
+            destroying = [n for n in numbers if not shares[n].keeps and self.lives[shares[n].read].last == position]
+            destroying.sort(key=lambda n: (shares[n].any_size, self._group(shares[n].read).first))
+            for number in destroying:
+                if self._accept_most(position, index, [number]):
+                    break
+
+    def _group(self, buffer: int) -> _Group:
+        group = self.groups.get(buffer)
+        if group is None:
+            output = buffer if self.problem.buffers[buffer].kind is BufferKind.OUTPUT else -1
+            group = _Group(buffer, self.sizes[buffer], self.lives[buffer], output, self.rules.costs[buffer])
+            self.groups[buffer] = group
+        return group
 
     def _accept_most(self, position: int, index: int, numbers: list[int]) -> bool:
         """Accepts the longest prefix of these offers to one written buffer that does not raise the peak."""
@@ -182,14 +196,14 @@ class _Sharer:
 
     def _union(self, position: int, index: int, numbers: list[int]) -> _Union:
         """The groups joined by those of the offers that are legal, taken one by one."""
-        shares = self.problem.steps[index].shares
+        shares, rewritten = self.problem.steps[index].shares, self.rules.rewritten
         target = shares[numbers[0]].write
         union = _Union({self._group(target): 0}, [], [])
         for number in numbers:
             share = shares[number]
             group = self._group(share.read)
             shift = self.place[target] - share.offset - self.place[share.read]
-            if share.keeps and not (self.rewritten[share.write] or self.rewritten[share.read]):
+            if share.keeps and not (rewritten[share.write] or rewritten[share.read]):
                 union.links.append((share.write, share.read))
                 linked = True
             else:
@@ -249,7 +263,7 @@ class _Sharer:
         """Whether the step that first writes `write` offers to lay it `offset` bytes after the start of `read`."""
         step = self.problem.steps[self.order[self.lives[write].first]]
         return any(
-            share.write == write and share.read == read and share.offset == offset and self._admissible(share)
+            share.write == write and share.read == read and share.offset == offset and self.rules.admissible(share)
             for share in step.shares
         )
 
@@ -287,9 +301,10 @@ class _Sharer:
         for (start, delta), (end, _) in pairwise(change):
             extra += delta
             peak = max(peak, max(self.live[start:end]) + extra)
-        return peak <= max(max(window), self.floor)
+        return peak <= max(max(window), self.rules.floor)
 
     def _commit(self, union: _Union, index: int, change: list[tuple[int, int]]) -> None:
+        cost = union.cost()
         extra = 0
         for (start, delta), (end, _) in pairwise(change):
             extra += delta
@@ -313,23 +328,24 @@ class _Sharer:
             keeper.high = max(keeper.high, group.high + shift - base)
             keeper.first, keeper.last = min(keeper.first, group.first), max(keeper.last, group.last)
             keeper.output = max(keeper.output, group.output)
+        keeper.cost = cost
 
-    def _result(self) -> Sharing:
+    def sharing(self) -> Sharing:
+        """The classes, those of the lowest buffer first, and the offers that hold."""
         classes = []
-        for group in dict.fromkeys(group for group in self.groups if group is not None):
+        done: set[_Group] = set()
+        for number, (buffer, life) in enumerate(zip(self.problem.buffers, self.lives, strict=True)):
+            group = self.groups.get(number)
+            if buffer.kind is BufferKind.FIXED or life.last < 0 or group in done:
+                continue
+            output = number if buffer.kind is BufferKind.OUTPUT else -1
+            if group is None:
+                member = Member(number, 0)
+                classes.append(AliasClass((member,), buffer.size, *life, output, buffer.known_after))
+                continue
+            done.add(group)
             origin = self.place[group.output] if group.output >= 0 else group.low
             members = tuple(Member(b, self.place[b] - origin) for b in sorted(group.members))
-            stage_of = self.problem.buffers[members[0].buffer].known_after
             size = group.high - origin
-            classes.append(AliasClass(members, size, group.first, group.last, group.output, stage_of))
+            classes.append(AliasClass(members, size, group.first, group.last, group.output, buffer.known_after))
         return Sharing(tuple(classes), tuple(self.accepted))
-
-
-def share_buffers(
-    problem: Problem, order: Sequence[int], lifetimes: Sequence[Lifetime | None], floor_bytes: int = 0
-) -> Sharing:
-    """Merges buffers into classes along `order`. `lifetimes` are those of the buffers in this order.
-
-    `floor_bytes`: live bytes that the plan reaches in any case, so that a merge may reach them anywhere.
-    """
-    return _Sharer(problem, order, lifetimes, floor_bytes).run()

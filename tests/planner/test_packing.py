@@ -1,7 +1,5 @@
 """Packing against its definition and, on small cases, against every possible packing."""
 
-from itertools import permutations
-
 import pytest
 from arenaut.planner import Effort, Rect, aligned, first_fit, pack
 from arenaut.planner.bound import live_bytes, lower_bound
@@ -44,15 +42,6 @@ def test_first_fit_is_what_it_says(rects: list[Rect], random: object) -> None:
     order = list(range(len(rects)))
     random.shuffle(order)  # type: ignore[attr-defined]
     assert first_fit(rects, order) == plain_first_fit(rects, tuple(order))
-
-
-def best_of_all(rects: list[Rect]) -> int:
-    """The smallest arena: some placement order of first fit reaches it (that of ascending optimal offsets)."""
-    best = sum(aligned(rect.size) for rect in rects)
-    for order in permutations(range(len(rects))):
-        offsets = first_fit(rects, order)
-        best = min(best, max((o + aligned(r.size) for o, r in zip(offsets, rects, strict=True)), default=0))
-    return best
 
 
 @given(rectangles(), st.sampled_from(("fast", "default")))

@@ -1,5 +1,7 @@
 """Random problems: every plan is sound by the independent validator, and damaged plans are not."""
 
+from dataclasses import replace
+
 from arenaut.planner import BufferInfo, BufferKind, Problem, Share, StepUse, aligned, plan_memory, resize_plan
 from arenaut.planner.order import ORDERS, evaluate_order
 from arenaut.planner.problem import step_dependencies
@@ -74,11 +76,50 @@ def test_plans_are_sound_and_within_their_bounds(problem: Problem, effort: str) 
 def test_every_order_variant_respects_dependencies(problem: Problem, name: str) -> None:
     order = ORDERS[name](problem, step_dependencies(problem))
     assert check_order(problem, order) == []
-    shared = evaluate_order(problem, order, name, 0)
-    alone = evaluate_order(replace_shares(problem), order, name, 0)
+    shared = evaluate_order(problem, order, name)
+    alone = evaluate_order(replace_shares(problem), order, name)
     assert shared.bound_bytes <= alone.bound_bytes
 
 
 def replace_shares(problem: Problem) -> Problem:
     """The problem with no offer to share."""
     return Problem(tuple(step._replace(shares=()) for step in problem.steps), problem.buffers)
+
+
+@given(problems(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_buffer_moved_onto_one_that_is_needed_later_is_found(problem: Problem, data: st.DataObject) -> None:
+    plan = plan_memory(problem)
+    writes: dict[int, int] = {}
+    reads: dict[int, int] = {}
+    for position, index in enumerate(plan.order):
+        reads.update(dict.fromkeys(problem.steps[index].reads, position))
+        for number in problem.steps[index].writes:
+            writes.setdefault(number, position)
+    offered = {(share.write, share.read) for step in problem.steps for share in step.shares}
+    placed = [n for n in writes if plan.offsets[n] >= 0 and problem.buffers[n].size]
+    victims = [
+        (needed, moved)
+        for needed in placed
+        for moved in placed
+        if writes[needed] < writes[moved] <= reads.get(needed, -1)
+        and (moved, needed) not in offered
+        and plan.offsets[moved] != plan.offsets[needed]
+    ]
+    if victims:
+        needed, moved = data.draw(st.sampled_from(victims))
+        offsets = list(plan.offsets)
+        offsets[moved] = plan.offsets[needed]
+        assert check_plan(problem, replace(plan, offsets=tuple(offsets))) != []
+
+
+@given(problems(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_two_steps_that_depend_on_each_other_may_not_be_swapped(problem: Problem, data: st.DataObject) -> None:
+    plan = plan_memory(problem)
+    edges = [(first, second) for second, needed in enumerate(step_dependencies(problem)) for first in needed]
+    if edges:
+        swap = data.draw(st.sampled_from(edges))
+        renamed = {swap[0]: swap[1], swap[1]: swap[0]}
+        order = tuple(renamed.get(index, index) for index in plan.order)
+        assert check_plan(problem, replace(plan, order=order)) != []
