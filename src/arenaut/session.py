@@ -231,10 +231,12 @@ class Model:
 
     @property
     def inputs(self) -> list[TensorInfo]:
+        """Name, dtype and shape of every input, in order; symbolic dims by name."""
         return [_info(n, v) for n, v in zip(self._input_names, self.graph.inputs, strict=True)]
 
     @property
     def outputs(self) -> list[TensorInfo]:
+        """Name, dtype and shape of every output, in order; symbolic dims by name or expression."""
         return [_info(n, v) for n, v in zip(self._output_names, self.graph.outputs, strict=True)]
 
     @property

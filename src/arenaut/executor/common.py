@@ -105,7 +105,12 @@ def make_host_call(lowered: Lowered, order: list[int]) -> Callable[[int, list[An
                 inputs.append(value.constant)
             else:
                 inputs.append(_typed(arrays[i], value.type))
-        results = evaluate_node(item.node, inputs)
+        try:
+            results = evaluate_node(item.node, inputs)
+        except ArenautError:
+            raise
+        except Exception as error:
+            raise ExecutionError(f"{item.node}: its evaluator failed: {type(error).__name__}: {error}") from error
         return [_packed(r, None if v is None else v.type) for r, v in zip(results, item.node.outputs, strict=False)]
 
     return call
