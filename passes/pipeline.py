@@ -9,11 +9,12 @@ from typing import Literal
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph
 from arenaut.ir.target import Target
 from arenaut.passes.batch_norm import fold_batch_norm
+from arenaut.passes.common_subexpressions import merge_common_subexpressions
 from arenaut.passes.constant_folding import fold_constants
 from arenaut.passes.context import Event, PassContext
 from arenaut.passes.dead_code import eliminate_dead_code
 from arenaut.passes.decompose import decompose_composites
-from arenaut.passes.epilogue import fuse_epilogues
+from arenaut.passes.elementwise import fuse_elementwise
 from arenaut.passes.identity import remove_identities
 from arenaut.passes.reshape_chains import collapse_reshapes
 from arenaut.passes.transposes import cancel_transposes
@@ -38,8 +39,11 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass("transposes", cancel_transposes, "consecutive transposes are one, or none"),
     Pass("batch_norm", fold_batch_norm, "a normalisation with constant statistics is part of the weights before it"),
     Pass("refold", fold_constants, "rewritten weights and shapes are constants again"),
+    Pass("common_subexpressions", merge_common_subexpressions, "the same op on the same values is computed once"),
     Pass("dead_code", eliminate_dead_code, "nodes whose results nobody reads need not run"),
-    Pass("epilogue", fuse_epilogues, "elementwise ops run on the block that a product just computed, while it is hot"),
+    Pass(
+        "elementwise", fuse_elementwise, "elementwise ops run together on tiles in L1, after a product on its hot block"
+    ),
     Pass("dead_code_last", eliminate_dead_code, "what fusion left behind"),
 )
 
