@@ -87,9 +87,10 @@ def _activation(
     defaults: Mapping[str, Any] | None = None,
     chosen: Sequence[Mapping[str, Any]] = ({},),
     tolerance: Tolerance = FEW_ULP,
+    dtypes: Sequence[DType] = FLOATS,
 ) -> OpRecord:
     """Sampled with default attributes and the chosen ones."""
-    drawn = samples.elementwise(1, FLOATS, -6, 6, attributes=({}, *chosen) if chosen != ({},) else chosen)
+    drawn = samples.elementwise(1, dtypes, -6, 6, attributes=({}, *chosen) if chosen != ({},) else chosen)
     return elementwise(op, function, tile=tile, defaults=defaults, flops=4, tolerance=tolerance, samples=drawn)
 
 
@@ -221,7 +222,7 @@ RECORDS: tuple[OpRecord, ...] = (
     ),
     _activation(
         "Shrink", _shrink, _with_immediates("shrink", "lambd", "bias"), {"bias": 0.0, "lambd": 0.5},
-        ({"bias": 0.5, "lambd": 1.5},),
+        ({"bias": 0.5, "lambd": 1.5},), dtypes=(DType.FLOAT, DType.DOUBLE, DType.FLOAT16),
     ),
     _prelu,
     _clip,
