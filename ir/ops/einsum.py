@@ -1,0 +1,204 @@
+"""Einsum: pairwise matrix products over transposed and regrouped operands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from arenaut.ir.dims import Dim, product
+from arenaut.ir.dtypes import DType
+from arenaut.ir.graph import Node, Value
+from arenaut.ir.ops import samples
+from arenaut.ir.ops.common import broadcast_dim, to_dtype, widen
+from arenaut.ir.ops.composite import dims_of, ints, merged_dim, one, reshape, transpose
+from arenaut.ir.ops.matmul import PRODUCT, differ
+from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample
+from arenaut.ir.types import Shape, TensorType, Type
+
+Labels = tuple[str, ...]  # one label a dim; the dims of an ellipsis are "...0", "...1", ... from the left
+
+
+@dataclass(frozen=True)
+class Equation:
+    operands: tuple[Labels, ...]
+    result: Labels
+
+
+def parse(equation: str, ranks: Sequence[int]) -> Equation:
+    """The labels of each dim. Raises ValueError where the equation does not fit operands of these ranks."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ranks):
+        raise ValueError(f"'{equation}' has {len(terms)} terms for {len(ranks)} operands")
+    counts = [rank - len(t.replace("...", "")) for t, rank in zip(terms, ranks, strict=True)]
+    if any(c < 0 or (c > 0 and "..." not in t) for t, c in zip(terms, counts, strict=True)):
+        raise ValueError(f"'{equation}' does not fit operands of ranks {tuple(ranks)}")
+    widest = max((c for t, c in zip(terms, counts, strict=True) if "..." in t), default=0)
+
+    def labels(term: str, count: int) -> Labels:
+        before, dots, after = term.partition("...")
+        spread = [f"...{i}" for i in range(widest - count, widest)] if dots else []
+        return (*before, *spread, *after)
+
+    operands = tuple(labels(t, c) for t, c in zip(terms, counts, strict=True))
+    if arrow:
+        result = labels(right, widest)
+    else:
+        letters = sorted(x for x in left if x.isalpha())
+        result = (*[f"...{i}" for i in range(widest)], *(x for x in letters if letters.count(x) == 1))
+    if len(set(result)) < len(result) or not set(result) <= {x for o in operands for x in o}:
+        raise ValueError(f"the result of '{equation}' repeats an index, or has one that no operand has")
+    return Equation(operands, result)
+
+
+def _text(node: Node) -> str:
+    equation = node.attr("equation")
+    return equation.decode() if isinstance(equation, bytes) else str(equation)
+
+
+def _extents(equation: Equation, shapes: Sequence[Shape]) -> dict[str, Dim]:
+    """The extent of each label. Raises ValueError where known dims contradict."""
+    extents: dict[str, Dim] = {}
+    for labels, shape in zip(equation.operands, shapes, strict=True):
+        for label, d in zip(labels, shape, strict=True):
+            merged = broadcast_dim(extents.get(label, 1), d)
+            if merged is None:
+                raise ValueError(f"index '{label}' is {extents[label]} in one operand and {d} in another")
+            extents[label] = merged
+    return extents
+
+
+def _infer(context: Infer) -> Sequence[Type]:
+    shapes = [context.shape(i) for i in range(len(context.node.inputs))]
+    try:
+        equation = parse(_text(context.node), [len(s) for s in shapes])
+        extents = _extents(equation, shapes)
+    except ValueError as error:
+        raise context.fail(str(error)) from None
+    return [TensorType(context.dtype(0), tuple(extents[label] for label in equation.result))]
+
+
+def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    operands = [widen(np.asarray(x)) for x in inputs]
+    with np.errstate(all="ignore"):
+        result = np.einsum(_text(node).replace(" ", ""), *operands, optimize=len(operands) > 2)
+    return [to_dtype(result, np.asarray(inputs[0]).dtype)]
+
+
+# -- decomposition -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A partial result and the label of each of its dims."""
+
+    value: Value
+    labels: Labels
+
+    def ordered(self, build: Build, labels: Labels) -> Value:
+        return transpose(build, self.value, [self.labels.index(x) for x in labels])
+
+
+def _summed(build: Build, term: _Term, kept: set[str]) -> _Term:
+    """Without the labels that nothing else needs."""
+    axes = [i for i, label in enumerate(term.labels) if label not in kept]
+    if not axes:
+        return term
+    value = one(build, "ReduceSum", term.value, ints(build, *axes), keepdims=0)
+    return _Term(value, tuple(x for x in term.labels if x in kept))
+
+
+def _contracted(build: Build, a: _Term, b: _Term, kept: set[str]) -> _Term:
+    """The product of two terms, summed over the labels that both have and nothing else needs."""
+    shared = [x for x in a.labels if x in b.labels]
+    batch = tuple(x for x in shared if x in kept)
+    inner = tuple(x for x in shared if x not in kept)
+    rows = tuple(x for x in a.labels if x not in shared)
+    columns = tuple(x for x in b.labels if x not in shared)
+    left = a.ordered(build, (*batch, *rows, *inner))
+    right = b.ordered(build, (*batch, *inner, *columns))
+    n = len(batch)
+    if not inner:
+        apart = _with_ones(build, right, n, len(rows))
+        product_of = one(build, "Mul", _with_ones(build, left, left.rank, len(columns)), apart)
+        return _Term(product_of, (*batch, *rows, *columns))
+    wide_left = _grouped(build, left, n, n + len(rows))
+    wide_right = _grouped(build, right, n, n + len(inner))
+    result = one(build, "MatMul", wide_left, wide_right)
+    if (len(rows), len(columns)) != (1, 1):
+        parts = [dims_of(build, result, 0, n)] if n else []
+        parts += [dims_of(build, left, n, n + len(rows))] if rows else []
+        parts += [dims_of(build, right, right.rank - len(columns), right.rank)] if columns else []
+        result = reshape(build, result, *parts) if parts else one(build, "Squeeze", result, ints(build, 0, 1))
+    return _Term(result, (*batch, *rows, *columns))
+
+
+def _with_ones(build: Build, x: Value, at: int, count: int) -> Value:
+    """x with dims of extent one before dim `at`."""
+    return one(build, "Unsqueeze", x, ints(build, *range(at, at + count))) if count else x
+
+
+def _grouped(build: Build, x: Value, batch: int, split: int) -> Value:
+    """x [batch..., first..., second...] as [batch..., product of first, product of second]; split starts second."""
+    if split - batch == 1 and x.rank - split == 1:
+        return x
+    lead = [dims_of(build, x, 0, batch)] if batch else []
+    return reshape(build, x, *lead, merged_dim(build, x, batch, split), merged_dim(build, x, split, x.rank))
+
+
+def _check(equation: Equation, shapes: Sequence[Shape]) -> None:
+    """Raises NoRowError for diagonals, and for summed indices of extent 1 against others."""
+    for labels in equation.operands:
+        if len(set(labels)) < len(labels):
+            raise NoRowError("a diagonal")
+    extents = _extents(equation, shapes)
+    for labels, shape in zip(equation.operands, shapes, strict=True):
+        for label, d in zip(labels, shape, strict=True):
+            if label not in equation.result and (differ(d, extents[label]) or (d == 1) != (extents[label] == 1)):
+                raise NoRowError("a summed index that is broadcast")
+
+
+def _decompose(build: Build, node: Node) -> Sequence[Value]:
+    operands = [v for v in node.inputs if v is not None]
+    equation = parse(_text(node), [v.rank for v in operands])
+    _check(equation, [v.shape for v in operands])
+    terms = [_Term(v, labels) for v, labels in zip(operands, equation.operands, strict=True)]
+    total = terms[0]
+    for i, term in enumerate(terms[1:], 1):
+        later = set(equation.result).union(*(t.labels for t in terms[i + 1 :]))
+        total = _summed(build, total, later | set(term.labels))
+        total = _contracted(build, total, _summed(build, term, later | set(total.labels)), later)
+    total = _summed(build, total, set(equation.result))
+    return [total.ordered(build, equation.result)]
+
+
+def _flops(node: Node) -> Dim:
+    shapes = [v.shape for v in node.inputs if v is not None]
+    return 2 * product(list(_extents(parse(_text(node), [len(s) for s in shapes]), shapes).values()))
+
+
+def _samples() -> Iterator[Sample]:
+    cases: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...] = (
+        ("ij,jk->ik", ((3, 4), (4, 5))), ("bij,bjk->bik", ((2, 3, 4), (2, 4, 5))), ("ij->ji", ((3, 4),)),
+        ("ij->", ((3, 4),)), ("ij->i", ((3, 4),)), ("i,i->", ((4,), (4,))), ("i,j->ij", ((4,), (3,))),
+        ("bhid,bhjd->bhij", ((2, 3, 4, 5), (2, 3, 6, 5))), ("bhij,bhjd->bhid", ((2, 3, 4, 6), (2, 3, 6, 5))),
+        ("bqhd,bkhd->bhqk", ((2, 4, 3, 5), (2, 6, 3, 5))), ("...ij,...jk->...ik", ((2, 3, 4), (4, 5))),
+        ("...ij,...jk", ((2, 3, 4), (2, 4, 5))), ("ij,jk,kl->il", ((3, 4), (4, 5), (5, 2))), ("ii->i", ((4, 4),)),
+        ("abc,cd->abd", ((2, 3, 4), (4, 5))), ("bijk,bjkl->bil", ((2, 3, 4, 5), (2, 4, 5, 6))), 
+        ("ba,cb", ((2, 3), (4, 2))), ("ij,ij->ij", ((3, 4), (3, 4))), ("bi,bj->bji", ((2, 3), (2, 4))),
+        ("bij,bij->b", ((2, 3, 4), (2, 3, 4))), ("ij,ik->ijk", ((3, 4), (3, 5))), ("bn,anm->abm", ((2, 3), (4, 3, 5))),
+    )  # fmt: skip
+    for dtype in (DType.FLOAT, DType.DOUBLE, DType.FLOAT16, DType.INT32, DType.INT64):
+        for equation, shapes in cases:
+            operands = (samples.draw(s, dtype, seed=i) for i, s in enumerate(shapes))
+            yield Sample(tuple(operands), {"equation": equation})
+
+
+RECORDS: tuple[OpRecord, ...] = (
+    OpRecord(
+        op="Einsum", infer=_infer, evaluate=_evaluate, decompose=_decompose, flops=_flops, tolerance=PRODUCT,
+        samples=_samples,
+    ),
+)  # fmt: skip
