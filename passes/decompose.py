@@ -21,7 +21,7 @@ def decompose_composites(graph: Graph, context: PassContext) -> bool:
         before = set(map(id, graph.nodes))
         try:
             results = list(rule(GraphBuilder(graph, node, node.name or node.op.lower()), node))
-        except NoRowError as error:
+        except (NoRowError, TypeError) as error:  # TypeError: a rank that is not known
             context.missed(node.op.lower(), node, str(error))
             graph.remove(n for n in list(graph.nodes) if id(n) not in before)
             continue

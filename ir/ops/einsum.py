@@ -12,7 +12,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops import samples
 from arenaut.ir.ops.common import broadcast_dim, to_dtype, widen
-from arenaut.ir.ops.composite import dims_of, ints, merged_dim, one, reshape, transpose
+from arenaut.ir.ops.composite import dims_of, ints, merged_dim, number, one, reshape, transpose
 from arenaut.ir.ops.matmul import PRODUCT, differ
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample
 from arenaut.ir.types import Shape, TensorType, Type
@@ -148,11 +148,28 @@ def _grouped(build: Build, x: Value, batch: int, split: int) -> Value:
     return reshape(build, x, *lead, merged_dim(build, x, batch, split), merged_dim(build, x, split, x.rank))
 
 
+def _diagonal(build: Build, term: _Term) -> _Term:
+    """Each repeated label once: what lies off the diagonal is summed as zero."""
+    value, labels = term.value, term.labels
+    while len(set(labels)) < len(labels):
+        again = next(i for i, label in enumerate(labels) if label in labels[:i])
+        first = labels.index(labels[again])
+        rows, columns = (_places(build, value, axis) for axis in (first, again))
+        kept = one(build, "Where", one(build, "Equal", rows, columns), value, number(build, 0, value.dtype))
+        value = one(build, "ReduceSum", kept, ints(build, again), keepdims=0)
+        labels = labels[:again] + labels[again + 1 :]
+    return _Term(value, labels)
+
+
+def _places(build: Build, x: Value, axis: int) -> Value:
+    """0, 1, 2, ... along one axis of x, of extent one along the others."""
+    length = one(build, "Squeeze", dims_of(build, x, axis, axis + 1), ints(build, 0))
+    numbers = one(build, "Range", number(build, 0, DType.INT64), length, number(build, 1, DType.INT64))
+    return one(build, "Unsqueeze", numbers, ints(build, *(i for i in range(x.rank) if i != axis)))
+
+
 def _check(equation: Equation, shapes: Sequence[Shape]) -> None:
-    """Raises NoRowError for diagonals, and for summed indices of extent 1 against others."""
-    for labels in equation.operands:
-        if len(set(labels)) < len(labels):
-            raise NoRowError("a diagonal")
+    """Raises NoRowError for summed indices of extent 1 against others."""
     extents = _extents(equation, shapes)
     for labels, shape in zip(equation.operands, shapes, strict=True):
         for label, d in zip(labels, shape, strict=True):
@@ -164,7 +181,7 @@ def _decompose(build: Build, node: Node) -> Sequence[Value]:
     operands = [v for v in node.inputs if v is not None]
     equation = parse(_text(node), [v.rank for v in operands])
     _check(equation, [v.shape for v in operands])
-    terms = [_Term(v, labels) for v, labels in zip(operands, equation.operands, strict=True)]
+    terms = [_diagonal(build, _Term(v, labels)) for v, labels in zip(operands, equation.operands, strict=True)]
     total = terms[0]
     for i, term in enumerate(terms[1:], 1):
         later = set(equation.result).union(*(t.labels for t in terms[i + 1 :]))

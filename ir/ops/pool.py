@@ -11,8 +11,10 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops import samples
 from arenaut.ir.ops.common import tensor_like, to_dtype, widen
+from arenaut.ir.ops.composite import cast, ints, number, one
+from arenaut.ir.ops.reduce import KINDS
 from arenaut.ir.ops.windows import Windows, geometries, numpy_windows, padded, window_axes, windows_of
-from arenaut.ir.record import EXACT, Build, Infer, Lower, NoRowError, OpRecord, Param, Sample, Tolerance
+from arenaut.ir.record import EXACT, Build, Infer, Lower, LowerRule, NoRowError, OpRecord, Param, Sample, Tolerance
 from arenaut.ir.types import Shape, TensorType, Type
 
 _FLOATS = (DType.FLOAT, DType.DOUBLE, DType.FLOAT16, DType.BFLOAT16)
@@ -144,10 +146,10 @@ def _lp_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _lp_lower(lower: Lower, node: Node) -> None:
-    p = int(node.attr("p", 2))
-    if p not in (1, 2):
-        raise NoRowError(f"p = {p}")
-    _call(lower, node, "LpPool", {"p": p})
+    power = int(node.attr("p", 2))
+    if power not in (1, 2):
+        raise NoRowError("norms other than 1 and 2")
+    _call(lower, node, "LpPool", {"p": power})
 
 
 # -- global pools --------------------------------------------------------------------------------------------------
@@ -160,10 +162,6 @@ def _global_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(context.dtype(0), (*x[:2], *[1] * (len(x) - 2)))]
 
 
-def _spatial_axes(node: Node) -> tuple[int, ...]:
-    return tuple(range(2, node.operand(0).rank))
-
-
 def _global_evaluator(reduce: Callable[[Node, Array, tuple[int, ...]], Array]) -> Any:
     def evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         x = np.asarray(inputs[0])
@@ -173,12 +171,13 @@ def _global_evaluator(reduce: Callable[[Node, Array, tuple[int, ...]], Array]) -
     return evaluate
 
 
-def _by_reduction(op: str) -> Callable[[Build, Node], Sequence[Value]]:
-    def decompose(build: Build, node: Node) -> Sequence[Value]:
-        axes = build.constant(np.array(_spatial_axes(node), np.int64))
-        return [build.op(op, node.operand(0), axes, keepdims=1, noop_with_empty_axes=1)]
+def _as_reduction(kind: str) -> LowerRule:
+    def rule(lower: Lower, node: Node) -> None:
+        x = lower.read(node.operand(0))
+        axes = sum(1 << axis for axis in range(2, x.rank))
+        lower.call("Reduce", [x], [lower.write(node.output)], {"kind": KINDS.index(kind), "axes": axes})
 
-    return decompose
+    return rule
 
 
 def _global_lp(node: Node, x: Array, axes: tuple[int, ...]) -> Array:
@@ -189,13 +188,13 @@ def _global_lp(node: Node, x: Array, axes: tuple[int, ...]) -> Array:
 
 def _global_lp_decompose(build: Build, node: Node) -> Sequence[Value]:
     x, power = node.operand(0), int(node.attr("p", 2))
-    axes = build.constant(np.array(_spatial_axes(node), np.int64))
+    axes = ints(build, *range(2, x.rank))
     if power in (1, 2):
-        return [build.op(f"ReduceL{power}", x, axes, keepdims=1, noop_with_empty_axes=1)]
-    scalar = x.dtype.numpy
-    raised = build.op("Pow", build.op("Abs", x), build.constant(np.array(power, scalar)))
-    total = build.op("ReduceSum", raised, axes, keepdims=1, noop_with_empty_axes=1)
-    return [build.op("Pow", total, build.constant(np.array(1 / power, scalar)))]
+        return [one(build, f"ReduceL{power}", x, axes, keepdims=1, noop_with_empty_axes=1)]
+    wide = cast(build, x, x.dtype.compute or x.dtype)
+    raised = one(build, "Pow", one(build, "Abs", wide), number(build, power, wide.dtype))
+    total = one(build, "ReduceSum", raised, axes, keepdims=1, noop_with_empty_axes=1)
+    return [cast(build, one(build, "Pow", total, number(build, 1 / power, wide.dtype)), x.dtype)]
 
 
 def _global_samples(dtypes: Sequence[DType], options: Sequence[dict[str, Any]]) -> Callable[[], Iterator[Sample]]:
@@ -208,10 +207,10 @@ def _global_samples(dtypes: Sequence[DType], options: Sequence[dict[str, Any]]) 
     return generate
 
 
-def _global(op: str, evaluate: Any, decompose: Any, tolerance: Tolerance, samples: Any) -> OpRecord:
+def _global(op: str, evaluate: Any, tolerance: Tolerance, samples: Any, **native: Any) -> OpRecord:
     return OpRecord(
-        op=op, infer=_global_infer, evaluate=_global_evaluator(evaluate), decompose=decompose,
-        flops=lambda node: product(node.operand(0).shape), tolerance=tolerance, samples=samples,
+        op=op, infer=_global_infer, evaluate=_global_evaluator(evaluate),
+        flops=lambda node: product(node.operand(0).shape), tolerance=tolerance, samples=samples, **native,
     )  # fmt: skip
 
 
@@ -257,27 +256,27 @@ RECORDS: tuple[OpRecord, ...] = (
         samples=_pool_samples((*_FLOATS, DType.INT8, DType.UINT8), ({}, {"ceil_mode": 1})),
     ),
     OpRecord(
-        op="AveragePool", infer=_pool_infer, evaluate=_average_evaluate, lower=_average_lower,
+        op="AveragePool", infer=_pool_infer, evaluate=_average_evaluate, lower=_average_lower, anchor=True,
         flops=_pool_flops, tolerance=_SUM,
         samples=_pool_samples(
             _FLOATS, ({}, {"ceil_mode": 1}, {"count_include_pad": 1}, {"ceil_mode": 1, "count_include_pad": 1})
         ),
     ),
     OpRecord(
-        op="LpPool", infer=_pool_infer, evaluate=_lp_evaluate, lower=_lp_lower, flops=_pool_flops,
+        op="LpPool", infer=_pool_infer, evaluate=_lp_evaluate, lower=_lp_lower, anchor=True, flops=_pool_flops,
         tolerance=_SUM, samples=_pool_samples(_FLOATS, ({}, {"p": 1}, {"p": 3})),
     ),
     _global(
-        "GlobalAveragePool", lambda node, x, axes: x.mean(axis=axes, keepdims=True, dtype=np.float64),
-        _by_reduction("ReduceMean"), _SUM, _global_samples(_FLOATS, ({},)),
+        "GlobalAveragePool", lambda node, x, axes: x.mean(axis=axes, keepdims=True, dtype=np.float64), _SUM,
+        _global_samples(_FLOATS, ({},)), lower=_as_reduction("MEAN"),
     ),
     _global(
-        "GlobalMaxPool", lambda node, x, axes: x.max(axis=axes, keepdims=True), _by_reduction("ReduceMax"), EXACT,
-        _global_samples(_FLOATS, ({},)),
+        "GlobalMaxPool", lambda node, x, axes: x.max(axis=axes, keepdims=True), EXACT,
+        _global_samples(_FLOATS, ({},)), lower=_as_reduction("MAX"),
     ),
     _global(
-        "GlobalLpPool", _global_lp, _global_lp_decompose, _SUM,
-        _global_samples((DType.FLOAT, DType.FLOAT16), ({}, {"p": 1}, {"p": 3})),
+        "GlobalLpPool", _global_lp, _SUM, _global_samples((DType.FLOAT, DType.FLOAT16), ({}, {"p": 1}, {"p": 3})),
+        decompose=_global_lp_decompose,
     ),
     OpRecord(op="MaxUnpool", infer=_unpool_infer, evaluate=_unpool_evaluate),
 )  # fmt: skip

@@ -118,6 +118,18 @@ def unit(array: np.ndarray) -> np.ndarray:
     return np.asarray(2.0**exponent * float(info.eps))
 
 
+def assert_tolerable(
+    record: OpRecord, node: Node, sample: Sample, actual: Any, want: Any, *, least_ulp: float = 8
+) -> None:
+    """As assert_same, within what the record declares, or least_ulp where that is wider."""
+    want = np.asarray(want)
+    tolerance, bound = record.tolerance, 0.0
+    if tolerance.kind == "product" and dtype_of(want).is_float:
+        bound = product_bound(record, node, sample, want)
+    ulp = max(least_ulp, tolerance.amount) if tolerance.kind == "ulp" else least_ulp
+    assert_same(actual, want, ulp=ulp, tiny=bound, what=str(sample))
+
+
 def product_bound(record: OpRecord, node: Node, sample: Sample, result: np.ndarray) -> float:
     """The error that a record of kind "product" allows: amount * eps * sqrt(K) times the largest magnitude that a sum
     of products of the inputs' elements can pass through; K is half of an element's flops."""
@@ -135,10 +147,10 @@ def product_bound(record: OpRecord, node: Node, sample: Sample, result: np.ndarr
 __all__ = [
     "DType",
     "assert_same",
+    "assert_tolerable",
     "dense",
     "materialise",
     "node_of",
-    "product_bound",
     "sampled",
     "samples_of",
     "shape_in",

@@ -12,7 +12,7 @@ from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Node
 from arenaut.ir.record import OpRecord
 from oracle import expected
-from records import assert_same, dense, materialise, node_of, product_bound, sampled, samples_of, shape_in
+from records import assert_same, assert_tolerable, dense, materialise, node_of, sampled, samples_of, shape_in
 
 RECORDS = pytest.mark.parametrize("record", sampled(), ids=lambda r: r.op)
 
@@ -30,11 +30,7 @@ def test_evaluator_agrees_with_independent_oracles(record: OpRecord) -> None:
         node, outputs = outputs_of(record, sample)
         oracle = expected(node, list(sample.inputs), inexact=record.tolerance.kind != "exact")
         for actual, want in zip(outputs, oracle, strict=True):
-            tiny = 0.0
-            if record.tolerance.kind == "product" and dtype_of(np.asarray(actual)).is_float:
-                tiny = product_bound(record, node, sample, actual)
-            ulp = max(8, record.tolerance.amount if record.tolerance.kind == "ulp" else 0)
-            assert_same(actual, want, ulp=ulp, tiny=tiny, what=str(sample))
+            assert_tolerable(record, node, sample, actual, want)
 
 
 @RECORDS
