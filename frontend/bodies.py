@@ -84,20 +84,33 @@ def _append_captures(scope: Scope, outer: Sequence[Value]) -> None:
         scope.graph.inputs.append(capture.inner)
 
 
-import_with_bodies = _handler(_no_types)
+_import_if = _handler(_no_types)
 _import_loop = _handler(_loop_types, fixed_inputs=2)
+_import_scan = _handler(_scan_types)
+
+# Until this opset Scan took the lengths of its sequences as first input.
+_SCAN_WITHOUT_LENGTHS = 9
+# What the entries of Scan's list attributes belong to.
+_SCAN_LISTS: Mapping[str, str] = MappingProxyType(
+    {
+        "scan_input_axes": "inputs", "scan_input_directions": "inputs", "directions": "inputs",
+        "scan_output_axes": "outputs", "scan_output_directions": "outputs",
+    }
+)  # fmt: skip
 
 
 def _if(scope: Scope, proto: Any) -> Sequence[Value | None]:
     """A branch that is always taken is written in place of the node: the other one may not even be well typed."""
+    for name, body in bodies_of(proto):
+        _check_body(proto, body, 0, len(proto.output), f"runs '{name}' without arguments")
     (condition,) = scope.operands(label(proto), proto.input[:1]) or (None,)
     known = None if condition is None else condition.data
     if known is None or known.size != 1 or not isinstance(known.reshape(-1)[0], int):
-        return import_with_bodies(scope, proto)
+        return _import_if(scope, proto)
     wanted = "then_branch" if known.reshape(-1)[0] else "else_branch"
     branch = dict(bodies_of(proto)).get(wanted)
-    if branch is None or len(branch.output) < len(proto.output):
-        return import_with_bodies(scope, proto)
+    if branch is None:
+        return _import_if(scope, proto)
     initializers = initializers_of(branch)
     inner = Scope(
         model=scope.model, graph=scope.graph, opsets=scope.opsets, parent=scope, initializers=initializers,
@@ -109,17 +122,41 @@ def _if(scope: Scope, proto: Any) -> Sequence[Value | None]:
 
 
 def _loop(scope: Scope, proto: Any) -> Sequence[Value | None]:
+    carried = max(len(proto.input) - 2, 0)
     for _, body in bodies_of(proto):
-        carried = max(len(proto.input) - 2, 0)
-        if len(body.input) != carried + 2 or len(body.output) != len(proto.output) + 1:
-            raise InvalidModelError(
-                f"{label(proto)} carries {carried} values and has {len(proto.output)} outputs, so its body needs "
-                f"{carried + 2} inputs and {len(proto.output) + 1} outputs; it has {len(body.input)} and "
-                f"{len(body.output)}. Export the model again"
-            )
+        _check_body(proto, body, carried + 2, len(proto.output) + 1, f"carries {carried} values")
     return _import_loop(scope, proto)
 
 
+def _scan(scope: Scope, proto: Any) -> Sequence[Value | None]:
+    scanned = next((a.i for a in proto.attribute if a.name == "num_scan_inputs"), 0)
+    has_lengths = scope.opsets[""] < _SCAN_WITHOUT_LENGTHS
+    operands = len(proto.input) - has_lengths
+    if not 1 <= scanned <= operands:
+        raise InvalidModelError(f"{label(proto)} has {operands} inputs, of which {scanned} are said to be scanned")
+    for _, body in bodies_of(proto):
+        _check_body(proto, body, operands, len(proto.output), f"has {operands} inputs")
+        results = len(body.output) - (operands - scanned)
+        if results < 0:
+            raise InvalidModelError(f"{label(proto)} has {operands - scanned} states, but its body gives fewer values")
+        for attribute in proto.attribute:
+            expected = _SCAN_LISTS.get(attribute.name)
+            wanted = {"inputs": scanned, "outputs": results}.get(expected or "")
+            if attribute.ints and wanted is not None and len(attribute.ints) != wanted:
+                raise InvalidModelError(
+                    f"{label(proto)}: attribute '{attribute.name}' has {len(attribute.ints)} entries, expected {wanted}"
+                )
+    return _import_scan(scope, proto)
+
+
+def _check_body(proto: Any, body: Any, inputs: int, outputs: int, what: str) -> None:
+    if len(body.input) != inputs or len(body.output) != outputs:
+        raise InvalidModelError(
+            f"{label(proto)} {what} and has {len(proto.output)} outputs, so its body needs {inputs} inputs and "
+            f"{outputs} outputs; it has {len(body.input)} and {len(body.output)}. Export the model again"
+        )
+
+
 HANDLERS: Mapping[tuple[str, str], Handler] = MappingProxyType(
-    {("", "If"): _if, ("", "Loop"): _loop, ("", "Scan"): _handler(_scan_types)}
+    {("", "If"): _if, ("", "Loop"): _loop, ("", "Scan"): _scan}
 )

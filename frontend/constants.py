@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from arenaut.frontend.nodes import Handler, convert_attributes
+from arenaut.frontend.nodes import Handler, check_signature, convert_attributes
+from arenaut.frontend.schemas import signature
 from arenaut.frontend.scope import Scope
 from arenaut.frontend.structure import label
 from arenaut.ir import Value
@@ -37,6 +38,9 @@ _FORMS: Mapping[str, Callable[[Any], Array]] = MappingProxyType(
 
 def _constant(scope: Scope, proto: Any) -> Sequence[Value | None]:
     stated = convert_attributes(scope, proto)
+    rule = signature("", "Constant", scope.opsets[""])
+    if rule is not None:
+        check_signature(proto, rule, stated if "value" in stated else {**stated, "value": None})
     forms = [name for name in stated if name in _FORMS]
     if len(forms) != 1 or len(stated) != 1:
         raise InvalidModelError(

@@ -1,17 +1,19 @@
-"""Model-local functions, inlined where they are called."""
+"""Model-local functions, inlined where they are called, and standard ops that only a function of onnx defines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import onnx
 from arenaut.frontend import attributes as attribute_values
-from arenaut.frontend.nodes import convert_attributes, import_nodes
-from arenaut.frontend.schemas import normal_domain
+from arenaut.frontend.nodes import convert_attributes, import_nodes, spec_of
+from arenaut.frontend.schemas import normal_domain, schema_at
 from arenaut.frontend.scope import MAX_INLINED_NODES, FunctionKey, Scope
-from arenaut.frontend.structure import label, ordered
+from arenaut.frontend.structure import bodies_of, free_names, label, ordered, rename_free
 from arenaut.ir import Value
-from arenaut.ir.errors import InvalidModelError
+from arenaut.ir.errors import InvalidModelError, UnsupportedError
+from arenaut.ir.ops.fallback import type_proto
 
 
 def function_key(proto: Any) -> FunctionKey:
@@ -53,6 +55,49 @@ def import_call(scope: Scope, node: Any, function: Any) -> Sequence[Value | None
     for index, name in enumerate(function.input):
         inner.bind(name, arguments[index] if index < len(arguments) else None)
     import_nodes(inner, ordered(function.node, set(function.input), function.name))
+    return [inner.result(f) if actual else None for f, actual in zip(function.output, node.output, strict=False)]
+
+
+def import_expanded(scope: Scope, node: Any) -> Sequence[Value | None]:
+    """An op with body graphs that takes them apart (SequenceMap, FlexAttention): the nodes that onnx defines it by.
+
+    The bodies keep the meaning they have where they stand: their opset, and the outer values they read.
+    """
+    domain = normal_domain(node.domain)
+    schema = schema_at(domain, node.op_type, scope.opsets[domain])
+    if schema is None or not schema.has_context_dependent_function:
+        raise UnsupportedError(
+            f"{label(node)}: arenaut does not run this op with body graphs. Export it as If, Loop or Scan"
+        )
+    spec_of(scope, node, given=dict(bodies_of(node)))  # for its checks
+    arguments = scope.operands(label(node), node.input)
+    if any(v is not None and v.type is None for v in arguments):
+        raise UnsupportedError(f"{label(node)}: the types of its inputs are not known before running")
+    aliases: dict[str, str] = {}
+    closed = onnx.NodeProto()
+    closed.CopyFrom(node)
+    for _, body in bodies_of(closed):
+        aliases.update({name: f"{node.op_type}/outer/{name}" for name in sorted(free_names(body))})
+        rename_free(body, aliases)
+    types = [b"" if v is None or v.type is None else type_proto(v.type, str).SerializeToString() for v in arguments]
+    version = schema.context_dependent_function_opset_versions[-1]
+    try:
+        function = onnx.FunctionProto.FromString(
+            schema.get_context_dependent_function_with_opset_version(version, closed.SerializeToString(), types)
+        )
+    except (ValueError, RuntimeError) as error:
+        raise InvalidModelError(f"{label(node)}: onnx cannot expand it ({error}). Check its body and inputs") from None
+    inner = Scope(
+        model=scope.model, graph=scope.graph, call=scope.own_name(node.name or f"{node.op_type}_call"),
+        opsets={**{normal_domain(o.domain): o.version for o in function.opset_import}, **scope.opsets},
+        call_attributes=convert_attributes(scope, node, skip=frozenset(name for name, _ in bodies_of(node))),
+    )  # fmt: skip
+    for name, alias in aliases.items():
+        (outer,) = scope.operands(label(node), [name])
+        inner.bind(alias, outer)
+    for index, name in enumerate(function.input):
+        inner.bind(name, arguments[index] if index < len(arguments) else None)
+    import_nodes(inner, ordered(function.node, set(function.input) | set(aliases.values()), function.name))
     return [inner.result(f) if actual else None for f, actual in zip(function.output, node.output, strict=False)]
 
 

@@ -60,10 +60,6 @@ def import_model(
     with open_source(source, external_data_folder) as opened:
         try:
             return _import(opened, keep_inputs)
-        except UnicodeDecodeError as error:
-            raise InvalidModelError(
-                f"{opened.label} holds a name that is not UTF-8 ({error}). The file is damaged"
-            ) from None
         except RecursionError:
             raise InvalidModelError(f"{opened.label} nests graphs or functions too deeply to be read") from None
 

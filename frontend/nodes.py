@@ -9,7 +9,7 @@ from typing import Any
 
 from arenaut.frontend import attributes as attribute_values
 from arenaut.frontend.builder import add_node
-from arenaut.frontend.schemas import default_attributes, normal_domain, schema_at
+from arenaut.frontend.schemas import Signature, default_attributes, normal_domain, signature
 from arenaut.frontend.scope import Scope
 from arenaut.frontend.spec import Spec
 from arenaut.frontend.structure import has_bodies, is_reference, label, node_attributes
@@ -34,18 +34,19 @@ def handlers() -> Mapping[tuple[str, str], Handler]:
 
 def import_nodes(scope: Scope, nodes: Sequence[Any]) -> None:
     """Imports nodes that stand in a valid order."""
-    from arenaut.frontend.bodies import import_with_bodies
-    from arenaut.frontend.functions import function_of, import_call
+    from arenaut.frontend.functions import function_of, import_call, import_expanded
 
     table = handlers()
     for proto in nodes:
+        if proto.output and not any(proto.output):
+            continue  # nothing could read it
         first_new_node = len(scope.graph.nodes)
         domain = normal_domain(proto.domain)
         function = function_of(scope, proto)
         if function is not None:
             values = import_call(scope, proto, function)
         else:
-            handler = table.get((domain, proto.op_type)) or (import_with_bodies if has_bodies(proto) else import_plain)
+            handler = table.get((domain, proto.op_type)) or (import_expanded if has_bodies(proto) else import_plain)
             values = handler(scope, proto)
         scope.define(label(proto), proto.output, values, first_new_node)
 
@@ -62,16 +63,16 @@ def spec_of(scope: Scope, proto: Any, given: Mapping[str, Any] | None = None) ->
     """
     domain = normal_domain(proto.domain)
     opset = scope.opsets[domain]
-    schema = schema_at(domain, proto.op_type, opset)
-    if schema is None:
+    rule = signature(domain, proto.op_type, opset)
+    if rule is None:
         raise InvalidModelError(f"{label(proto)}: there is no such op in opset {opset}")
     stated = convert_attributes(scope, proto, skip=frozenset(given or ()))
     stated.update(given or {})
-    _check_against_schema(proto, schema, stated)
+    check_signature(proto, rule, stated)
     return Spec(
         op=proto.op_type,
         domain=domain,
-        version=schema.since_version,
+        version=rule.since_version,
         name=proto.name or next((o for o in proto.output if o), ""),
         inputs=scope.operands(label(proto), proto.input),
         wanted=tuple(bool(o) for o in proto.output),
@@ -93,27 +94,26 @@ def convert_attributes(scope: Scope, proto: Any, skip: frozenset[str] = frozense
     return out
 
 
-def _check_against_schema(proto: Any, schema: Any, stated: Mapping[str, Any]) -> None:
+def check_signature(proto: Any, rule: Signature, stated: Mapping[str, Any]) -> None:
     def wrong(message: str) -> InvalidModelError:
-        return InvalidModelError(f"{label(proto)}, opset {schema.since_version}: {message}. Export the model again")
+        return InvalidModelError(f"{label(proto)}, opset {rule.since_version}: {message}. Export the model again")
 
-    if not schema.min_input <= len(proto.input) <= schema.max_input:
-        raise wrong(f"it has {len(proto.input)} inputs, expected {_span(schema.min_input, schema.max_input)}")
-    if not schema.min_output <= len(proto.output) <= schema.max_output:
-        raise wrong(f"it has {len(proto.output)} outputs, expected {_span(schema.min_output, schema.max_output)}")
-    for index, formal in enumerate(schema.inputs[: len(proto.input)]):
-        if formal.option == type(formal.option).Single and not proto.input[index]:
-            raise wrong(f"its input {index} ('{formal.name}') is required but empty")
-    for name, rule in schema.attributes.items():
-        if rule.required and name not in stated:
+    for what, count, span in (("inputs", len(proto.input), rule.inputs), ("outputs", len(proto.output), rule.outputs)):
+        if not span[0] <= count <= span[1]:
+            raise wrong(f"it has {count} {what}, expected {_span(*span)}")
+    for index, name in rule.required_inputs:
+        if index < len(proto.input) and not proto.input[index]:
+            raise wrong(f"its input {index} ('{name}') is required but empty")
+    for name in rule.required_attributes:
+        if name not in stated:
             raise wrong(f"its attribute '{name}' is required but absent")
-    for name in stated:
-        if name not in schema.attributes:
-            known = ", ".join(sorted(schema.attributes)) or "none"
-            raise wrong(f"it has no attribute '{name}' in this opset; known are {known}")
     for attribute in proto.attribute:
-        have, want = attribute_values.attribute_type(attribute), int(schema.attributes[attribute.name].type)
-        if not is_reference(attribute) and have != want:
+        want = rule.attribute_types.get(attribute.name)
+        if want is None:
+            known = ", ".join(sorted(rule.attribute_types)) or "none"
+            raise wrong(f"it has no attribute '{attribute.name}' in this opset; known are {known}")
+        have = attribute_values.attribute_type(attribute)
+        if have != want and not is_reference(attribute):
             raise wrong(f"its attribute '{attribute.name}' has attribute type {have}, expected {want}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -36,6 +37,36 @@ def schema_at(domain: str, op: str, opset: int) -> defs.OpSchema | None:
         return None
     earlier = schema_at(domain, op, schema.since_version - 1) if schema.deprecated else None
     return earlier or schema
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a node must look like: read off a schema once, since each look at a schema copies it out of C++."""
+
+    since_version: int
+    inputs: tuple[int, int]  # fewest and most
+    outputs: tuple[int, int]
+    required_inputs: tuple[tuple[int, str], ...]  # place and name of those that may not be empty
+    attribute_types: Mapping[str, int]
+    required_attributes: tuple[str, ...]
+
+
+@cache
+def signature(domain: str, op: str, opset: int) -> Signature | None:
+    """The signature of an op at an opset of its domain, None when there is no such op yet."""
+    schema = schema_at(domain, op, opset)
+    if schema is None:
+        return None
+    single = defs.OpSchema.FormalParameterOption.Single
+    attributes = schema.attributes
+    return Signature(
+        since_version=schema.since_version,
+        inputs=(schema.min_input, schema.max_input),
+        outputs=(schema.min_output, schema.max_output),
+        required_inputs=tuple((i, p.name) for i, p in enumerate(schema.inputs) if p.option == single),
+        attribute_types=MappingProxyType({name: int(a.type) for name, a in attributes.items()}),
+        required_attributes=tuple(name for name, a in attributes.items() if a.required),
+    )
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from arenaut.frontend.attributes import is_body
@@ -20,6 +20,13 @@ def bodies_of(node: Any) -> Iterator[tuple[str, Any]]:
             yield attribute.name, attribute.g
 
 
+def check_text(names: Iterable[Any]) -> None:
+    """Raises InvalidModelError for a name that is not UTF-8, which protobuf gives as bytes."""
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidModelError(f"the model holds the name {name!r}, which is not UTF-8 text. The file is damaged")
+
+
 def has_bodies(node: Any) -> bool:
     return any(is_body(a) for a in node.attribute)
 
@@ -34,10 +41,12 @@ def label(node: Any) -> str:
 def initializers_of(graph: Any) -> dict[str, Any]:
     """Initialisers by name, dense and sparse. Raises InvalidModelError for names that stand twice."""
     found: dict[str, Any] = {}
+    check_text([graph.name, *(v.name for v in graph.input), *(v.name for v in graph.output)])
     for name, proto in [
         *((t.name, t) for t in graph.initializer),
         *((t.values.name, t) for t in graph.sparse_initializer),
     ]:
+        check_text([name])
         if name in found:
             raise InvalidModelError(f"graph '{graph.name}' has two initialisers named '{name}'. Export the model again")
         found[name] = proto
@@ -53,6 +62,20 @@ def free_names(graph: Any) -> set[str]:
     for node in graph.node:
         used |= names_read(node)
     return used - own - {""}
+
+
+def rename_free(graph: Any, names: Mapping[str, str]) -> None:
+    """Gives names that a body graph takes from outside other names, in place; its own names of that kind stay."""
+    own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    own |= {t.values.name for t in graph.sparse_initializer}
+    own.update(o for node in graph.node for o in node.output)
+    outer = {old: new for old, new in names.items() if old not in own}
+    for node in graph.node:
+        node.input[:] = [outer.get(n, n) for n in node.input]
+        for _, body in bodies_of(node):
+            rename_free(body, outer)
+    for output in graph.output:
+        output.name = outer.get(output.name, output.name)
 
 
 def names_read(node: Any) -> set[str]:
@@ -117,6 +140,7 @@ def _sorted(needs: list[set[int]], nodes: list[Any], graph_name: str) -> list[in
 def node_attributes(node: Any) -> list[Any]:
     """The attributes of a node, each name once. Raises InvalidModelError for a name that stands twice."""
     seen: set[str] = set()
+    check_text(name for a in node.attribute for name in (a.name, a.ref_attr_name))
     for attribute in node.attribute:
         if attribute.name in seen:
             raise InvalidModelError(f"{label(node)} has two attributes named '{attribute.name}'")

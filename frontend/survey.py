@@ -8,7 +8,7 @@ from typing import Any
 
 from arenaut.frontend.functions import function_key
 from arenaut.frontend.schemas import newest_opset, normal_domain, schema_at
-from arenaut.frontend.structure import bodies_of, label
+from arenaut.frontend.structure import bodies_of, check_text, label
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 
 
@@ -34,6 +34,7 @@ def check_supported(model: Any, opsets: Mapping[str, int]) -> None:
         )
     problems: dict[tuple[str, str, int], _Problem] = {}
     for node, in_force in _all_nodes(model.graph, opsets, functions):
+        check_text([node.op_type, node.domain, node.name, *node.input, *node.output])
         domain = normal_domain(node.domain)
         key = (domain, node.op_type, getattr(node, "overload", ""))
         if key in functions:

@@ -63,6 +63,7 @@ def _dim(proto: Any, name: str, axis: int) -> Dim:
     kind = proto.WhichOneof("value")
     if kind == "dim_value" and proto.dim_value >= 0:
         return int(proto.dim_value)
-    if kind == "dim_param" and any(c.isalnum() for c in proto.dim_param):  # exporters write "?" for "not known"
-        return symbol(proto.dim_param)
+    stated = proto.dim_param if kind == "dim_param" else ""
+    if isinstance(stated, str) and any(c.isalnum() for c in stated):  # exporters write "?" for "not known"
+        return symbol(stated)
     return symbol(f"{name}.{axis}")

@@ -44,33 +44,42 @@ def canonical_forms() -> Mapping[tuple[str, str], Rule]:
     return MappingProxyType(table)
 
 
+@cache
+def _next_rule(domain: str, op: str, version: int) -> tuple[int, int]:
+    """From a version on, the first one with a rule and the one after it; the newest version and 0 when none follows.
+
+    Raises LookupError for a step that has neither a rule nor a reason why it needs none.
+    """
+    from arenaut.frontend.upgrade.unchanged import unchanged
+
+    chain = [version, *(v for v in versions(domain, op) if v > version)]
+    for old, new in zip(chain, [*chain[1:], 0], strict=True):
+        if (domain, op, old) in rules():
+            return old, new
+        if new and (domain, op, old) not in unchanged():
+            raise LookupError(str(new))
+    return chain[-1], 0
+
+
 def upgrade(build: Build, spec: Spec) -> Outcome:
     """The node as the newest opset says it, or the values that stand for its outputs.
 
     Raises UnsupportedError for a version step that this table does not know: a newer onnx changed the op.
     """
-    from arenaut.frontend.upgrade.unchanged import unchanged
-
     while True:
-        later = [v for v in versions(spec.domain, spec.op) if v > spec.version]
-        step = (spec.domain, spec.op, spec.version)
-        rule = rules().get(step)
-        if rule is not None:
-            outcome = rule(build, spec)
-            if not isinstance(outcome, Spec):
-                return outcome
-            spec = (
-                outcome
-                if outcome.op != spec.op or outcome.version != spec.version
-                else outcome.change(version=later[0])
-            )
-        elif not later:
-            break
-        elif step in unchanged():
-            spec = spec.change(version=later[0])
-        else:
+        try:
+            version, following = _next_rule(spec.domain, spec.op, spec.version)
+        except LookupError as error:
             raise spec.unsupported(
-                f"opset {later[0]} changed this op in a way that this arenaut does not know. Update arenaut"
-            )
+                f"opset {error} changed this op in a way that this arenaut does not know. Update arenaut"
+            ) from None
+        rule = rules().get((spec.domain, spec.op, version))
+        if rule is None:
+            break
+        outcome = rule(build, spec)
+        if not isinstance(outcome, Spec):
+            return outcome
+        stays = outcome.op == spec.op and outcome.version == spec.version
+        spec = outcome.change(version=following) if stays else outcome
     canonical = canonical_forms().get((spec.domain, spec.op))
     return spec if canonical is None else canonical(build, spec)
