@@ -2,6 +2,7 @@
 #pragma once
 
 #include "contract.h"
+#include "kernels/attention/params.h"
 #include "kernels/conv/params.h"
 #include "kernels/copy/params.h"
 #include "kernels/gather/params.h"

@@ -1,0 +1,284 @@
+// Attention for a block of query rows at a time: scores of a block of keys, their running softmax (Milakov and
+// Gimelshein, "Online normalizer calculation for softmax", 2018), then the product with the values, accumulated.
+#include "kernels/attention/params.h"
+#include "kernels/matmul/gemm.h"
+#include "simd/math.h"
+
+namespace ARN_NS {
+namespace {
+
+constexpr int64_t kQueryRows = 64;    // query rows of a task
+constexpr int64_t kKeyColumns = 256;  // keys of a block; at most kDepth
+static_assert(kKeyColumns <= kDepth, "a block of keys is one block of the inner index");
+
+struct Strides4 {
+  int64_t at[4];
+};
+
+struct AttentionBound {
+  int64_t heads, group, rows, keys, depth, values;  // H, H / G, S, T, D, E
+  int64_t row_blocks;
+  Strides4 q, k, v, mask, out;
+  float scale, softcap;
+  int64_t causal_offset;
+  bool causal, values_in_place;
+  int8_t mask_kind;  // 0 none, 1 added, 2 boolean
+  // Scratch, in floats from its start.
+  int64_t key_panels, value_panels, scores, sums, maxima, accumulators, compact, edge;
+  int64_t score_row, accumulator_row;
+};
+
+constexpr int64_t lanes() { return kLanes<float>; }
+
+float reduce_max(vf32 v) {
+  float best = v[0];
+  for (int i = 1; i < kLanesF32; ++i) best = v[i] > best ? v[i] : best;
+  return best;
+}
+
+float reduce_sum(vf32 v) {
+  float total = v[0];
+  for (int i = 1; i < kLanesF32; ++i) total += v[i];
+  return total;
+}
+
+// scores = scale * Q K^T (+ the added mask) for m query rows and n keys.
+void score_block(const AttentionBound& b, const float* q, const float* k, const float* added, int64_t m, int64_t n,
+                 float* scratch) {
+  float* panels = scratch + b.key_panels;
+  pack_panels(panels, b.depth * lanes(), k, b.depth, n, b.k.at[3], b.k.at[2]);
+  GemmPass<float> p{};
+  p.m = m;
+  p.n = n;
+  p.a_row = b.q.at[2];
+  p.a_k = b.q.at[3];
+  p.b_vec = b.depth * lanes();
+  p.b_k = lanes();
+  p.partial = p.out = scratch + b.scores;
+  p.partial_row = p.out_row = b.score_row;
+  p.out_col = 1;
+  p.alpha = b.scale;
+  p.beta = 1.0f;
+  p.compact = b.q.at[3] == 1 ? nullptr : scratch + b.compact;
+  p.edge = scratch + b.edge;
+  const int64_t step = depth_block(b.depth);
+  for (int64_t d = 0; d < b.depth; d += step) {
+    p.depth = min64(step, b.depth - d);
+    p.a = q + d * b.q.at[3];
+    p.b = panels + d * lanes();
+    p.first = d == 0;
+    p.last = d + step >= b.depth;
+    if (p.last && added != nullptr && b.softcap == 0.0f) {
+      p.c = added;
+      p.c_row = b.mask.at[2];
+      p.c_col = b.mask.at[3];
+    }
+    gemm_pass<float>(p);
+  }
+}
+
+// What the product could not apply: softcap, then masks, element by element.
+void mask_block(const AttentionBound& b, const float* added, const uint8_t* allowed, int64_t m, int64_t n,
+                float* scores) {
+  if (b.softcap > 0.0f) {
+    const vf32 cap = splat_f32(b.softcap), inverse = splat_f32(1.0f / b.softcap);
+    for (int64_t i = 0; i < m; ++i) {
+      float* row = scores + i * b.score_row;
+      for (int64_t j = 0; j < n; j += lanes()) store_f32(row + j, cap * vtanh(load_f32(row + j) * inverse));
+      if (added != nullptr)
+        for (int64_t j = 0; j < n; ++j) row[j] += added[i * b.mask.at[2] + j * b.mask.at[3]];
+    }
+  }
+  if (allowed == nullptr) return;
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j)
+      if (allowed[i * b.mask.at[2] + j * b.mask.at[3]] == 0) scores[i * b.score_row + j] = -__builtin_inff();
+}
+
+// Turns a row's scores into weights relative to the largest score so far; rescales what was accumulated before.
+void soften_row(const AttentionBound& b, float* row, int64_t n, int64_t padded, bool first, float* maximum, float* sum,
+                float* accumulator) {
+  const float lowest = -__builtin_inff();
+  for (int64_t j = n; j < padded; ++j) row[j] = lowest;
+  vf32 top = splat_f32(lowest);
+  for (int64_t j = 0; j < padded; j += lanes()) {
+    const vf32 s = load_f32(row + j);
+    top = s > top ? s : top;
+  }
+  // A NaN score loses every comparison above, and comes back through exp below.
+  const float largest = reduce_max(top);
+  const float now = !first && *maximum > largest ? *maximum : largest;
+  const vf32 shift = splat_f32(now == lowest ? 0.0f : now);
+  vf32 total = splat_f32(0.0f);
+  for (int64_t j = 0; j < padded; j += lanes()) {
+    const vf32 w = vexp(load_f32(row + j) - shift);
+    store_f32(row + j, w);
+    total += w;
+  }
+  if (first) {
+    *sum = reduce_sum(total);
+  } else {
+    const vf32 kept = vexp(splat_f32(*maximum - (now == lowest ? 0.0f : now)));
+    *sum = *sum * kept[0] + reduce_sum(total);
+    if (kept[0] != 1.0f)
+      for (int64_t d = 0; d < b.accumulator_row; d += lanes())
+        store_f32(accumulator + d, load_f32(accumulator + d) * kept);
+  }
+  *maximum = now;
+}
+
+void accumulate_block(const AttentionBound& b, const float* v, int64_t m, int64_t n, bool first, float* scratch) {
+  GemmPass<float> p{};
+  p.m = m;
+  p.n = b.values;
+  p.depth = n;
+  p.a = scratch + b.scores;
+  p.a_row = b.score_row;
+  p.a_k = 1;
+  p.b = v;
+  p.b_vec = lanes();
+  p.b_k = b.v.at[2];
+  if (!b.values_in_place) {
+    float* panels = scratch + b.value_panels;
+    pack_panels(panels, n * lanes(), v, n, b.values, b.v.at[2], b.v.at[3]);
+    p.b = panels;
+    p.b_vec = n * lanes();
+    p.b_k = lanes();
+  }
+  p.partial = scratch + b.accumulators;
+  p.partial_row = b.accumulator_row;
+  p.first = first;
+  p.last = false;
+  p.edge = scratch + b.edge;
+  gemm_pass<float>(p);
+}
+
+void attend(const AttentionBound& b, void* const* operand, int64_t task, float* scratch) {
+  const int64_t block = task % b.row_blocks, head = task / b.row_blocks % b.heads,
+                batch = task / b.row_blocks / b.heads;
+  const int64_t r0 = block * kQueryRows, m = min64(kQueryRows, b.rows - r0), shared = head / b.group;
+  const auto origin = [&](const Strides4& s, int64_t h, int64_t row) {
+    return batch * s.at[0] + h * s.at[1] + row * s.at[2];
+  };
+  const float* q = static_cast<const float*>(operand[0]) + origin(b.q, head, r0);
+  const float* k = static_cast<const float*>(operand[1]) + origin(b.k, shared, 0);
+  const float* v = static_cast<const float*>(operand[2]) + origin(b.v, shared, 0);
+  const int64_t mask_at = origin(b.mask, head, r0);
+  const float* added = b.mask_kind == 1 ? static_cast<const float*>(operand[3]) + mask_at : nullptr;
+  const uint8_t* allowed = b.mask_kind == 2 ? static_cast<const uint8_t*>(operand[3]) + mask_at : nullptr;
+  float* out = static_cast<float*>(operand[4]) + origin(b.out, head, r0);
+  const int64_t visible = b.causal ? max64(0, min64(b.keys, r0 + m + b.causal_offset)) : b.keys;
+  float* accumulators = scratch + b.accumulators;
+  for (int64_t c0 = 0; c0 < visible; c0 += kKeyColumns) {
+    const int64_t n = min64(kKeyColumns, visible - c0), mask_column = c0 * b.mask.at[3];
+    const float* added_here = added == nullptr ? nullptr : added + mask_column;
+    score_block(b, q, k + c0 * b.k.at[2], added_here, m, n, scratch);
+    mask_block(b, added_here, allowed == nullptr ? nullptr : allowed + mask_column, m, n, scratch + b.scores);
+    for (int64_t i = 0; i < m; ++i) {
+      const int64_t seen = b.causal ? max64(0, min64(n, r0 + i + b.causal_offset + 1 - c0)) : n;
+      soften_row(b, scratch + b.scores + i * b.score_row, seen, round_up(n, lanes()), c0 == 0, scratch + b.maxima + i,
+                 scratch + b.sums + i, accumulators + i * b.accumulator_row);
+    }
+    accumulate_block(b, v + c0 * b.v.at[2], m, n, c0 == 0, scratch);
+  }
+  for (int64_t i = 0; i < m; ++i) {
+    // Without any key the product over nothing is zero; a row whose keys are all masked is 0 / 0.
+    const float weight = b.keys == 0 ? 0.0f : 1.0f / (visible == 0 ? 0.0f : scratch[b.sums + i]);
+    const float* from = accumulators + i * b.accumulator_row;
+    float* to = out + i * b.out.at[2];
+    for (int64_t d = 0; d < b.values; ++d)
+      to[d * b.out.at[3]] = visible == 0 ? (b.keys == 0 ? 0.0f : __builtin_nanf("")) : from[d] * weight;
+  }
+}
+
+int32_t attention_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*,
+                        void* thread_scratch, const arn_state* state) {
+  const AttentionBound& b = *static_cast<const AttentionBound*>(bound);
+  for (int64_t t = begin; t < end; ++t) {
+    if (state->stop) return ARN_CANCELLED;
+    attend(b, operand, t, static_cast<float*>(thread_scratch));
+  }
+  return ARN_OK;
+}
+
+Strides4 strides_of(const arn_desc& d) {
+  Strides4 s{};
+  for (int i = 0; i < 4; ++i) s.at[i] = d.dims[i] == 1 ? 0 : d.strides[i];
+  return s;
+}
+
+// Lays the thread's scratch out; returns its floats.
+int64_t lay_out(AttentionBound* b) {
+  const int64_t m = min64(kQueryRows, max64(1, b->rows)), n = round_up(min64(kKeyColumns, max64(1, b->keys)), lanes());
+  int64_t at = 0;
+  const auto take = [&at](int64_t floats) {
+    const int64_t start = at;
+    at += round_up(floats, ARN_ALIGN / 4);
+    return start;
+  };
+  b->score_row = n;
+  b->accumulator_row = round_up(max64(1, b->values), lanes());
+  b->key_panels = take(n * b->depth);
+  b->value_panels = take(b->values_in_place ? 0 : n * b->accumulator_row);
+  b->scores = take(m * n);
+  b->accumulators = take(m * b->accumulator_row);
+  b->maxima = take(m);
+  b->sums = take(m);
+  b->compact = take(b->q.at[3] == 1 ? 0 : kMaxRows * min64(b->depth, kDepth));
+  b->edge = take(edge_elements());
+  return at;
+}
+
+bool fits(const arn_desc& d, int64_t a, int64_t b, int64_t c, int64_t e, bool broadcast) {
+  const int64_t want[4] = {a, b, c, e};
+  if (d.rank != 4) return false;
+  for (int i = 0; i < 4; ++i)
+    if (d.dims[i] != want[i] && !(broadcast && d.dims[i] == 1)) return false;
+  return true;
+}
+
+}  // namespace
+}  // namespace ARN_NS
+
+ARN_DEFINE_BIND(attention_f32) {
+  using namespace ARN_NS;
+  const arn_desc &q = args->operand[0], &k = args->operand[1], &v = args->operand[2], &mask = args->operand[3];
+  const arn_desc& o = args->operand[args->n_in];
+  if (args->n_in != 4) return ARN_UNSUPPORTED;
+  if (q.rank == 4 && q.dims[3] == 0) return ARN_UNSUPPORTED;  // a product over nothing
+  if (q.rank != 4 || k.rank != 4 || v.rank != 4) return ARN_SHAPE_MISMATCH;
+  const int64_t groups = k.dims[1], keys = k.dims[2];
+  if (groups == 0 ? q.dims[1] != 0 : q.dims[1] % groups != 0) return ARN_SHAPE_MISMATCH;
+  if (!fits(k, q.dims[0], groups, keys, q.dims[3], false) || !fits(v, q.dims[0], groups, keys, v.dims[3], false) ||
+      !fits(o, q.dims[0], q.dims[1], q.dims[2], v.dims[3], false))
+    return ARN_SHAPE_MISMATCH;
+  if (mask.dtype != ARN_NONE && !fits(mask, q.dims[0], q.dims[1], q.dims[2], keys, true)) return ARN_SHAPE_MISMATCH;
+  const auto* params = static_cast<const arn_attention_params*>(args->params);
+  AttentionBound* b = static_cast<AttentionBound*>(bound);
+  *b = AttentionBound{};
+  b->heads = q.dims[1];
+  b->group = groups == 0 ? 1 : q.dims[1] / groups;
+  b->rows = q.dims[2];
+  b->keys = keys;
+  b->depth = q.dims[3];
+  b->values = v.dims[3];
+  b->row_blocks = ceil_div(b->rows, kQueryRows);
+  b->q = strides_of(q);
+  b->k = strides_of(k);
+  b->v = strides_of(v);
+  b->out = strides_of(o);
+  b->mask_kind = mask.dtype == ARN_NONE ? 0 : mask.dtype == ARN_BOOL ? 2 : 1;
+  if (b->mask_kind != 0) b->mask = strides_of(mask);
+  b->scale = static_cast<float>(params->scale);
+  b->softcap = static_cast<float>(params->softcap);
+  b->causal = params->causal != 0;
+  b->causal_offset = params->causal_offset;
+  b->values_in_place = b->v.at[3] == 1 && b->values % lanes() == 0;
+  out->thread_scratch = lay_out(b) * 4;
+  out->step_scratch = 0;
+  out->tasks = element_count(o) == 0 ? 0 : q.dims[0] * b->heads * b->row_blocks;
+  out->bound_bytes = sizeof(AttentionBound);
+  out->run = attention_tasks;
+  out->variant = b->values_in_place ? "values in place" : "values packed";
+  return ARN_OK;
+}

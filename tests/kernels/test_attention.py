@@ -1,0 +1,95 @@
+"""Attention against its definition in float64, over masks, groups, causal offsets and layouts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rowcall import call, params_blob, rows
+
+Array = np.ndarray[Any, Any]
+
+
+def attention(
+    q: Array, k: Array, v: Array, mask: Array | None, scale: float, softcap: float, offset: int | None
+) -> Array:
+    """The definition, in float64."""
+    group = q.shape[1] // k.shape[1]
+    q, k, v = (a.astype(np.float64) for a in (q, np.repeat(k, group, 1), np.repeat(v, group, 1)))
+    scores = scale * q @ k.swapaxes(2, 3)
+    if softcap:
+        scores = softcap * np.tanh(scores / softcap)
+    if mask is not None:
+        scores = scores + (np.where(mask, 0.0, -np.inf) if mask.dtype == bool else mask)
+    if offset is not None:
+        i, j = np.arange(q.shape[2])[:, None], np.arange(k.shape[2])[None, :]
+        scores = np.where(j <= i + offset, scores, -np.inf)
+    with np.errstate(invalid="ignore"):
+        weights = np.exp(scores - scores.max(-1, keepdims=True, initial=-np.inf))
+        return weights / weights.sum(-1, keepdims=True) @ v
+
+
+def check(row: dict, q: Array, k: Array, v: Array, mask: Array | None = None, *, softcap: float = 0.0,
+          offset: int | None = None, out: Array | None = None) -> None:  # fmt: skip
+    scale = 1 / np.sqrt(q.shape[3])
+    blob = params_blob(
+        "Attention",
+        {"scale": float(scale), "softcap": softcap, "causal": offset is not None, "causal_offset": offset or 0},
+    )
+    shape = (*q.shape[:3], v.shape[3])
+    want = attention(q, k, v, mask, scale, softcap, offset)
+    results = []
+    for parts in (1, 2, 7):
+        got = np.full(shape, 7, np.float32) if out is None else out
+        facts = call(row, [q, k, v, mask], [got], params=blob, parts=parts)
+        assert facts["status"] == 0, facts
+        results.append(got.copy())
+    for other in results[1:]:
+        assert other.tobytes() == results[0].tobytes()
+    # Weights sum to one: an output is off by the scores' rounding times the values' size.
+    bound = 8 * np.finfo(np.float32).eps * np.sqrt(q.shape[3] + k.shape[2]) * (1 + np.abs(v).max(initial=0.0)) * 4
+    np.testing.assert_array_equal(np.isnan(results[0]), np.isnan(want))
+    assert np.nanmax(np.abs(results[0] - want), initial=0.0) <= bound
+
+
+@pytest.mark.parametrize("row", rows("attention_f32"), ids=lambda r: f"tier{r['tier']}")
+class TestAttention:
+    @settings(max_examples=40, deadline=None)
+    @given(data=st.data())
+    def test_any_shape(self, row: dict, data: st.DataObject) -> None:
+        draw = data.draw
+        rng = np.random.default_rng(draw(st.integers(0, 99)))
+        group, kv_heads = draw(st.sampled_from([1, 2, 3])), draw(st.integers(1, 2))
+        batch, s, t = draw(st.integers(1, 2)), draw(st.integers(1, 70)), draw(st.integers(1, 300))
+        d, e = draw(st.integers(1, 40)), draw(st.sampled_from([1, 5, 16, 32, 33]))
+        q, k, v = (
+            rng.standard_normal(shape).astype(np.float32)
+            for shape in [(batch, group * kv_heads, s, d), (batch, kv_heads, t, d), (batch, kv_heads, t, e)]
+        )
+        kind = draw(st.sampled_from(["none", "added", "boolean", "row"]))
+        mask: Array | None = None
+        if kind == "added":
+            mask = rng.standard_normal((batch, group * kv_heads, s, t)).astype(np.float32)
+        elif kind == "row":
+            mask = np.where(rng.random((batch, 1, 1, t)) < 0.3, -1e9, 0).astype(np.float32)
+            mask[..., 0] = 0  # a row of nothing but -1e9 has lost its scores in float32 already
+        elif kind == "boolean":
+            mask = rng.random((1, 1, s, t)) < 0.8
+        offset = None if kind == "row" else draw(st.sampled_from([None, 0, t - s, -3]))
+        check(row, q, k, v, mask, softcap=draw(st.sampled_from([0.0, 2.5])), offset=offset)
+
+    def test_heads_split_out_of_a_product_by_strides(self, row: dict) -> None:
+        rng = np.random.default_rng(5)
+        qkv = rng.standard_normal((2, 37, 3, 4, 16)).astype(np.float32)
+        q, k, v = (qkv[:, :, i].transpose(0, 2, 1, 3) for i in range(3))
+        out = np.zeros((2, 37, 4, 16), np.float32).transpose(0, 2, 1, 3)
+        check(row, q, k, v, out=out)
+        check(row, q, k, v[..., ::-1], offset=0)
+
+    def test_rows_without_any_key_are_nan_as_a_softmax_of_nothing(self, row: dict) -> None:
+        ones = np.ones((1, 1, 3, 4), np.float32)
+        check(row, ones, ones, ones, np.zeros((1, 1, 3, 3), bool))
+        check(row, ones, ones, ones, offset=-2)
