@@ -1,4 +1,7 @@
 // Runs one row on given memory: what the kernel tests and the kernel bench call.
+#include <time.h>
+
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
@@ -6,8 +9,42 @@
 #include "bind/tile.h"
 #include "exec/registry.h"
 
+extern "C" {
+double arn_peak_baseline(int64_t rounds, float* sink);
+#ifdef ARN_HAS_X86_TIERS
+double arn_peak_v3(int64_t rounds, float* sink);
+double arn_peak_v4(int64_t rounds, float* sink);
+#endif
+}
+
 namespace arenaut {
 namespace {
+
+// Time this thread has had a processor: other processes' turns do not count.
+double seconds_now() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+// The rate that a loop of this tier's multiply-adds reaches over about `seconds`, in floating point operations a
+// second.
+double peak_flops(int tier, double seconds) {
+  if (tier < 0 || tier > cpu().target.tier) throw std::invalid_argument("this machine does not run that tier");
+  auto* loop = arn_peak_baseline;
+#ifdef ARN_HAS_X86_TIERS
+  if (tier == ARN_TIER_V3) loop = arn_peak_v3;
+  if (tier == ARN_TIER_V4) loop = arn_peak_v4;
+#endif
+  alignas(ARN_ALIGN) float sink[16];
+  const double from = seconds_now();
+  double done = 0, taken = 0;
+  while (taken < seconds) {
+    done += loop(10000, sink);
+    taken = seconds_now() - from;
+  }
+  return done / taken;
+}
 
 // One operand: None, or (address, dtype, dims, strides in elements, is_constant).
 struct Operand {
@@ -50,7 +87,7 @@ struct Bound {
   alignas(ARN_ALIGN) char bytes[ARN_BOUND_MAX];
 };
 
-// Binds row `index` and runs its tasks in `parts` contiguous ranges (each with fresh thread scratch), `repeat` times.
+// Binds row `index` and runs its tasks in `parts` contiguous ranges (each with its own thread scratch), `repeat` times.
 py::dict call_row(int index, const py::list& inputs, const py::list& outputs, const py::object& params,
                   const TileProgram* tile, const std::vector<int>& pack, int parts, int repeat) {
   const arn_row& row = rows().at(static_cast<size_t>(index));
@@ -88,13 +125,23 @@ py::dict call_row(int index, const py::list& inputs, const py::list& outputs, co
   if (status == ARN_OK) {
     const Block step(head.step_scratch);
     const arn_state state{0};
-    for (int r = 0; r < repeat && status == ARN_OK; ++r)
+    std::vector<std::unique_ptr<Block>> threads;
+    for (int p = 0; p < parts; ++p) threads.push_back(std::make_unique<Block>(head.thread_scratch));
+    double best = 0, total = 0;
+    for (int r = 0; r < repeat && status == ARN_OK; ++r) {
+      const double start = seconds_now();
       for (int p = 0; p < parts && status == ARN_OK; ++p) {
         const int64_t from = head.tasks * p / parts, to = head.tasks * (p + 1) / parts;
         if (from == to) continue;
-        const Block thread(head.thread_scratch);
-        status = head.run(bound->bytes, data.data(), from, to, step.data, thread.data, &state);
+        status =
+            head.run(bound->bytes, data.data(), from, to, step.data, threads[static_cast<size_t>(p)]->data, &state);
       }
+      const double taken = seconds_now() - start;
+      best = r == 0 ? taken : std::min(best, taken);
+      total += taken;
+    }
+    result["seconds"] = best;
+    result["total_seconds"] = total;
     result["tasks"] = head.tasks;
     result["step_scratch"] = head.step_scratch;
     result["thread_scratch"] = head.thread_scratch;
@@ -111,9 +158,12 @@ void register_probe(py::module_& m) {
   py::class_<TileProgram>(m, "TileProgram", "An elementwise program over tile registers; see cpp/contract.h.")
       .def(py::init(&make_tile), py::arg("reg_dtypes"), py::arg("n_in"), py::arg("immediates"), py::arg("instructions"),
            py::arg("out_regs"), py::arg("first_operand") = 0);
+  m.def("peak_flops", &peak_flops, py::arg("tier"), py::arg("seconds") = 0.002,
+        "Floating point operations a second of a loop of f32 multiply-adds in one thread, over that processor time.");
   m.def("call_row", &call_row, py::arg("row"), py::arg("inputs"), py::arg("outputs"), py::arg("params") = py::none(),
         py::arg("tile") = nullptr, py::arg("pack") = std::vector<int>{}, py::arg("parts") = 1, py::arg("repeat") = 1,
-        "Binds and runs one row on raw memory. The caller vouches for the addresses: for tests and benches only.");
+        "Binds and runs one row on raw memory; 'seconds' is the fastest repetition. The caller vouches for the "
+        "addresses: for tests and benches only.");
 }
 
 }  // namespace arenaut

@@ -142,8 +142,8 @@ inline void swap_sides(MatMulBound* b) {
 // Blocks of rows and columns, and how many of them a task covers: functions of the shape and the tier.
 template <typename T>
 void choose_grid(MatMulBound* b) {
-  constexpr int64_t L = kLanes<T>;
-  const int64_t columns = round_up(128, L), cap = 448;
+  constexpr int64_t L = kLanes<T>, tile = kTileVectors * L;
+  const int64_t columns = round_up(128, tile), cap = 448;
   int64_t batches = 1;
   for (int64_t i = 0; i < b->batch_rank; ++i) batches *= b->batch_dims[i];
   int64_t m_blocks = max64(1, ceil_div(b->m, cap)), n_block = min64(columns, round_up(max64(1, b->n), L));
@@ -152,8 +152,8 @@ void choose_grid(MatMulBound* b) {
                       static_cast<double>(max64(b->m, 8));
   const double small = 1 << 20;  // multiply-adds that are worth a task
   while (units() < 16 && work / static_cast<double>(units()) > 2 * small) {
-    if (n_block >= 4 * L)
-      n_block = round_up(n_block / 2, 2 * L);
+    if (n_block >= 2 * tile)
+      n_block = round_up(n_block / 2, tile);
     else if (ceil_div(b->m, m_blocks) >= 2 * kMaxRows)
       m_blocks *= 2;
     else

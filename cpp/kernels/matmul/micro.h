@@ -36,6 +36,8 @@ inline V rounded(V v) {
   return v;
 }
 
+constexpr int64_t kAhead = 16;  // rows of B that are prefetched ahead
+
 template <typename T>
 struct Tile {
   int64_t depth;
@@ -79,6 +81,10 @@ void tile_kernel(const Tile<T>& t) {
     const int64_t at[5] = {0, row, 2 * row, row3, 4 * row};
     const int64_t bt[4] = {0, vec, 2 * vec, vec3};
     V bv[NV];
+    if (MR >= 4) {  // shorter tiles only stream B, which the processor prefetches by itself
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) __builtin_prefetch(b[v / 4] + bt[v % 4] + kAhead * b_k);
+    }
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) bv[v] = load(reinterpret_cast<const T*>(b[v / 4] + bt[v % 4]));
 #pragma GCC unroll 16
