@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from arenaut.ir.dtypes import DType
-from arenaut.ir.graph import Value
-from arenaut.ir.record import Build
+from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.evaluate import evaluate_graph
+from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.record import Build, DecomposeRule, Evaluator
+from arenaut.ir.types import TensorType
 
 
 def one(build: Build, op: str, *inputs: Value | None, **attributes: Any) -> Value:
@@ -62,3 +64,51 @@ def concat(build: Build, parts: Sequence[Value], axis: int) -> Value:
 
 def transpose(build: Build, x: Value, order: Sequence[int]) -> Value:
     return x if list(order) == list(range(x.rank)) else one(build, "Transpose", x, perm=tuple(order))
+
+
+def slice_of(build: Build, x: Value, axis: int, start: int, end: int, step: int = 1) -> Value:
+    """Elements start, start + step, ... before end along axis; ints as in ONNX's Slice."""
+    bounds = (ints(build, start), ints(build, end), ints(build, axis), ints(build, step))
+    return one(build, "Slice", x, *bounds)
+
+
+def unsqueeze(build: Build, x: Value, *axes: int) -> Value:
+    return one(build, "Unsqueeze", x, ints(build, *axes))
+
+
+def length_of(build: Build, x: Value, axis: int) -> Value:
+    """A dim of x as an int64 scalar."""
+    return one(build, "Squeeze", dims_of(build, x, axis, axis + 1), ints(build, 0))
+
+
+def counting(build: Build, length: Value) -> Value:
+    """0, 1, 2, ... as int64; length is an int64 scalar."""
+    return one(build, "Range", number(build, 0, DType.INT64), length, number(build, 1, DType.INT64))
+
+
+def through_decomposition(rule: DecomposeRule) -> Evaluator:
+    """The evaluator of an op that its decomposition defines: the replacement, built for these inputs, evaluated."""
+
+    def evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+        from arenaut.ir.builder import GraphBuilder
+        from arenaut.ir.infer import infer_node
+
+        graph, feeds = Graph(node.op), []
+        values: list[Value | None] = []
+        for index, x in enumerate(inputs):
+            if x is None:
+                values.append(None)
+                continue
+            array = np.asarray(x)
+            values.append(graph.add_input(f"i{index}", TensorType(dtype_of(array), array.shape)))
+            feeds.append(array)
+        outputs = [None if v is None else graph.value(f"o{i}") for i, v in enumerate(node.outputs)]
+        copy = graph.add(node.op, values, node.attributes, domain=node.domain, outputs=outputs)
+        infer_node(copy)
+        results = list(rule(GraphBuilder(graph), copy))
+        graph.remove(copy)
+        graph.outputs = [v for v in results if v is not None]
+        known = iter(evaluate_graph(graph, feeds))
+        return [None if v is None else next(known) for v in results]
+
+    return evaluate

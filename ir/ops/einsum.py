@@ -12,7 +12,18 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops import samples
 from arenaut.ir.ops.common import broadcast_dim, to_dtype, widen
-from arenaut.ir.ops.composite import dims_of, ints, merged_dim, number, one, reshape, transpose
+from arenaut.ir.ops.composite import (
+    counting,
+    dims_of,
+    ints,
+    length_of,
+    merged_dim,
+    number,
+    one,
+    reshape,
+    transpose,
+    unsqueeze,
+)
 from arenaut.ir.ops.matmul import PRODUCT, differ
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample
 from arenaut.ir.types import Shape, TensorType, Type
@@ -137,7 +148,7 @@ def _contracted(build: Build, a: _Term, b: _Term, kept: set[str]) -> _Term:
 
 def _with_ones(build: Build, x: Value, at: int, count: int) -> Value:
     """x with dims of extent one before dim `at`."""
-    return one(build, "Unsqueeze", x, ints(build, *range(at, at + count))) if count else x
+    return unsqueeze(build, x, *range(at, at + count)) if count else x
 
 
 def _grouped(build: Build, x: Value, batch: int, split: int) -> Value:
@@ -163,9 +174,7 @@ def _diagonal(build: Build, term: _Term) -> _Term:
 
 def _places(build: Build, x: Value, axis: int) -> Value:
     """0, 1, 2, ... along one axis of x, of extent one along the others."""
-    length = one(build, "Squeeze", dims_of(build, x, axis, axis + 1), ints(build, 0))
-    numbers = one(build, "Range", number(build, 0, DType.INT64), length, number(build, 1, DType.INT64))
-    return one(build, "Unsqueeze", numbers, ints(build, *(i for i in range(x.rank) if i != axis)))
+    return unsqueeze(build, counting(build, length_of(build, x, axis)), *(i for i in range(x.rank) if i != axis))
 
 
 def _check(equation: Equation, shapes: Sequence[Shape]) -> None:

@@ -11,6 +11,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops import samples
 from arenaut.ir.ops.common import axis_in, tensor_like, to_dtype, widen
+from arenaut.ir.ops.composite import counting, length_of, one, unsqueeze
 from arenaut.ir.record import EXACT, Build, Infer, Lower, LowerRule, OpRecord, Sample, Tolerance
 from arenaut.ir.types import Type
 
@@ -73,14 +74,11 @@ def _hardmax_decompose(build: Build, node: Node) -> Sequence[Value]:
     """1 where the place along the axis is that of the first maximum."""
     x = node.operand(0)
     axis = axis_of(node, x.rank)
-    best = build.op("ArgMax", x, axis=axis, keepdims=1)
-    length = build.op("Squeeze", build.op("Shape", x, start=axis, end=axis + 1), build.constant(np.zeros(1, np.int64)))
-    zero, one = build.constant(np.array(0, np.int64)), build.constant(np.array(1, np.int64))
-    places = build.op("Range", zero, length, one)
+    best = one(build, "ArgMax", x, axis=axis, keepdims=1)
+    places = counting(build, length_of(build, x, axis))
     if x.rank - axis > 1:
-        trailing = np.arange(1, x.rank - axis, dtype=np.int64)
-        places = build.op("Unsqueeze", places, build.constant(trailing))
-    return [build.op("Cast", build.op("Equal", places, best), to=int(x.dtype))]
+        places = unsqueeze(build, places, *range(1, x.rank - axis))
+    return [one(build, "Cast", one(build, "Equal", places, best), to=int(x.dtype))]
 
 
 def _samples() -> Iterator[Sample]:
