@@ -30,6 +30,7 @@ FAMILIES = (
     "pool",
     "quantize",
     "reduce",
+    "resize",
     "shape",
     "slicing",
     "softmax",

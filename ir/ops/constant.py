@@ -104,13 +104,14 @@ def _range_infer(context: Infer) -> Sequence[Type]:
 
 
 def _range_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    """Element i is start + i * delta, computed in float32 (float64 with stash_type 11) for the narrow floats."""
+    """Element i is start + i * delta, rounded once; narrow floats after float32 (float64 with stash_type 11)."""
     start, limit, delta = (np.asarray(x) for x in inputs)
     if dtype_of(start).is_integer:
         return [np.array(range(int(start), int(limit), int(delta)), np.int64).astype(start.dtype)]
     count = max(int(np.ceil((float(limit) - float(start)) / float(delta))), 0)
     wide = np.float64 if start.dtype == np.float64 or node.attr("stash_type", 1) == DType.DOUBLE else np.float32
-    return [(start.astype(wide) + np.arange(count).astype(wide) * delta.astype(wide)).astype(start.dtype)]
+    exact = start.astype(np.float64) + np.arange(count) * delta.astype(np.float64)
+    return [exact.astype(wide).astype(start.dtype)]
 
 
 def _range_data(context: Infer) -> Sequence[Array | None]:

@@ -10,7 +10,7 @@ from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node
 from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import agree, axis_in, data_through, known_ints, same_as_input, to_dtype, widen
+from arenaut.ir.ops.common import agree, axis_in, data_through, known_ints, to_dtype, widen
 from arenaut.ir.ops.samples import FLOATS, MOVABLE, i64
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.strided import Strided
@@ -122,7 +122,7 @@ def _running_lower(lower: Lower, node: Node) -> None:
         raise NoRowError("the axis is not known")
     x, y = lower.read(node.operand(0)), lower.write(node.output)
     params = {name: node.attr(name, 0) for name in ("exclusive", "reverse")}
-    lower.call("CumSum", [x], [y], {"axis": axis[0] % x.rank, **params})
+    lower.call(node.op, [x], [y], {"axis": axis[0] % x.rank, **params})
 
 
 def _running_samples() -> Iterator[Sample]:
@@ -278,6 +278,21 @@ def _reverse_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [np.ascontiguousarray(np.moveaxis(out, (0, 1), (batch, time)))]
 
 
+def _reverse_infer(context: Infer) -> Sequence[Type]:
+    shape, lengths, node = context.shape(0), context.shape(1), context.node
+    batch, time = node.attr("batch_axis", 1), node.attr("time_axis", 0)
+    if len(shape) < 2 or {batch, time} != {0, 1} or len(lengths) != 1:
+        raise context.fail(f"expected rank 2 or more, axes 0 and 1, a length per batch; axes are {batch} and {time}")
+    agree(context, lengths[0], shape[batch], "the number of lengths is not the batch size")
+    return [context.type(0)]
+
+
+def _reverse_lower(lower: Lower, node: Node) -> None:
+    operands = [lower.read(node.operand(i)) for i in range(2)]
+    params = {"batch_axis": node.attr("batch_axis", 1), "time_axis": node.attr("time_axis", 0)}
+    lower.call("ReverseSequence", operands, [lower.write(node.output)], params)
+
+
 def _reverse_samples() -> Iterator[Sample]:
     for dtype in (*MOVABLE, DType.STRING):
         x = samples.draw((4, 3, 2), dtype)
@@ -355,7 +370,7 @@ RECORDS: tuple[OpRecord, ...] = (
         tolerance=Tolerance("product", 4), samples=_running_samples,
     ),
     OpRecord(
-        op="CumProd", infer=_running_infer, evaluate=_running, data=data_through(_running, 0),
+        op="CumProd", infer=_running_infer, evaluate=_running, data=data_through(_running, 0), lower=_running_lower,
         tolerance=Tolerance("product", 4), samples=_running_samples,
     ),
     OpRecord(
@@ -368,7 +383,10 @@ RECORDS: tuple[OpRecord, ...] = (
     ),
     OpRecord(op="Unique", infer=_unique_infer, evaluate=_unique_evaluate, samples=_unique_samples),
     OpRecord(op="TopK", infer=_top_k_infer, evaluate=_top_k_evaluate, lower=_top_k_lower, samples=_top_k_samples),
-    OpRecord(op="ReverseSequence", infer=same_as_input, evaluate=_reverse_evaluate, samples=_reverse_samples),
+    OpRecord(
+        op="ReverseSequence", infer=_reverse_infer, evaluate=_reverse_evaluate, lower=_reverse_lower,
+        samples=_reverse_samples,
+    ),
     OpRecord(op="TensorScatter", infer=_cache_infer, evaluate=_cache_evaluate, samples=_cache_samples),
     OpRecord(
         op="BitCast", infer=_bit_cast_infer, evaluate=_bit_cast_evaluate, view=_bit_cast_view,

@@ -25,8 +25,25 @@ from arenaut.machine import current_target
 # only shrinks.
 THROUGH_EVALUATOR = frozenset(
     {
-        "Attention", "BatchNormalization", "Conv", "ConvTranspose", "CumSum", "Einsum", "Hardmax", "LogSoftmax", "LpPool",
-        "MaxPool", "NonZero", "OneHot", "Range", "Softmax", "TopK", "Trilu",
+        "Attention",
+        "BatchNormalization",
+        "Conv",
+        "ConvTranspose",
+        "CumProd",
+        "CumSum",
+        "Einsum",
+        "Hardmax",
+        "LogSoftmax",
+        "LpPool",
+        "MaxPool",
+        "NonZero",
+        "OneHot",
+        "Range",
+        "Resize",
+        "ReverseSequence",
+        "Softmax",
+        "TopK",
+        "Trilu",
     }
 )  # fmt: skip
 

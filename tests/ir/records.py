@@ -26,6 +26,20 @@ def samples_of(record: OpRecord) -> list[Sample]:
     return list(record.samples())
 
 
+# Float inputs that models give as constants because shapes depend on them, by their name in onnx's schema.
+SHAPING_FLOATS = frozenset({"scales", "roi"})
+
+
+def shaping(record: OpRecord, index: int, array: np.ndarray) -> bool:
+    """Whether a model would give input `index` as a constant."""
+    if array.dtype.kind != "f" or array.ndim != 1:
+        return shows_data(array)
+    import onnx
+
+    formals = onnx.defs.get_schema(record.op, record.domain).inputs if record.domain != "arenaut" else []
+    return index < len(formals) and formals[index].name in SHAPING_FLOATS
+
+
 def shows_data(array: np.ndarray) -> bool:
     """Whether a model would give this input as a constant that shapes depend on."""
     return array.ndim == 0 or (array.ndim == 1 and array.dtype in (np.int64, np.int32, np.bool_))
@@ -43,7 +57,7 @@ def node_of(record: OpRecord, sample: Sample, *, symbolic: bool = False, constan
     for index, array in enumerate(sample.inputs):
         if array is None:
             inputs.append(None)
-        elif constant and shows_data(array) and not (symbolic and index == 0):
+        elif constant and shaping(record, index, array) and not (symbolic and index == 0):
             inputs.append(graph.add_constant(array))
         else:
             small = shows_data(array)

@@ -1,0 +1,194 @@
+"""Resize: interpolation along chosen axes. Nearest upsampling by whole factors is a copy from a repeated source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from arenaut.ir import dims
+from arenaut.ir.dims import Dim
+from arenaut.ir.dtypes import DType
+from arenaut.ir.graph import Array, Node
+from arenaut.ir.ops import samples
+from arenaut.ir.ops.common import axis_in
+from arenaut.ir.ops.fallback import evaluate_reference
+from arenaut.ir.ops.samples import i64
+from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
+from arenaut.ir.types import Shape, TensorType, Type
+
+
+def _axes(node: Node, rank: int) -> list[int]:
+    chosen = node.attr("axes")
+    return list(range(rank)) if chosen is None else [a % rank for a in chosen]
+
+
+def _given(node: Node, index: int) -> Any:
+    """An optional input that is there and not empty."""
+    value = node.input(index)
+    return None if value is None or (value.has_shape and value.shape == (0,)) else value
+
+
+def _scaled(size: Dim, scale: float) -> Dim:
+    """floor(size * scale), with scale's exact value."""
+    exact = Fraction(scale)
+    return dims.floordiv(size * exact.numerator, exact.denominator)
+
+
+def _kept_ratio(shape: Shape, axes: Sequence[int], sizes: Sequence[Dim], policy: str) -> list[Dim] | None:
+    """Sizes that keep the aspect ratio; None where they are not known. Halves round up."""
+    pairs = [(d, s) for d, s in zip((shape[a] for a in axes), sizes, strict=True)]
+    if not all(isinstance(d, int) and isinstance(s, int) and d for d, s in pairs):
+        return None
+    ratios = [s / d for d, s in pairs if isinstance(d, int) and isinstance(s, int)]
+    scale = min(ratios) if policy == "not_larger" else max(ratios)
+    return [int(scale * d + 0.5) for d, _ in pairs if isinstance(d, int)]
+
+
+def _infer(context: Infer) -> Sequence[Type]:
+    shape, node = list(context.shape(0)), context.node
+    axes = [axis_in(context, a, len(shape)) for a in _axes(node, len(shape))]
+    scales, sizes = _given(node, 2), _given(node, 3)
+    if (scales is None) == (sizes is None):
+        raise context.fail("expected either scales or sizes")
+    policy = node.attr("keep_aspect_ratio_policy", "stretch")
+    wanted: list[Dim] | None = None
+    if sizes is not None:
+        wanted = list(context.data(3).flat)
+        if policy != "stretch" and len(wanted) == len(axes):
+            wanted = _kept_ratio(tuple(shape), axes, wanted, policy)
+    elif scales.constant is not None:
+        factors = [float(s) for s in scales.constant.flat]
+        if len(factors) != len(axes):
+            raise context.fail(f"{len(factors)} scales for {len(axes)} axes")
+        wanted = [_scaled(shape[a], f) for a, f in zip(axes, factors, strict=True)]
+    if wanted is None:
+        wanted = [context.fresh(0, a) for a in axes]
+    if len(wanted) != len(axes):
+        raise context.fail(f"{len(wanted)} sizes for {len(axes)} axes")
+    for axis, size in zip(axes, wanted, strict=True):
+        shape[axis] = size
+    return [TensorType(context.dtype(0), tuple(shape))]
+
+
+# -- lowering ------------------------------------------------------------------------------------------------------
+
+# The numbers of the C enumerations, in order.
+MODES = ("nearest", "linear", "cubic")
+COORDINATES = (
+    "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize",
+)  # fmt: skip
+ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+
+def _repeats(node: Node, factor: int) -> bool:
+    """Whether nearest upsampling by this factor repeats each element `factor` times: output i reads i // factor."""
+    mode, rounding = node.attr("coordinate_transformation_mode", "half_pixel"), node.attr("nearest_mode", ROUNDINGS[0])
+    if factor == 1:
+        return bool(mode in ("half_pixel", "half_pixel_symmetric", "asymmetric"))
+    if mode in ("half_pixel", "half_pixel_symmetric"):  # offsets inside (-1/2, 1/2) of the element
+        return rounding in ROUNDINGS[:2]
+    return bool(mode == "asymmetric" and rounding == "floor")
+
+
+def _factors(node: Node) -> list[int] | None:
+    """Whole factors of every axis, where proven; an axis of unknown ratio makes it None."""
+    shape, out = node.operand(0).shape, node.output.shape
+    found = [1 if a == b else dims.exact_div(b, a) for a, b in zip(shape, out, strict=True)]
+    scales = _given(node, 2)
+    if scales is not None and (scales.constant is None or any(float(s) % 1 for s in scales.constant.flat)):
+        return None  # coordinates follow the scales, not the ratio of the sizes
+    if node.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return None
+    factors = [f for f in found if isinstance(f, int) and f >= 1]
+    return factors if len(factors) == len(found) else None
+
+
+def _lower(lower: Lower, node: Node) -> None:
+    factors = _factors(node) if node.attr("mode", "nearest") == "nearest" else None
+    source, target = lower.read(node.operand(0)), lower.write(node.output)
+    if factors is None or not all(_repeats(node, f) for f in factors):
+        _call(lower, node)
+        return
+    split: list[Dim] = []
+    for d, factor in zip(node.operand(0).shape, factors, strict=True):
+        split.append(d)
+        if factor != 1:
+            source = source.insert(len(split))
+            split.append(factor)
+    parts = target.reshape(split)
+    assert parts is not None  # a new output is dense
+    lower.copy(source.broadcast_to(split), parts)
+
+
+def _call(lower: Lower, node: Node) -> None:
+    """Family Resize: per axis the scale (0: the ratio of the sizes) and the region of interest."""
+    rank = node.operand(0).rank
+    axes, scales, roi = _axes(node, rank), _given(node, 2), _given(node, 1)
+    crop = node.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
+    if (scales is not None and scales.constant is None) or (crop and (roi is None or roi.constant is None)):
+        raise NoRowError("scales or the region of interest are not known")
+    factors, begins, ends = [0.0] * rank, [0.0] * rank, [1.0] * rank
+    for i, axis in enumerate(axes):
+        if scales is not None:
+            factors[axis] = float(scales.constant.flat[i])
+        if crop:
+            begins[axis], ends[axis] = (float(roi.constant.flat[j]) for j in (i, i + len(axes)))
+    if scales is None and node.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise NoRowError("the scale is not the ratio of the sizes")
+    params: dict[str, Any] = {
+        "mode": MODES.index(node.attr("mode", "nearest")),
+        "coordinates": COORDINATES.index(node.attr("coordinate_transformation_mode", "half_pixel")),
+        "rounding": ROUNDINGS.index(node.attr("nearest_mode", ROUNDINGS[0])),
+        "antialias": node.attr("antialias", 0),
+        "exclude_outside": node.attr("exclude_outside", 0),
+        "cubic_coeff_a": node.attr("cubic_coeff_a", -0.75),
+        "extrapolation_value": node.attr("extrapolation_value", 0.0),
+        "scales": factors,
+        "roi_begin": begins,
+        "roi_end": ends,
+    }
+    lower.call("Resize", [lower.read(node.operand(0))], [lower.write(node.output)], params)
+
+
+# -- samples -------------------------------------------------------------------------------------------------------
+
+
+def _scales(*factors: float) -> Array:
+    return np.array(factors, np.float32)
+
+
+def _samples() -> Iterator[Sample]:
+    nothing = np.array([], np.float32)
+    for dtype in (DType.FLOAT, DType.UINT8, DType.DOUBLE, DType.FLOAT16):
+        x = samples.draw((1, 2, 4, 5), dtype, 0, 100)
+        yield Sample((x, None, _scales(1, 1, 2, 3)), {"mode": "nearest"})
+        yield Sample(
+            (x, nothing, _scales(1, 1, 2, 2)),
+            {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+        )
+        for rounding in ROUNDINGS:
+            yield Sample((x, None, None, i64(1, 2, 7, 3)), {"mode": "nearest", "nearest_mode": rounding})
+    x = samples.draw((1, 2, 4, 5))
+    for mode in ("linear", "cubic"):
+        for how in COORDINATES[:5]:
+            chosen = {"mode": mode, "coordinate_transformation_mode": how}
+            yield Sample((x, None, _scales(1, 1, 2, 1.5)), chosen)
+            yield Sample((x, None, None, i64(1, 2, 3, 9)), chosen)
+        for extra in ({"exclude_outside": 1}, {"antialias": 1}, {"axes": (3, 2)}):
+            size = i64(3, 7) if "axes" in extra else i64(1, 2, 3, 7)
+            yield Sample((x, None, None, size), {"mode": mode, **extra})
+    roi = np.array([0, 0, 0.25, 0.125, 1, 1, 1.5, 0.75], np.float32)
+    crop = {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 2.5}
+    yield Sample((x, roi, None, i64(1, 2, 3, 3)), crop)
+    for policy in ("not_larger", "not_smaller"):
+        yield Sample((x, None, None, i64(9, 9)), {"keep_aspect_ratio_policy": policy, "axes": (2, 3)})
+
+
+RECORDS: tuple[OpRecord, ...] = (
+    OpRecord(
+        op="Resize", infer=_infer, evaluate=evaluate_reference, lower=_lower, tolerance=Tolerance("product", 8),
+        flops=lambda node: 8 * dims.product(node.output.shape), samples=_samples,
+    ),
+)  # fmt: skip
