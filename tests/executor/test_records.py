@@ -45,7 +45,7 @@ THROUGH_EVALUATOR = frozenset(
         "TopK",
         "Trilu",
     }
-)  # fmt: skip
+)
 
 NATIVE = pytest.mark.parametrize("record", [r for r in sampled() if r.has_native_form], ids=lambda r: r.op)
 
