@@ -37,8 +37,15 @@ def buffer_lifetimes(problem: Problem, order: Sequence[int]) -> list[Lifetime | 
     return [Lifetime(start, end) if start >= 0 else None for start, end in zip(first, last, strict=True)]
 
 
-def rectangles(problem: Problem, order: Sequence[int], classes: Sequence[AliasClass]) -> list[Rect]:
-    """One rectangle per class, then one per step with scratch, in order. Classes inside an output take no bytes."""
+def steps_with_scratch(problem: Problem, order: Sequence[int]) -> list[int]:
+    """The steps that ask for scratch, in order."""
+    return [index for index in order if problem.steps[index].scratch_bytes]
+
+
+def rectangles(
+    problem: Problem, order: Sequence[int], classes: Sequence[AliasClass], with_scratch: Sequence[int]
+) -> list[Rect]:
+    """One rectangle per class, then one per step of `with_scratch`. Classes inside an output take no bytes."""
     at = positions(order)
     setters = sorted({at[b.known_after] for b in problem.buffers if b.known_after >= 0})
     stage_of = {-1: 0} | {order[position]: number + 1 for number, position in enumerate(setters)}
@@ -46,9 +53,8 @@ def rectangles(problem: Problem, order: Sequence[int], classes: Sequence[AliasCl
         Rect(c.size if c.output < 0 else 0, c.first, c.last, stage_of[c.known_after] if c.output < 0 else 0)
         for c in classes
     ]
-    for position, index in enumerate(order):
+    for index in with_scratch:
         step = problem.steps[index]
-        if step.scratch_bytes:
-            stage = max((stage_of[problem.buffers[b].known_after] for b in (*step.reads, *step.writes)), default=0)
-            rects.append(Rect(step.scratch_bytes, position, position, stage))
+        stage = max((stage_of[problem.buffers[b].known_after] for b in (*step.reads, *step.writes)), default=0)
+        rects.append(Rect(step.scratch_bytes, at[index], at[index], stage))
     return rects

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from arenaut.planner.bound import order_free_bound
-from arenaut.planner.lifetimes import buffer_lifetimes, rectangles
+from arenaut.planner.lifetimes import buffer_lifetimes, rectangles, steps_with_scratch
 from arenaut.planner.order_search import OrderSearch
 from arenaut.planner.problem import ALIGNMENT, BufferKind, Problem, Rect, aligned, step_dependencies
 from arenaut.planner.sharing import SharedOrder, Sharer, Sharing
@@ -177,14 +177,14 @@ class _Contest:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.floor = order_free_bound(problem)
-        self.sharer = Sharer(problem, self.floor)
+        self.sharer = Sharer(problem)
         self.best: SharedOrder | None = None
         self.name = ""
         self.peak = 0
 
     def enter(self, order: Sequence[int], name: str) -> bool:
         """Whether `order` is better than all before it."""
-        shared = self.sharer.along(order, buffer_lifetimes(self.problem, order))
+        shared = self.sharer.along(order, buffer_lifetimes(self.problem, order), self.floor)
         if self.best is not None and shared.peak_bytes >= self.peak:
             return False
         self.best, self.name, self.peak = shared, name, shared.peak_bytes
@@ -192,9 +192,14 @@ class _Contest:
 
     def result(self) -> OrderChoice:
         assert self.best is not None, "the stored order is always entered"
-        sharing = self.best.sharing()
-        rects = tuple(rectangles(self.problem, self.best.order, sharing.classes))
-        return OrderChoice(tuple(self.best.order), self.name, self.peak, self.floor, sharing, rects)
+        order, best = self.best.order, self.best
+        if any(share.keeps for step in self.problem.steps for share in step.shares):
+            # Once more, with the peak as the floor: away from the peak, more results may spare their copies.
+            again = self.sharer.along(order, buffer_lifetimes(self.problem, order), self.peak)
+            best = again if again.peak_bytes <= self.peak else best
+        sharing = best.sharing()
+        rects = tuple(rectangles(self.problem, order, sharing.classes, steps_with_scratch(self.problem, order)))
+        return OrderChoice(tuple(order), self.name, self.peak, self.floor, sharing, rects)
 
 
 def _search(contest: _Contest, search: OrderSearch, states: int) -> None:

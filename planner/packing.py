@@ -85,52 +85,47 @@ def first_fit(rects: Sequence[Rect], placement_order: Sequence[int]) -> list[int
 
 
 Effort = Literal["fast", "default", "max"]
-Key = Callable[[int], tuple[int, ...]]
+Weights = list[int]
 
 
-def _by_size(rects: Sequence[Rect], packer: Packer) -> Key:
-    return lambda i: (-packer.sizes[i], -_length(rects[i]))
+def _size(rects: Sequence[Rect], packer: Packer) -> Weights:
+    return packer.sizes
 
 
-def _by_length(rects: Sequence[Rect], packer: Packer) -> Key:
-    return lambda i: (-_length(rects[i]), -packer.sizes[i])
+def _length(rects: Sequence[Rect], packer: Packer) -> Weights:
+    return [rect.last - rect.first for rect in rects]
 
 
-def _by_area(rects: Sequence[Rect], packer: Packer) -> Key:
-    return lambda i: (-packer.sizes[i] * _length(rects[i]), -packer.sizes[i])
+def _area(rects: Sequence[Rect], packer: Packer) -> Weights:
+    return [size * (rect.last - rect.first + 1) for size, rect in zip(packer.sizes, rects, strict=True)]
 
 
-def _by_first(rects: Sequence[Rect], packer: Packer) -> Key:
-    return lambda i: (rects[i].first, -packer.sizes[i])
+def _first(rects: Sequence[Rect], packer: Packer) -> Weights:
+    return [-rect.first for rect in rects]
 
 
-def _by_conflict(rects: Sequence[Rect], packer: Packer) -> Key:
-    weight = [sum([packer.sizes[other] for other in met]) for met in packer.meets]
-    return lambda i: (-weight[i], -packer.sizes[i])
+def _conflict(rects: Sequence[Rect], packer: Packer) -> Weights:
+    """Bytes of all that a rectangle meets."""
+    return [sum([packer.sizes[other] for other in met]) for met in packer.meets]
 
 
-def _by_crowding(rects: Sequence[Rect], packer: Packer) -> Key:
+def _crowding(rects: Sequence[Rect], packer: Packer) -> Weights:
+    """Most bytes live at once during a rectangle's life."""
     live = live_bytes(rects, 1 + max((rect.last for rect in rects), default=-1))
-    peak = [max(live[rect.first : rect.last + 1], default=0) for rect in rects]
-    return lambda i: (-peak[i], -packer.sizes[i])
+    return [max(live[rect.first : rect.last + 1], default=0) for rect in rects]
 
 
-def _length(rect: Rect) -> int:
-    return rect.last - rect.first
-
-
-PLACEMENTS: Mapping[str, Callable[[Sequence[Rect], Packer], Key]] = MappingProxyType(
+PLACEMENTS: Mapping[str, Callable[[Sequence[Rect], Packer], Weights]] = MappingProxyType(
     {
-        "size": _by_size,
-        "length": _by_length,
-        "area": _by_area,
-        "first": _by_first,
-        "conflict": _by_conflict,
-        "crowding": _by_crowding,
+        "size": _size,
+        "length": _length,
+        "area": _area,
+        "first": _first,
+        "conflict": _conflict,
+        "crowding": _crowding,
     }
 )
-
-
+"""Rules of placement: the heaviest rectangle first."""
 PORTFOLIO = ("size", "crowding", "area", "length", "conflict")
 """Placement rules in the order they are tried."""
 RANKINGS = ("area", "length", "size", "crowding")
@@ -140,9 +135,13 @@ SEARCH_WORK: Mapping[Effort, int] = MappingProxyType({"fast": 0, "default": 2_00
 
 
 def placement_order(rects: Sequence[Rect], packer: Packer, name: str) -> list[int]:
-    """Indices of `rects` by stage, then by the named rule, then by index."""
-    key = PLACEMENTS[name](rects, packer)
-    return sorted(range(len(rects)), key=lambda i: (rects[i].stage, *key(i), i))
+    """Indices of `rects` by stage; then, descending, by weight, size and length; then by index."""
+    stages = [rect.stage for rect in rects]
+    weights = [-weight for weight in PLACEMENTS[name](rects, packer)]
+    sizes = [-size for size in packer.sizes]
+    lengths = [rect.first - rect.last for rect in rects]
+    ranked = sorted(zip(stages, weights, sizes, lengths, range(len(rects)), strict=True))
+    return [index for *_, index in ranked]
 
 
 def pack(rects: Sequence[Rect], effort: Effort = "default") -> Packing:

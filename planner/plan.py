@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from arenaut.planner.bound import lower_bound, order_free_bound
-from arenaut.planner.lifetimes import rectangles
+from arenaut.planner.lifetimes import rectangles, steps_with_scratch
 from arenaut.planner.order import GREEDY, choose_order
 from arenaut.planner.packing import Effort, Packer, pack
 from arenaut.planner.problem import PlanError, Problem, Rect
@@ -53,7 +53,8 @@ def plan_memory(problem: Problem, *, effort: Effort = "default") -> MemoryPlan:
     """Plans `problem`. Pure and deterministic; about 0.1 ms per step, except that "max" may search for seconds."""
     choice = choose_order(problem, () if effort == "fast" else GREEDY, SEARCH_STATES[effort])
     packing = pack(choice.rects, effort)
-    offsets, in_output, scratch = _addresses(problem, choice.order, choice.sharing.classes, packing.offsets)
+    with_scratch = steps_with_scratch(problem, choice.order)
+    offsets, in_output, scratch = _addresses(problem, with_scratch, choice.sharing.classes, packing.offsets)
     return MemoryPlan(
         order=choice.order,
         order_name=choice.name,
@@ -77,14 +78,17 @@ def resize_plan(plan: MemoryPlan, problem: Problem) -> MemoryPlan:
     """The same plan for other sizes: `problem` differs from the planned one in sizes and share offsets only.
 
     Order, classes and placement order stay; what is placed anew is what the native resolver places. Raises PlanError
-    if a shared buffer no longer fits into the output that held it.
+    where a new plan is needed: a shared buffer sticks out of the output that held it, or a step needs scratch that had
+    none.
     """
     classes = _resized_classes(plan, problem)
-    rects = rectangles(problem, plan.order, classes)
-    if len(rects) != len(plan.rects):
-        raise PlanError("scratch appeared or vanished: keep at least one byte of scratch where other sizes need it")
+    with_scratch = [index for index in plan.order if plan.scratch_offsets[index] != NOT_IN_ARENA]
+    new = set(steps_with_scratch(problem, plan.order)).difference(with_scratch)
+    if new:
+        raise PlanError(f"step {min(new)} needs scratch with these sizes, and needed none when it was planned")
+    rects = rectangles(problem, plan.order, classes, with_scratch)
     rect_offsets, top = Packer(rects).place(plan.placement_order)
-    offsets, in_output, scratch = _addresses(problem, plan.order, classes, rect_offsets)
+    offsets, in_output, scratch = _addresses(problem, with_scratch, classes, rect_offsets)
     bound = lower_bound(rects)
     return replace(
         plan,
@@ -102,7 +106,7 @@ def resize_plan(plan: MemoryPlan, problem: Problem) -> MemoryPlan:
 
 
 def _addresses(
-    problem: Problem, order: Sequence[int], classes: Sequence[AliasClass], rect_offsets: Sequence[int]
+    problem: Problem, with_scratch: Sequence[int], classes: Sequence[AliasClass], rect_offsets: Sequence[int]
 ) -> tuple[tuple[int, ...], dict[int, tuple[int, int]], tuple[int, ...]]:
     """Per buffer its arena offset, the buffers inside outputs, and per step the arena offset of its scratch."""
     offsets = [NOT_IN_ARENA] * len(problem.buffers)
@@ -114,7 +118,6 @@ def _addresses(
             else:
                 offsets[member.buffer] = start + member.offset
     scratch = [NOT_IN_ARENA] * len(problem.steps)
-    with_scratch = [index for index in order if problem.steps[index].scratch_bytes]
     for index, start in zip(with_scratch, rect_offsets[len(classes) :], strict=True):
         scratch[index] = start
     return tuple(offsets), in_output, tuple(scratch)

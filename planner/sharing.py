@@ -3,8 +3,8 @@
 Two buffers of a class may occupy the same bytes at the same time only if
 - writing the later one leaves those bytes as they are, by a chain of accepted `keeps` offers that each cover them; or
 - one dies at the very step that first writes the other, and that step offers this pair at this distance.
-A merge is accepted only if the live bytes do not rise, over the steps it touches, above what they peak at there anyway
-or above a floor that no plan can go below.
+Of the merges that one result could make, those are made that keep the live bytes over the steps they touch lowest.
+Among equals, and below a floor that the plan reaches in any case, the more the better: each saves a copy.
 """
 
 from collections.abc import Sequence
@@ -82,14 +82,10 @@ class _Union:
 
 
 class Sharer:
-    """What can be said of one problem's offers before its order is known; shares along any number of orders.
+    """What can be said of one problem's offers before its order is known; shares along any number of orders."""
 
-    `floor_bytes`: live bytes that the plan reaches in any case, so that a merge may reach them anywhere.
-    """
-
-    def __init__(self, problem: Problem, floor_bytes: int = 0) -> None:
+    def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.floor = floor_bytes
         self.sizes = [buffer.size for buffer in problem.buffers]
         self.costs = [aligned(b.size) if b.kind is BufferKind.ARENA else 0 for b in problem.buffers]
         self.scratch = [aligned(step.scratch_bytes) for step in problem.steps]
@@ -120,17 +116,23 @@ class Sharer:
         start, end = share.offset, share.offset + write.size
         return (start >= 0 and end <= read.size) or (start <= 0 and end >= read.size)
 
-    def along(self, order: Sequence[int], lifetimes: Sequence[Lifetime | None]) -> "SharedOrder":
-        """Merges buffers into classes along `order`; `lifetimes` are those of the buffers in this order."""
-        return SharedOrder(self, order, lifetimes)
+    def along(self, order: Sequence[int], lifetimes: Sequence[Lifetime | None], floor_bytes: int = 0) -> "SharedOrder":
+        """Merges buffers into classes along `order`; `lifetimes` are those of the buffers in this order.
+
+        `floor_bytes`: live bytes that the plan may reach in any case, so that no merge need avoid them.
+        """
+        return SharedOrder(self, order, lifetimes, floor_bytes)
 
 
 class SharedOrder:
     """The classes that one order allows."""
 
-    def __init__(self, rules: Sharer, order: Sequence[int], lifetimes: Sequence[Lifetime | None]) -> None:
+    def __init__(
+        self, rules: Sharer, order: Sequence[int], lifetimes: Sequence[Lifetime | None], floor_bytes: int
+    ) -> None:
         self.rules = rules
         self.problem = rules.problem
+        self.floor = floor_bytes
         self.sizes = rules.sizes
         self.order = order
         self.place = [0] * len(self.sizes)  # bytes from the origin of the buffer's group
@@ -170,7 +172,7 @@ class SharedOrder:
             destroying = [n for n in numbers if not shares[n].keeps and self.lives[shares[n].read].last == position]
             destroying.sort(key=lambda n: (shares[n].any_size, self._group(shares[n].read).first))
             for number in destroying:
-                if self._accept_most(position, index, [number]):
+                if self._takes_over(position, index, number) or self._accept_most(position, index, [number]):
                     break
 
     def _group(self, buffer: int) -> _Group:
@@ -181,17 +183,45 @@ class SharedOrder:
             self.groups[buffer] = group
         return group
 
+    def _takes_over(self, position: int, index: int, number: int) -> bool:
+        """The common case, done at once: the result fills a class of which nothing but `read` is live any more."""
+        share = self.problem.steps[index].shares[number]
+        group, cost = self._group(share.read), self.rules.costs[share.write]
+        group.recent = [member for member in group.recent if self.lives[member].last >= position]
+        if (
+            share.write in self.groups
+            or share.offset
+            or self.sizes[share.write] != group.high - group.low
+            or group.cost != cost
+            or group.recent != [share.read]
+        ):
+            return False
+        group.members.append(share.write)
+        group.recent.append(share.write)
+        group.last = self.lives[share.write].last
+        self.groups[share.write] = group
+        self.place[share.write] = self.place[share.read]
+        self.live[position] -= cost
+        self.accepted.append(AcceptedShare(index, number))
+        return True
+
     def _accept_most(self, position: int, index: int, numbers: list[int]) -> bool:
-        """Accepts the longest prefix of these offers to one written buffer that does not raise the peak."""
+        """Accepts a prefix of these offers to one written buffer: the longest of those that keep the peak lowest."""
+        options: list[tuple[_Union, list[tuple[int, int]]]] = []
         while numbers:
             union = self._union(position, index, numbers)
-            if not union.offers:
-                return False
-            change = self._change(union)
-            if self._peak_allows(change):
+            if union.offers:
+                options.append((union, self._change(union)))
+            numbers = union.offers[:-1]
+        changes = [change for _, change in options if change]
+        start = min((change[0][0] for change in changes), default=0)
+        end = max((change[-1][0] for change in changes), default=0)
+        peaks = [self._peak(change, start, end) for _, change in options]
+        allowed = max(self.floor, min(self._peak([], start, end), *peaks)) if options else 0
+        for (union, change), peak in zip(options, peaks, strict=True):
+            if peak <= allowed:
                 self._commit(union, index, change)
                 return True
-            numbers = union.offers[:-1]
         return False
 
     def _union(self, position: int, index: int, numbers: list[int]) -> _Union:
@@ -293,15 +323,15 @@ class SharedOrder:
             change[group.last + 1] = change.get(group.last + 1, 0) + group.cost
         return sorted((position, delta) for position, delta in change.items() if delta)
 
-    def _peak_allows(self, change: list[tuple[int, int]]) -> bool:
-        if not change:
-            return True
-        window = self.live[change[0][0] : change[-1][0]]
+    def _peak(self, change: list[tuple[int, int]], start: int, end: int) -> int:
+        """Maximum of live bytes over the positions [start, end), which contain all of `change`, once it is applied."""
+        edges = [(start, 0), *change, (end, 0)]
         peak, extra = 0, 0
-        for (start, delta), (end, _) in pairwise(change):
+        for (low, delta), (high, _) in pairwise(edges):
             extra += delta
-            peak = max(peak, max(self.live[start:end]) + extra)
-        return peak <= max(max(window), self.rules.floor)
+            if low < high:
+                peak = max(peak, max(self.live[low:high]) + extra)
+        return peak
 
     def _commit(self, union: _Union, index: int, change: list[tuple[int, int]]) -> None:
         cost = union.cost()

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from arenaut.planner import BufferInfo, BufferKind, Problem, Share, StepUse, aligned, plan_memory, resize_plan
+from arenaut.planner import BufferInfo, BufferKind, Effort, Problem, Share, StepUse, aligned, plan_memory, resize_plan
 from arenaut.planner.order import ORDERS, evaluate_order
 from arenaut.planner.problem import step_dependencies
 from arenaut.planner.validate import check_order, check_plan
@@ -59,8 +59,8 @@ def problems(draw: st.DrawFn, max_steps: int = 14) -> Problem:
 
 @given(problems(), st.sampled_from(("fast", "default")))
 @settings(max_examples=100, deadline=None)
-def test_plans_are_sound_and_within_their_bounds(problem: Problem, effort: str) -> None:
-    plan = plan_memory(problem, effort=effort)  # type: ignore[arg-type]
+def test_plans_are_sound_and_within_their_bounds(problem: Problem, effort: Effort) -> None:
+    plan = plan_memory(problem, effort=effort)
     assert check_plan(problem, plan) == []
     assert plan.order_free_bound_bytes <= plan.lower_bound_bytes <= plan.arena_bytes
     assert plan.lower_bound_bytes == max(
@@ -84,6 +84,23 @@ def test_every_order_variant_respects_dependencies(problem: Problem, name: str) 
 def replace_shares(problem: Problem) -> Problem:
     """The problem with no offer to share."""
     return Problem(tuple(step._replace(shares=()) for step in problem.steps), problem.buffers)
+
+
+@given(problems(), st.sampled_from((0, 3, 50)), st.sampled_from(("fast", "default")))
+@settings(max_examples=60, deadline=None)
+def test_a_plan_serves_other_sizes(problem: Problem, factor: int, effort: Effort) -> None:
+    """Every size, distance and scratch multiplied; what was equal stays equal, and what lay inside stays inside."""
+    steps = tuple(
+        step._replace(
+            shares=tuple(share._replace(offset=share.offset * factor) for share in step.shares),
+            scratch_bytes=step.scratch_bytes * factor,
+        )
+        for step in problem.steps
+    )
+    other = Problem(steps, tuple(buffer._replace(size=buffer.size * factor) for buffer in problem.buffers))
+    plan = resize_plan(plan_memory(problem, effort=effort), other)
+    assert check_plan(other, plan) == []
+    assert plan.lower_bound_bytes <= plan.arena_bytes
 
 
 @given(problems(), st.data())

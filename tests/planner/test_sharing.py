@@ -162,6 +162,16 @@ def test_resizing_refuses_what_sticks_out_of_an_output() -> None:
         resize_plan(plan, Problem(steps, sizes((64, FIXED), 512, (256, OUTPUT))))
 
 
+def test_scratch_may_vanish_but_not_appear() -> None:
+    def program(scratch: int) -> Problem:
+        return Problem((StepUse((0,), (1,), scratch_bytes=scratch),), sizes((64, FIXED), 64))
+
+    vanished = resize_plan(plan_memory(program(100)), program(0))
+    assert (vanished.arena_bytes, check_plan(program(0), vanished)) == (64, [])
+    with pytest.raises(PlanError, match="step 0 needs scratch"):
+        resize_plan(plan_memory(program(0)), program(100))
+
+
 @pytest.mark.parametrize(
     ("steps", "message"),
     [

@@ -1,78 +1,70 @@
-// Transcendental tile functions.
+// Transcendental tile functions on f32 vectors: those of simd/math.h, and the activations made of them.
 #include "kernels/tile/functions.h"
+#include "simd/math.h"
 
 namespace ARN_NS {
 namespace {
 
-#define ARN_LIBM(name)                                              \
-  inline float m_##name(float a) { return __builtin_##name##f(a); } \
-  inline double m_##name(double a) { return __builtin_##name(a); }
-ARN_LIBM(exp)
-ARN_LIBM(expm1)
-ARN_LIBM(log)
-ARN_LIBM(log1p)
-ARN_LIBM(sin)
-ARN_LIBM(cos)
-ARN_LIBM(tan)
-ARN_LIBM(asin)
-ARN_LIBM(acos)
-ARN_LIBM(atan)
-ARN_LIBM(sinh)
-ARN_LIBM(cosh)
-ARN_LIBM(tanh)
-ARN_LIBM(asinh)
-ARN_LIBM(acosh)
-ARN_LIBM(atanh)
-ARN_LIBM(erf)
-ARN_LIBM(erfc)
-inline float m_pow(float a, float b) { return __builtin_powf(a, b); }
-inline double m_pow(double a, double b) { return __builtin_pow(a, b); }
+inline vf32 load_some(const float* p, int64_t n) {
+  vf32 v{};
+  __builtin_memcpy(&v, p, static_cast<size_t>(n) * 4);
+  return v;
+}
 
-template <typename T>
-inline T sigmoid_of(T a) {
-  const T e = m_exp(a < 0 ? a : -a);
-  return (a < 0 ? e : T(1)) / (T(1) + e);
+// The tail goes through the same vector code, on lanes filled with zero.
+template <typename F>
+inline void map1(int64_t n, void* dst, const void* pa, F f) {
+  float* d = static_cast<float*>(dst);
+  const float* a = static_cast<const float*>(pa);
+  int64_t i = 0;
+  for (; i + kLanesF32 <= n; i += kLanesF32) store_f32(d + i, f(load_f32(a + i)));
+  if (i == n) return;
+  const vf32 last = f(load_some(a + i, n - i));
+  __builtin_memcpy(d + i, &last, static_cast<size_t>(n - i) * 4);
 }
-template <typename T>
-inline T softplus_of(T a) {
-  return (a < 0 ? T(0) : a) + m_log1p(m_exp(a < 0 ? a : -a));
-}
-template <typename T>
-inline T mish_of(T a) {
-  const T w = m_exp(a > 20 ? T(20) : a), n = w * (w + T(2));
-  return a > 20 ? a : a * (n / (n + T(2)));
+
+template <typename F>
+inline void map3(int64_t n, void* dst, const void* pa, const void* pb, const void* pc, F f) {
+  float* d = static_cast<float*>(dst);
+  const float *a = static_cast<const float*>(pa), *b = static_cast<const float*>(pb),
+              *c = static_cast<const float*>(pc);
+  int64_t i = 0;
+  for (; i + kLanesF32 <= n; i += kLanesF32) store_f32(d + i, f(load_f32(a + i), load_f32(b + i), load_f32(c + i)));
+  if (i == n) return;
+  const int64_t left = n - i;
+  const vf32 last = f(load_some(a + i, left), load_some(b + i, left), load_some(c + i, left));
+  __builtin_memcpy(d + i, &last, static_cast<size_t>(left) * 4);
 }
 
 }  // namespace
 
-#define ARN_MATH(type)                                                                                 \
-  ARN_UNARY(exp, type, m_exp(a))                                                                       \
-  ARN_UNARY(log, type, m_log(a))                                                                       \
-  ARN_UNARY(sin, type, m_sin(a))                                                                       \
-  ARN_UNARY(cos, type, m_cos(a))                                                                       \
-  ARN_UNARY(tan, type, m_tan(a))                                                                       \
-  ARN_UNARY(asin, type, m_asin(a))                                                                     \
-  ARN_UNARY(acos, type, m_acos(a))                                                                     \
-  ARN_UNARY(atan, type, m_atan(a))                                                                     \
-  ARN_UNARY(sinh, type, m_sinh(a))                                                                     \
-  ARN_UNARY(cosh, type, m_cosh(a))                                                                     \
-  ARN_UNARY(tanh, type, m_tanh(a))                                                                     \
-  ARN_UNARY(asinh, type, m_asinh(a))                                                                   \
-  ARN_UNARY(acosh, type, m_acosh(a))                                                                   \
-  ARN_UNARY(atanh, type, m_atanh(a))                                                                   \
-  ARN_UNARY(erf, type, m_erf(a))                                                                       \
-  ARN_BINARY(pow, type, m_pow(a, b))                                                                   \
-  ARN_UNARY(sigmoid, type, sigmoid_of(a))                                                              \
-  ARN_UNARY(softplus, type, softplus_of(a))                                                            \
-  ARN_UNARY(gelu, type, T(0.5) * a * m_erfc(a * T(-0.70710678118654752440)))                           \
-  ARN_UNARY(gelu_tanh, type, a* sigmoid_of(T(1.59576912160573071176) * (a + T(0.044715) * a * a * a))) \
-  ARN_UNARY(silu, type, a* sigmoid_of(a))                                                              \
-  ARN_UNARY(mish, type, mish_of(a))                                                                    \
-  ARN_BINARY(elu, type, a < 0 ? b * m_expm1(a) : a)                                                    \
-  ARN_BINARY(celu, type, a < 0 ? b * m_expm1(a / b) : a)                                               \
-  ARN_TERNARY(selu, type, c*(a < 0 ? b * m_expm1(a) : a))
+#define ARN_VECTOR1(op)                                                           \
+  void op##_f32(int64_t n, void* dst, const void* pa, const void*, const void*) { \
+    map1(n, dst, pa, [](vf32 a) { return v##op(a); });                            \
+  }
+ARN_VECTOR1(exp)
+ARN_VECTOR1(log)
+ARN_VECTOR1(tanh)
+ARN_VECTOR1(erf)
+ARN_VECTOR1(sigmoid)
+ARN_VECTOR1(softplus)
+ARN_VECTOR1(gelu)
+ARN_VECTOR1(gelu_tanh)
+ARN_VECTOR1(silu)
+ARN_VECTOR1(mish)
 
-ARN_MATH(f32)
-ARN_MATH(f64)
+void elu_f32(int64_t n, void* dst, const void* pa, const void* pb, const void*) {
+  map3(n, dst, pa, pb, pb, [](vf32 a, vf32 alpha, vf32) { return a < 0.0f ? alpha * vexpm1(vat_most(a, 0.0f)) : a; });
+}
+
+void celu_f32(int64_t n, void* dst, const void* pa, const void* pb, const void*) {
+  map3(n, dst, pa, pb, pb,
+       [](vf32 a, vf32 alpha, vf32) { return a < 0.0f ? alpha * vexpm1(vat_most(a / alpha, 88.0f)) : a; });
+}
+
+void selu_f32(int64_t n, void* dst, const void* pa, const void* pb, const void* pc) {
+  map3(n, dst, pa, pb, pc,
+       [](vf32 a, vf32 alpha, vf32 gamma) { return gamma * (a < 0.0f ? alpha * vexpm1(vat_most(a, 0.0f)) : a); });
+}
 
 }  // namespace ARN_NS
