@@ -29,6 +29,7 @@ FAMILIES = (
     "norm",
     "pool",
     "quantize",
+    "recurrent",
     "reduce",
     "resize",
     "shape",

@@ -58,9 +58,9 @@ FORMULAS: Mapping[str, Callable[..., float]] = {
 # It is given narrow floats as float32, and its results are rounded once.
 BY_ONNXRUNTIME = frozenset(
     {
-        "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "Gemm", "GlobalLpPool", "GlobalMaxPool",
-        "GroupNormalization", "InstanceNormalization", "LRN", "LayerNormalization", "LogSoftmax", "LpNormalization",
-        "LpPool", "MatMul", "MaxPool", "MeanVarianceNormalization", "RMSNormalization", "Softmax",
+        "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "GRU", "Gemm", "GlobalLpPool", "GlobalMaxPool",
+        "GroupNormalization", "InstanceNormalization", "LRN", "LSTM", "LayerNormalization", "LogSoftmax",
+        "LpNormalization", "LpPool", "MatMul", "MaxPool", "MeanVarianceNormalization", "RMSNormalization", "RNN", "Softmax",
     }
 )  # fmt: skip
 

@@ -1,0 +1,297 @@
+"""RNN, GRU and LSTM: every direction, layout, activation, clip, peephole and sequence length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from arenaut.ir.dims import Dim, product
+from arenaut.ir.dtypes import DType
+from arenaut.ir.graph import Array, Node
+from arenaut.ir.ops import samples
+from arenaut.ir.ops.common import agree, to_dtype, widen
+from arenaut.ir.record import Infer, OpRecord, Sample, Tolerance
+from arenaut.ir.types import TensorType, Type
+
+_SUMS = Tolerance("product", 8)
+
+# -- activations ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Activation:
+    """function(x, alpha, beta), and the defaults of alpha and beta; None where it takes none."""
+
+    function: Callable[[Array, float, float], Array]
+    alpha: float | None = None
+    beta: float | None = None
+
+
+def _sigmoid(x: Array, alpha: float = 0, beta: float = 0) -> Array:
+    return np.asarray(0.5 * np.tanh(0.5 * x) + 0.5)
+
+
+_ACTIVATIONS: Mapping[str, _Activation] = MappingProxyType(
+    {
+        "affine": _Activation(lambda x, a, b: a * x + b, 1.0, 0.0),
+        "elu": _Activation(lambda x, a, b: np.where(x >= 0, x, a * np.expm1(np.minimum(x, 0))), 1.0),
+        "hardsigmoid": _Activation(lambda x, a, b: np.clip(a * x + b, 0, 1), 0.2, 0.5),
+        "leakyrelu": _Activation(lambda x, a, b: np.where(x >= 0, x, a * x), 0.01),
+        "relu": _Activation(lambda x, a, b: np.maximum(x, 0)),
+        "scaledtanh": _Activation(lambda x, a, b: a * np.tanh(b * x), 1.0, 1.0),
+        "sigmoid": _Activation(_sigmoid),
+        "softplus": _Activation(lambda x, a, b: np.logaddexp(x, 0)),
+        "softsign": _Activation(lambda x, a, b: x / (1 + np.abs(x))),
+        "tanh": _Activation(lambda x, a, b: np.tanh(x)),
+        "thresholdedrelu": _Activation(lambda x, a, b: np.where(x > a, x, 0), 1.0),
+    }
+)
+
+Function = Callable[[Array], Array]
+
+
+def _functions(node: Node, defaults: Sequence[str], directions: int) -> list[Function]:
+    """The activations of all directions in order, each clipping its input first, but for the LSTM's h, whose input is
+    the cell (as onnxruntime has it). Alphas and betas go in order to the functions that take one."""
+    names = [n.decode() if isinstance(n, bytes) else n for n in node.attr("activations") or [*defaults] * directions]
+    alphas, betas = iter(node.attr("activation_alpha") or ()), iter(node.attr("activation_beta") or ())
+    limit = node.attr("clip")
+
+    def bound(activation: _Activation, clips: bool) -> Function:
+        alpha = 0.0 if activation.alpha is None else float(next(alphas, activation.alpha))
+        beta = 0.0 if activation.beta is None else float(next(betas, activation.beta))
+
+        def call(x: Array) -> Array:
+            inside = x if limit is None or not clips else np.clip(x, -limit, limit)
+            return activation.function(inside, alpha, beta)
+
+        return call
+
+    return [bound(_ACTIVATIONS[name.lower()], clips=i % len(defaults) != 2) for i, name in enumerate(names)]
+
+
+# -- one direction -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Of one direction: w [gates * H, I], r [gates * H, H], biases [gates * H] each, peepholes [3 * H] or None."""
+
+    w: Array
+    r: Array
+    input_bias: Array
+    state_bias: Array
+    peepholes: Array | None
+    functions: Sequence[Function]
+
+
+# One step: (input part [B, gates * H], states, weights) -> states. State 0 is the hidden one.
+Step = Callable[[Array, tuple[Array, ...], _Weights], tuple[Array, ...]]
+
+
+def _rnn_step(x: Array, states: tuple[Array, ...], weights: _Weights) -> tuple[Array, ...]:
+    (f,) = weights.functions
+    return (f(x + states[0] @ weights.r.T + weights.state_bias),)
+
+
+def _gru_step(linear_before_reset: bool) -> Step:
+    def step(x: Array, states: tuple[Array, ...], weights: _Weights) -> tuple[Array, ...]:
+        f, g = weights.functions
+        (hidden,) = states
+        size = hidden.shape[1]
+        gates = x[:, : 2 * size] + hidden @ weights.r[: 2 * size].T + weights.state_bias[: 2 * size]
+        update, reset = f(gates[:, :size]), f(gates[:, size:])
+        recurrent, bias = weights.r[2 * size :].T, weights.state_bias[2 * size :]
+        if linear_before_reset:
+            candidate = g(x[:, 2 * size :] + reset * (hidden @ recurrent + bias))
+        else:
+            candidate = g(x[:, 2 * size :] + (reset * hidden) @ recurrent + bias)
+        return ((1 - update) * candidate + update * hidden,)
+
+    return step
+
+
+def _lstm_step(input_forget: bool) -> Step:
+    def step(x: Array, states: tuple[Array, ...], weights: _Weights) -> tuple[Array, ...]:
+        f, g, h = weights.functions
+        hidden, cell = states
+        size = hidden.shape[1]
+        gates = x + hidden @ weights.r.T + weights.state_bias
+        put, out, keep, new = (gates[:, k * size : (k + 1) * size] for k in range(4))
+        peep = np.zeros(3 * size, x.dtype) if weights.peepholes is None else weights.peepholes
+        put = f(put + peep[:size] * cell)
+        keep = 1 - put if input_forget else f(keep + peep[2 * size :] * cell)
+        cell = keep * cell + put * g(new)
+        out = f(out + peep[size : 2 * size] * cell)
+        return (out * h(cell), cell)
+
+    return step
+
+
+def _run(
+    x: Array, lengths: Array, states: tuple[Array, ...], weights: _Weights, step: Step, backward: bool
+) -> tuple[Array, tuple[Array, ...]]:
+    """Hidden states of every step [S, B, H], zero beyond each sequence's length, and the states after its last step
+    (zero for an empty sequence). x: [S, B, I]."""
+    length, batch = x.shape[:2]
+    times = np.arange(length).reshape(-1, 1)
+    order = (
+        np.where(times < lengths, lengths - 1 - times, times) if backward else np.broadcast_to(times, (length, batch))
+    )
+    columns = np.arange(batch)
+    projected = x[order, columns] @ weights.w.T + weights.input_bias
+    states = tuple(np.where((lengths > 0).reshape(-1, 1), s, 0) for s in states)
+    hidden = np.zeros((length, *states[0].shape), x.dtype)
+    for t in range(length):
+        active = (t < lengths).reshape(-1, 1)
+        after = step(projected[t], states, weights)
+        states = tuple(np.where(active, new, old).astype(x.dtype) for new, old in zip(after, states, strict=True))
+        hidden[t] = np.where(active, states[0], 0)
+    return hidden[order, columns], states
+
+
+# -- whole op ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """gates: of the hidden size in W; activations: the default ones; states: hidden, and the LSTM's cell."""
+
+    gates: int
+    activations: tuple[str, ...]
+    states: int
+    step: Callable[[Node], Step]
+
+
+_KINDS: Mapping[str, _Kind] = MappingProxyType(
+    {
+        "RNN": _Kind(1, ("Tanh",), 1, lambda node: _rnn_step),
+        "GRU": _Kind(3, ("Sigmoid", "Tanh"), 1, lambda node: _gru_step(bool(node.attr("linear_before_reset", 0)))),
+        "LSTM": _Kind(4, ("Sigmoid", "Tanh", "Tanh"), 2, lambda node: _lstm_step(bool(node.attr("input_forget", 0)))),
+    }
+)
+
+
+def _direction(node: Node) -> str:
+    direction = node.attr("direction", "forward")
+    return direction.decode() if isinstance(direction, bytes) else str(direction)
+
+
+def _infer(context: Infer) -> Sequence[Type]:
+    node = context.node
+    x, w, r = context.shape(0), context.shape(1), context.shape(2)
+    if (len(x), len(w), len(r)) != (3, 3, 3):
+        raise context.fail(f"X, W and R must have rank 3, got {len(x)}, {len(w)} and {len(r)}")
+    agree(context, x[2], w[2], "features of X and W")
+    direction = _direction(node)
+    if direction not in ("forward", "reverse", "bidirectional"):
+        raise context.fail(f"direction is {direction!r}, expected forward, reverse or bidirectional")
+    directions = 2 if direction == "bidirectional" else 1
+    agree(context, w[0], directions, f"directions of W for '{direction}'")
+    hidden: Dim = node.attr("hidden_size") or r[2]
+    agree(context, r[2], hidden, "the hidden size of R")
+    agree(context, w[1], _KINDS[node.op].gates * hidden, "rows of W against the gates times the hidden size")
+    kind = context.dtype(0)
+    if node.attr("layout", 0):
+        batch, length = x[0], x[1]
+        y, state = TensorType(kind, (batch, length, directions, hidden)), TensorType(kind, (batch, directions, hidden))
+    else:
+        length, batch = x[0], x[1]
+        y, state = TensorType(kind, (length, directions, batch, hidden)), TensorType(kind, (directions, batch, hidden))
+    return [y, state, state][: len(node.outputs)]
+
+
+def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    kind = _KINDS[node.op]
+    given = [*inputs, *[None] * (8 - len(inputs))]
+    dtype = np.asarray(given[0]).dtype
+    x, w, r = (widen(np.asarray(v)) for v in given[:3])
+    batchwise = bool(node.attr("layout", 0))
+    x = np.swapaxes(x, 0, 1) if batchwise else x
+    length, batch = x.shape[:2]
+    directions, size = w.shape[0], r.shape[2]
+    lengths = np.full(batch, length) if given[4] is None else np.asarray(given[4]).astype(np.int64)
+    bias = np.zeros((directions, 2 * kind.gates * size), x.dtype) if given[3] is None else widen(np.asarray(given[3]))
+    starts = [_start(v, (directions, batch, size), x.dtype, batchwise) for v in given[5 : 5 + kind.states]]
+    peepholes = given[7] if node.op == "LSTM" else None
+    functions = _functions(node, kind.activations, directions)
+    each = len(kind.activations)
+    with np.errstate(all="ignore"):
+        runs = [
+            _run(
+                x,
+                lengths,
+                tuple(s[d] for s in starts),
+                _Weights(
+                    w[d], r[d], bias[d, : kind.gates * size], bias[d, kind.gates * size :],
+                    None if peepholes is None else widen(np.asarray(peepholes))[d],
+                    functions[d * each : (d + 1) * each],
+                ),
+                kind.step(node),
+                backward=d == 1 or _direction(node) == "reverse",
+            )
+            for d in range(directions)
+        ]  # fmt: skip
+    y = np.stack([hidden for hidden, _ in runs], axis=1)
+    finals = [np.stack([states[k] for _, states in runs]) for k in range(kind.states)]
+    if batchwise:
+        y, finals = y.transpose(2, 0, 1, 3), [np.swapaxes(f, 0, 1) for f in finals]
+    return [to_dtype(v, dtype) for v in (y, *finals)][: len(node.outputs)]
+
+
+def _start(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], batchwise: bool) -> Array:
+    if value is None:
+        return np.zeros(shape, dtype)
+    return np.swapaxes(widen(np.asarray(value)), 0, 1) if batchwise else widen(np.asarray(value))
+
+
+def _flops(node: Node) -> Dim:
+    x, w = node.operand(0).shape, node.operand(1).shape
+    return 2 * x[0] * x[1] * product(w[:2]) * (x[2] + node.operand(2).shape[2])
+
+
+def _samples(op: str) -> Callable[[], Iterator[Sample]]:
+    kind = _KINDS[op]
+
+    def tensors(directions: int, dtype: DType) -> list[Array]:
+        """X, W, R, B, lengths, initial states, peepholes: S = 5, B = 3, I = 4, H = 6."""
+        rows = kind.gates * 6
+        shapes = [(5, 3, 4), (directions, rows, 4), (directions, rows, 6), (directions, 2 * rows)]
+        floats = [samples.draw(s, dtype, -1, 1, seed=i) for i, s in enumerate(shapes)]
+        lengths = np.array([5, 0, 3], np.int32)
+        starts = [samples.draw((directions, 3, 6), dtype, -1, 1, seed=9 + i) for i in range(kind.states)]
+        peepholes = [samples.draw((directions, 18), dtype, -1, 1, seed=20)] if op == "LSTM" else []
+        return [*floats, lengths, *starts, *peepholes]
+
+    names = {"RNN": ("Relu",), "GRU": ("HardSigmoid", "Softsign"), "LSTM": ("HardSigmoid", "ScaledTanh", "Elu")}[op]
+
+    def generate() -> Iterator[Sample]:
+        for dtype in (DType.FLOAT, DType.FLOAT16):
+            for direction in ("forward", "reverse", "bidirectional"):
+                directions = 2 if direction == "bidirectional" else 1
+                base: dict[str, Any] = {"hidden_size": 6, "direction": direction}
+                given = tensors(directions, dtype)
+                yield Sample(tuple(given[:3]), base, 1 + kind.states)
+                yield Sample((*given[:4], None, *given[5:]), base, 1 + kind.states)
+                yield Sample(tuple(given), base, 1 + kind.states)
+                yield Sample(tuple(given[:4]), {**base, "clip": 0.5})
+                chosen = {**base, "activations": names * directions}
+                if op == "LSTM":
+                    chosen["activation_alpha"] = (0.25, 1.5, 0.75) * directions
+                    chosen["activation_beta"] = (0.375, 0.5) * directions
+                yield Sample(tuple(given[:4]), chosen)
+                if op == "GRU":
+                    yield Sample(tuple(given[:6]), {**base, "linear_before_reset": 1}, 2)
+                if op == "LSTM":
+                    yield Sample(tuple(given), {**base, "input_forget": 1}, 3)
+
+    return generate
+
+
+RECORDS: tuple[OpRecord, ...] = tuple(
+    OpRecord(op=op, infer=_infer, evaluate=_evaluate, flops=_flops, tolerance=_SUMS, samples=_samples(op))
+    for op in _KINDS
+)
