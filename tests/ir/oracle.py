@@ -58,11 +58,30 @@ FORMULAS: Mapping[str, Callable[..., float]] = {
 # It is given narrow floats as float32, and its results are rounded once.
 BY_ONNXRUNTIME = frozenset(
     {
-        "AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "GRU", "Gemm", "GlobalLpPool", "GlobalMaxPool",
-        "GroupNormalization", "InstanceNormalization", "LRN", "LSTM", "LayerNormalization", "LogSoftmax",
-        "LpNormalization", "LpPool", "MatMul", "MaxPool", "MeanVarianceNormalization", "RMSNormalization", "RNN", "Softmax",
+        "AveragePool",
+        "BatchNormalization",
+        "Conv",
+        "ConvTranspose",
+        "GRU",
+        "Gemm",
+        "GlobalLpPool",
+        "GlobalMaxPool",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LRN",
+        "LSTM",
+        "LayerNormalization",
+        "LogSoftmax",
+        "LpNormalization",
+        "LpPool",
+        "MatMul",
+        "MaxPool",
+        "MeanVarianceNormalization",
+        "RMSNormalization",
+        "RNN",
+        "Softmax",
     }
-)  # fmt: skip
+)
 
 
 def expected(node: Node, inputs: Sequence[Any], *, inexact: bool) -> list[Any]:
