@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arenaut.frontend.schemas import default_attributes, newest_opset
 from arenaut.ir import GraphBuilder, Node, Value
 from arenaut.ir.errors import ArenautError, InvalidModelError
 from arenaut.ir.graph import Graph
 from arenaut.ir.infer import infer_node
+from arenaut.ir.schemas import default_attributes, newest_opset
 
 
 def filled(domain: str, op: str, attributes: Mapping[str, Any]) -> dict[str, Any]:

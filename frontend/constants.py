@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from arenaut.frontend.nodes import Handler, check_signature, convert_attributes
-from arenaut.frontend.schemas import signature
 from arenaut.frontend.scope import Scope
 from arenaut.frontend.structure import label
 from arenaut.ir import Value
 from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.graph import Array
+from arenaut.ir.schemas import signature
 
 
 def _texts(value: Any) -> Array:

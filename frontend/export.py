@@ -15,13 +15,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
-from arenaut.frontend.schemas import newest_opset, schema_at
 from arenaut.frontend.weights import packed_bytes
 from arenaut.ir import ARENAUT_DOMAIN, ONNX_DOMAIN, Graph, Node, Value, dtype_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Array
 from arenaut.ir.ops.fallback import type_proto
+from arenaut.ir.schemas import last_opset, newest_opset, newest_schema
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType
 from onnx import AttributeProto, helper
 
@@ -56,7 +56,7 @@ def to_model_proto(
     model = onnx.ModelProto(
         ir_version=onnx.IR_VERSION, producer_name="arenaut", producer_version=__version__, graph=proto, doc_string=doc
     )
-    model.opset_import.extend(_opset_imports(writer.domains))
+    model.opset_import.extend(_opset_imports(writer.ops))
     model.functions.extend(writer.functions)
     helper.set_model_props(model, dict(metadata or {}))
     return model
@@ -147,8 +147,12 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return out
 
 
-def _opset_imports(domains: set[str]) -> list[Any]:
-    versions = {d: newest_opset(d) or 1 for d in {ONNX_DOMAIN, *domains}}
+def _opset_imports(ops: set[tuple[str, str]]) -> list[Any]:
+    """The newest version of each domain that has all these (domain, op)."""
+    versions = {ONNX_DOMAIN: newest_opset(ONNX_DOMAIN)}
+    for domain, op in ops:
+        last = last_opset(domain, op) or 1
+        versions[domain] = min(versions.get(domain, last), last)
     return [helper.make_opsetid(domain, version) for domain, version in sorted(versions.items())]
 
 
@@ -188,7 +192,7 @@ class _Writer:
         self._initializers: list[Any] = []
         self._in_function = False
         self.functions: list[Any] = []
-        self.domains: set[str] = set()
+        self.ops: set[tuple[str, str]] = set()
 
     def main_graph(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
         names = self._names
@@ -247,7 +251,7 @@ class _Writer:
         captured = node.inputs[len(own) :]
         for value in captured:  # a constant needs its initialiser or node outside the body
             self._operand(value, before)
-        self.domains.add(node.domain)
+        self.ops.add(node.key)
         proto = onnx.NodeProto(name=self._node_names.fresh(node.name) if node.name else "")
         proto.input.extend(self._operand(v, before) for v in own)
         proto.output.extend(self._names.of(v) for v in node.outputs)
@@ -255,7 +259,7 @@ class _Writer:
             proto.domain, proto.op_type = ARENAUT_DOMAIN, self._function(node)
             return proto
         proto.domain, proto.op_type = node.domain, node.op
-        schema = schema_at(node.domain, node.op, newest_opset(node.domain))
+        schema = newest_schema(node.domain, node.op)
         for name, value in sorted(node.attributes.items()):
             if name == "captures" or value is None:
                 continue
@@ -294,7 +298,7 @@ class _Writer:
         body = bodies[0]
         outer, self._names = self._names, _Names(set())
         was_inside, self._in_function = self._in_function, True
-        domains, self.domains = self.domains, {ONNX_DOMAIN}
+        ops, self.ops = self.ops, set()
         try:
             inputs = [self._names.of(v) for v in body.inputs]
             nodes = self._nodes(body)
@@ -303,10 +307,10 @@ class _Writer:
                 if value.producer is None or name in outputs[:index]:
                     outputs[index] = self._names.fresh(f"{name}_out")
                     nodes.append(helper.make_node("Identity", [name], [outputs[index]]))
-            imports = _opset_imports(self.domains)
+            imports = _opset_imports(self.ops)
         finally:
             self._names, self._in_function = outer, was_inside
-            self.domains |= domains
+            self.ops |= ops
         name = f"{node.op}_{len(self.functions)}"
         self.functions.append(helper.make_function(ARENAUT_DOMAIN, name, inputs, outputs, nodes, imports))
         return name

@@ -8,12 +8,12 @@ from typing import Any
 import onnx
 from arenaut.frontend import attributes as attribute_values
 from arenaut.frontend.nodes import convert_attributes, import_nodes, spec_of
-from arenaut.frontend.schemas import normal_domain, schema_at
 from arenaut.frontend.scope import MAX_INLINED_NODES, FunctionKey, Scope
-from arenaut.frontend.structure import bodies_of, free_names, label, ordered, rename_free
+from arenaut.frontend.structure import bodies_of, free_names, label, normal_domain, ordered, rename_free
 from arenaut.ir import Value
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 from arenaut.ir.ops.fallback import type_proto
+from arenaut.ir.schemas import schema_at
 
 
 def function_key(proto: Any) -> FunctionKey:

@@ -13,10 +13,9 @@ from typing import Any
 
 from arenaut.frontend.functions import function_key
 from arenaut.frontend.nodes import import_nodes
-from arenaut.frontend.schemas import normal_domain
 from arenaut.frontend.scope import ModelContext, Scope
 from arenaut.frontend.source import Source, open_source
-from arenaut.frontend.structure import initializers_of, ordered
+from arenaut.frontend.structure import initializers_of, normal_domain, ordered
 from arenaut.frontend.survey import check_supported
 from arenaut.frontend.typeproto import type_of
 from arenaut.frontend.weights import Weights

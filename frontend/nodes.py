@@ -9,13 +9,13 @@ from typing import Any
 
 from arenaut.frontend import attributes as attribute_values
 from arenaut.frontend.builder import add_node
-from arenaut.frontend.schemas import Signature, default_attributes, normal_domain, signature
 from arenaut.frontend.scope import Scope
 from arenaut.frontend.spec import Spec
-from arenaut.frontend.structure import has_bodies, is_reference, label, node_attributes
+from arenaut.frontend.structure import has_bodies, is_reference, label, node_attributes, normal_domain
 from arenaut.frontend.upgrade import upgrade
 from arenaut.ir import Value
 from arenaut.ir.errors import InvalidModelError
+from arenaut.ir.schemas import Signature, default_attributes, signature
 
 # Adds what a node of the file means to the scope's graph; returns the values of its outputs, None where absent.
 Handler = Callable[[Scope, Any], Sequence["Value | None"]]

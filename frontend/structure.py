@@ -9,6 +9,11 @@ from arenaut.frontend.attributes import is_body
 from arenaut.ir.errors import InvalidModelError
 
 
+def normal_domain(domain: str) -> str:
+    """The one name of a domain: "ai.onnx" is written ""."""
+    return "" if domain == "ai.onnx" else domain
+
+
 def bodies_of(node: Any) -> Iterator[tuple[str, Any]]:
     """The body graphs of a node with their attribute names."""
     for attribute in node.attribute:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arenaut.frontend.functions import function_key
-from arenaut.frontend.schemas import newest_opset, normal_domain, schema_at
-from arenaut.frontend.structure import bodies_of, check_text, label
+from arenaut.frontend.structure import bodies_of, check_text, label, normal_domain
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
+from arenaut.ir.schemas import newest_opset, newest_schema, schema_at
 
 
 @dataclass
@@ -64,7 +64,7 @@ def _reason(domain: str, op: str, version: int | None) -> str:
         return "the opset version must be at least 1; export the model again"
     if schema_at(domain, op, version) is not None:
         return ""
-    if schema_at(domain, op, newest_opset(domain)) is not None:
+    if newest_schema(domain, op) is not None:
         return "the op is newer than the opset the model states; export for a newer opset"
     return "no op of that name in the standard; export it as standard ops or as a model-local function"
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType, ModuleType
 
-from arenaut.frontend.schemas import versions
 from arenaut.frontend.spec import Outcome, Rule, Spec
 from arenaut.ir.record import Build
+from arenaut.ir.schemas import versions
 
 Step = tuple[str, str, int]  # domain, op, the version whose meaning the next one changed
 

@@ -15,6 +15,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.record import Infer, OpRecord, UnknownError
+from arenaut.ir.schemas import newest_opset, newest_schema
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
 
 # Constants up to this many elements are shown to shape inference.
@@ -24,31 +25,6 @@ _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "output_datatype")
 
 
 # -- nodes and types as protobuf -----------------------------------------------------------------------------------
-
-
-@cache
-def _schema(domain: str, op: str) -> Any:
-    """The newest schema, or None."""
-    import onnx
-
-    try:
-        return onnx.defs.get_schema(op, domain)
-    except onnx.defs.SchemaError:
-        return None
-
-
-@cache
-def newest_opset(domain: str) -> int:
-    """The newest version of a domain that the installed onnx knows."""
-    import onnx
-
-    return max(int(s.since_version) for s in onnx.defs.get_all_schemas_with_history() if s.domain == domain)
-
-
-def _opset(domain: str) -> int:
-    import onnx
-
-    return int(onnx.defs.onnx_opset_version()) if domain == "" else newest_opset(domain)
 
 
 def type_proto(t: Type, name_of: Callable[[Expr], str]) -> Any:
@@ -107,7 +83,7 @@ def node_proto(node: Node) -> Any:
     """The node as a NodeProto over values i0, i1, ... and o0, o1, ..."""
     import onnx
 
-    schema = _schema(node.domain, node.op)
+    schema = newest_schema(node.domain, node.op)
     proto = onnx.NodeProto(op_type=node.op, domain=node.domain)
     proto.input.extend(_names(node.inputs, "i"))
     proto.output.extend(_names(node.outputs, "o"))
@@ -128,7 +104,7 @@ def _evaluator(serialized: bytes) -> Any:
     infos = [[onnx.ValueInfoProto(name=n) for n in names if n] for names in (proto.input, proto.output)]
     graph = onnx.GraphProto(name="node", node=[proto], input=infos[0], output=infos[1])
     domains = {"", "ai.onnx.ml", proto.domain}
-    imports = [onnx.OperatorSetIdProto(domain=d, version=_opset(d)) for d in sorted(domains)]
+    imports = [onnx.OperatorSetIdProto(domain=d, version=newest_opset(d)) for d in sorted(domains)]
     return ReferenceEvaluator(onnx.ModelProto(ir_version=onnx.IR_VERSION, graph=graph, opset_import=imports))
 
 
@@ -170,7 +146,7 @@ def _infer(context: Infer) -> Sequence[Type]:
     from onnx import numpy_helper
 
     node = context.node
-    schema, proto = _schema(node.domain, node.op), node_proto(node)
+    schema, proto = newest_schema(node.domain, node.op), node_proto(node)
     dims: dict[str, Expr] = {}
 
     def name_of(d: Expr) -> str:
@@ -184,7 +160,7 @@ def _infer(context: Infer) -> Sequence[Type]:
             shown = _shown_data(value)
             if shown is not None:
                 data[f"i{index}"] = numpy_helper.from_array(shown)
-    imports = [onnx.OperatorSetIdProto(domain=d, version=_opset(d)) for d in sorted({"", node.domain})]
+    imports = [onnx.OperatorSetIdProto(domain=d, version=newest_opset(d)) for d in sorted({"", node.domain})]
     try:
         found = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=imports)
     except onnx.shape_inference.InferenceError as error:
@@ -242,9 +218,9 @@ def _without_shape(t: Type) -> Type:
 
 def unknown_output_type(node: Node, index: int) -> Type | None:
     """The type of an output whose shape nothing can tell: the element type by the schema, the shape unknown."""
-    schema = _schema(node.domain, node.op)
+    schema = newest_schema(node.domain, node.op)
     formal = None if schema is None else _formal(schema.outputs, index)
-    if formal is None:
+    if schema is None or formal is None:
         return None
     fixed = _parse_type(formal.type_str)
     if fixed is not None:
@@ -263,8 +239,8 @@ def unknown_output_type(node: Node, index: int) -> Type | None:
 @cache
 def reference_record(domain: str, op: str) -> OpRecord | None:
     """A record for an op that onnx knows, evaluated by onnx.reference; None where onnx does not know it."""
-    schema = _schema(domain, op)
-    if schema is None or schema.deprecated:
+    schema = newest_schema(domain, op)
+    if schema is None:
         return None
     deterministic = getattr(schema, "node_determinism", None) is None or "NonDeterministic" not in str(
         schema.node_determinism

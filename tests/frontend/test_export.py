@@ -98,6 +98,20 @@ def test_fused_nodes_become_functions() -> None:
     compare(run_graph(import_model(saved).graph, {"x": feed}), [expected], 1e-5)
 
 
+def test_ops_that_the_standard_withdrew_are_saved_in_the_last_opset_that_has_them() -> None:
+    tree = {
+        "nodes_treeids": [0, 0, 0], "nodes_nodeids": [0, 1, 2], "nodes_featureids": [1, 0, 0],
+        "nodes_modes": ["BRANCH_LEQ", "LEAF", "LEAF"], "nodes_values": [0.5, 0.0, 0.0],
+        "nodes_truenodeids": [1, 0, 0], "nodes_falsenodeids": [2, 0, 0],
+        "target_treeids": [0, 0], "target_nodeids": [1, 2], "target_ids": [0, 0], "target_weights": [3.0, -2.0],
+    }  # fmt: skip
+    node = helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1, **tree)
+    model = model_of([node], [tensor_info("x", [2, 2])], [tensor_info("y", [2, 1])], opset=17, ir_version=8,
+                     domains={"ai.onnx.ml": 1})  # fmt: skip
+    saved = check_round_trip(model, {"x": np.array([[0, 0], [0, 1]], np.float32)})
+    assert {o.domain: o.version for o in saved.opset_import}["ai.onnx.ml"] == 4
+
+
 def test_an_arenaut_op_without_body_is_refused() -> None:
     graph = Graph("bare")
     x = graph.add_input("x", TensorType(DType.FLOAT, (4,)))

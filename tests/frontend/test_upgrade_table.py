@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from arenaut.frontend.schemas import schema_at, versions
 from arenaut.frontend.upgrade import rules
 from arenaut.frontend.upgrade.unchanged import unchanged
+from arenaut.ir.schemas import schema_at, versions
 from onnx import defs, helper
 
 STEPS = {

@@ -1,4 +1,7 @@
-"""What onnx's own schemas say: versions, signatures, attribute defaults. Read-only look-ups, cached."""
+"""What onnx's own schemas say: versions, signatures, attribute defaults. Read-only look-ups, cached.
+
+onnx is imported when something is first looked up, never before.
+"""
 
 from __future__ import annotations
 
@@ -8,35 +11,47 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-import onnx
-from onnx import defs
-
-DOMAIN_ALIASES: Mapping[str, str] = MappingProxyType({"ai.onnx": ""})
-
-
-def normal_domain(domain: str) -> str:
-    """The one name of a domain: "ai.onnx" is written ""."""
-    return DOMAIN_ALIASES.get(domain, domain)
-
 
 @cache
 def newest_opset(domain: str) -> int:
     """The newest version of a standard domain that the installed onnx knows; 0 for other domains."""
-    known = onnx.helper.OP_SET_ID_VERSION_MAP
-    label = domain or "ai.onnx"
-    return max((version for (name, version) in known if name == label), default=0)
+    from onnx import defs
+
+    if domain == "":
+        return int(defs.onnx_opset_version())
+    return max((int(s.since_version) for s in defs.get_all_schemas_with_history() if s.domain == domain), default=0)
 
 
 @cache
-def schema_at(domain: str, op: str, opset: int) -> defs.OpSchema | None:
+def schema_at(domain: str, op: str, opset: int) -> Any | None:
     """The schema in force at an opset of the op's domain, None when there is no such op yet. An op that the standard
     withdrew keeps its last meaning."""
+    from onnx import defs
+
     try:
         schema = defs.get_schema(op, max_inclusive_version=opset, domain=domain)
     except defs.SchemaError:
         return None
     earlier = schema_at(domain, op, schema.since_version - 1) if schema.deprecated else None
     return earlier or schema
+
+
+def newest_schema(domain: str, op: str) -> Any | None:
+    """The schema that the graph's ops follow, None when onnx does not know the op."""
+    return schema_at(domain, op, newest_opset(domain))
+
+
+@cache
+def last_opset(domain: str, op: str) -> int:
+    """The newest version of the domain that still has the op."""
+    from onnx import defs
+
+    newest = newest_opset(domain)
+    live = newest_schema(domain, op)
+    if live is None:
+        return newest
+    stated = defs.get_schema(op, max_inclusive_version=newest, domain=domain)
+    return int(stated.since_version) - 1 if stated.since_version > live.since_version else newest
 
 
 @dataclass(frozen=True)
@@ -57,7 +72,7 @@ def signature(domain: str, op: str, opset: int) -> Signature | None:
     schema = schema_at(domain, op, opset)
     if schema is None:
         return None
-    single = defs.OpSchema.FormalParameterOption.Single
+    single = type(schema.inputs[0].option).Single if schema.inputs else None
     attributes = schema.attributes
     return Signature(
         since_version=schema.since_version,
@@ -73,7 +88,7 @@ def signature(domain: str, op: str, opset: int) -> Signature | None:
 def versions(domain: str, op: str) -> tuple[int, ...]:
     """The opsets at which the op was introduced or changed, oldest first."""
     found: list[int] = []
-    schema = schema_at(domain, op, newest_opset(domain))
+    schema = newest_schema(domain, op)
     while schema is not None:
         found.append(schema.since_version)
         schema = schema_at(domain, op, schema.since_version - 1)
@@ -86,8 +101,10 @@ def default_attributes(domain: str, op: str, opset: int) -> Mapping[str, Any]:
     schema = schema_at(domain, op, opset)
     if schema is None:
         return MappingProxyType({})
+    from onnx import helper
+
     filled = {
-        name: onnx.helper.get_attribute_value(attribute.default_value)
+        name: helper.get_attribute_value(attribute.default_value)
         for name, attribute in schema.attributes.items()
         if attribute.default_value.name
     }
