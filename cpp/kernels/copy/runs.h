@@ -36,5 +36,28 @@ static inline void copy_run(char* dst, const char* src, int64_t n) {
   }
 }
 
+// dst[i * d] = src[i * s] for i < n elements of `bytes`, one by one; strides in bytes, any sign, s may be 0 (a fill).
+static inline void copy_each(int64_t bytes, const char* src, int64_t s, char* dst, int64_t d, int64_t n) {
+  const Plane p = {1, n, 0, s, 0, d};
+  switch (bytes) {
+    case 1:
+      return strided_1(src, dst, p);
+    case 2:
+      return strided_2(src, dst, p);
+    case 4:
+      return strided_4(src, dst, p);
+    case 8:
+      return strided_8(src, dst, p);
+    default:
+      return strided_16(src, dst, p);
+  }
+}
+
+// The same, contiguous runs as such.
+static inline void copy_strided(int64_t bytes, const char* src, int64_t s, char* dst, int64_t d, int64_t n) {
+  if ((s == bytes && d == bytes) || n == 1) return copy_run(dst, src, n * bytes);
+  copy_each(bytes, src, s, dst, d, n);
+}
+
 }  // namespace ARN_NS
 #endif

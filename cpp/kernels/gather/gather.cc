@@ -19,8 +19,9 @@ int32_t gather_slices(const IndexedBound& b, const char* table, const char* indi
   if (!resolve(b, indices + lead.offset[1], &offset)) return ARN_INDEX_OUT_OF_RANGE;
   for (int64_t unit = from; unit < to; ++unit) {
     const int64_t first = chunk * b.chunk;
-    copy_row(b, table + lead.offset[0] + offset + post.offset[0] + first * b.table_step, b.table_step,
-             out + lead.offset[2] + post.offset[1] + first * b.other_step, b.other_step, min64(b.chunk, b.n - first));
+    copy_strided(b.bytes, table + lead.offset[0] + offset + post.offset[0] + first * b.table_step, b.table_step,
+                 out + lead.offset[2] + post.offset[1] + first * b.other_step, b.other_step,
+                 min64(b.chunk, b.n - first));
     if (++chunk < b.chunks) continue;
     chunk = 0;
     walk_next(b.post, &post);

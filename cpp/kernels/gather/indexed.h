@@ -82,23 +82,5 @@ static inline int64_t moved_bytes(const IndexedBound& b) {
   return walk_count(b.lead) * walk_count(b.post) * b.n * (b.bytes + 8);
 }
 
-// dst[i * d] = src[i * s] for i < n.
-static inline void copy_row(const IndexedBound& b, const char* src, int64_t s, char* dst, int64_t d, int64_t n) {
-  if ((s == b.bytes && d == b.bytes) || n == 1) return copy_run(dst, src, n * b.bytes);
-  const Plane p = {1, n, 0, s, 0, d};
-  switch (b.bytes) {
-    case 1:
-      return strided_1(src, dst, p);
-    case 2:
-      return strided_2(src, dst, p);
-    case 4:
-      return strided_4(src, dst, p);
-    case 8:
-      return strided_8(src, dst, p);
-    default:
-      return strided_16(src, dst, p);
-  }
-}
-
 }  // namespace ARN_NS
 #endif

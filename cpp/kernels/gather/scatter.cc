@@ -77,7 +77,7 @@ bool has_reduction(int32_t dtype) {
 }
 
 void update(const IndexedBound& b, char* table, int64_t t, const char* updates, int64_t u, int64_t n) {
-  if (b.reduction == ARN_SCATTER_NONE) return copy_row(b, updates, u, table, t, n);
+  if (b.reduction == ARN_SCATTER_NONE) return copy_strided(b.bytes, updates, u, table, t, n);
   switch (b.dtype) {
     case ARN_F32:
       return fold_typed<float>(b.reduction, table, t, updates, u, n);

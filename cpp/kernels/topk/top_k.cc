@@ -1,0 +1,153 @@
+// TopK: a heap of the k best of a line, then sorted. Elements are compared as integers in their order, ties by index.
+#include "kernels/copy/runs.h"
+#include "kernels/topk/params.h"
+#include "kernels/walk.h"
+
+#if ARN_TIER_LEVEL == 0
+
+namespace ARN_NS {
+namespace {
+
+struct TopKBound {
+  Walk<3> lines;  // operand 0: x, 1: values, 2: indices; bytes
+  int64_t length, k, step[3];
+  int64_t units, tasks;
+  int32_t dtype, bytes, largest;
+};
+
+struct Entry {
+  uint64_t key;  // greater is better
+  int64_t index;
+};
+
+inline bool better(const Entry& a, const Entry& b) { return a.key != b.key ? a.key > b.key : a.index < b.index; }
+
+// The bits of a float in the order of its values, 0 and -0 being one, every NaN on top.
+template <typename U, U kInfinity>
+inline uint64_t float_key(U bits) {
+  constexpr U kSign = static_cast<U>(U{1} << (8 * sizeof(U) - 1));
+  const U size = static_cast<U>(bits & static_cast<U>(~kSign));
+  if (size > kInfinity) return static_cast<U>(~U{0});
+  if (size == 0) return kSign;
+  return (bits & kSign) != 0 ? static_cast<U>(~bits) : static_cast<U>(bits | kSign);
+}
+
+template <typename U, bool kSigned>
+inline uint64_t int_key(U bits) {
+  return kSigned ? static_cast<U>(bits ^ static_cast<U>(U{1} << (8 * sizeof(U) - 1))) : bits;
+}
+
+// The worst entry is at the root.
+void sift_down(Entry* heap, int64_t n, int64_t at, Entry e) {
+  for (;;) {
+    int64_t child = 2 * at + 1;
+    if (child >= n) break;
+    if (child + 1 < n && better(heap[child], heap[child + 1])) ++child;
+    if (!better(e, heap[child])) break;
+    heap[at] = heap[child];
+    at = child;
+  }
+  heap[at] = e;
+}
+
+template <typename U, typename F>
+void select(const TopKBound& b, const char* x, Entry* heap, F&& key) {
+  const uint64_t flip = b.largest ? 0 : ~uint64_t{0};
+  for (int64_t i = 0; i < b.k; ++i) heap[i] = {key(get<U>(x + i * b.step[0])) ^ flip, i};
+  for (int64_t i = b.k / 2 - 1; i >= 0; --i) sift_down(heap, b.k, i, heap[i]);
+  for (int64_t i = b.k; i < b.length; ++i) {
+    const uint64_t now = key(get<U>(x + i * b.step[0])) ^ flip;
+    if (now > heap[0].key) sift_down(heap, b.k, 0, {now, i});  // an equal one comes later: it is not better
+  }
+  for (int64_t n = b.k - 1; n > 0; --n) {
+    const Entry worst = heap[0];
+    sift_down(heap, n, 0, heap[n]);
+    heap[n] = worst;
+  }
+}
+
+void select_line(const TopKBound& b, const char* x, Entry* heap) {
+  switch (b.dtype) {
+    case ARN_F32:
+      return select<uint32_t>(b, x, heap, float_key<uint32_t, 0x7f800000u>);
+    case ARN_F64:
+      return select<uint64_t>(b, x, heap, float_key<uint64_t, 0x7ff0000000000000u>);
+    case ARN_F16:
+      return select<uint16_t>(b, x, heap, float_key<uint16_t, 0x7c00>);
+    case ARN_BF16:
+      return select<uint16_t>(b, x, heap, float_key<uint16_t, 0x7f80>);
+    case ARN_I8:
+      return select<uint8_t>(b, x, heap, int_key<uint8_t, true>);
+    case ARN_U8:
+      return select<uint8_t>(b, x, heap, int_key<uint8_t, false>);
+    case ARN_I16:
+      return select<uint16_t>(b, x, heap, int_key<uint16_t, true>);
+    case ARN_U16:
+      return select<uint16_t>(b, x, heap, int_key<uint16_t, false>);
+    case ARN_I32:
+      return select<uint32_t>(b, x, heap, int_key<uint32_t, true>);
+    case ARN_U32:
+      return select<uint32_t>(b, x, heap, int_key<uint32_t, false>);
+    case ARN_I64:
+      return select<uint64_t>(b, x, heap, int_key<uint64_t, true>);
+    default:
+      return select<uint64_t>(b, x, heap, int_key<uint64_t, false>);
+  }
+}
+
+int32_t top_k_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* scratch,
+                    const arn_state* state) {
+  const TopKBound& b = *static_cast<const TopKBound*>(bound);
+  Entry* heap = static_cast<Entry*>(scratch);
+  const char* x = static_cast<const char*>(operand[0]);
+  char *values = static_cast<char*>(operand[1]), *indices = static_cast<char*>(operand[2]);
+  return for_tasks(begin, end, b.tasks, b.units, state, [&](int64_t from, int64_t to) -> int32_t {
+    Cursor<3> c;
+    walk_seek(b.lines, from, &c);
+    for (int64_t unit = from; unit < to; ++unit) {
+      const char* line = x + c.offset[0];
+      select_line(b, line, heap);
+      for (int64_t i = 0; i < b.k; ++i) {
+        copy_run(values + c.offset[1] + i * b.step[1], line + heap[i].index * b.step[0], b.bytes);
+        put(indices + c.offset[2] + i * b.step[2], heap[i].index);
+      }
+      walk_next(b.lines, &c);
+    }
+    return ARN_OK;
+  });
+}
+
+}  // namespace
+}  // namespace ARN_NS
+
+ARN_DEFINE_BIND(top_k) {
+  using namespace ARN_NS;
+  const auto* p = static_cast<const arn_top_k_params*>(args->params);
+  const arn_desc &x = args->operand[0], &values = args->operand[1], &indices = args->operand[2];
+  if (p->axis < 0 || p->axis >= x.rank || !same_dims(values, indices) || values.rank != x.rank)
+    return ARN_SHAPE_MISMATCH;
+  if (values.dtype != x.dtype) return ARN_SHAPE_MISMATCH;
+  TopKBound* b = static_cast<TopKBound*>(bound);
+  b->dtype = x.dtype;
+  b->bytes = static_cast<int32_t>(element_bytes(x.dtype));
+  b->largest = p->largest != 0;
+  walk_clear(&b->lines);
+  for (int i = 0; i < x.rank; ++i) {
+    const int64_t step[3] = {x.strides[i] * b->bytes, values.strides[i] * b->bytes, indices.strides[i] * 8};
+    if (i == p->axis) {
+      b->length = x.dims[i];
+      b->k = values.dims[i];
+      for (int k = 0; k < 3; ++k) b->step[k] = step[k];
+    } else {
+      if (values.dims[i] != x.dims[i]) return ARN_SHAPE_MISMATCH;
+      walk_push(&b->lines, x.dims[i], step);
+    }
+  }
+  if (b->k > b->length) return ARN_SHAPE_MISMATCH;
+  b->units = b->k == 0 ? 0 : walk_count(b->lines);
+  b->tasks = tasks_for(b->units, b->units * b->length * b->bytes * 4);
+  bind_done(out, top_k_tasks, b->tasks, sizeof(TopKBound), "heap");
+  out->thread_scratch = b->k * static_cast<int64_t>(sizeof(Entry));
+  return ARN_OK;
+}
+#endif
