@@ -2,16 +2,8 @@
 
 from collections.abc import Sequence
 
-from arenaut.planner.problem import BufferKind, Lifetime, Problem, Rect
+from arenaut.planner.problem import BufferKind, Lifetime, Problem, Rect, positions
 from arenaut.planner.sharing import AliasClass
-
-
-def positions(order: Sequence[int]) -> list[int]:
-    """Position of each step in `order`."""
-    result = [0] * len(order)
-    for position, step in enumerate(order):
-        result[step] = position
-    return result
 
 
 def buffer_lifetimes(problem: Problem, order: Sequence[int]) -> list[Lifetime | None]:

@@ -34,11 +34,13 @@ class OrderSearch:
         for touched in self.touched:
             for number in touched:
                 self.users[number] += 1
-        self.born: list[int] = []  # bytes of what each step is the first to write
-        written: set[int] = set()
+        writers = [0] * len(self.sizes)
         for step in problem.steps:
-            self.born.append(sum(self.sizes[number] for number in {*step.writes} - written))
-            written.update(step.writes)
+            for number in step.writes:
+                writers[number] += 1
+        # Bytes that only the step writes, and the buffers that others write, too.
+        self.born = [sum(self.sizes[b] for b in step.writes if writers[b] == 1) for step in problem.steps]
+        self.joint = [[b for b in step.writes if writers[b] > 1 and self.sizes[b]] for step in problem.steps]
         self.overlays = [self._overlays(problem, step) for step in problem.steps]
         self.waits_for = [len(needed) for needed in dependencies]
         self.followers: list[list[int]] = [[] for _ in problem.steps]
@@ -103,7 +105,7 @@ class _State:
     def cost(self, index: int) -> tuple[int, int]:
         """(bytes the step needs beyond those live now, live bytes after it minus now)."""
         search, users = self.search, self.users
-        born = search.born[index]
+        born = search.born[index] + sum([search.sizes[number] for number in search.joint[index] if number not in users])
         freed = 0
         for number in search.touched[index]:
             if users.get(number, search.users[number]) == 1:

@@ -4,6 +4,7 @@ A program is a list of steps in a valid sequential order (the *stored* order). A
 that are views of one another carry the same buffer number and never appear here as separate buffers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -47,11 +48,20 @@ class Share(NamedTuple):
     any_size: bool = False
 
 
+class Part(NamedTuple):
+    """The `size` bytes of `buffer` from `start` on: all that a step writes of it."""
+
+    buffer: int
+    start: int
+    size: int
+
+
 class StepUse(NamedTuple):
     """What a step does to memory. Numbers in `reads`, `writes` and `shares` are buffers, in `after` they are steps.
 
     `after` holds dependencies that no buffer shows (a symbol set by an earlier step). `scratch_bytes` live during this
-    step only.
+    step only. A step without a part for a buffer it writes may write any of its bytes. With parts, the copies that make
+    up one Concat may run in any order, and their sources may be made in place (`Share.keeps`).
     """
 
     reads: tuple[int, ...] = ()
@@ -59,13 +69,21 @@ class StepUse(NamedTuple):
     shares: tuple[Share, ...] = ()
     after: tuple[int, ...] = ()
     scratch_bytes: int = 0
+    parts: tuple[Part, ...] = ()
+
+    def written_range(self, buffer: int, size: int) -> tuple[int, int]:
+        """(start, end) of the bytes the step writes of `buffer`, which has `size` bytes."""
+        for part in self.parts:
+            if part.buffer == buffer:
+                return part.start, part.start + part.size
+        return 0, size
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Steps in stored order, and the buffers they name. Raises PlanError if they contradict each other.
 
-    A buffer may be written by several steps; a later write is taken to change a part of the contents.
+    A buffer may be written by several steps; what a later write does not reach keeps its contents.
     """
 
     steps: tuple[StepUse, ...]
@@ -93,6 +111,12 @@ class Problem:
             for share in step.shares:
                 if share.write not in step.writes or share.read not in step.reads or share.read in step.writes:
                     raise PlanError(f"step {index} offers {share}, but does not just read the one and write the other")
+            for part in step.parts:
+                if (
+                    part.buffer not in step.writes
+                    or not 0 <= part.start <= part.start + part.size <= self.buffers[part.buffer].size
+                ):
+                    raise PlanError(f"step {index} writes {part}, which is not a part of what it writes")
             for earlier in step.after:
                 if not 0 <= earlier < index:
                     raise PlanError(f"step {index} must run after step {earlier}, which is not before it")
@@ -124,28 +148,43 @@ def aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
+def positions(order: Sequence[int]) -> list[int]:
+    """Position of each step in `order`."""
+    result = [0] * len(order)
+    for position, step in enumerate(order):
+        result[step] = position
+    return result
+
+
 def step_dependencies(problem: Problem) -> list[list[int]]:
     """For each step, the earlier steps that must stay before it.
 
     They are its `after`, the steps that set the sizes of what it writes, and every read/write hazard.
     """
-    last_writer = [-1] * len(problem.buffers)
+    writers: list[list[tuple[int, int, int]]] = [[] for _ in problem.buffers]  # start, end, step: what stands written
     readers: list[list[int]] = [[] for _ in problem.buffers]
     result = []
     for index, step in enumerate(problem.steps):
         needed = set(step.after)
         for number in step.reads:
-            if last_writer[number] >= 0:
-                needed.add(last_writer[number])
+            needed.update([writer for _, _, writer in writers[number]])
             readers[number].append(index)
         for number in step.writes:
-            if last_writer[number] >= 0:
-                needed.add(last_writer[number])
-            if problem.buffers[number].known_after >= 0:
-                needed.add(problem.buffers[number].known_after)
+            buffer = problem.buffers[number]
+            start, end = step.written_range(number, buffer.size) if step.parts else (0, buffer.size)
+            if buffer.known_after >= 0:
+                needed.add(buffer.known_after)
+            standing = []
+            for low, high, writer in writers[number]:
+                if low < end and start < high:
+                    needed.add(writer)
+                    if start <= low and high <= end:
+                        continue
+                standing.append((low, high, writer))
+            writers[number] = [*standing, (start, end, index)]
             needed.update(readers[number])
-            readers[number].clear()
-            last_writer[number] = index
+            if end - start == buffer.size:
+                readers[number].clear()
         needed.discard(index)
         result.append(sorted(needed))
     return result

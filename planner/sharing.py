@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from arenaut.planner.problem import BufferKind, Lifetime, Problem, Share, aligned
+from arenaut.planner.problem import BufferKind, Lifetime, Problem, Share, aligned, positions
 
 
 class Member(NamedTuple):
@@ -89,11 +89,12 @@ class Sharer:
         self.sizes = [buffer.size for buffer in problem.buffers]
         self.costs = [aligned(b.size) if b.kind is BufferKind.ARENA else 0 for b in problem.buffers]
         self.scratch = [aligned(step.scratch_bytes) for step in problem.steps]
-        writes = [0] * len(problem.buffers)
-        for step in problem.steps:
+        pieces: dict[int, list[tuple[int, int, int]]] = {}
+        for index, step in enumerate(problem.steps):
             for number in step.writes:
-                writes[number] += 1
-        self.rewritten = [count > 1 for count in writes]
+                pieces.setdefault(number, []).append((*step.written_range(number, self.sizes[number]), index))
+        # (start, end, step) of each write, of the buffers that several steps write
+        self.pieces = {number: written for number, written in pieces.items() if len(written) > 1}
         self.offers: list[dict[int, list[int]]] = []  # per step: written buffer -> admissible shares, by their number
         for step in problem.steps:
             by_write: dict[int, list[int]] = {}
@@ -145,6 +146,7 @@ class SharedOrder:
         for cost, life in zip(rules.costs, self.lives, strict=True):
             change[life.first] += cost
             change[life.last + 1] -= cost
+        self.position = positions(order) if rules.pieces else []  # of each step, where anyone asks
         self.live = []  # bytes live at each position
         total = 0
         for index, delta in zip(order, change, strict=False):
@@ -161,9 +163,8 @@ class SharedOrder:
 
     def _consider_step(self, position: int, index: int) -> None:
         shares = self.problem.steps[index].shares
-        for write, numbers in self.rules.offers[index].items():
-            if self.lives[write].first != position:
-                continue
+        for write, offered in self.rules.offers[index].items():
+            numbers = [n for n in offered if self._life(write, *self._covered(shares[n])).first == position]
             # Latest-born part first: each prefix of the list reserves the destination for the shortest time.
             keeping = sorted((n for n in numbers if shares[n].keeps), key=lambda n: -self._group(shares[n].read).first)
             if keeping and self._accept_most(position, index, keeping):
@@ -174,6 +175,30 @@ class SharedOrder:
             for number in destroying:
                 if self._takes_over(position, index, number) or self._accept_most(position, index, [number]):
                     break
+
+    def _covered(self, share: Share) -> tuple[int, int]:
+        """(start, end) in `write` of the bytes that it would have in common with `read`."""
+        return max(0, -share.offset), min(self.sizes[share.write], self.sizes[share.read] - share.offset)
+
+    def _life(self, buffer: int, start: int, end: int) -> Lifetime:
+        """From the first write to the bytes [start, end) of `buffer` to its last use."""
+        life = self.lives[buffer]
+        pieces = self.rules.pieces.get(buffer)
+        if pieces is None:
+            return life
+        births = [self.position[step] for low, high, step in pieces if low < end and start < high]
+        return Lifetime(min(births, default=life.first), life.last)
+
+    def _links(self, share: Share, position: int) -> bool:
+        """Whether what both buffers cover stays equal: no other step writes it in `write`, no later one in `read`."""
+        if not share.keeps:
+            return False
+        step = self.order[position]
+        start, end = self._covered(share)
+        others = self.rules.pieces.get(share.write, ())
+        if any(low < end and start < high for low, high, writer in others if writer != step):
+            return False
+        return all(self.position[writer] < position for _, _, writer in self.rules.pieces.get(share.read, ()))
 
     def _group(self, buffer: int) -> _Group:
         group = self.groups.get(buffer)
@@ -191,6 +216,7 @@ class SharedOrder:
         if (
             share.write in self.groups
             or share.offset
+            or self.place[share.read] != group.low
             or self.sizes[share.write] != group.high - group.low
             or group.cost != cost
             or group.recent != [share.read]
@@ -226,18 +252,16 @@ class SharedOrder:
 
     def _union(self, position: int, index: int, numbers: list[int]) -> _Union:
         """The groups joined by those of the offers that are legal, taken one by one."""
-        shares, rewritten = self.problem.steps[index].shares, self.rules.rewritten
+        shares = self.problem.steps[index].shares
         target = shares[numbers[0]].write
         union = _Union({self._group(target): 0}, [], [])
         for number in numbers:
             share = shares[number]
             group = self._group(share.read)
             shift = self.place[target] - share.offset - self.place[share.read]
-            if share.keeps and not (rewritten[share.write] or rewritten[share.read]):
+            linked = self._links(share, position)
+            if linked:
                 union.links.append((share.write, share.read))
-                linked = True
-            else:
-                linked = False
             if group in union.shifts:
                 legal = union.shifts[group] == shift and linked
             else:
@@ -280,18 +304,18 @@ class SharedOrder:
         low, high = max(at_m, at_n), min(at_m + self.sizes[m], at_n + self.sizes[n])
         if low >= high:
             return True
-        life_m, life_n = self.lives[m], self.lives[n]
+        life_m, life_n = self._life(m, low - at_m, high - at_m), self._life(n, low - at_n, high - at_n)
         if life_m.last < life_n.first or life_n.last < life_m.first:
             return True
-        if life_m.last == life_n.first and self._offered(n, m, at_n - at_m):
+        if life_m.last == life_n.first and self._offered(life_n.first, n, m, at_n - at_m):
             return True
-        if life_n.last == life_m.first and self._offered(m, n, at_m - at_n):
+        if life_n.last == life_m.first and self._offered(life_m.first, m, n, at_m - at_n):
             return True
         return self._same_content(m, n, low, high, shifts, union)
 
-    def _offered(self, write: int, read: int, offset: int) -> bool:
-        """Whether the step that first writes `write` offers to lay it `offset` bytes after the start of `read`."""
-        step = self.problem.steps[self.order[self.lives[write].first]]
+    def _offered(self, position: int, write: int, read: int, offset: int) -> bool:
+        """Whether the step at `position` offers to lay `write` `offset` bytes after the start of `read`."""
+        step = self.problem.steps[self.order[position]]
         return any(
             share.write == write and share.read == read and share.offset == offset and self.rules.admissible(share)
             for share in step.shares
@@ -299,7 +323,8 @@ class SharedOrder:
 
     def _same_content(self, m: int, n: int, low: int, high: int, shifts: dict[_Group, int], union: _Union) -> bool:
         """Whether writing the later-born of m and n keeps the bytes [low, high) as the other has them."""
-        if self.lives[m].first > self.lives[n].first:
+        at_m, at_n = (self.place[b] + shifts[self._group(b)] for b in (m, n))
+        if self._life(m, low - at_m, high - at_m).first > self._life(n, low - at_n, high - at_n).first:
             m, n = n, m
         kept = self.links.get(n, []) + [read for write, read in union.links if write == n]
         if m in kept:

@@ -83,19 +83,29 @@ def check_order(problem: Problem, order: Sequence[int]) -> list[Violation]:
     return found
 
 
-def _versions_read(problem: Problem, order: Sequence[int]) -> dict[int, tuple[tuple[int, ...], ...]]:
-    """For each step, the steps that had written each buffer it touches by then, in their order."""
+def _versions_read(problem: Problem, order: Sequence[int]) -> dict[int, tuple[frozenset[int], ...]]:
+    """For each step, the steps that had by then written what it reads, and those whose bytes it writes over."""
     writers: list[list[int]] = [[] for _ in problem.buffers]
     seen = {}
     for index in order:
         step = problem.steps[index]
-        seen[index] = tuple(tuple(writers[number]) for number in (*step.reads, *step.writes))
+        read = [frozenset(writers[number]) for number in step.reads]
+        overwritten = []
         for number in step.writes:
+            start, end = _range(problem, index, number)
+            before = [(writer, *_range(problem, writer, number)) for writer in writers[number]]
+            overwritten.append(frozenset(writer for writer, low, high in before if low < end and start < high))
             writers[number].append(index)
+        seen[index] = (*read, *overwritten)
     return seen
 
 
-Value = tuple[int, int]  # buffer, how many steps have written it
+def _range(problem: Problem, index: int, number: int) -> tuple[int, int]:
+    """(start, end) of the bytes that a step writes of a buffer."""
+    return problem.steps[index].written_range(number, problem.buffers[number].size)
+
+
+Value = tuple[int, int]  # buffer, the step that wrote it
 ARENA_SEGMENT = -1
 
 
@@ -141,7 +151,7 @@ class _Simulation:
         self.problem = problem
         self.plan = plan
         self.found: list[Violation] = []
-        self.writes = [0] * len(problem.buffers)
+        self.contents = [_Memory(buffer.size) for buffer in problem.buffers]  # as if each had memory of its own
         self.memory = {ARENA_SEGMENT: _Memory(plan.arena_bytes)}
         self.places: dict[int, tuple[int, int, int]] = {}  # buffer -> segment, start, end
         for number, buffer in enumerate(problem.buffers):
@@ -180,27 +190,38 @@ class _Simulation:
             for index in self.plan.order:
                 self._run_step(index, self.problem.steps[index])
             for number, buffer in enumerate(self.problem.buffers):
-                if buffer.kind is BufferKind.OUTPUT and self.writes[number]:
+                if buffer.kind is BufferKind.OUTPUT and number in self.places:
                     self._expect(number, f"at the end, output {number}")
         return self.found
 
     def _expect(self, number: int, subject: str) -> None:
-        segment, start, end = self.places[number]
-        if self.writes[number] and not self.memory[segment].holds(start, end, (number, self.writes[number])):
+        segment, start, _ = self.places[number]
+        if not all(self.memory[segment].holds(start + low, start + high, v) for low, high, v in self._written(number)):
             self._report(Reason.STALE, (number,), f"{subject} no longer holds what was written to it")
+
+    def _written(self, number: int) -> list[tuple[int, int, Value]]:
+        """(start, end, value) of all that was written to a buffer and not written over since."""
+        contents = self.contents[number]
+        ends = [*contents.starts[1:], contents.size]
+        spans = zip(contents.starts, ends, contents.values, strict=True)
+        return [(low, high, value) for low, high, values in spans for value in values if low < high]
 
     def _run_step(self, index: int, step: StepUse) -> None:
         self._use_scratch(index, step)
-        for number in dict.fromkeys((*step.reads, *step.writes)):
+        partly = {part.buffer for part in step.parts}
+        for number in dict.fromkeys((*step.reads, *(b for b in step.writes if b not in partly))):
             self._expect(number, f"when step {index} runs, buffer {number}")
         writes = tuple(dict.fromkeys(step.writes))
         for number in writes:
             self._check_overwriting(index, step, number, writes)
         for number in writes:
-            segment, start, end = self.places[number]
-            kept = [(low, high, (b, self.writes[b])) for b, low, high in self._kept(step, number)]
-            self.writes[number] += 1
-            self.memory[segment].put(start, end, (number, self.writes[number]), kept)
+            segment, origin, _ = self.places[number]
+            kept = [
+                (at + low, at + high, v) for b, at, _ in self._kept(step, number) for low, high, v in self._written(b)
+            ]
+            start, end = _range(self.problem, index, number)
+            self.contents[number].put(start, end, (number, index), [])
+            self.memory[segment].put(origin + start, origin + end, (number, index), kept)
 
     def _use_scratch(self, index: int, step: StepUse) -> None:
         if not step.scratch_bytes:
@@ -228,8 +249,9 @@ class _Simulation:
         return result
 
     def _check_overwriting(self, index: int, step: StepUse, write: int, writes: Sequence[int]) -> None:
-        segment, start, end = self.places[write]
-        changed = [(start, end)]
+        segment, start, _ = self.places[write]
+        first, last = _range(self.problem, index, write)
+        changed = [(start + first, start + last)]
         for _, low, high in self._kept(step, write):
             changed = [
                 piece for a, b in changed for piece in ((a, min(b, low)), (max(a, high), b)) if piece[0] < piece[1]

@@ -2,13 +2,25 @@
 
 from dataclasses import replace
 
-from arenaut.planner import BufferInfo, BufferKind, Effort, Problem, Share, StepUse, aligned, plan_memory, resize_plan
+from arenaut.planner import (
+    BufferInfo,
+    BufferKind,
+    Effort,
+    Part,
+    Problem,
+    Share,
+    StepUse,
+    aligned,
+    plan_memory,
+    resize_plan,
+)
 from arenaut.planner.order import ORDERS, evaluate_order
 from arenaut.planner.problem import step_dependencies
 from arenaut.planner.validate import check_order, check_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+FORMS = ("plain", "plain", "in place", "in place", "concat", "join", "join", "slice", "update", "any")
 SIZES = (0, 1, 40, 64, 64, 128, 128, 200, 256, 4096)
 
 
@@ -18,15 +30,25 @@ def problems(draw: st.DrawFn, max_steps: int = 14) -> Problem:
     buffers = [BufferInfo(draw(st.sampled_from(SIZES)), BufferKind.FIXED) for _ in range(2)]
     steps: list[StepUse] = []
     setters = [-1]
-    for index in range(draw(st.integers(1, max_steps))):
+    for _ in range(draw(st.integers(1, max_steps))):
+        index = len(steps)
         reads = draw(st.lists(st.integers(0, len(buffers) - 1), max_size=3, unique=True))
         writes: list[int] = []
         shares: list[Share] = []
-        form = draw(st.sampled_from(("plain", "plain", "in place", "in place", "concat", "slice", "update", "any")))
+        form = draw(st.sampled_from(FORMS))
         old = [n for n in reads if buffers[n].kind is not BufferKind.FIXED]
         kind = draw(st.sampled_from((BufferKind.ARENA,) * 6 + (BufferKind.FIXED, BufferKind.OUTPUT)))
         stage = draw(st.sampled_from(setters)) if draw(st.booleans()) else -1
         new = len(buffers)
+        if form == "join" and reads:
+            at = 0
+            buffers.append(BufferInfo(sum(buffers[number].size for number in reads), kind, stage))
+            for number in reads:
+                offer = (Share(new, number, -at, keeps=True),)
+                size = buffers[number].size
+                steps.append(StepUse((number,), (new,), offer, parts=(Part(new, at, size),)))
+                at += size
+            continue
         if form == "concat" and reads:
             at = 0
             for number in reads:
@@ -94,6 +116,7 @@ def test_a_plan_serves_other_sizes(problem: Problem, factor: int, effort: Effort
         step._replace(
             shares=tuple(share._replace(offset=share.offset * factor) for share in step.shares),
             scratch_bytes=step.scratch_bytes * factor,
+            parts=tuple(Part(part.buffer, part.start * factor, part.size * factor) for part in step.parts),
         )
         for step in problem.steps
     )

@@ -1,7 +1,8 @@
 """Which offers to share hold, case by case. Positions and sizes are small enough to check by hand."""
 
 import pytest
-from arenaut.planner import BufferInfo, BufferKind, PlanError, Problem, Share, StepUse, plan_memory, resize_plan
+from arenaut.planner import BufferInfo, BufferKind, Part, PlanError, Problem, Share, StepUse, plan_memory, resize_plan
+from arenaut.planner.problem import step_dependencies
 from arenaut.planner.sharing import Member
 from arenaut.planner.validate import check_plan
 
@@ -81,6 +82,44 @@ def test_parts_are_produced_inside_the_result() -> None:
     assert region.members == (Member(1, 0), Member(2, 128), Member(3, 228), Member(4, 0))
 
 
+def join(*parts: int, made_first: bool = False) -> Problem:
+    """As `concat`, but every part is copied by a step of its own: right after it is made, or when all are made."""
+    count = len(parts)
+    whole = count + 1
+    make = [StepUse((0,), (n,)) for n in range(1, whole)]
+    starts = [sum(parts[: n - 1]) for n in range(1, whole)]
+    copy = [
+        StepUse((n,), (whole,), (Share(whole, n, -start, keeps=True),), parts=(Part(whole, start, parts[n - 1]),))
+        for n, start in zip(range(1, whole), starts, strict=True)
+    ]
+    paired = [step for pair in zip(make, copy, strict=True) for step in pair]
+    steps = (*(make + copy if made_first else paired), StepUse((whole,), (whole + 1,)))
+    return Problem(steps, sizes((64, FIXED), *parts, sum(parts), 64))
+
+
+@pytest.mark.parametrize("made_first", [False, True])
+def test_copies_of_parts_are_spared(made_first: bool) -> None:
+    problem = join(128, 100, 28, made_first=made_first)
+    assert shared(problem) == [(4, 1), (4, 2), (4, 3)]
+    plan = plan_memory(problem)
+    assert plan.arena_bytes == 256 + 64
+    assert (plan.offsets[1], plan.offsets[2], plan.offsets[3]) == (0, 128, 228)
+
+
+def test_a_part_that_lives_on_is_not_shared_with_bytes_that_another_step_writes() -> None:
+    base = join(128, 128)
+    reads_both = StepUse((1, 3), (4,))
+    assert shared(Problem((*base.steps[:4], reads_both), base.buffers)) == [(3, 1), (3, 2)]
+    overlapping = base.steps[3]._replace(parts=(Part(3, 64, 192),))
+    assert shared(Problem((*base.steps[:3], overlapping, reads_both), base.buffers)) == [(3, 2)]
+
+
+def test_copies_of_parts_may_run_in_any_order() -> None:
+    steps = join(128, 128, made_first=True).steps
+    dependencies = step_dependencies(Problem(steps, join(128, 128).buffers))
+    assert dependencies == [[], [], [0], [1], [2, 3]]
+
+
 def test_a_part_may_live_on_beside_the_result() -> None:
     assert len(shared(concat(128, 128, extra_reader=True))) == 2
 
@@ -127,6 +166,17 @@ def test_a_copied_slice_stays_inside_its_source() -> None:
     problem = Problem(steps, sizes((64, FIXED), 128, 64, 64, 64))
     assert shared(problem) == [(2, 1), (3, 1), (4, 3)]
     assert plan_memory(problem).arena_bytes == 128
+
+
+def test_a_result_as_large_as_its_class_but_over_a_part_of_it_widens_the_class() -> None:
+    steps = (
+        StepUse((0,), (1,)),
+        StepUse((1,), (2,), (Share(2, 1, 1, keeps=True),)),
+        StepUse((2,), (3,), (Share(3, 2, any_size=True),)),
+    )
+    plan = plan_memory(Problem(steps, sizes((64, FIXED), 40, 1, 40)))
+    (region,) = plan.classes
+    assert (region.members, region.size) == ((Member(1, 0), Member(2, 1), Member(3, 1)), 41)
 
 
 def test_what_an_output_is_made_from_lies_in_the_output() -> None:
@@ -180,6 +230,8 @@ def test_scratch_may_vanish_but_not_appear() -> None:
         ((StepUse((0,), (1,), (Share(1, 2),)),), "does not just read"),
         ((StepUse((0,), (1,), after=(0,)),), "not before it"),
         ((StepUse((0,), (1,), scratch_bytes=-1),), "scratch"),
+        ((StepUse((0,), (1, 1)),), "twice"),
+        ((StepUse((0,), (1,), parts=(Part(1, 60, 8),)),), "not a part"),
     ],
 )
 def test_contradictions_are_refused(steps: tuple[StepUse, ...], message: str) -> None:
