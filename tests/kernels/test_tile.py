@@ -202,6 +202,9 @@ def test_every_code_of_a_small_float_loads(row: dict, dtype: Any) -> None:
     assert call(row, [codes], [out], tile=copy_f32)["status"] == 0
     np.testing.assert_array_equal(out, codes.astype(np.float32))
     np.testing.assert_array_equal(np.signbit(out[out == 0]), np.signbit(codes.astype(np.float32)[out == 0]))
+    last = np.empty(count - 7, np.float32)  # other positions in vectors and tails, the same bytes (NaN included)
+    assert call(row, [codes[7:]], [last], tile=copy_f32)["status"] == 0
+    assert last.tobytes() == out[7:].tobytes()
 
 
 @by_tier

@@ -42,7 +42,10 @@ inline float small_to_float(uint32_t code) {
   const uint32_t shifted = (em << (23 - S::M)) + (static_cast<uint32_t>(127 - S::B) << 23);
   const float hidden = as_float(static_cast<uint32_t>(128 - S::B) << 23);
   uint32_t bits = em < (1u << S::M) ? as_bits(as_float(shifted + (1u << 23)) - hidden) : shifted;
-  if (S::above == kInfinity) bits = em > S::top ? ((em << (23 - S::M)) | 0x7f800000u) : bits;
+  if (S::above == kInfinity) {  // NaN becomes quiet, as the processor's conversion makes it
+    const uint32_t quiet = em > S::top + 1 ? 0x400000u : 0;
+    bits = em > S::top ? ((em << (23 - S::M)) | 0x7f800000u | quiet) : bits;
+  }
   if (S::above == kNaN) bits = em > S::top ? 0x7fc00000u : bits;
   bits |= sign;
   if (S::above == kNegativeZeroIsNaN) bits = code == (1u << sign_bit) ? 0x7fc00000u : bits;
@@ -80,26 +83,32 @@ inline uint16_t float_to_bf16(float f) {
 
 void f16_to_f32(int64_t n, void* dst, const void* src) {
   int64_t i = 0;
-#if defined(__F16C__)
   float* d = static_cast<float*>(dst);
   const uint16_t* s = static_cast<const uint16_t*>(src);
+#if ARN_TIER_LEVEL >= 2
+  for (; i + 16 <= n; i += 16)
+    _mm512_storeu_ps(d + i, _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(s + i))));
+#elif defined(__F16C__)
   for (; i + 8 <= n; i += 8)
     _mm256_storeu_ps(d + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(s + i))));
 #endif
-  loop1<float, uint16_t>(n - i, static_cast<float*>(dst) + i, static_cast<const uint16_t*>(src) + i,
-                         [](uint16_t h) { return small_to_float<F16, 15>(h); });
+  loop1<float, uint16_t>(n - i, d + i, s + i, [](uint16_t h) { return small_to_float<F16, 15>(h); });
 }
 
 void f32_to_f16(int64_t n, void* dst, const void* src) {
   int64_t i = 0;
-#if defined(__F16C__)
   uint16_t* d = static_cast<uint16_t*>(dst);
   const float* s = static_cast<const float*>(src);
+#if ARN_TIER_LEVEL >= 2
+  for (; i + 16 <= n; i += 16)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(d + i),
+                        _mm512_maskz_cvtps_ph(0xffff, _mm512_loadu_ps(s + i), _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__F16C__)
   for (; i + 8 <= n; i += 8)
     _mm_storeu_si128(reinterpret_cast<__m128i*>(d + i),
-                     _mm256_cvtps_ph(_mm256_loadu_ps(s + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+                     _mm256_cvtps_ph(_mm256_loadu_ps(s + i), _MM_FROUND_TO_NEAREST_INT));
 #endif
-  loop1<uint16_t, float>(n - i, static_cast<uint16_t*>(dst) + i, static_cast<const float*>(src) + i,
+  loop1<uint16_t, float>(n - i, d + i, s + i,
                          [](float f) { return static_cast<uint16_t>(float_to_small<F16, 15>(f)); });
 }
 
@@ -127,6 +136,39 @@ void narrow_bits(int64_t n, void* dst, const void* src) {
   loop1<uint8_t, int32_t>(n, dst, src, [](int32_t v) { return static_cast<uint8_t>(v & ((1 << bits) - 1)); });
 }
 
+typedef uint32_t Four __attribute__((vector_size(16)));
+typedef uint32_t FourAnywhere __attribute__((vector_size(16), aligned(4), may_alias));
+
+inline void transpose4(uint32_t* dst, int64_t dst_col, const uint32_t* src, int64_t src_row) {
+  const Four a = *reinterpret_cast<const FourAnywhere*>(src);
+  const Four b = *reinterpret_cast<const FourAnywhere*>(src + src_row);
+  const Four e = *reinterpret_cast<const FourAnywhere*>(src + 2 * src_row);
+  const Four f = *reinterpret_cast<const FourAnywhere*>(src + 3 * src_row);
+  const Four ab_low = __builtin_shuffle(a, b, Four{0, 4, 1, 5}), ab_high = __builtin_shuffle(a, b, Four{2, 6, 3, 7});
+  const Four ef_low = __builtin_shuffle(e, f, Four{0, 4, 1, 5}), ef_high = __builtin_shuffle(e, f, Four{2, 6, 3, 7});
+  *reinterpret_cast<FourAnywhere*>(dst) = __builtin_shuffle(ab_low, ef_low, Four{0, 1, 4, 5});
+  *reinterpret_cast<FourAnywhere*>(dst + dst_col) = __builtin_shuffle(ab_low, ef_low, Four{2, 3, 6, 7});
+  *reinterpret_cast<FourAnywhere*>(dst + 2 * dst_col) = __builtin_shuffle(ab_high, ef_high, Four{0, 1, 4, 5});
+  *reinterpret_cast<FourAnywhere*>(dst + 3 * dst_col) = __builtin_shuffle(ab_high, ef_high, Four{2, 3, 6, 7});
+}
+
+// dst[c * dst_col + r] = src[r * src_row + c]: both sides in runs of four. Whole lines of the side with the larger
+// stride are done before the next ones, which may fall into the same cache set.
+void transpose(int64_t rows, int64_t cols, uint32_t* dst, int64_t dst_col, const uint32_t* src, int64_t src_row) {
+  const int64_t whole_rows = rows / 4 * 4, whole_cols = cols / 4 * 4;
+  if ((src_row < 0 ? -src_row : src_row) >= (dst_col < 0 ? -dst_col : dst_col)) {
+    for (int64_t r = 0; r < whole_rows; r += 4)
+      for (int64_t c = 0; c < whole_cols; c += 4)
+        transpose4(dst + c * dst_col + r, dst_col, src + r * src_row + c, src_row);
+  } else {
+    for (int64_t c = 0; c < whole_cols; c += 4)
+      for (int64_t r = 0; r < whole_rows; r += 4)
+        transpose4(dst + c * dst_col + r, dst_col, src + r * src_row + c, src_row);
+  }
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = r < whole_rows ? whole_cols : 0; c < cols; ++c) dst[c * dst_col + r] = src[r * src_row + c];
+}
+
 template <typename T>
 void move(int64_t rows, int64_t cols, T* dst, int64_t dst_row, int64_t dst_col, const T* src, int64_t src_row,
           int64_t src_col) {
@@ -147,6 +189,13 @@ void move(int64_t rows, int64_t cols, T* dst, int64_t dst_row, int64_t dst_col, 
       const T value = src[r * src_row];
       for (int64_t c = 0; c < cols; ++c) d[c] = value;
     }
+  } else if (sizeof(T) == 4 && rows > 1 && ((dst_row == 1 && src_col == 1) || (dst_col == 1 && src_row == 1))) {
+    uint32_t* d = reinterpret_cast<uint32_t*>(dst);
+    const uint32_t* s = reinterpret_cast<const uint32_t*>(src);
+    if (src_col == 1)
+      transpose(rows, cols, d, dst_col, s, src_row);
+    else
+      transpose(cols, rows, d, dst_row, s, src_col);
   } else if (rows > 1 && (src_row == 1 || dst_row == 1)) {  // a transpose: walk lines of the strided side
     for (int64_t c = 0; c < cols; ++c) {
       T* d = dst + c * dst_col;

@@ -61,6 +61,31 @@ bool may_be_direct(const TileCore& core, int32_t o) {
   return true;
 }
 
+// A register that is stored gets a number of its own from its last write on, so that earlier uses of that number do not
+// keep it from being the output's memory.
+void split_last_write(TileCore* core, int32_t output) {
+  const uint8_t reg = core->operand[core->n_in + output].reg;
+  if (reg < core->n_in + core->n_imm || core->n_regs == ARN_TILE_MAX_REGS) return;
+  int32_t writes = 0, last = 0;
+  for (int32_t k = 0; k < core->n_instr; ++k) {
+    if (core->instr[k].dst != reg) continue;
+    ++writes;
+    last = k;
+  }
+  if (writes < 2) return;
+  const uint8_t fresh = static_cast<uint8_t>(core->n_regs++);
+  core->reg_dtype[fresh] = core->reg_dtype[reg];
+  core->instr[last].dst = fresh;
+  for (int32_t k = last + 1; k < core->n_instr; ++k) {
+    arn_tile_instr& i = core->instr[k];
+    if (i.a == reg) i.a = fresh;
+    if (i.b == reg) i.b = fresh;
+    if (i.c == reg) i.c = fresh;
+  }
+  for (int32_t o = 0; o < core->n_out; ++o)
+    if (core->operand[core->n_in + o].reg == reg) core->operand[core->n_in + o].reg = fresh;
+}
+
 // Position in a group of dims, outermost first.
 struct Index {
   int64_t at[ARN_MAX_RANK];
@@ -207,6 +232,7 @@ int32_t tile_bind_program(const arn_bind_args* args, bool has_block, TileCore* c
       walk->dim[d].stride[s] = n == 1 ? 0 : desc.strides[own];
     }
   }
+  for (int32_t o = 0; o < t.n_out; ++o) split_last_write(core, o);
   return ARN_OK;
 }
 
