@@ -66,7 +66,7 @@ def _handler(types_of: BodyTypes, fixed_inputs: int = 0) -> Handler:
     def handler(scope: Scope, proto: Any) -> Sequence[Value | None]:
         types = types_of(scope.operands(label(proto), proto.input))
         inner = {name: import_body(scope, body, types) for name, body in bodies_of(proto)}
-        captured = {id(c.outer): c.outer for s in inner.values() for c in s.captures}
+        captured = {key: c.outer for s in inner.values() for key, c in s.captures.items()}
         for body_scope in inner.values():
             _append_captures(body_scope, list(captured.values()))
         spec = spec_of(scope, proto, given={name: s.graph for name, s in inner.items()})
@@ -78,9 +78,8 @@ def _handler(types_of: BodyTypes, fixed_inputs: int = 0) -> Handler:
 
 
 def _append_captures(scope: Scope, outer: Sequence[Value]) -> None:
-    known = {id(c.outer): c for c in scope.captures}
     for value in outer:
-        capture = known.get(id(value)) or Capture(value, scope.graph.value(value.name, value.type))
+        capture = scope.captures.get(id(value)) or Capture(value, scope.graph.value(value.name, value.type))
         scope.graph.inputs.append(capture.inner)
 
 

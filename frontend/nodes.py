@@ -24,10 +24,10 @@ Handler = Callable[[Scope, Any], Sequence["Value | None"]]
 @cache
 def handlers() -> Mapping[tuple[str, str], Handler]:
     """The ops whose import is more than upgrade and emit, by (domain, op)."""
-    from arenaut.frontend import bodies, constants
+    from arenaut.frontend import bodies, constants, contrib
 
     table: dict[tuple[str, str], Handler] = {}
-    for family in (constants.HANDLERS, bodies.HANDLERS):
+    for family in (constants.HANDLERS, bodies.HANDLERS, contrib.HANDLERS):
         table.update(family)
     return MappingProxyType(table)
 

@@ -51,7 +51,7 @@ class Scope:
     call_attributes: Mapping[str, Any] = field(default_factory=dict)
     call_stack: tuple[FunctionKey, ...] = ()
     initializers: dict[str, Any] = field(default_factory=dict)  # not yet read: TensorProto or SparseTensorProto
-    captures: list[Capture] = field(default_factory=list)
+    captures: dict[int, Capture] = field(default_factory=dict)  # by the identity of the outer value
     _values: dict[str, Value | None] = field(default_factory=dict)
     _named: set[int] = field(default_factory=set)
 
@@ -147,11 +147,10 @@ class Scope:
     def _capture(self, outer: Value | None) -> Value | None:
         if outer is None:
             return None
-        for known in self.captures:
-            if known.outer is outer:
-                return known.inner
+        if id(outer) in self.captures:
+            return self.captures[id(outer)].inner
         if outer.constant is not None:
             return self.graph.add_constant(outer.constant, outer.name)
         inner = self.graph.value(outer.name, outer.type)
-        self.captures.append(Capture(outer, inner))
+        self.captures[id(outer)] = Capture(outer, inner)
         return inner

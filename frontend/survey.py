@@ -54,12 +54,13 @@ def _reason(domain: str, op: str, version: int | None) -> str:
     """Why an op cannot be run; empty when it can."""
     from arenaut.frontend.nodes import handlers
 
-    if (domain, op) in handlers() and version is not None:
-        return ""
-    if newest_opset(domain) == 0:
+    handled = (domain, op) in handlers()
+    if newest_opset(domain) == 0 and not handled:
         return "unknown domain and no function of that name in the model; ship the op as a model-local function"
     if version is None:
         return f"the model does not import the domain; add {domain or 'ai.onnx'} to its opset_import"
+    if handled:
+        return ""
     if version < 1:
         return "the opset version must be at least 1; export the model again"
     if schema_at(domain, op, version) is not None:
