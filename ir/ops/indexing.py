@@ -151,10 +151,12 @@ def _non_zero_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _non_zero_lower(lower: Lower, node: Node) -> None:
-    """Counts, makes the count the symbol of the output's dim, then fills."""
-    x, count = lower.read(node.operand(0)), lower.temp(DType.INT64, (1,))
-    lower.call("NonZeroCount", [x], [count])
-    lower.set_symbol(node.output.shape[1], count)
+    """Counts, makes the count the symbol of the output's dim, then fills. A count that is known is only checked."""
+    x, found = lower.read(node.operand(0)), node.output.shape[1]
+    if not isinstance(found, int):
+        count = lower.temp(DType.INT64, (1,))
+        lower.call("NonZeroCount", [x], [count])
+        lower.set_symbol(found, count)
     lower.call("NonZeroFill", [x], [lower.write(node.output)])
 
 
