@@ -76,6 +76,7 @@ BY_ONNXRUNTIME = frozenset(
         "LpPool",
         "MatMul",
         "MaxPool",
+        "MaxRoiPool",
         "MeanVarianceNormalization",
         "RMSNormalization",
         "RNN",

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from arenaut.ir import DType, MapType, SequenceType, TensorType
+from arenaut.ir.evaluate import evaluate_node
+from test_fallback import node
+
+STRING_MAP = MapType(DType.INT64, TensorType(DType.STRING, ()))
+FLOAT_MAP = MapType(DType.INT64, TensorType(DType.FLOAT, ()))
+
+
+def by_onnxruntime(op: str, x: np.ndarray, attributes: dict[str, Any]) -> Any:
+    helper = onnx.helper
+    proto = helper.make_node(op, ["x"], ["y"], domain="ai.onnx.ml", **attributes)
+    kind = onnx.TensorProto.STRING if x.dtype == object else helper.np_dtype_to_tensor_dtype(x.dtype)
+    info = helper.make_tensor_value_info("x", kind, x.shape)
+    graph = helper.make_graph([proto], "g", [info], [onnx.ValueInfoProto(name="y")])
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})[0]
+
+
+@pytest.mark.parametrize("labels", [{"classlabels_int64s": [4, 7]}, {"classlabels_strings": ["a", "b"]}])
+@pytest.mark.parametrize("shape", [(3, 2), (2,)])
+def test_zip_map(labels: dict[str, Any], shape: tuple[int, ...]) -> None:
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    made = node("ZipMap", [TensorType(DType.FLOAT, shape)], labels, domain="ai.onnx.ml")
+    assert isinstance(made.output.type, SequenceType)
+    assert evaluate_node(made, [x])[0] == by_onnxruntime("ZipMap", x, labels)
+
+
+@pytest.mark.parametrize("x", [np.array([["b", "?"], ["a", "a"]], object), np.array([7, 5, 3])])
+def test_category_mapper(x: np.ndarray) -> None:
+    attributes = {"cats_strings": ["a", "b"], "cats_int64s": [3, 5], "default_int64": -9, "default_string": "none"}
+    kind = DType.STRING if x.dtype == object else DType.INT64
+    made = node("CategoryMapper", [TensorType(kind, x.shape)], attributes, domain="ai.onnx.ml")
+    (out,) = evaluate_node(made, [x])
+    assert out.tolist() == by_onnxruntime("CategoryMapper", x, attributes).tolist()
+    assert made.output.type == TensorType(DType.INT64 if kind is DType.STRING else DType.STRING, x.shape)
+
+
+@pytest.mark.parametrize(
+    ("items", "kind", "attributes", "expected"),
+    [
+        ({3: 0.5, 1: 2.0}, FLOAT_MAP, {}, np.array([[2.0, 0.5]], np.float32)),
+        ({3: "8", 1: "2"}, STRING_MAP, {"cast_to": "TO_INT64"}, np.array([[2, 8]])),
+        ({2: 1.0}, FLOAT_MAP, {"map_form": "SPARSE", "max_map": 4}, np.array([[0, 0, 1, 0]], np.float32)),
+        ({0: "x"}, STRING_MAP, {"cast_to": "TO_STRING"}, np.array([["x"]], object)),
+    ],
+)
+def test_cast_map(items: Any, kind: Any, attributes: dict[str, Any], expected: np.ndarray) -> None:
+    made = node("CastMap", [kind], attributes, domain="ai.onnx.ml")
+    (out,) = evaluate_node(made, [items])
+    assert out.dtype == expected.dtype and out.tolist() == expected.tolist()
+    assert made.output.dtype.numpy == expected.dtype
+
+
+def test_a_key_outside_a_sparse_map_is_refused() -> None:
+    made = node("CastMap", [FLOAT_MAP], {"map_form": "SPARSE", "max_map": 2}, domain="ai.onnx.ml")
+    with pytest.raises(IndexError, match="key 5"):
+        evaluate_node(made, [{5: 1.0}])
