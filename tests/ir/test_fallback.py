@@ -45,7 +45,6 @@ def test_every_op_has_a_record(schema: Any) -> None:
 
 def test_unknown_ops_have_none() -> None:
     assert reference_record("", "NoSuchOp") is None
-    assert reference_record("", "Upsample") is None  # deprecated
     assert reference_record("com.example", "Relu") is None
 
 
