@@ -8,6 +8,7 @@ from typing import Literal
 
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph
 from arenaut.ir.target import Target
+from arenaut.passes.activations import raise_activations
 from arenaut.passes.batch_norm import fold_batch_norm
 from arenaut.passes.common_subexpressions import merge_common_subexpressions
 from arenaut.passes.constant_folding import fold_constants
@@ -16,6 +17,8 @@ from arenaut.passes.dead_code import eliminate_dead_code
 from arenaut.passes.decompose import decompose_composites
 from arenaut.passes.elementwise import fuse_elementwise
 from arenaut.passes.identity import remove_identities
+from arenaut.passes.norms import raise_norms
+from arenaut.passes.reductions import merge_reductions
 from arenaut.passes.reshape_chains import collapse_reshapes
 from arenaut.passes.transposes import cancel_transposes
 
@@ -40,6 +43,9 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass("batch_norm", fold_batch_norm, "a normalisation with constant statistics is part of the weights before it"),
     Pass("refold", fold_constants, "rewritten weights and shapes are constants again"),
     Pass("common_subexpressions", merge_common_subexpressions, "the same op on the same values is computed once"),
+    Pass("activations", raise_activations, "an activation spelt out in eight nodes is one instruction"),
+    Pass("norms", raise_norms, "a normalisation reads its operand once; its parts read it five times"),
+    Pass("reductions", merge_reductions, "squares, magnitudes and logarithms are taken while the reduction reads"),
     Pass("dead_code", eliminate_dead_code, "nodes whose results nobody reads need not run"),
     Pass(
         "elementwise", fuse_elementwise, "elementwise ops run together on tiles in L1, after a product on its hot block"
