@@ -56,21 +56,24 @@ void choose_orientation(ConvBound* b) {
 void choose_grid(ConvBound* b) {
   constexpr int64_t L = kLanesF32;
   const bool rows = b->channel_rows != 0;
-  int64_t p_block = rows ? 12 * L : 168, o_block = 256;
+  int64_t p_block = rows ? 12 * L : 168, o_block = 512;
   p_block = max64(1, min64(p_block, b->pixels));
   o_block = min64(o_block, round_up(max64(1, b->s.og), L));
   const double k = static_cast<double>(tap_count(b->s) * b->s.cg) / static_cast<double>(b->phases);
   const double outer = static_cast<double>(b->items * b->s.groups * b->phases);
   const double work = outer * k * static_cast<double>(b->pixels) * static_cast<double>(b->s.og);
-  const double small = 1 << 20;  // multiply-adds that are worth a task
-  const int64_t least = rows ? 6 * L : 2 * kMaxRows;
   const auto units = [&] {
     return outer * static_cast<double>(ceil_div(b->pixels, p_block) * ceil_div(b->s.og, o_block));
   };
-  while (units() < 16 && work / units() > 2 * small) {
-    if (p_block >= 2 * least)
+  // Every unit fills its own im2col (paid back by its channels) and reads its weights (paid back by its pixels), so
+  // blocks are cut as squares, and no more than needed: down to 16 units, each worth 16 million multiply-adds.
+  const double wanted = work / (16 << 20) < 16 ? work / (16 << 20) : 16;
+  const int64_t least_o = b->in_place != 0 ? 3 * L : 128, least_p = 3 * L;
+  while (units() < 0.75 * wanted) {
+    const bool p_fits = p_block >= 2 * least_p, o_fits = o_block >= 2 * least_o;
+    if (p_fits && (p_block >= o_block || !o_fits))
       p_block = ceil_div(p_block, 2);
-    else if (o_block >= 4 * L)
+    else if (o_fits)
       o_block = round_up(o_block / 2, L);
     else
       break;
@@ -82,6 +85,7 @@ void choose_grid(ConvBound* b) {
   b->p_blocks = ceil_div(b->pixels, p_block);
   b->o_blocks = ceil_div(b->s.og, o_block);
   b->units = b->items * b->s.groups * b->phases * b->p_blocks * b->o_blocks;
+  const double small = 1 << 20;  // multiply-adds that are worth a task
   const double each = work / static_cast<double>(max64(1, b->units));
   b->units_per_task = each >= small ? 1 : static_cast<int64_t>(small / (each < 1 ? 1 : each)) + 1;
 }

@@ -46,6 +46,7 @@ struct ConvRun {
   float *y, *scratch;
   void* const* operand;
   void* epilogue_scratch;
+  Span span;
   int64_t held;  // the pixel block whose im2col panels the slab holds whole, or -1
 
   // One block; x, y and w are at the item's first element of the group, pixels count within the item.
@@ -94,7 +95,7 @@ struct ConvRun {
       }
       if (b.in_place == 0 && key != held) {
         if (panels)
-          im2col_panels(f.s, gx, slab, from, depth, p0, np);
+          im2col_panels(f.s, gx, span, slab, from, depth, p0, np);
         else
           im2col_rows(f.s, gx, slab, from, depth, p0, np);
         held = f.k <= longest ? key : -1;
@@ -193,6 +194,7 @@ int32_t conv_run(const void* bound, void* const* operand, int64_t begin, int64_t
             static_cast<float*>(thread_scratch),
             operand,
             after,
+            span_of(b.s, static_cast<const float*>(operand[0])),
             -1};
   if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after);
   for (int64_t t = begin; t < end; ++t) {

@@ -49,11 +49,23 @@ static inline void next_pixel(const ConvShape& s, Pixel* p) {
   ++p->n;
 }
 
+// The memory of X: from its lowest element to past its highest. Vectors may be read anywhere inside.
+struct Span {
+  const float *begin, *end;
+};
+static inline Span span_of(const ConvShape& s, const float* x) {
+  Span r{x, x + 1};
+  const int64_t dims[5] = {s.batch, s.groups * s.cg, s.in[0], s.in[1], s.in[2]};
+  const int64_t strides[5] = {s.xn, s.xc, s.x[0], s.x[1], s.x[2]};
+  for (int i = 0; i < 5; ++i) (strides[i] < 0 ? r.begin : r.end) += (dims[i] - 1) * strides[i];
+  return r;
+}
+
 // The im2col matrix over inner indices [k0, k0 + depth) and pixels [p0, p0 + pixels) (numbered over all images when x
 // addresses image 0). x is at the group's first channel.
 // Rows: dst[p * depth + k]. Panels: dst[(p / kLanes) * depth * kLanes + k * kLanes + p % kLanes], padded with zeros.
 void im2col_rows(const ConvShape& s, const float* x, float* dst, int64_t k0, int64_t depth, int64_t p0, int64_t pixels);
-void im2col_panels(const ConvShape& s, const float* x, float* dst, int64_t k0, int64_t depth, int64_t p0,
-                   int64_t pixels);
+void im2col_panels(const ConvShape& s, const float* x, const Span& span, float* dst, int64_t k0, int64_t depth,
+                   int64_t p0, int64_t pixels);
 
 }  // namespace ARN_NS
