@@ -15,9 +15,8 @@ struct DepthwiseBound {
   int64_t channels, width, bias_stride;
   int64_t run;  // by channels: output pixels of one row that a block covers
   int64_t units, units_per_task, row_blocks;
-  int64_t at_bias, at_stage, at_taps,
-      at_block;              // offsets in thread scratch, in elements; weights packed there are at 0
-  int64_t epilogue_scratch;  // in bytes from the start of thread scratch
+  int64_t at_bias, at_stage, at_taps, at_column, at_block;  // in thread scratch, in elements; packed weights are at 0
+  int64_t epilogue_scratch;                                 // in bytes from the start of thread scratch
   int32_t has_bias, packed, by_channels, use_epilogue, out_operand;
   Epilogue epilogue;
 };
@@ -111,62 +110,34 @@ struct DepthwiseRun {
     }
   }
 
-  // NV vectors of one output row from staged rows. column[tx] is where tap tx of the first output is.
-  template <int NV>
-  inline void columns(const float* staged, const TapRange* range, int64_t row, const float* taps, float add, float* out,
-                      int64_t n, int64_t out_step) const {
-    const ConvShape& s = b.s;
-    vf32 acc[NV];
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) acc[v] = vf32{};
-    for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
-      for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty) {
-        const float* from = staged + (tz * b.stage.rows_per_tap + row * s.step[1] + ty * s.tap_step[1]) * b.stage.row;
-        const float* k = taps + (tz * s.taps[1] + ty) * s.taps[2];
-        for (int64_t tx = 0; tx < s.taps[2]; ++tx) {
-          const vf32 kv = splat_f32(k[tx]);
-          const float* at = from + staged_column(s, b.stage, tx);
-#pragma GCC unroll 4
-          for (int v = 0; v < NV; ++v) acc[v] += kv * load_f32(at + v * L);
-        }
-      }
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-      if (bias != nullptr) acc[v] += splat_f32(add);
-      const int64_t lanes = min64(L, n - v * L);
-      if (lanes <= 0) break;
-      if (out_step != 1)
-        for (int64_t l = 0; l < lanes; ++l) out[(v * L + l) * out_step] = acc[v][l];
-      else if (lanes < L)
-        store_some(out + v * L, acc[v], lanes);
-      else
-        store_f32(out + v * L, acc[v]);
-    }
-  }
-
   void plane_rows(int64_t n, int64_t c, int64_t z, int64_t y0, int64_t rows) const {
     const ConvShape& s = b.s;
     float *staged = scratch + b.at_stage, *taps = scratch + b.at_taps, *block = scratch + b.at_block;
+    const int64_t* column = reinterpret_cast<const int64_t*>(scratch + b.at_column);
     stage_rows(s, b.stage, x + n * s.xn + c * s.xc, staged, 0.0f, z, y0, rows);
     const int64_t count = tap_count(s);
     for (int64_t t = 0; t < count; ++t) taps[t] = w[t * b.width + c];
-    const float add = bias != nullptr ? bias[c] : 0.0f;
-    for (int64_t i = 0; i < rows; ++i) {
-      const TapRange range[2] = {taps_inside(s, 0, z), taps_inside(s, 1, y0 + i)};
-      float* out =
-          b.use_epilogue != 0 ? block + i * s.out[2] : y + n * s.yn + c * s.yc + z * s.y[0] + (y0 + i) * s.y[1];
-      const int64_t step = b.use_epilogue != 0 ? 1 : s.y[2];
-      for (int64_t at = 0; at < s.out[2];) {
-        const int64_t left = s.out[2] - at;
-        if (left > L) {
-          columns<4>(staged + at, range, i, taps, add, out + at * step, left, step);
-          at += 4 * L;
-        } else {
-          columns<1>(staged + at, range, i, taps, add, out + at * step, left, step);
-          at += L;
-        }
-      }
-    }
+    const vf32 add = splat_f32(bias != nullptr ? bias[c] : 0.0f);
+    const TapRange range = taps_inside(s, 0, z);
+    float* out = b.use_epilogue != 0 ? block : y + n * s.yn + c * s.yc + z * s.y[0] + y0 * s.y[1];
+    const int64_t out_row = b.use_epilogue != 0 ? s.out[2] : s.y[1], step = b.use_epilogue != 0 ? 1 : s.y[2];
+    slide_blocks<float>(rows, s.out[2], [&](auto r_count, auto v_count, int64_t row, int64_t at) {
+      constexpr int R = decltype(r_count)::value, NV = decltype(v_count)::value;
+      vf32 acc[R][NV];
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) acc[r][v] = vf32{};
+      slide<float, R, NV>(
+          s, b.stage, staged + row * s.step[1] * b.stage.row + at, column, range, acc,
+          [&](int64_t tap) { return splat_f32(taps[tap]); }, [](vf32 sum, vf32 v, vf32 k) { return sum + k * v; });
+#pragma GCC unroll 4
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v)
+          put<float>(bias != nullptr ? acc[r][v] + add : acc[r][v], min64(L, s.out[2] - at - v * L),
+                     out + (row + r) * out_row + (at + v * L) * step, step);
+    });
     if (b.use_epilogue != 0) {
       const int64_t cols = rows * s.out[2];
       epilogue_run(b.epilogue, operand, n * b.channels + c, 1, (z * s.out[1] + y0) * s.out[2], cols, block, cols,
@@ -225,6 +196,10 @@ int32_t depthwise_run(const void* bound, void* const* operand, int64_t begin, in
     float* dense = scratch + b.at_bias;
     for (int64_t c = 0; c < b.width; ++c) dense[c] = c < b.channels ? from[c * b.bias_stride] : 0.0f;
     r.bias = dense;
+  }
+  if (b.by_channels == 0) {
+    int64_t* column = reinterpret_cast<int64_t*>(scratch + b.at_column);
+    for (int64_t tx = 0; tx < b.s.taps[2]; ++tx) column[tx] = staged_column(b.s, b.stage, tx);
   }
   if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after);
   for (int64_t t = begin; t < end; ++t) {
@@ -296,8 +271,9 @@ int32_t depthwise_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
     b->row_blocks = ceil_div(s.out[1], b->stage.block);
     b->units = s.batch * b->channels * s.out[0] * b->row_blocks;
     b->at_stage = at;
-    b->at_taps = at + b->stage.elements;
-    b->at_block = b->at_taps + round_up(tap_count(s), L);
+    b->at_taps = at + round_up(b->stage.elements, L);
+    b->at_column = b->at_taps + round_up(tap_count(s), L);
+    b->at_block = b->at_column + round_up(2 * s.taps[2], L);
     at = b->at_block + (b->use_epilogue != 0 ? b->stage.block * s.out[2] : 0);
     work = b->stage.block * round_up(s.out[2], L) * (tap_count(s) + 8);
   }

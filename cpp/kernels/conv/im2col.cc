@@ -1,5 +1,6 @@
 // im2col in the two forms that the matrix product core reads.
 #include "kernels/conv/shape.h"
+#include "simd/shuffle.h"
 
 namespace ARN_NS {
 namespace {
@@ -114,18 +115,6 @@ int64_t find_segments(const ConvShape& s, const Run* run, int64_t runs, const in
     segment[found++] = {run[r].lane + lo, hi - lo, run[r].image + z * s.x[0] + y * s.x[1] + (x + lo * step) * s.x[2]};
   }
   return found;
-}
-
-inline vf32 even_lanes(vf32 a, vf32 b) {
-  vf32 r;
-#if ARN_VECTOR_BYTES == 64
-  r = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-#elif ARN_VECTOR_BYTES == 32
-  r = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-#else
-  r = __builtin_shufflevector(a, b, 0, 2, 4, 6);
-#endif
-  return r;
 }
 
 // One panel and tap for n channels: whole vectors are read around each segment and its lanes selected.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/conv/shape.h"
+#include "simd/shuffle.h"
 
 namespace ARN_NS {
 namespace {
@@ -21,16 +22,29 @@ inline TapRange taps_inside(const ConvShape& s, int axis, int64_t out) {
   return r;
 }
 
-// Loads and stores of the first n lanes.
+// n elements, fewer than 2 * Width, in pieces of constant size.
+template <int64_t Width, typename T>
+inline void copy_pieces(T* to, const T* from, int64_t n) {
+  if ((n & Width) != 0) {
+    __builtin_memcpy(to, from, Width * sizeof(T));
+    to += Width;
+    from += Width;
+  }
+  if constexpr (Width > 1) copy_pieces<Width / 2>(to, from, n);
+}
+
+// Loads and stores of the first n < kLanes lanes.
 template <typename T>
 inline typename Simd<T>::V load_some(const T* p, int64_t n) {
-  typename Simd<T>::V v{};
-  __builtin_memcpy(&v, p, static_cast<size_t>(n) * sizeof(T));
-  return v;
+  T lanes[kLanes<T>] = {};
+  copy_pieces<kLanes<T> / 2>(lanes, p, n);
+  return load(lanes);
 }
 template <typename T>
 inline void store_some(T* p, typename Simd<T>::V v, int64_t n) {
-  __builtin_memcpy(p, &v, static_cast<size_t>(n) * sizeof(T));
+  T lanes[kLanes<T>];
+  store(lanes, v);
+  copy_pieces<kLanes<T> / 2>(p, lanes, n);
 }
 
 // Staged rows of one plane. A row is split by column modulo the step, so that neighbouring outputs read neighbouring
@@ -50,7 +64,7 @@ inline int64_t reach(const ConvShape& s, int axis, int64_t count) {
 template <typename T>
 inline Stage plan_stage(const ConvShape& s, int64_t budget) {
   Stage g;
-  g.phase = round_up(max64(1, s.out[2]), 4 * kLanes<T>) + (s.taps[2] - 1) * s.tap_step[2] / s.step[2] + 1;
+  g.phase = round_up(max64(1, s.out[2]), kLanes<T>) + (s.taps[2] - 1) * s.tap_step[2] / s.step[2] + 1;
   g.phase = round_up(g.phase, kLanes<T>);
   g.row = g.phase * s.step[2];
   g.block = 1;
@@ -60,25 +74,37 @@ inline Stage plan_stage(const ConvShape& s, int64_t budget) {
   return g;
 }
 
+// n is a multiple of kLanes.
+template <typename T>
+inline void fill(T* to, int64_t n, T value) {
+  for (int64_t i = 0; i < n; i += kLanes<T>) store(to + i, splat(value));
+}
+
 template <typename T>
 void stage_row(const ConvShape& s, const Stage& g, const T* src, T* dst, T pad) {
-  const int64_t step = s.step[2], stride = s.x[2];
+  constexpr int64_t L = kLanes<T>;
+  const int64_t step = s.step[2], hop = step * s.x[2];
   for (int64_t q = 0; q < step; ++q) {
     T* to = dst + q * g.phase;
     const int64_t base = q + s.first[2];  // input column of element 0
     const int64_t lo = base < 0 ? min64(g.phase, ceil_div(-base, step)) : 0;
     const int64_t hi = max64(lo, base >= s.in[2] ? 0 : min64(g.phase, ceil_div(s.in[2] - base, step)));
-    for (int64_t i = 0; i < lo; ++i) to[i] = pad;
-    const T* from = src + base * stride;
-    if (step * stride == 1)
-      __builtin_memcpy(to + lo, from + lo, static_cast<size_t>(hi - lo) * sizeof(T));
-    else
-      for (int64_t i = lo; i < hi; ++i) to[i] = from[i * step * stride];
-    for (int64_t i = hi; i < g.phase; ++i) to[i] = pad;
+    if (lo > 0 || hi < g.phase) fill(to, g.phase, pad);
+    const T* from = src + base * s.x[2];
+    int64_t i = lo;
+    if (hop == 1) {
+      for (; i + L <= hi; i += L) store(to + i, load(from + i));
+      copy_pieces<L / 2>(to + i, from + i, hi - i);
+      continue;
+    }
+    if (hop == 2)
+      for (; i + L < hi; i += L) store(to + i, even_lanes(load(from + 2 * i), load(from + 2 * i + L)));
+    for (; i < hi; ++i) to[i] = from[i * hop];
   }
 }
 
-// Stages what output rows [y0, y0 + rows) at depth z need. Rows outside the image are left as they are: never read.
+// Stages what output rows [y0, y0 + rows) at depth z need. Rows above and below the image hold the padding; slices
+// before and behind it are left as they are: never read.
 template <typename T>
 void stage_rows(const ConvShape& s, const Stage& g, const T* plane, T* dst, T pad, int64_t z, int64_t y0,
                 int64_t rows) {
@@ -86,9 +112,13 @@ void stage_rows(const ConvShape& s, const Stage& g, const T* plane, T* dst, T pa
   const int64_t top = y0 * s.step[1] + s.first[1], count = reach(s, 1, rows);
   for (int64_t t = tz.lo; t < tz.hi; ++t) {
     const T* slice = plane + (z * s.step[0] + s.first[0] + t * s.tap_step[0]) * s.x[0];
-    for (int64_t i = 0; i < count; ++i)
+    T* to = dst + t * g.rows_per_tap * g.row;
+    for (int64_t i = 0; i < count; ++i, to += g.row) {
       if (top + i >= 0 && top + i < s.in[1])
-        stage_row(s, g, slice + (top + i) * s.x[1], dst + (t * g.rows_per_tap + i) * g.row, pad);
+        stage_row(s, g, slice + (top + i) * s.x[1], to, pad);
+      else
+        fill(to, g.row, pad);
+    }
   }
 }
 
@@ -96,6 +126,70 @@ void stage_rows(const ConvShape& s, const Stage& g, const T* plane, T* dst, T pa
 inline int64_t staged_column(const ConvShape& s, const Stage& g, int64_t tx) {
   const int64_t x = tx * s.tap_step[2];
   return x % s.step[2] * g.phase + x / s.step[2];
+}
+
+// R output rows by NV vectors of columns over staged rows: acc[r][v] = step(acc[r][v], elements, tap value) for every
+// tap in order. `from` is where tap (0, 0, 0) of the first row and column is; `value(tap)` gives what step's last
+// argument is.
+template <typename T, int R, int NV, typename Value, typename Step>
+inline void slide(const ConvShape& s, const Stage& g, const T* from, const int64_t* column, TapRange z,
+                  typename Simd<T>::V (&acc)[R][NV], Value value, Step step) {
+  const int64_t next = s.step[1] * g.row;
+  for (int64_t tz = z.lo; tz < z.hi; ++tz)
+    for (int64_t ty = 0; ty < s.taps[1]; ++ty) {
+      const T* line = from + (tz * g.rows_per_tap + ty * s.tap_step[1]) * g.row;
+      const int64_t tap = (tz * s.taps[1] + ty) * s.taps[2];
+      for (int64_t tx = 0; tx < s.taps[2]; ++tx) {
+        const auto with = value(tap + tx);
+        const T* at = line + column[tx];
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+          for (int v = 0; v < NV; ++v) acc[r][v] = step(acc[r][v], load(at + r * next + v * kLanes<T>), with);
+      }
+    }
+}
+
+// Calls block(rows, vectors, row, column) over rows x columns of outputs, with constants for rows and vectors.
+template <int N>
+struct Constant {
+  static constexpr int value = N;
+};
+template <typename T, typename Block>
+inline void slide_blocks(int64_t rows, int64_t columns, Block block) {
+  constexpr int64_t L = kLanes<T>;
+  for (int64_t at = 0; at < columns;) {
+    const int64_t left = ceil_div(columns - at, L);
+    int64_t r = 0;
+    if (left == 1) {
+      for (; r + 4 <= rows; r += 4) block(Constant<4>(), Constant<1>(), r, at);
+      for (; r < rows; ++r) block(Constant<1>(), Constant<1>(), r, at);
+      at += L;
+    } else if (left == 2) {
+      for (; r + 2 <= rows; r += 2) block(Constant<2>(), Constant<2>(), r, at);
+      for (; r < rows; ++r) block(Constant<1>(), Constant<2>(), r, at);
+      at += 2 * L;
+    } else if (left == 3) {
+      for (; r + 2 <= rows; r += 2) block(Constant<2>(), Constant<3>(), r, at);
+      for (; r < rows; ++r) block(Constant<1>(), Constant<3>(), r, at);
+      at += 3 * L;
+    } else {
+      for (; r + 2 <= rows; r += 2) block(Constant<2>(), Constant<4>(), r, at);
+      for (; r < rows; ++r) block(Constant<1>(), Constant<4>(), r, at);
+      at += 4 * L;
+    }
+  }
+}
+
+// The first `lanes` (at most kLanes) lanes of a vector to out, out + step, ...
+template <typename T>
+inline void put(typename Simd<T>::V v, int64_t lanes, T* out, int64_t step) {
+  if (step != 1)
+    for (int64_t l = 0; l < lanes; ++l) out[l * step] = v[l];
+  else if (lanes < kLanes<T>)
+    store_some(out, v, lanes);
+  else
+    store(out, v);
 }
 
 }  // namespace

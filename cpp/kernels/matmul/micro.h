@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/matmul/gemm.h"
+#include "simd/shuffle.h"
 
 namespace ARN_NS {
 namespace {
@@ -135,15 +136,6 @@ void tile_kernel(const Tile<T>& t) {
 
 template <typename T>
 using TileFn = void (*)(const Tile<T>&);
-
-template <int... I>
-struct Seq {};
-template <int N, int... I>
-struct MakeSeq : MakeSeq<N - 1, N - 1, I...> {};
-template <int... I>
-struct MakeSeq<0, I...> {
-  typedef Seq<I...> Type;
-};
 
 // Kernels of one width, by row count: fn[r - 1].
 template <typename T, int NV, typename Rows = typename MakeSeq<rows_for(NV)>::Type>

@@ -1,28 +1,9 @@
 // Packing of B into panels of kLanes columns, from any strides. Only moves bits.
 #include "kernels/matmul/gemm.h"
+#include "simd/shuffle.h"
 
 namespace ARN_NS {
 namespace {
-
-template <int... I>
-struct Seq {};
-template <int N, int... I>
-struct MakeSeq : MakeSeq<N - 1, N - 1, I...> {};
-template <int... I>
-struct MakeSeq<0, I...> {
-  typedef Seq<I...> Type;
-};
-
-// Lane l of the result is lane index[l] of the 2 * L lanes of a and b.
-template <typename V, int... Index>
-inline V shuffle(V a, V b) {
-#if defined(__clang__) || __GNUC__ >= 12
-  return __builtin_shufflevector(a, b, Index...);
-#else
-  const V index = {Index...};
-  return __builtin_shuffle(a, b, index);
-#endif
-}
 
 // One step of a transposition: rows a and b, S apart, exchange the lanes whose index has bit S set (a) or clear (b).
 template <typename V, int S, int... I>

@@ -56,7 +56,7 @@ struct IndexRun : PoolRun<T, MaxOf<T>> {
       }
     const int64_t lanes = min64(L, s.out[2] - out[2]);
     T* y = this->y + n * s.yn + c * s.yc + out[0] * s.y[0] + out[1] * s.y[1] + out[2] * s.y[2];
-    this->put(best, lanes, y, s.y[2]);
+    put<T>(best, lanes, y, s.y[2]);
     int64_t* where = this->where + n * b.indices_n + c * b.indices_c + out[0] * b.indices[0] + out[1] * b.indices[1];
     for (int64_t l = 0; l < lanes; ++l) {
       const int64_t at[3] = {out[0], out[1], out[2] + l};

@@ -131,64 +131,40 @@ struct PoolRun {
     }
   }
 
-  void put(V v, int64_t lanes, T* out, int64_t step) const {
-    if (step != 1)
-      for (int64_t l = 0; l < lanes; ++l) out[l * step] = v[l];
-    else if (lanes < L)
-      store_some(out, v, lanes);
-    else
-      store(out, v);
-  }
-
-  // NV vectors of one output row from staged rows.
-  template <int NV>
-  inline void columns(const TapRange* range, int64_t row, int64_t zy_count, int64_t at, T* out,
-                      int64_t out_step) const {
-    const ConvShape& s = b.s;
-    const int64_t* column = reinterpret_cast<const int64_t*>(scratch + b.at_column);
-    V acc[NV];
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) acc[v] = R::start();
-    for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
-      for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty) {
-        const T* from = scratch + (tz * b.stage.rows_per_tap + row * s.step[1] + ty * s.tap_step[1]) * b.stage.row + at;
-        for (int64_t tx = 0; tx < s.taps[2]; ++tx) {
-#pragma GCC unroll 4
-          for (int v = 0; v < NV; ++v) acc[v] = R::step(acc[v], load(from + column[tx] + v * L));
-        }
-      }
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-      const int64_t lanes = min64(L, s.out[2] - at - v * L);
-      if (lanes <= 0) break;
-      V divisor{};
-      if (R::kCounts) {
-        divisor = load(scratch + b.at_counts + at + v * L) * splat(static_cast<T>(zy_count));
-        divisor = divisor < splat(T(1)) ? splat(T(1)) : divisor;
-      }
-      put(R::finish(acc[v], divisor), lanes, out + (at + v * L) * out_step, out_step);
-    }
-  }
-
   void plane_rows(int64_t n, int64_t c, int64_t z, int64_t y0, int64_t rows) const {
     const ConvShape& s = b.s;
     stage_rows(s, b.stage, x + n * s.xn + c * s.xc, scratch, R::pad(), z, y0, rows);
     T* block = scratch + b.at_block;
-    for (int64_t i = 0; i < rows; ++i) {
-      const TapRange range[2] = {taps_inside(s, 0, z), taps_inside(s, 1, y0 + i)};
-      T* out = b.use_epilogue != 0 ? block + i * s.out[2] : y + n * s.yn + c * s.yc + z * s.y[0] + (y0 + i) * s.y[1];
-      const int64_t step = b.use_epilogue != 0 ? 1 : s.y[2];
-      const int64_t count = R::kCounts ? counted(b, 0, z) * counted(b, 1, y0 + i) : 0;
-      for (int64_t at = 0; at < s.out[2];) {
-        if (s.out[2] - at > L) {
-          columns<4>(range, i, count, at, out, step);
-          at += 4 * L;
-        } else {
-          columns<1>(range, i, count, at, out, step);
-          at += L;
+    const int64_t* column = reinterpret_cast<const int64_t*>(scratch + b.at_column);
+    const TapRange range = taps_inside(s, 0, z);
+    T* out = b.use_epilogue != 0 ? block : y + n * s.yn + c * s.yc + z * s.y[0] + y0 * s.y[1];
+    const int64_t out_row = b.use_epilogue != 0 ? s.out[2] : s.y[1], step = b.use_epilogue != 0 ? 1 : s.y[2];
+    slide_blocks<T>(rows, s.out[2], [&](auto r_count, auto v_count, int64_t row, int64_t at) {
+      constexpr int Rows = decltype(r_count)::value, NV = decltype(v_count)::value;
+      V acc[Rows][NV];
+#pragma GCC unroll 4
+      for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) acc[r][v] = R::start();
+      slide<T, Rows, NV>(
+          s, b.stage, scratch + row * s.step[1] * b.stage.row + at, column, range, acc, [](int64_t) { return 0; },
+          [](V sum, V e, int) { return R::step(sum, e); });
+#pragma GCC unroll 4
+      for (int r = 0; r < Rows; ++r) {
+        V over{};
+        if (R::kCounts) over = splat(static_cast<T>(counted(b, 0, z) * counted(b, 1, y0 + row + r)));
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) {
+          V divisor{};
+          if (R::kCounts) {
+            divisor = load(scratch + b.at_counts + at + v * L) * over;
+            divisor = divisor < splat(T(1)) ? splat(T(1)) : divisor;
+          }
+          put<T>(R::finish(acc[r][v], divisor), min64(L, s.out[2] - at - v * L),
+                 out + (row + r) * out_row + (at + v * L) * step, step);
         }
       }
-    }
+    });
     if (b.use_epilogue != 0) {
       const int64_t cols = rows * s.out[2];
       epilogue_run(b.epilogue, operand, n * s.groups + c, 1, (z * s.out[1] + y0) * s.out[2], cols, block, cols,

@@ -1,0 +1,50 @@
+// Lane shuffles with constant indices.
+#pragma once
+
+#include "simd/vector.h"
+
+namespace ARN_NS {
+
+template <int... I>
+struct Seq {};
+template <int N, int... I>
+struct MakeSeq : MakeSeq<N - 1, N - 1, I...> {};
+template <int... I>
+struct MakeSeq<0, I...> {
+  typedef Seq<I...> Type;
+};
+
+template <int ElementBytes>
+struct LaneIndex;
+template <>
+struct LaneIndex<4> {
+  typedef vi32 Type;
+};
+template <>
+struct LaneIndex<8> {
+  typedef vi64 Type;
+};
+
+// Lane l of the result is lane Index[l] of the lanes of a followed by those of b.
+template <typename V, int... Index>
+static inline V shuffle(V a, V b) {
+#if defined(__clang__) || __GNUC__ >= 12
+  return __builtin_shufflevector(a, b, Index...);
+#else
+  const typename LaneIndex<sizeof(V) / sizeof...(Index)>::Type index = {Index...};
+  return __builtin_shuffle(a, b, index);
+#endif
+}
+
+template <typename V, int... I>
+static inline V even_lanes(V a, V b, Seq<I...>) {
+  return shuffle<V, 2 * I...>(a, b);
+}
+
+// Every second one of the lanes of a followed by those of b.
+template <typename V>
+static inline V even_lanes(V a, V b) {
+  return even_lanes(a, b, typename MakeSeq<static_cast<int>(sizeof(V) / sizeof(a[0]))>::Type());
+}
+
+}  // namespace ARN_NS
