@@ -12,10 +12,14 @@ from arenaut.ir.errors import ShapeError
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import UnknownError
-from arenaut.ir.types import ANY_DIM, MapType, OptionalType, SequenceType, Shape, TensorType, Type
+from arenaut.ir.types import ANY_DIM, NO_ELEMENT, MapType, OptionalType, SequenceType, Shape, TensorType, Type
 
 # Shape arithmetic is followed through integer tensors of at most this many elements.
 MAX_DATA_ELEMENTS = 1024
+
+
+# Dims in the element types of sequences that mean the same in every graph.
+_PLACEHOLDERS = (ANY_DIM, *NO_ELEMENT)
 
 
 class Inference:
@@ -94,7 +98,7 @@ class BodySymbols:
 
     def enter(self, t: Type) -> Type:
         def one(d: Dim) -> Dim:
-            if isinstance(d, int) or d == ANY_DIM:
+            if isinstance(d, int) or d in _PLACEHOLDERS:
                 return d
             if d not in self._inner:
                 name = f"d{len(self._inner)}"
@@ -113,7 +117,7 @@ class BodySymbols:
         def one(d: Dim) -> Dim:
             nonlocal count
             count += 1
-            if d == ANY_DIM:
+            if d in _PLACEHOLDERS:
                 return d
             if all(s.name in self._outer for s in symbols_of(d)):
                 return rewrite(d, self._outer)

@@ -14,6 +14,9 @@ Shape = tuple[Dim, ...]
 # of a tensor value: whoever takes an element out gives that dim a symbol of its own.
 ANY_DIM: Dim = symbol("?")
 
+# The element shape of a sequence that has no elements yet: it merges with any other.
+NO_ELEMENT: Shape = (symbol("!"),)
+
 
 @dataclass(frozen=True)
 class TensorType:

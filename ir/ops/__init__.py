@@ -34,6 +34,7 @@ FAMILIES = (
     "reduce",
     "region",
     "resize",
+    "sequence",
     "shape",
     "slicing",
     "softmax",

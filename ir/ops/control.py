@@ -18,11 +18,10 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.evaluate import evaluate_graph
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.ops.common import agree, axis_in
+from arenaut.ir.ops.merging import FreshDim, merge_types
 from arenaut.ir.record import Infer, Lower, OpRecord
 from arenaut.ir.strided import Strided
-from arenaut.ir.types import ANY_DIM, OptionalType, SequenceType, TensorType, Type
-
-FreshDim = Callable[[int], Dim]  # the symbol for an axis that two types disagree on
+from arenaut.ir.types import TensorType, Type
 
 
 def body_of(node: Node, name: str) -> Graph:
@@ -36,30 +35,6 @@ def captures_of(node: Node) -> int:
 
 
 # -- types that two paths must share -------------------------------------------------------------------------------
-
-
-def merge_types(context: Infer, a: Type, b: Type, fresh: FreshDim, what: str) -> Type:
-    """The type of a value that is either of two: differing dims become fresh(axis), differing ranks unknown.
-    Raises ShapeError when the kinds or element types differ."""
-    if isinstance(a, TensorType) and isinstance(b, TensorType):
-        if a.dtype != b.dtype:
-            raise context.fail(f"{what} is {a} on one path and {b} on another")
-        if a.shape is None or b.shape is None or len(a.shape) != len(b.shape):
-            return TensorType(a.dtype, None)
-        dims = (x if x == y else fresh(i) for i, (x, y) in enumerate(zip(a.shape, b.shape, strict=True)))
-        return TensorType(a.dtype, tuple(dims))
-    if isinstance(a, SequenceType) and isinstance(b, SequenceType):
-        return SequenceType(merge_types(context, a.element, b.element, _any_dim, what))
-    if isinstance(a, OptionalType) or isinstance(b, OptionalType):  # a value itself is an optional that holds it
-        left, right = (t.element if isinstance(t, OptionalType) else t for t in (a, b))
-        return OptionalType(merge_types(context, left, right, _any_dim, what))
-    if a == b:
-        return a
-    raise context.fail(f"{what} is {a} on one path and {b} on another")
-
-
-def _any_dim(axis: int) -> Dim:
-    return ANY_DIM
 
 
 def _fresh_dims(context: Infer, output: int) -> FreshDim:
