@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph
+from arenaut.ir.infer import infer_graph
 from arenaut.ir.target import Target
 from arenaut.passes.activations import raise_activations
 from arenaut.passes.batch_norm import fold_batch_norm
@@ -75,6 +76,7 @@ def run_pipeline(
             from arenaut.ir.verify import verify
 
             verify(graph, level)
+    infer_graph(graph)  # symbols read from data carry the names of values, which rewrites change
     return context.events
 
 

@@ -129,4 +129,4 @@ def _packed(result: Any, t: object) -> Any:
     array = np.asarray(result)
     if array.dtype != t.dtype.numpy:
         array = array.astype(t.dtype.numpy)
-    return to_native(array) if t.shape is not None else array
+    return to_native(array)
