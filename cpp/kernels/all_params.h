@@ -11,5 +11,6 @@
 #include "kernels/norm/params.h"
 #include "kernels/pool/params.h"
 #include "kernels/reduce/params.h"
+#include "kernels/resize/params.h"
 #include "kernels/softmax/params.h"
 #include "kernels/topk/params.h"

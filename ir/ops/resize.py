@@ -123,7 +123,7 @@ def _lower(lower: Lower, node: Node) -> None:
 
 
 def _call(lower: Lower, node: Node) -> None:
-    """Family Resize: per axis the scale (0: the ratio of the sizes) and the region of interest."""
+    """Family Resize or ResizeNearest: per axis the scale (0: the ratio of the sizes) and the region of interest."""
     rank = node.operand(0).rank
     axes, scales, roi = _axes(node, rank), _given(node, 2), _given(node, 1)
     crop = node.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
@@ -149,7 +149,8 @@ def _call(lower: Lower, node: Node) -> None:
         "roi_begin": begins,
         "roi_end": ends,
     }
-    lower.call("Resize", [lower.read(node.operand(0))], [lower.write(node.output)], params)
+    family = "ResizeNearest" if params["mode"] == 0 else "Resize"  # nearest moves elements of any type
+    lower.call(family, [lower.read(node.operand(0))], [lower.write(node.output)], params)
 
 
 # -- samples -------------------------------------------------------------------------------------------------------

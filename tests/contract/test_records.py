@@ -21,13 +21,6 @@ from arenaut import _native
 
 KERNELS = Path(__file__).parents[2] / "cpp" / "kernels"
 
-# Families that rules name and no row exists for yet. This set only shrinks.
-TO_COME = frozenset(
-    {
-        "Resize",
-    }
-)
-
 RECORDS = pytest.mark.parametrize("record", sampled(), ids=lambda r: r.op)
 
 
@@ -110,9 +103,7 @@ def test_families_and_parameters_exist(record: OpRecord) -> None:
         except NoRowError:
             continue
         for family, params in calls.seen:
-            if family not in families():
-                assert family in TO_COME
-                continue
+            assert family in families()
             known = {field[0] for field in _native.params(family)[1]} if params else set()
             assert set(params) <= known
 

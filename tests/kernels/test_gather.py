@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from guard import place, run
@@ -137,7 +138,8 @@ def fold(name: str, old: Any, new: Any) -> Any:
         return steps[name](old, new)
 
 
-SCATTERED = [np.float32, np.float64, np.int32, np.int64, np.uint8, np.int8]
+SCATTERED = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16, np.int8, np.uint8, np.int16, np.uint16, np.int32,
+             np.uint32, np.int64, np.uint64]  # fmt: skip
 
 
 @each("scatter_elements")
@@ -198,6 +200,6 @@ def test_scatter_keeps_nan_in_extremes(row: dict) -> None:
         params = params_blob("ScatterND", {"reduction": REDUCTIONS.index(reduction)})
         assert call(row, [at, updates], [out], params=params)["status"] == 0
         assert np.isnan(out).all()
-    half = np.zeros(2, np.float16)
+    pair = np.zeros(2, np.complex64)
     params = params_blob("ScatterND", {"reduction": 1})
-    assert call(row, [at, updates.astype(np.float16)], [half], params=params)["bind_status"] == 1
+    assert call(row, [at, updates.astype(np.complex64)], [pair], params=params)["bind_status"] == 1

@@ -1,6 +1,7 @@
 // ScatterElements, ScatterND: (indices, updates) -> output, which already holds the data and is updated in place.
 // Updates are applied in row-major order of the indices to every output element: a task owns its output elements.
 #include "kernels/gather/indexed.h"
+#include "kernels/tile/convert.h"
 
 #if ARN_TIER_LEVEL == 0
 
@@ -46,6 +47,31 @@ void fold_row(char* table, int64_t t, const char* updates, int64_t u, int64_t n)
   for (int64_t i = 0; i < n; ++i) put(table + i * t, F<T>::of(get<T>(table + i * t), get<T>(updates + i * u)));
 }
 
+// f16 and bf16: every element is widened to f32, folded and rounded back.
+template <template <typename> class F>
+void fold_narrow(int32_t dtype, char* table, int64_t t, const char* updates, int64_t u, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    float a, b;
+    widen(dtype, 1, &a, table + i * t);
+    widen(dtype, 1, &b, updates + i * u);
+    a = F<float>::of(a, b);
+    narrow(dtype, 1, table + i * t, &a);
+  }
+}
+
+void fold_half(const IndexedBound& b, char* table, int64_t t, const char* updates, int64_t u, int64_t n) {
+  switch (b.reduction) {
+    case ARN_SCATTER_ADD:
+      return fold_narrow<Sum>(b.dtype, table, t, updates, u, n);
+    case ARN_SCATTER_MUL:
+      return fold_narrow<Product>(b.dtype, table, t, updates, u, n);
+    case ARN_SCATTER_MAX:
+      return fold_narrow<Most>(b.dtype, table, t, updates, u, n);
+    default:
+      return fold_narrow<Least>(b.dtype, table, t, updates, u, n);
+  }
+}
+
 template <typename T>
 void fold_typed(int32_t reduction, char* table, int64_t t, const char* updates, int64_t u, int64_t n) {
   switch (reduction) {
@@ -64,8 +90,12 @@ bool has_reduction(int32_t dtype) {
   switch (dtype) {
     case ARN_F32:
     case ARN_F64:
+    case ARN_F16:
+    case ARN_BF16:
     case ARN_I8:
     case ARN_U8:
+    case ARN_I16:
+    case ARN_U16:
     case ARN_I32:
     case ARN_U32:
     case ARN_I64:
@@ -83,6 +113,13 @@ void update(const IndexedBound& b, char* table, int64_t t, const char* updates, 
       return fold_typed<float>(b.reduction, table, t, updates, u, n);
     case ARN_F64:
       return fold_typed<double>(b.reduction, table, t, updates, u, n);
+    case ARN_F16:
+    case ARN_BF16:
+      return fold_half(b, table, t, updates, u, n);
+    case ARN_I16:
+      return fold_typed<int16_t>(b.reduction, table, t, updates, u, n);
+    case ARN_U16:
+      return fold_typed<uint16_t>(b.reduction, table, t, updates, u, n);
     case ARN_I8:
       return fold_typed<int8_t>(b.reduction, table, t, updates, u, n);
     case ARN_U8:

@@ -1,0 +1,184 @@
+// Linear and cubic resize of one type. The weighted sum over the taps of all outer dims is taken on whole rows of the
+// input; where the innermost dim is resized too, its taps then pick from that row.
+#pragma once
+
+#include "kernels/resize/plan.h"
+
+namespace ARN_NS {
+
+constexpr int64_t kResizeBlock = 1024;  // elements of a kept innermost dim summed together
+
+// Tables of every dim: tap t of output position y is at table + y * taps + t. The first offset of an extrapolated
+// position is kOutside.
+template <typename T>
+struct ResizeTables {
+  int64_t* offset;  // in elements; of the innermost dim, into `row`
+  T* weight;
+  T* row;  // one row of the input's innermost dim, summed
+};
+
+static inline double resize_kernel(const ResizeBound& b, double x) {
+  x = __builtin_fabs(x);
+  if (b.mode == ARN_RESIZE_LINEAR) return x < 1 ? 1 - x : 0;
+  const double a = b.a;
+  if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
+}
+
+template <typename T>
+static void fill_taps(const ResizeBound& b, const ResizeDim& d, int64_t step, int64_t y, int64_t* offset, T* weight) {
+  double x;
+  const bool inside = resize_source(b, d, y, &x);
+  // The window lies around (base, base + 1], base < x <= base + 1.
+  const double base = __builtin_ceil(x) - 1, ratio = x - base;
+  const int64_t first = resize_index(base, d.in) + 1 - d.taps / 2;
+  const bool smooth = b.antialias != 0;
+  const double stretch = smooth && d.scale < 1 ? d.scale : 1;
+  double total = 0;
+  for (int pass = 0; pass < 2; ++pass) {
+    double kept = 0;
+    for (int64_t t = 0; t < d.taps; ++t) {
+      const double w = resize_kernel(b, stretch * (static_cast<double>(1 - d.taps / 2 + t) - ratio));
+      const bool dropped = b.exclude_outside && (first + t < 0 || first + t >= d.in);
+      if (!dropped) kept += w;
+      if (pass == 0) continue;
+      weight[t] = static_cast<T>(dropped ? 0 : w / total);
+      offset[t] = resize_clamp(first + t, d.in) * step;
+    }
+    // Weights that add up to 1 by construction are left as they are.
+    total = (smooth || b.exclude_outside) && kept != 0 ? kept : 1;
+  }
+  if (!inside) offset[0] = kOutside;
+}
+
+template <typename T>
+static void fill_tables(const ResizeBound& b, const ResizeTables<T>& t) {
+  for (int k = 0; k < b.rank; ++k) {
+    const ResizeDim& d = b.dim[k];
+    for (int64_t y = 0; d.taps > 0 && y < d.out; ++y)
+      fill_taps<T>(b, d, k + 1 < b.rank ? d.in_step : 1, y, t.offset + d.table + y * d.taps,
+                   t.weight + d.table + y * d.taps);
+  }
+}
+
+// Where one output row's taps lie: an odometer over the taps of the outer resized dims.
+template <typename T>
+struct ResizeRow {
+  const int64_t* offset[ARN_MAX_RANK];
+  const T* weight[ARN_MAX_RANK];
+  int64_t taps[ARN_MAX_RANK];
+  int rank;
+  bool outside;
+};
+
+// sum[i] = the weighted sum of x[i * step] over all combinations of taps, i < n, the last dim's taps fastest.
+template <typename T>
+static void sum_rows(const ResizeRow<T>& r, const T* x, int64_t step, T* sum, int64_t n) {
+  int64_t at[ARN_MAX_RANK] = {};
+  for (bool first = true;; first = false) {
+    const T* p = x;
+    T w = 1;
+    for (int k = 0; k < r.rank; ++k) {
+      p += r.offset[k][at[k]];
+      w *= r.weight[k][at[k]];
+    }
+    if (first && step == 1)
+      for (int64_t i = 0; i < n; ++i) sum[i] = w * p[i];
+    else if (first)
+      for (int64_t i = 0; i < n; ++i) sum[i] = w * p[i * step];
+    else if (step == 1)
+      for (int64_t i = 0; i < n; ++i) sum[i] += w * p[i];
+    else
+      for (int64_t i = 0; i < n; ++i) sum[i] += w * p[i * step];
+    int k = r.rank - 1;
+    for (; k >= 0 && ++at[k] == r.taps[k]; --k) at[k] = 0;
+    if (k < 0) return;
+  }
+}
+
+// y[i] = the weighted sum of the row's elements at the taps of i.
+template <typename T>
+static void pick_row(const ResizeBound& b, const ResizeDim& d, const ResizeTables<T>& t, T* y) {
+  const T outside = static_cast<T>(b.extrapolation);
+  for (int64_t i = 0; i < d.out; ++i) {
+    const int64_t* at = t.offset + d.table + i * d.taps;
+    const T* w = t.weight + d.table + i * d.taps;
+    T sum = 0;
+    if (at[0] == kOutside) {
+      sum = outside;
+    } else {
+      sum = w[0] * t.row[at[0]];
+      for (int64_t k = 1; k < d.taps; ++k) sum += w[k] * t.row[at[k]];
+    }
+    y[i * d.out_step] = sum;
+  }
+}
+
+template <typename T>
+static void resize_row(const ResizeBound& b, const ResizeTables<T>& t, const T* x, T* y, int64_t unit) {
+  ResizeRow<T> r;
+  r.rank = 0;
+  r.outside = false;
+  for (int k = b.rank - 2; k >= 0; --k) {
+    const ResizeDim& d = b.dim[k];
+    const int64_t at = unit % d.out;
+    unit /= d.out;
+    y += at * d.out_step;
+    if (d.taps == 0) {
+      x += at * d.in_step;
+      continue;
+    }
+    r.offset[r.rank] = t.offset + d.table + at * d.taps;
+    r.weight[r.rank] = t.weight + d.table + at * d.taps;
+    r.taps[r.rank] = d.taps;
+    r.outside |= r.offset[r.rank][0] == kOutside;
+    ++r.rank;
+  }
+  const ResizeDim& last = b.dim[b.rank - 1];
+  if (r.outside) {
+    for (int64_t i = 0; i < last.out; ++i) y[i * last.out_step] = static_cast<T>(b.extrapolation);
+  } else if (last.taps > 0) {
+    sum_rows(r, x, last.in_step, t.row, last.in);
+    pick_row(b, last, t, y);
+  } else {
+    T block[kResizeBlock];
+    for (int64_t first = 0; first < last.out; first += kResizeBlock) {
+      const int64_t n = min64(kResizeBlock, last.out - first);
+      T* to = last.out_step == 1 ? y + first : block;
+      sum_rows(r, x + first * last.in_step, last.in_step, to, n);
+      for (int64_t i = 0; to == block && i < n; ++i) y[(first + i) * last.out_step] = block[i];
+    }
+  }
+}
+
+template <typename T>
+static int32_t resize_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* scratch,
+                            const arn_state* state) {
+  const ResizeBound& b = *static_cast<const ResizeBound*>(bound);
+  ResizeTables<T> t;
+  t.offset = static_cast<int64_t*>(scratch);
+  t.weight = reinterpret_cast<T*>(t.offset + b.tables);
+  t.row = t.weight + b.tables;
+  fill_tables(b, t);
+  return for_tasks(begin, end, b.tasks, b.units, state, [&](int64_t from, int64_t to) -> int32_t {
+    for (int64_t unit = from; unit < to; ++unit)
+      resize_row(b, t, static_cast<const T*>(operand[0]), static_cast<T*>(operand[1]), unit);
+    return ARN_OK;
+  });
+}
+
+template <typename T>
+static int32_t bind_resize(const arn_bind_args* args, arn_bound* out, void* bound) {
+  const int64_t mode = static_cast<const arn_resize_params*>(args->params)->mode;
+  if (mode != ARN_RESIZE_LINEAR && mode != ARN_RESIZE_CUBIC) return ARN_UNSUPPORTED;
+  ResizeBound* b = static_cast<ResizeBound*>(bound);
+  const int32_t status = plan_resize(args, 1, b);
+  if (status != ARN_OK) return status;
+  ResizeDim& last = b->dim[b->rank - 1];
+  bind_done(out, resize_tasks<T>, b->tasks, sizeof(ResizeBound), last.taps > 0 ? "rows" : "kept inside");
+  const int64_t bytes = static_cast<int64_t>(sizeof(T));
+  out->thread_scratch = b->tables * (8 + bytes) + (last.taps > 0 ? last.in * bytes : 0);
+  return ARN_OK;
+}
+
+}  // namespace ARN_NS

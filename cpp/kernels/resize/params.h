@@ -1,0 +1,23 @@
+#pragma once
+
+#include "contract.h"
+
+enum { ARN_RESIZE_NEAREST = 0, ARN_RESIZE_LINEAR = 1, ARN_RESIZE_CUBIC = 2 };
+enum {
+  ARN_RESIZE_HALF_PIXEL = 0,
+  ARN_RESIZE_HALF_PIXEL_SYMMETRIC = 1,
+  ARN_RESIZE_PYTORCH_HALF_PIXEL = 2,
+  ARN_RESIZE_ALIGN_CORNERS = 3,
+  ARN_RESIZE_ASYMMETRIC = 4,
+  ARN_RESIZE_TF_CROP_AND_RESIZE = 5,
+};
+enum { ARN_RESIZE_PREFER_FLOOR = 0, ARN_RESIZE_PREFER_CEIL = 1, ARN_RESIZE_FLOOR = 2, ARN_RESIZE_CEIL = 3 };
+
+typedef struct {
+  int64_t mode, coordinates, rounding;  // rounding: of nearest
+  int64_t antialias, exclude_outside;
+  double cubic_coeff_a, extrapolation_value;
+  double scales[ARN_MAX_RANK];     // by dim of x; 0: output extent / input extent
+  double roi_begin[ARN_MAX_RANK];  // by dim, of tf_crop_and_resize, in units of the extent
+  double roi_end[ARN_MAX_RANK];
+} arn_resize_params;
