@@ -14,7 +14,7 @@ from arenaut.ir.graph import Node
 from arenaut.ir.infer import infer_node
 from arenaut.ir.ops import all_records, find_record
 from arenaut.ir.ops.fallback import reference_record
-from arenaut.ir.types import Type
+from arenaut.ir.types import NO_ELEMENT, Type
 
 FLOAT = TensorType(DType.FLOAT, (symbol("n"), 3))
 DOMAINS = ("", "ai.onnx.ml", "ai.onnx.preview.training")
@@ -92,7 +92,7 @@ def test_sequences_and_optionals() -> None:
 
 def test_an_empty_sequence_has_a_type() -> None:
     empty = node("SequenceEmpty", [], {"dtype": int(DType.INT64)})
-    assert empty.output.type == SequenceType(TensorType(DType.INT64, None))
+    assert empty.output.type == SequenceType(TensorType(DType.INT64, NO_ELEMENT))
     assert evaluate_node(empty, [])[0] == []
 
 

@@ -41,7 +41,7 @@ def test_parts_compute_what_the_whole_does(record: OpRecord, symbolic: bool) -> 
             scale = float(np.max(np.abs(np.asarray(w, np.float64)), initial=0)) if np.asarray(w).size else 0
             eps = 2.0**-7 if w.dtype.itemsize < 4 else 1e-5  # parts round on their own: a few units of the result
             assert_same(actual, w, tiny=scale * eps if w.dtype.kind not in "iub" else 0, what=str(sample))
-    assert fired
+    assert fired or symbolic  # a rule may need a dim to be known
 
 
 def test_leaves_ops_with_kernels_alone() -> None:
