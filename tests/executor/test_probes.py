@@ -40,6 +40,26 @@ def test_split_on_the_last_axis_feeds_products_as_views() -> None:
     assert not [k for k in kinds(loaded) if k in ("copy", "HOST")], kinds(loaded)
 
 
+def test_the_parts_of_a_concat_are_made_inside_it() -> None:
+    model = parse(
+        """parts (float[N, 8] x) => (float[8, 8] y) {
+          a = Relu (x)
+          s = Sigmoid (x)
+          b = Softmax <axis = -1> (s)
+          c = Concat <axis = 0> (a, b)
+          t = Transpose <perm = [1, 0]> (c)
+          y = MatMul (t, c)
+        }"""
+    )
+    loaded = arenaut.load_onnx(model)
+    for rows in (1, 7, 300):
+        feeds = {"x": normal(rows, 8)}
+        assert_matches_ort(model, loaded.run(feeds), feeds, rtol=1e-5)
+        (whole,) = (block for block in loaded.plan.blocks if not block.scratch and "c" in block.name.split("+"))
+        assert {"a", "b"} <= set(whole.name.split("+"))
+        assert whole.bytes == 2 * rows * 8 * 4
+
+
 def test_a_size_that_data_decides() -> None:
     model = parse(
         """nonzero (float[N] x, float[N, 4] table) => (float[K, 4] y, int64[K] doubled) {

@@ -126,6 +126,7 @@ int32_t copy_units(const CopyBound& b, const char* src, char* dst, int64_t from,
   int64_t i1 = from % blocks / b.b0, i0 = from % b.b0;
   src += b.base[0];
   dst += b.base[1];
+  if (src == dst) return ARN_OK;  // the plan made the source at its destination
   for (int64_t unit = from; unit < to; ++unit) {
     Plane p = b.plane;
     p.n1 = min64(b.c1, b.plane.n1 - i1 * b.c1);

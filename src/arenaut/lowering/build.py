@@ -12,7 +12,7 @@ from arenaut.ir.strided import Strided
 from arenaut.ir.target import Target
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind
 from arenaut.lowering.rows import TILE_OPERANDS, pack_params
-from arenaut.planner import BufferInfo, BufferKind, Effort, MemoryPlan, Problem, Share, StepUse, plan_memory
+from arenaut.planner import BufferInfo, BufferKind, Effort, MemoryPlan, Part, Problem, Share, StepUse, plan_memory
 
 _OPS = {"const": 0, "symbol": 1, "add": 2, "sub": 3, "mul": 4, "floordiv": 5, "ceildiv": 6, "mod": 7, "min": 8,
         "max": 9, "eq": 10, "lt": 11, "select": 12}  # fmt: skip
@@ -228,7 +228,8 @@ class _Builder:
             writes = tuple(dict.fromkeys(p.buffer for p in step.outputs if p is not None))
             offered = self._shares(step)
             after = sorted({setters[name] for name in needs[i] if name in setters} - {i})
-            steps.append(StepUse(reads, writes, tuple(s for s, _ in offered), tuple(after), scratch[i]))
+            parts = _parts(step, [buffer.size for buffer in buffers], env)
+            steps.append(StepUse(reads, writes, tuple(s for s, _ in offered), tuple(after), scratch[i], parts))
             shares.append(offered)
         return Problem(tuple(steps), tuple(buffers)), shares
 
@@ -315,6 +316,22 @@ class _Builder:
             return 0
         lowest = min(region.members, key=lambda m: m.offset)
         return -1 * places[lowest.buffer]
+
+
+def _parts(step: LoweredStep, sizes: Sequence[int], env: Mapping[str, int]) -> tuple[Part, ...]:
+    """The hull of the bytes the step writes of each buffer, where it writes a single place that is not all of it."""
+    parts = []
+    places = [place for place in step.outputs if place is not None]
+    for place in places:
+        low = high = evaluate(place.offset, env)
+        for dim, stride in zip(place.dims, place.strides, strict=True):
+            reach = (evaluate(dim, env) - 1) * evaluate(stride, env)
+            low, high = low + min(reach, 0), high + max(reach, 0)
+        start, size = low * place.dtype.itemsize, (high + 1 - low) * place.dtype.itemsize
+        alone = sum(other.buffer == place.buffer for other in places) == 1
+        if alone and size < sizes[place.buffer] and 0 <= start <= sizes[place.buffer] - size:
+            parts.append(Part(place.buffer, start, size))
+    return tuple(parts)
 
 
 def _bytes(place: Strided) -> Dim:
