@@ -9,21 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from products import at_page_end
 from rowcall import call, rows
-from tileprog import COMPUTE, F32, F64, I32, I64, Guarded, lone, program
+from tileprog import COMPUTE, F32, F64, I32, I64, Guarded, fill, layouts, lone, program
 
 ROWS = rows("tile")
 by_tier = pytest.mark.parametrize("row", ROWS, ids=lambda r: f"tier{r['tier']}")
 DIMS = st.one_of(st.integers(1, 9), st.sampled_from([0, 16, 33, 64, 130, 515]))
-
-
-@st.composite
-def layouts(draw: Any, shape: list[int], dtype: Any) -> Guarded:
-    order = draw(st.permutations(range(len(shape))))
-    steps = [draw(st.sampled_from([1, 1, -1])) for _ in shape]
-    if shape:
-        steps[draw(st.integers(0, len(shape) - 1))] = draw(st.sampled_from([1, 2, -3]))
-    return Guarded(shape, dtype, order, steps, pad=draw(st.integers(64, 80)))
 
 
 @st.composite
@@ -39,12 +31,6 @@ def problems(draw: Any, dtypes: list[Any], operands: int) -> tuple[list[Guarded]
         skip = draw(st.integers(0, rank)) if draw(st.booleans()) else 0
         inputs.append(draw(layouts(own[skip:], dtypes[n])))
     return inputs, draw(layouts(shape, dtypes[-1]))
-
-
-def fill(guarded: Guarded, seed: int, low: int = -100, high: int = 100) -> np.ndarray:
-    values = np.random.default_rng(seed).integers(low, high, guarded.array.shape)
-    guarded.array[...] = values.astype(guarded.array.dtype)
-    return guarded.array
 
 
 @by_tier
@@ -144,6 +130,50 @@ def test_same_bytes_however_the_tasks_are_split(row: dict, shape: tuple[int, ...
     for at in rng.integers(0, x.size, 20):
         assert call(row, [f[at : at + 1].copy() for f in flat], [one], tile=p)["status"] == 0
         assert one.tobytes() == out.ravel()[at].tobytes()
+
+
+@by_tier
+@pytest.mark.parametrize("cols", [5, 60, 300, 511, 600])
+def test_programs_of_many_registers_have_small_tiles(row: dict, cols: int) -> None:
+    x = np.arange(40 * cols, dtype=np.float64).reshape(2, 20, cols) % 251
+    by_column, by_row = x[0, 0] % 7, x[0, :, :1] % 5
+    steps = [(f"t{k}", "add_f64", f"t{k - 1}" if k else "i0", ("i1", "i2")[k % 2]) for k in range(12)]
+    steps += [(f"u{k}", "mul_f64", f"t{k}", f"t{11 - k}") for k in range(12)]
+    steps += [("s", "add_f64", "u0", "u1"), *(("s", "add_f64", "s", f"u{k}") for k in range(2, 12))]
+    out = np.empty_like(x)
+    assert call(row, [x, by_column, by_row], [out], tile=program([F64] * 3, steps, ["s"]), parts=3)["status"] == 0
+    t = [x + (k // 2 + 1) * by_column + (k + 1) // 2 * by_row for k in range(12)]
+    np.testing.assert_array_equal(out, sum(t[k] * t[11 - k] for k in range(12)))
+
+
+@by_tier
+@pytest.mark.parametrize("shape", [(50, 3, 5, 7), (9, 4, 33), (1000, 3), (7, 50, 60)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_operands_that_repeat(row: dict, shape: tuple[int, ...], dtype: Any) -> None:
+    x = (np.arange(np.prod(shape)) % 89).reshape(shape).astype(dtype)
+    whole, one = shape[1:], (1,) * (len(shape) - 2)
+    for other in (whole, shape[-1:], (shape[1], *one), (1, *shape[2:]), (shape[0], *[1] * (len(shape) - 1))):
+        y = (np.arange(np.prod(other)) % 83).reshape(other).astype(dtype)
+        out = np.empty(shape, dtype)
+        assert call(row, [x, y], [out], tile=lone("add_f32"), parts=4)["status"] == 0
+        np.testing.assert_array_equal(out, x + y)
+
+
+@by_tier
+@pytest.mark.parametrize("count", [1, 3, 15, 17, 63, 1001])
+def test_nothing_is_read_past_the_end(row: dict, count: int) -> None:
+    x = np.linspace(-1, 1, count, dtype=np.float32)
+    square = np.arange(count * min(count, 40), dtype=np.float32).reshape(min(count, 40), count)
+    with at_page_end(x, x.astype(np.float16), x.astype(np.int8), square, np.empty_like(x)) as ends:
+        plain, half, byte, matrix, out = ends
+        for function in ("exp_f32", "sin_f32", "relu_f32", "gelu_f32"):
+            for source in (plain, half):
+                assert call(row, [source], [out], tile=lone(function))["status"] == 0
+        assert call(row, [byte], [out.view(np.int32)], tile=program([I32], [], ["i0"]))["status"] == 0
+        np.testing.assert_array_equal(out.view(np.int32), x.astype(np.int8))
+        transposed = np.empty(matrix.T.shape, np.float32)
+        assert call(row, [matrix.T], [transposed], tile=program([F32], [], ["i0"]))["status"] == 0
+        np.testing.assert_array_equal(transposed, square.T)
 
 
 @by_tier

@@ -7,6 +7,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from hypothesis import strategies as st
 
 from arenaut import _native
 
@@ -87,3 +88,18 @@ class Guarded:
         same = bool(np.array_equal(self.bytes, keep))
         self.bytes[:] = keep
         return same
+
+
+@st.composite
+def layouts(draw: Any, shape: list[int], dtype: Any) -> Guarded:
+    order = draw(st.permutations(range(len(shape))))
+    steps = [draw(st.sampled_from([1, 1, -1])) for _ in shape]
+    if shape:
+        steps[draw(st.integers(0, len(shape) - 1))] = draw(st.sampled_from([1, 2, -3]))
+    return Guarded(shape, dtype, order, steps, pad=draw(st.integers(64, 80)))
+
+
+def fill(guarded: Guarded, seed: int, low: int = -100, high: int = 100) -> np.ndarray:
+    values = np.random.default_rng(seed).integers(low, high, guarded.array.shape)
+    guarded.array[...] = values.astype(guarded.array.dtype)
+    return guarded.array

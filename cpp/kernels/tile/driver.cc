@@ -58,6 +58,32 @@ bool bring_transposed(Walk* w) {
   return false;
 }
 
+// An input that repeats every so many rows (a bias of channels-last data repeats every row) is the same in every tile
+// of a multiple of them. Returns at most `rows`: the rows of a tile that lets as many inputs as possible be loaded
+// once.
+int64_t load_periods_once(TileCore* core, int64_t rows) {
+  int64_t period[ARN_MAX_OPERANDS + 1], best = 1;
+  for (int32_t s = 0; s < core->n_in; ++s) {
+    const TileOperand& op = core->operand[s];
+    period[s] = 1;
+    int64_t size = 1;
+    for (int32_t d = core->n_row - 1; d >= 0; --d) {
+      size *= core->dim[d];
+      if (op.stride[d] != 0) period[s] = size;
+    }
+    if (period[s] <= rows && (op.flags & kReadOnly) != 0) best = max64(best, period[s]);
+  }
+  const int64_t taken = rows / best * best;
+  for (int32_t s = 0; s < core->n_in; ++s) {
+    TileOperand& op = core->operand[s];
+    if ((op.flags & kReadOnly) == 0 || core->reg_offset[op.reg] < 0 || taken % period[s] != 0) continue;
+    op.flags |= kOnce;
+    core->once_rows = static_cast<int32_t>(taken);
+    core->once_cols = static_cast<int32_t>(core->cols);
+  }
+  return taken;
+}
+
 int32_t run_tiles(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* scratch,
                   const arn_state* state) {
   const DriverBound& b = *static_cast<const DriverBound*>(bound);
@@ -113,12 +139,6 @@ ARN_DEFINE_BIND(tile) {
   for (int32_t s = 0; s < core.n_in + core.n_out; ++s) {
     TileOperand& op = core.operand[s];
     const bool always = (op.flags & enough) == enough && !transposed;
-    bool every_row = s < core.n_in && !by_row && !transposed && (op.flags & kInPlace) != 0;
-    for (int32_t d = 0; d < core.n_row; ++d) every_row = every_row && op.stride[d] == 0;
-    if (every_row) {
-      op.flags |= kOnce;
-      core.once_cols = static_cast<int32_t>(core.cols);
-    }
     if (always && (op.flags & kOnce) == 0) needs[op.reg] = false;
   }
   tile_set_registers(&core, needs, min64(total, kLongest));
@@ -133,11 +153,9 @@ ARN_DEFINE_BIND(tile) {
     b->tile_cols = pieces == 1 ? core.cols : min64(capacity, round_up(ceil_div(core.cols, pieces), 64));
     out->variant = "row";
   } else {
-    b->tile_rows = min64(core.rows, capacity / core.cols);
+    b->tile_rows = load_periods_once(&core, min64(core.rows, capacity / core.cols));
     b->tile_cols = core.cols;
   }
-  core.once_rows = static_cast<int32_t>(b->tile_rows);
-  if (b->tile_cols != core.cols) core.once_cols = 0;
   b->col_tiles = ceil_div(core.cols, b->tile_cols);
   b->tiles = ceil_div(core.rows, b->tile_rows) * b->col_tiles;
   const int64_t work = b->tile_rows * b->tile_cols * max64(1, core.n_instr);

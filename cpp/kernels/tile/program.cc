@@ -294,6 +294,7 @@ void tile_set_walk(const Walk& walk, TileCore* core) {
     const bool keeps = !written(*core, op.reg);
     if (!is_narrow(op.dtype) && (keeps || op.index < 0) && !(core->n_out > 1 && stored(*core, op.reg)))
       op.flags |= kInPlace;
+    if (keeps) op.flags |= kReadOnly;
     if (constant && keeps) op.flags |= kOnce;
   }
   core->once_rows = 1;

@@ -18,10 +18,11 @@ extern const TileTypes kTileTypes[];
 extern const int kTileFunctionCount;
 
 enum : uint8_t {
-  kOnce = 1,     // loaded by tile_begin, the same for every block
-  kUnit = 2,     // compute type, consecutive along the columns: one row of it can be used in place
-  kDense = 4,    // and its rows follow each other: full rows of it can be used in place
-  kInPlace = 8,  // the program allows its register to be its own memory
+  kOnce = 1,       // loaded by tile_begin, the same for every block
+  kUnit = 2,       // compute type, consecutive along the columns: one row of it can be used in place
+  kDense = 4,      // and its rows follow each other: full rows of it can be used in place
+  kInPlace = 8,    // the program allows its register to be its own memory
+  kReadOnly = 16,  // no instruction writes its register
 };
 
 struct TileOperand {
