@@ -182,12 +182,12 @@ void attend(const AttentionBound& b, void* const* operand, int64_t task, float* 
     accumulate_block(b, v + c0 * b.v.at[2], m, n, c0 == 0, scratch);
   }
   for (int64_t i = 0; i < m; ++i) {
-    // Without any key the product over nothing is zero; a row whose keys are all masked is 0 / 0.
-    const float weight = b.keys == 0 ? 0.0f : 1.0f / (visible == 0 ? 0.0f : scratch[b.sums + i]);
+    // A row that may look at no key at all is zero, as the standard says.
+    const float sum = visible == 0 ? 0.0f : scratch[b.sums + i];
+    const float weight = 1.0f / sum;
     const float* from = accumulators + i * b.accumulator_row;
     float* to = out + i * b.out.at[2];
-    for (int64_t d = 0; d < b.values; ++d)
-      to[d * b.out.at[3]] = visible == 0 ? (b.keys == 0 ? 0.0f : __builtin_nanf("")) : from[d] * weight;
+    for (int64_t d = 0; d < b.values; ++d) to[d * b.out.at[3]] = sum == 0.0f ? 0.0f : from[d] * weight;
   }
 }
 

@@ -1,0 +1,88 @@
+"""How Attention becomes one kernel step: heads split and merged by strides, the cache copied into its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from arenaut.ir.dims import Dim
+from arenaut.ir.graph import Node, Value
+from arenaut.ir.record import Lower, NoRowError, Param
+from arenaut.ir.strided import Strided
+
+
+def lower_attention(b: Lower, node: Node) -> None:
+    """Raises NoRowError for what the kernel does not do: score outputs, per-batch lengths, windows, short masks."""
+    if any(v is not None and v.uses for v in node.outputs[3:]) or node.input(6) is not None:
+        raise NoRowError("scores as an output, or key lengths per batch")
+    if node.attr("left_window_size", -1) != -1 or node.attr("right_window_size", -1) != -1:
+        raise NoRowError("a sliding window")
+    query = _split(b, node.operand(0), node.attr("q_num_heads"))
+    key, past = _cached(b, node, 1, 4)
+    value, _ = _cached(b, node, 2, 5)
+    mask = _mask(b, node.input(3), query, key)
+    scale: float = node.attr("scale") or _default_scale(query)
+    params: dict[str, Param] = {
+        "scale": scale,
+        "softcap": float(node.attr("softcap", 0.0) or 0.0),
+        "causal": int(node.attr("is_causal", 0)),
+        "causal_offset": past,
+    }
+    out = _result(b, node.output, query, value)
+    b.call("Attention", [query, key, value, mask], [out], params)
+
+
+def _default_scale(query: Strided) -> float:
+    depth = query.dims[3]
+    if not isinstance(depth, int):
+        raise NoRowError("the head size is symbolic")
+    return float(depth) ** -0.5
+
+
+def _split(b: Lower, x: Value, heads: int | None) -> Strided:
+    """[B, S, H * D] as [B, H, S, D]; 4-D inputs are that already."""
+    place = b.read(x)
+    if place.rank == 4:
+        return place
+    assert heads is not None
+    batch, length, width = place.dims
+    return b.reshape(place, (batch, length, heads, width // heads)).permute((0, 2, 1, 3))
+
+
+def _cached(b: Lower, node: Node, index: int, past_index: int) -> tuple[Strided, Dim]:
+    """Keys or values with the cache before them, in the present output; and the cache's length."""
+    new = _split(b, node.operand(index), node.attr("kv_num_heads"))
+    past_value = node.input(past_index)
+    present = node.outputs[index] if index < len(node.outputs) else None
+    if past_value is None:
+        if present is not None:
+            b.copy(new, b.write(present))
+        return new, 0
+    past = b.read(past_value)
+    length = past.dims[2]
+    total: Sequence[Dim] = (*past.dims[:2], length + new.dims[2], past.dims[3])
+    whole = b.write(present) if present is not None else b.temp(new.dtype, total)
+    b.copy(past, whole.slice(2, 0, length))
+    b.copy(new, whole.slice(2, length, new.dims[2]))
+    return whole, length
+
+
+def _mask(b: Lower, mask: Value | None, query: Strided, key: Strided) -> Strided | None:
+    if mask is None:
+        return None
+    place = b.read(mask)
+    while place.rank < 4:
+        place = place.insert(0)
+    if place.dims[3] != key.dims[2] and place.dims[3] != 1:
+        raise NoRowError("a mask that is shorter than the keys")
+    return place
+
+
+def _result(b: Lower, out: Value, query: Strided, value: Strided) -> Strided:
+    """Where [B, H, S, E] goes: memory has the heads beside each other, since a merge of heads nearly always follows."""
+    batch, heads, length = query.dims[:3]
+    width = value.dims[3]
+    if out.rank == 3:
+        return b.reshape(b.write(out), (batch, length, heads, width)).permute((0, 2, 1, 3))
+    place = b.temp(query.dtype, (batch, length, heads, width)).permute((0, 2, 1, 3))
+    b.bind(out, place)
+    return place
