@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import Dim, Expr, product, symbols_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import UnsupportedError
@@ -55,7 +56,7 @@ class Lowerer:
         for value in self.graph.inputs:
             self._read_data_symbols(value)
         failures: list[str] = []
-        for node in self.graph.nodes:
+        for node in list(self.graph.nodes):
             self._node = node
             try:
                 self._lower_node(node)
@@ -110,6 +111,8 @@ class Lowerer:
             body = node.attr("body")
             if node.key == FUSED and isinstance(body, Graph):
                 self._lower_unfused(node, body)
+                return
+            if record.decompose is not None and self._lower_decomposed(node):
                 return
         elif record.lower is not None and self._controls(node):
             record.lower(self, node)
@@ -209,6 +212,26 @@ class Lowerer:
         for inner, out in zip(body.outputs, node.outputs, strict=True):
             if out is not None:
                 self.bind(out, self.read(inner))
+
+    def _lower_decomposed(self, node: Node) -> bool:
+        """A node that no row takes whole but that simpler ops express: those ops, one by one."""
+        rule = record_of(node).decompose
+        assert rule is not None
+        known = {id(n) for n in self.graph.nodes}
+        try:
+            results = list(rule(GraphBuilder(self.graph, node, node.name or node.op.lower()), node))
+        except (NoRowError, TypeError):  # TypeError: a rank that is not known
+            results = []
+        parts = [n for n in self.graph.nodes if id(n) not in known]
+        if not results:
+            self.graph.remove(parts)
+            return False
+        for part in parts:
+            self._lower_node(part)
+        for out, result in zip(node.outputs, results, strict=False):
+            if out is not None:
+                self.bind(out, self.read(result))
+        return True
 
     def _symbols_defined(self, node: Node) -> bool:
         """Whether every symbol in the outputs' shapes is known once the node's steps ran."""
