@@ -19,6 +19,7 @@ from arenaut.passes.decompose import decompose_composites
 from arenaut.passes.elementwise import fuse_elementwise
 from arenaut.passes.identity import remove_identities
 from arenaut.passes.norms import raise_norms
+from arenaut.passes.powers import expand_powers
 from arenaut.passes.reductions import merge_reductions
 from arenaut.passes.reshape_chains import collapse_reshapes
 from arenaut.passes.transposes import cancel_transposes
@@ -47,6 +48,7 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass("activations", raise_activations, "an activation spelt out in eight nodes is one instruction"),
     Pass("norms", raise_norms, "a normalisation reads its operand once; its parts read it five times"),
     Pass("reductions", merge_reductions, "squares, magnitudes and logarithms are taken while the reduction reads"),
+    Pass("powers", expand_powers, "a square is one multiplication, a general power is forty operations"),
     Pass("dead_code", eliminate_dead_code, "nodes whose results nobody reads need not run"),
     Pass(
         "elementwise", fuse_elementwise, "elementwise ops run together on tiles in L1, after a product on its hot block"

@@ -12,6 +12,7 @@ from arenaut.ir.dims import Dim, floordiv, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops import samples
+from arenaut.ir.ops.attention_lower import lower_attention
 from arenaut.ir.ops.common import agree, same_as_input
 from arenaut.ir.ops.composite import (
     cast,
@@ -372,7 +373,8 @@ def _linear_infer(context: Infer) -> Sequence[Type]:
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="Attention", infer=_attention_infer, evaluate=through_decomposition(_attention_decompose),
-        decompose=_attention_decompose, flops=_attention_flops, tolerance=_SUMS, samples=_attention_samples,
+        lower=lower_attention, decompose=_attention_decompose, flops=_attention_flops, tolerance=_SUMS,
+        samples=_attention_samples,
     ),
     OpRecord(
         op="RotaryEmbedding", infer=same_as_input, evaluate=through_decomposition(_rotary_decompose),

@@ -12,7 +12,9 @@ from arenaut.ir.strided import Strided
 
 def lower_attention(b: Lower, node: Node) -> None:
     """Raises NoRowError for what the kernel does not do: score outputs, per-batch lengths, windows, short masks."""
-    if any(v is not None and v.uses for v in node.outputs[3:]) or node.input(6) is not None:
+    graph = node.graph
+    scores = [v for v in node.outputs[3:] if v is not None]
+    if any(v.uses or (graph is not None and graph.is_output(v)) for v in scores) or node.input(6) is not None:
         raise NoRowError("scores as an output, or key lengths per batch")
     if node.attr("left_window_size", -1) != -1 or node.attr("right_window_size", -1) != -1:
         raise NoRowError("a sliding window")

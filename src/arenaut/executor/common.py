@@ -71,7 +71,7 @@ class Executor(ABC):
         except ValueError as error:
             raise ShapeError(f"the program cannot be bound to these inputs: {error}") from None
         return [
-            from_native(r, t) if isinstance(r, np.ndarray) and r.dtype.kind != "O" else r
+            r if t is DType.STRING else from_native(r, t)
             for r, t in zip(results, self.output_types, strict=True)
         ]
 

@@ -73,7 +73,7 @@ class Lowerer:
 
     def _input(self, value: Value, index: int) -> Strided:
         if self._is_host(value):
-            place = host_place(self._buffer(Segment.HOST, 0, self._slot(), name=value.name), _dtype_or_string(value))
+            place = host_place(self._buffer(Segment.HOST, 0, self._slot(), name=value.name), self._held_dtype(value))
         else:
             place = self._dense(Segment.INPUT, value.dtype, value.shape, index, value.name)
         self._put(value, place)
@@ -484,7 +484,7 @@ class Lowerer:
             if value is None:
                 held.append(None)
                 continue
-            held.append(host_place(self._buffer(Segment.HOST, 0, self._slot()), _dtype_or_string(value)))
+            held.append(host_place(self._buffer(Segment.HOST, 0, self._slot()), self._held_dtype(value)))
             for axis, dim in enumerate(() if self._is_host(value) else value.shape):
                 names = [s.name for s in symbols_of(dim)]
                 if len(names) == 1 and str(dim) == names[0] and names[0] not in self._defined:
@@ -508,6 +508,10 @@ class Lowerer:
         if not isinstance(t, TensorType) or t.shape is None:
             return True
         return t.dtype is DType.STRING or len(t.shape) > MAX_RANK
+
+    def _held_dtype(self, value: Value) -> DType:
+        """The element type of a held result; STRING stands for any Python object."""
+        return DType.STRING if self._is_host(value) else value.dtype
 
     # -- buffers -----------------------------------------------------------------------------------------------
 
@@ -551,10 +555,6 @@ def _symbols(value: Value) -> Iterator[str]:
         for dim in value.type.shape:
             for s in symbols_of(dim):
                 yield s.name
-
-
-def _dtype_or_string(value: Value) -> DType:
-    return value.type.dtype if isinstance(value.type, TensorType) else DType.STRING
 
 
 def _satisfies(place: Strided, access: str) -> bool:
