@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from arenaut.ir.dims import Dim
@@ -37,7 +38,7 @@ def _default_scale(query: Strided) -> float:
     depth = query.dims[3]
     if not isinstance(depth, int):
         raise NoRowError("the head size is symbolic")
-    return float(depth) ** -0.5
+    return float(1.0 / math.sqrt(depth))
 
 
 def _split(b: Lower, x: Value, heads: int | None) -> Strided:

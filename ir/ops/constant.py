@@ -105,7 +105,7 @@ def _range_infer(context: Infer) -> Sequence[Type]:
 
 def _range_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Element i is start + i * delta, rounded once; narrow floats after float32 (float64 with stash_type 11)."""
-    start, limit, delta = (np.asarray(x) for x in inputs)
+    start, limit, delta = (np.asarray(x).reshape(()) for x in inputs)
     if dtype_of(start).is_integer:
         return [np.array(range(int(start), int(limit), int(delta)), np.int64).astype(start.dtype)]
     count = max(int(np.ceil((float(limit) - float(start)) / float(delta))), 0)

@@ -24,10 +24,14 @@ def _swapped(stem: str) -> Any:
 
 
 def _shift(x: Array, count: Array, direction: str) -> Array:
-    """Shifts of the type's width or more give 0."""
+    """Shifts by the type's width or more, and negative ones, shift everything out: what is left is 0, or the sign to
+    the right of which signed integers shift."""
     width = 8 * x.dtype.itemsize
-    moved = np.left_shift(x, count % width) if direction == "LEFT" else np.right_shift(x, count % width)
-    return np.where(count < width, moved, np.zeros((), x.dtype))
+    inside = (count >= 0) & (count < width)
+    amount = np.where(inside, count, 0).astype(x.dtype)
+    if direction == "LEFT":
+        return np.where(inside, np.left_shift(x, amount), np.zeros((), x.dtype))
+    return np.where(inside, np.right_shift(x, amount), np.where(x < 0, -1, 0).astype(x.dtype))
 
 
 def _shift_tile(builder: TileBuilder, x: Reg, count: Reg, direction: str) -> Reg:

@@ -86,7 +86,8 @@ inline T power(T a, T b) {
   ARN_BINARY(bit_xor, type, a ^ b)                                                         \
   ARN_UNARY(bit_not, type, ~a)                                                             \
   ARN_BINARY(shl, type, utype(b) < kBits<T> ? utype(a) << (utype(b) & (kBits<T> - 1)) : 0) \
-  ARN_BINARY(shr, type, utype(b) < kBits<T> ? utype(a) >> (utype(b) & (kBits<T> - 1)) : 0)
+  ARN_BINARY(shr, type,                                                                    \
+             utype(b) < kBits<T> || kSigned<T> ? T(a >> (utype(b) < kBits<T> ? utype(b) : kBits<T> - 1)) : T(0))
 
 ARN_INTEGER(i32, uint32_t)
 ARN_INTEGER(i64, uint64_t)

@@ -70,10 +70,7 @@ class Executor(ABC):
             ) from None
         except ValueError as error:
             raise ShapeError(f"the program cannot be bound to these inputs: {error}") from None
-        return [
-            r if t is DType.STRING else from_native(r, t)
-            for r, t in zip(results, self.output_types, strict=True)
-        ]
+        return [r if t is DType.STRING else from_native(r, t) for r, t in zip(results, self.output_types, strict=True)]
 
     @abstractmethod
     def _run(self, arrays: list[Any]) -> list[Any]: ...
