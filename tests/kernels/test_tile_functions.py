@@ -52,14 +52,17 @@ def truncated(a: Array, b: Array) -> Array:
         return quotient + ((a % b != 0) & ((a < 0) != (b < 0))).astype(a.dtype)
 
 
-def shift(function: Any) -> Callable[[Array, Array], Array]:
-    def apply(a: Array, b: Array) -> Array:
-        unsigned = a.view(f"u{a.itemsize}")
-        count = b.view(f"u{a.itemsize}")
-        fits = count < a.itemsize * 8
-        return np.where(fits, function(unsigned, np.where(fits, count, 0)), 0).astype(unsigned.dtype).view(a.dtype)
+def shift_left(a: Array, b: Array) -> Array:
+    """Counts of the width or more, and negative ones, shift everything out."""
+    inside = (b >= 0) & (b < a.itemsize * 8)
+    return np.where(inside, a << np.where(inside, b, 0).astype(a.dtype), 0).astype(a.dtype)
 
-    return apply
+
+def shift_right(a: Array, b: Array) -> Array:
+    """As shift_left; signed integers keep their sign."""
+    inside = (b >= 0) & (b < a.itemsize * 8)
+    gone = np.where(a < 0, -1, 0).astype(a.dtype)
+    return np.where(inside, a >> np.where(inside, b, 0).astype(a.dtype), gone)
 
 
 def half_even(a: Array) -> Array:
@@ -107,8 +110,8 @@ SPECS: list[tuple[str, list[str], Callable[..., Array]]] = [
     ("bit_or", INTEGERS, np.bitwise_or),
     ("bit_xor", INTEGERS, np.bitwise_xor),
     ("bit_not", INTEGERS, np.invert),
-    ("shl", INTEGERS, shift(np.left_shift)),
-    ("shr", INTEGERS, shift(np.right_shift)),
+    ("shl", INTEGERS, shift_left),
+    ("shr", INTEGERS, shift_right),
     ("eq", [*FLOATS, *INTEGERS, "bool"], np.equal),
     ("lt", FLOATS + INTEGERS, np.less),
     ("le", FLOATS + INTEGERS, np.less_equal),
