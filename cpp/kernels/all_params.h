@@ -9,6 +9,7 @@
 #include "kernels/index/params.h"
 #include "kernels/matmul/params.h"
 #include "kernels/norm/params.h"
+#include "kernels/pad/params.h"
 #include "kernels/pool/params.h"
 #include "kernels/reduce/params.h"
 #include "kernels/resize/params.h"

@@ -257,9 +257,12 @@ def _pad_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [out]
 
 
+# The modes of family Pad, at the numbers of its C enumeration.
+PAD_MODES = ("reflect", "edge", "wrap")
+
+
 def _pad_lower(lower: Lower, node: Node) -> None:
-    """The middle is copied; constant borders are filled first, others are copied from what is already there, axis by
-    axis."""
+    """Constant borders are filled and the middle is copied; the other modes are one step of family Pad."""
     pads, mode, chosen = known_ints(node.operand(1).data), node.attr("mode", "constant"), node.input(3)
     axes = None if chosen is None else known_ints(chosen.data)
     if pads is None or (axes is None and chosen is not None):
@@ -271,17 +274,16 @@ def _pad_lower(lower: Lower, node: Node) -> None:
             cut = max(-before, 0)
             source = source.slice(axis, cut, source.dims[axis] - cut - max(-after, 0))
     widths = [(max(b, 0), max(a, 0)) for b, a in amounts]
-    if mode != "constant":
-        _require_bands(source, widths, mode)
     target = lower.write(node.output)
+    if mode != "constant":
+        lower.call("Pad", [source], [target], {"mode": PAD_MODES.index(mode), "begin": [b for b, _ in widths]})
+        return
     middle = target
     for axis, (before, _) in enumerate(widths):
         middle = middle.slice(axis, before, source.dims[axis])
-    if mode == "constant" and any(w != (0, 0) for w in widths):
+    if any(w != (0, 0) for w in widths):
         _fill_borders(lower, node, target, middle, widths)
     lower.copy(source, middle)
-    if mode != "constant":
-        _copy_bands(lower, target, source, widths, mode)
 
 
 def _fill_borders(
@@ -303,35 +305,6 @@ def _fill_borders(
                     value = lower.read(given)
                     lower.copy(lower.reshape(value, ()).broadcast_to(band.dims), band)
         rest = rest.slice(axis, before, inner)
-
-
-def _require_bands(source: Strided, widths: Sequence[tuple[int, int]], mode: str) -> None:
-    """Raises NoRowError unless each band is proven to come from the middle in one piece."""
-    for d, width in zip(source.dims, widths, strict=True):
-        needed = 1 if mode == "edge" else max(width) + (1 if mode == "reflect" else 0)
-        if max(width) and not dims.is_nonnegative(d - needed):
-            raise NoRowError(f"{mode} padding by {max(width)} of a dim {d}")
-
-
-def _copy_bands(lower: Lower, target: Strided, source: Strided, widths: Sequence[tuple[int, int]], mode: str) -> None:
-    """Axis by axis; the axes still to come keep to the middle."""
-    for axis, (before, after) in enumerate(widths):
-        inner = target
-        for later in range(axis + 1, len(widths)):
-            inner = inner.slice(later, widths[later][0], source.dims[later])
-        size = source.dims[axis]
-        for start, count, low in ((0, before, True), (before + size, after, False)):
-            if not count:
-                continue
-            band = inner.slice(axis, start, count)
-            if mode == "edge":
-                line = inner.slice(axis, before if low else before + size - 1, 1)
-                lower.copy(line.broadcast_to(band.dims), band)
-            elif mode == "reflect":
-                first = before + count if low else before + size - 2
-                lower.copy(inner.slice(axis, first, count, -1), band)
-            else:  # wrap
-                lower.copy(inner.slice(axis, size if low else before, count), band)
 
 
 # -- blocks --------------------------------------------------------------------------------------------------------
