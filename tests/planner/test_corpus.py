@@ -9,6 +9,8 @@ import pytest
 from arenaut.planner import BufferInfo, BufferKind, Problem, Rect, Share, StepUse, first_fit, pack, plan_memory
 from arenaut.planner.validate import check_packing, check_plan
 
+from arenaut import _native
+
 CORPUS = sorted((Path(__file__).parent / "data").glob("*.csv"))
 
 
@@ -28,6 +30,8 @@ def test_the_lower_bound_is_met_on_real_models(path: Path) -> None:
     assert check_packing(rects, packing.offsets, packing.arena_bytes) == []
     assert packing.arena_bytes == packing.bound_bytes
     assert first_fit(rects, packing.placement_order) == list(packing.offsets)
+    sized = [(rect.size, rect.first, rect.last) for rect in rects]
+    assert list(_native.resolve(sized, packing.placement_order)) == list(packing.offsets)
 
 
 def test_the_corpus_is_not_trivial() -> None:

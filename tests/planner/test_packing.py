@@ -7,6 +7,8 @@ from arenaut.planner.validate import check_packing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arenaut import _native
+
 
 @st.composite
 def rectangles(draw: st.DrawFn, max_count: int = 12, positions: int = 10) -> list[Rect]:
@@ -42,6 +44,15 @@ def test_first_fit_is_what_it_says(rects: list[Rect], random: object) -> None:
     order = list(range(len(rects)))
     random.shuffle(order)  # type: ignore[attr-defined]
     assert first_fit(rects, order) == plain_first_fit(rects, tuple(order))
+
+
+@given(rectangles(max_count=30), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_the_native_resolver_places_alike(rects: list[Rect], random: object) -> None:
+    order = list(range(len(rects)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    native = _native.resolve([(rect.size, rect.first, rect.last) for rect in rects], order)
+    assert list(native) == first_fit(rects, order)
 
 
 @given(rectangles(), st.sampled_from(("fast", "default")))
