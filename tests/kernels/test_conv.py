@@ -187,6 +187,9 @@ def test_an_epilogue_runs_on_every_block(family: str, depthwise: bool, seed: int
                 inputs = [view, p.w, p.b, both]
                 assert call(row, inputs, [both], params=blob, pack=[1], tile=tile, parts=3)["status"] == 0
                 np.testing.assert_array_equal(both, want)
+            relu = program([F32], [("t", "relu_f32", "i0")], ["t"], first_operand=3)
+            (got,) = run(row, [view, p.w, p.b], [(shape, np.float32)], rng, params=blob, tile=relu)
+            np.testing.assert_array_equal(got, np.maximum(plain, np.float32(0)))
 
 
 @by_tier

@@ -153,6 +153,38 @@ def test_an_epilogue_runs_on_every_block(row: dict[str, Any], seed: int) -> None
         np.testing.assert_array_equal(both, want)
 
 
+PROGRAMS = {  # what is done in registers, and what looks like it
+    "relu": [("t", "relu_f32", "i0")],
+    "add": [("t", "add_f32", "i0", "i1")],
+    "reversed": [("u", "add_f32", "i1", "i0"), ("t", "relu_f32", "u")],
+    "relu first": [("u", "relu_f32", "i0"), ("t", "add_f32", "u", "i1")],
+    "twice": [("u", "add_f32", "i0", "i0"), ("t", "add_f32", "u", "i1")],
+}
+
+
+@pytest.mark.parametrize("row", rows("matmul_f32"), ids=row_id)
+@pytest.mark.parametrize("kind", PROGRAMS)
+@pytest.mark.parametrize("has_c", [False, True])
+@pytest.mark.parametrize("k", [20, 900])
+def test_short_epilogues_are_exact(row: dict[str, Any], kind: str, has_c: bool, k: int) -> None:
+    rng = np.random.default_rng(k)
+    a, b, c = (rng.standard_normal(s).astype(np.float32) for s in [(3, 21, k), (k, 50), (50,)])
+    a[1, 4, 3] = np.nan
+    addend = rng.standard_normal((21, 1)).astype(np.float32)
+    steps = PROGRAMS[kind]
+    inputs = [a, b, c if has_c else None, *([] if kind == "relu" else [addend])]
+    blob = params(alpha=0.5, beta=3.0)
+    (plain,) = run(row, inputs[:3], [((3, 21, 50), np.float32)], params=blob, pack=[1])
+    relu = np.where(plain < 0, np.float32(0), plain)
+    total = plain + addend
+    want = {"relu": relu, "add": total, "reversed": np.where(total < 0, np.float32(0), total),
+            "relu first": relu + addend, "twice": plain + plain + addend}[kind]  # fmt: skip
+    tile = program([F32] * (len(inputs) - 2), steps, ["t"], first_operand=3)
+    for pack in ([], [1]):
+        (got,) = run(row, inputs, [((3, 21, 50), np.float32)], rng, params=blob, pack=pack, tile=tile)
+        np.testing.assert_array_equal(got, want)
+
+
 @pytest.mark.parametrize("row", FLOAT_ROWS, ids=row_id)
 def test_nan_and_infinity_stay_in_their_rows_and_columns(row: dict[str, Any]) -> None:
     rng = np.random.default_rng(3)

@@ -42,7 +42,8 @@ struct ConvBound {
   int64_t at_slab, at_weights, at_block, at_edge,
       at_compact;                         // offsets in thread scratch, in elements; partial sums at 0
   int64_t partial_row, epilogue_scratch;  // the latter in bytes from the start of thread scratch
-  int32_t has_bias, packed, channel_rows, in_place, direct, transposed, phased, use_epilogue, use_compact, out_operand;
+  int32_t has_bias, packed, channel_rows, in_place, direct, transposed, phased, use_epilogue, use_compact, relu,
+      out_operand;
   Epilogue epilogue;
 };
 

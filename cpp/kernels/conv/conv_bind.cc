@@ -1,6 +1,7 @@
 // Binding of the convolutions that run as matrix products: shapes, orientation, task grid, scratch.
 #include "kernels/conv/conv.h"
 #include "kernels/conv/entry.h"
+#include "kernels/matmul/forms.h"
 
 namespace ARN_NS {
 namespace {
@@ -92,11 +93,19 @@ void choose_grid(ConvBound* b) {
 
 }  // namespace
 
-int32_t conv_bind(const arn_bind_args* args, bool transposed, arn_bound* out, void* bound) {
+int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, void* bound) {
   constexpr int64_t L = kLanesF32;
   static_assert(sizeof(ConvBound) <= ARN_BOUND_MAX, "bound too large");
   ConvBound* b = static_cast<ConvBound*>(bound);
   __builtin_memset(b, 0, sizeof(ConvBound));
+  arn_bind_args without_program = *given;
+  const arn_bind_args* args = given;
+  const RegisterForm form = register_form(given);
+  if (form.known && form.add < 0) {
+    without_program.tile = nullptr;
+    args = &without_program;
+  }
+  b->relu = form.known && form.add < 0 && form.relu;
   ConvOperands o;
   const int32_t status = read_conv(args, transposed, &o);
   if (status != ARN_OK) return status;

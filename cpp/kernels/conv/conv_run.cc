@@ -61,6 +61,7 @@ struct ConvRun {
     p.partial = scratch;
     p.partial_row = b.partial_row;
     p.alpha = p.beta = 1.0f;
+    p.relu = b.relu != 0;
     p.edge = scratch + b.at_edge;
     if (gb != nullptr) {
       p.c = gb + o0 * b.bias_stride;

@@ -5,6 +5,7 @@
 // before the same tile of the output is written: so the output may overwrite C or an epilogue operand.
 #pragma once
 
+#include "kernels/matmul/forms.h"
 #include "kernels/matmul/gemm.h"
 #include "kernels/matmul/params.h"
 #include "kernels/tile/epilogue.h"
@@ -32,7 +33,7 @@ struct MatMulBound {
   int64_t epilogue_scratch;            // in bytes from the start of thread scratch
   int64_t partial_row;
   int32_t a_operand, b_operand, c_operand, out_operand;  // -1: absent
-  int32_t panels, use_compact, use_epilogue;
+  int32_t panels, use_compact, use_epilogue, relu;
   double alpha, beta;
   Epilogue epilogue;
 };
@@ -143,7 +144,9 @@ inline void swap_sides(MatMulBound* b) {
 template <typename T>
 void choose_grid(MatMulBound* b) {
   constexpr int64_t L = kLanes<T>, tile = kTileVectors * L;
-  const int64_t columns = round_up(128, tile), cap = 448;
+  const int64_t columns = round_up(128, tile);
+  // Rows of a block: their partial sums stay in L2; panels packed on the fly are paid back by more rows.
+  const int64_t cap = b->panels == kPacked ? 216 : 512;
   int64_t batches = 1;
   for (int64_t i = 0; i < b->batch_rank; ++i) batches *= b->batch_dims[i];
   int64_t m_blocks = max64(1, ceil_div(b->m, cap)), n_block = min64(columns, round_up(max64(1, b->n), L));
@@ -196,6 +199,7 @@ struct MatMulRun {
     p.partial_row = b.partial_row;
     p.alpha = scalar<T>(b.alpha);
     p.beta = scalar<T>(b.beta);
+    p.relu = b.relu != 0;
     p.c = b.c_operand < 0 ? nullptr : mc + m0 * b.c.row + n0 * b.c.col;
     p.c_row = b.c.row;
     p.c_col = b.c.col;
@@ -370,7 +374,15 @@ int32_t matmul_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   const int32_t status = read_shapes(args, b);
   if (status != ARN_OK) return status;
   if (!scalar_fits<T>(b->alpha) || !scalar_fits<T>(b->beta)) return ARN_UNSUPPORTED;
-  if (args->tile != nullptr) {
+  const RegisterForm form = register_form(args);
+  if (form.known && (form.add < 0 || b->c_operand < 0)) {
+    b->relu = form.relu;
+    if (form.add >= 0) {
+      if (!read_c(args->operand[form.add], args->operand[args->n_in], b)) return ARN_SHAPE_MISMATCH;
+      b->c_operand = form.add;
+      b->beta = 1;
+    }
+  } else if (args->tile != nullptr) {
     const int32_t last = args->operand[args->n_in].rank - 1;
     if (args->tile->reg_dtype[0] != args->operand[0].dtype) return ARN_UNSUPPORTED;
     const int32_t bad = epilogue_bind(args, last, last, &b->epilogue);
