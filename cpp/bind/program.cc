@@ -300,6 +300,10 @@ std::vector<Tensor> PyProgram::read_inputs(const py::list& arrays) const {
     Tensor t = from_python(arrays[i], program->inputs[i].host ? int32_t{ARN_NONE} : v.dtype);
     if (!program->inputs[i].host && (t.host || t.dims.size() != v.dims.size()))
       throw std::invalid_argument("an input is no array of the model's rank");
+    if (program->inputs[i].host && py::isinstance<py::array>(arrays[i])) {  // text: its dims set symbols all the same
+      const auto array = py::reinterpret_borrow<py::array>(arrays[i]);
+      if (at(array.ndim()) == v.dims.size()) t.dims.assign(array.shape(), array.shape() + array.ndim());
+    }
     out.push_back(std::move(t));
   }
   return out;

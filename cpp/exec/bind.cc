@@ -383,8 +383,8 @@ std::shared_ptr<const Binding> Program::bind(const std::vector<std::vector<int64
   std::vector<bool> set(symbol_stage.size(), false);
   require(dims.size() == inputs.size(), "wrong number of inputs");
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i].host) continue;
     const Value& v = values[at(inputs[i].value)];
+    if (inputs[i].host && v.dims.size() != dims[i].size()) continue;
     require(v.dims.size() == dims[i].size(), "an input has the wrong rank");
     for (size_t k = 0; k < dims[i].size(); ++k) {
       const Expr& e = exprs[at(v.dims[k])];
@@ -397,8 +397,8 @@ std::shared_ptr<const Binding> Program::bind(const std::vector<std::vector<int64
   }
   Binder(*this, b.get()).run();
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i].host) continue;
     const Value& v = values[at(inputs[i].value)];
+    if (inputs[i].host && v.dims.size() != dims[i].size()) continue;
     for (size_t k = 0; k < dims[i].size(); ++k)
       require(b->values[at(v.dims[k])] == dims[i][k], "input dims contradict the model's");
   }

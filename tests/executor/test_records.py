@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node
+from arenaut.ir.ops import all_records
 from arenaut.ir.record import OpRecord, Sample
 from arenaut.passes.context import PassContext
 from arenaut.passes.decompose import decompose_composites
@@ -84,3 +85,11 @@ def test_symbolic_shapes_give_the_same_bytes(record: OpRecord) -> None:
             assert a.dtype == b.dtype and a.shape == b.shape
             same = a == b if a.dtype == object else a.reshape(-1).view(np.uint8) == b.reshape(-1).view(np.uint8)
             assert np.all(same), f"{sample}"
+
+
+def test_text_inputs_alone_set_sizes() -> None:
+    record = all_records()["", "Equal"]
+    sample = next(s for s in samples_of(record) if s.inputs[0] is not None and s.inputs[0].dtype == object)
+    node, outputs, host = run_natively(record, sample, symbolic=True)
+    assert host
+    check(record, node, sample, outputs)

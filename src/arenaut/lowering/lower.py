@@ -74,6 +74,8 @@ class Lowerer:
     def _input(self, value: Value, index: int) -> Strided:
         if self._is_host(value):
             place = host_place(self._buffer(Segment.HOST, 0, self._slot(), name=value.name), self._held_dtype(value))
+            if value.has_shape:  # of text: its dims set symbols
+                place = replace(place, dims=value.shape, strides=(0,) * value.rank)
         else:
             place = self._dense(Segment.INPUT, value.dtype, value.shape, index, value.name)
         self._put(value, place)
