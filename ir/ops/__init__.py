@@ -36,6 +36,7 @@ FAMILIES = (
     "resize",
     "sequence",
     "shape",
+    "signal",
     "slicing",
     "softmax",
 )

@@ -32,6 +32,7 @@ THROUGH_EVALUATOR = frozenset(
         "LpPool",
         "MaxPool",
         "Resize",
+        "STFT",
     }
 )
 

@@ -1,0 +1,308 @@
+"""Fourier transforms and window functions.
+
+A transform of known, moderate length is a product with a constant matrix, and an STFT a strided convolution with the
+same matrix; longer ones run through numpy's FFT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from arenaut.ir.dims import Dim, Expr, floordiv
+from arenaut.ir.dtypes import DType
+from arenaut.ir.graph import Array, Node, Value
+from arenaut.ir.ops import samples
+from arenaut.ir.ops.common import axis_in, input_ints, known_ints, to_dtype, widen
+from arenaut.ir.ops.composite import (
+    cast,
+    dims_of,
+    one,
+    reshape,
+    transpose,
+)
+from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample, Tolerance
+from arenaut.ir.types import TensorType, Type
+
+# The largest transform matrix, in elements, that is worth holding as a constant.
+_MAX_MATRIX = 1 << 21
+# Rounding of the samples and of the transform's own sums: see Tolerance.
+_SUMS = Tolerance("product", 8)
+
+
+# -- transforms in numpy -------------------------------------------------------------------------------------------
+
+
+def _complex(x: Array) -> Array:
+    """[..., 1] or [..., 2] as numbers, in double precision."""
+    wide = x.astype(np.float64)
+    return wide[..., 0] if x.shape[-1] == 1 else wide[..., 0] + 1j * wide[..., 1]
+
+
+def _pairs(x: Array) -> Array:
+    """Complex numbers as [..., 2]."""
+    return np.stack([x.real, x.imag], axis=-1)
+
+
+def transformed(x: Array, length: int, inverse: bool, onesided: bool) -> Array:
+    """The DFT of x [..., signal, 1 or 2] along its last but one dim, cut or padded to `length`; float64."""
+    signal = _complex(x)
+    if inverse and onesided:
+        return np.asarray(np.fft.irfft(signal, length)[..., np.newaxis])
+    if inverse:
+        return _pairs(np.fft.ifft(signal, length))
+    result = np.fft.fft(signal, length)
+    return _pairs(result[..., : length // 2 + 1] if onesided else result)
+
+
+def _matrix(points: int, width: int, length: int, inverse: bool, onesided: bool) -> Array:
+    """The transform of `points` samples of `width` parts each as a matrix [points * width, results]."""
+    basis = np.eye(points * width).reshape(points * width, points, width)
+    return transformed(basis, length, inverse, onesided).reshape(points * width, -1)
+
+
+# -- DFT -----------------------------------------------------------------------------------------------------------
+
+
+def _flags(node: Node) -> tuple[bool, bool]:
+    return bool(node.attr("inverse", 0)), bool(node.attr("onesided", 0))
+
+
+def _natural_length(points: Dim, inverse: bool, onesided: bool) -> Dim:
+    return 2 * (points - 1) if inverse and onesided else points
+
+
+def _dft_infer(context: Infer) -> Sequence[Type]:
+    node, shape = context.node, list(context.shape(0))
+    inverse, onesided = _flags(node)
+    given = input_ints(context, 2)
+    axis = axis_in(context, given[0] if given else -2, len(shape))
+    if axis == len(shape) - 1:
+        raise context.fail("the last dim holds real and imaginary parts: it cannot be the axis")
+    length = _natural_length(shape[axis], inverse, onesided)
+    if context.has(1):
+        known = context.known_data(1)
+        length = context.fresh(0, axis) if known is None else known.reshape(-1)[0]
+    shape[axis] = floordiv(length, 2) + 1 if onesided and not inverse else length
+    if context.has(1) and context.known_data(1) is None:
+        shape[axis] = context.fresh(0, axis)
+    shape[-1] = 1 if inverse and onesided else 2
+    return [TensorType(context.dtype(0), tuple(shape))]
+
+
+def _dft_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    x = np.asarray(inputs[0])
+    axis = int(np.asarray(inputs[2]).reshape(-1)[0]) if len(inputs) > 2 and inputs[2] is not None else -2
+    inverse, onesided = _flags(node)
+    points = x.shape[axis]
+    length = _natural_length(points, inverse, onesided)
+    if len(inputs) > 1 and inputs[1] is not None:
+        length = int(np.asarray(inputs[1]).reshape(-1)[0])
+    assert isinstance(length, int)
+    result = transformed(np.moveaxis(widen(x), axis, -2), length, inverse, onesided)
+    return [to_dtype(np.moveaxis(result, -2, axis), x.dtype)]
+
+
+def _constant_scalar(value: Value | None) -> int | None:
+    known = None if value is None else known_ints(value.data)
+    return known[0] if known else None
+
+
+def _dft_decompose(build: Build, node: Node) -> Sequence[Value]:
+    x, rank = node.operand(0), node.operand(0).rank
+    inverse, onesided = _flags(node)
+    axis = -2 if node.input(2) is None else _constant_scalar(node.input(2))
+    if axis is None:
+        raise NoRowError("the axis is not known")
+    axis %= rank
+    points, width = x.shape[axis], x.shape[-1]
+    if not isinstance(points, int) or not isinstance(width, int):
+        raise NoRowError("the length of the transform is not known")
+    length: Any = _natural_length(points, inverse, onesided)
+    if node.input(1) is not None:
+        length = _constant_scalar(node.input(1))
+    if not isinstance(length, int) or points * width * 2 * length > _MAX_MATRIX:
+        raise NoRowError("a transform that is too long for a matrix, or of unknown length")
+    work = x.dtype.compute or x.dtype
+    last = [i for i in range(rank - 1) if i != axis]
+    moved = transpose(build, cast(build, x, work), (*last, axis, rank - 1))
+    flat = reshape(build, moved, dims_of(build, moved, 0, rank - 2), points * width)
+    matrix = build.constant(_matrix(points, width, length, inverse, onesided).astype(work.numpy))
+    result = one(build, "MatMul", flat, matrix)
+    parts = 1 if inverse and onesided else 2
+    columns = matrix.shape[1]
+    assert isinstance(columns, int)
+    apart = reshape(build, result, dims_of(build, result, 0, rank - 2), columns // parts, parts)
+    back = [*range(axis), rank - 2, *range(axis, rank - 2), rank - 1]
+    return [cast(build, transpose(build, apart, back), x.dtype)]
+
+
+def _dft_samples() -> Iterator[Sample]:
+    for dtype in (DType.FLOAT, DType.DOUBLE):
+        real, pairs = samples.draw((2, 10, 1), dtype), samples.draw((2, 10, 2), dtype)
+        for length in (None, np.array(8, np.int64), np.array(13, np.int64)):
+            yield Sample((real, length))
+            yield Sample((pairs, length))
+            yield Sample((pairs, length), {"inverse": 1})
+            yield Sample((real, length), {"onesided": 1})
+        spectrum = samples.draw((2, 6, 2), dtype)
+        yield Sample((spectrum, np.array(10, np.int64)), {"onesided": 1, "inverse": 1})
+        deep = samples.draw((3, 5, 4, 1), dtype)
+        yield Sample((deep, None, np.array(1, np.int64)))
+        yield Sample((deep, None, np.array(-4, np.int64)), {"onesided": 1})
+
+
+# -- STFT ----------------------------------------------------------------------------------------------------------
+
+
+def _first(context: Infer, index: int) -> Dim | None:
+    """An optional scalar input as a dim; None when absent or not known."""
+    known = context.known_data(index)
+    return None if not context.has(index) or known is None else known.reshape(-1)[0]
+
+
+def _stft_infer(context: Infer) -> Sequence[Type]:
+    node, shape = context.node, context.shape(0)
+    if len(shape) != 3:
+        raise context.fail(f"the signal must have rank 3, got {len(shape)}")
+    step, length = _first(context, 1), _first(context, 3)
+    if length is None and not context.has(3):
+        length = context.shape(2)[0] if context.has(2) else shape[1]
+    frames = context.fresh(0, 1) if step is None or length is None else floordiv(shape[1] - length, step) + 1
+    bins = context.fresh(0, 2) if length is None else floordiv(length, 2) + 1 if node.attr("onesided", 1) else length
+    return [TensorType(context.dtype(0), (shape[0], frames, bins, 2))]
+
+
+def _stft_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    x, step = np.asarray(inputs[0]), int(np.asarray(inputs[1]).reshape(-1)[0])
+    window = None if len(inputs) < 3 or inputs[2] is None else widen(np.asarray(inputs[2]))
+    length = x.shape[1] if window is None else len(window)
+    if len(inputs) > 3 and inputs[3] is not None:
+        length = int(np.asarray(inputs[3]).reshape(-1)[0])
+    frames = (x.shape[1] - length) // step + 1
+    at = np.arange(frames).reshape(-1, 1) * step + np.arange(length)
+    cut = widen(x)[:, at]
+    if window is not None:
+        cut = cut * window.reshape(-1, 1)
+    return [to_dtype(transformed(cut, length, False, bool(node.attr("onesided", 1))), x.dtype)]
+
+
+def _stft_decompose(build: Build, node: Node) -> Sequence[Value]:
+    """A convolution: one filter for each part of a bin, the frame step as stride."""
+    x, window = node.operand(0), node.input(2)
+    step, length = _constant_scalar(node.input(1)), _constant_scalar(node.input(3))
+    if length is None and node.input(3) is None:
+        known = x.shape[1] if window is None else window.shape[0]
+        length = known if isinstance(known, int) else None
+    width = x.shape[2]
+    if step is None or length is None or not isinstance(width, int):
+        raise NoRowError("the frame's length or step is not known")
+    if length * width * 2 * length > _MAX_MATRIX or x.dtype is DType.DOUBLE:
+        raise NoRowError("frames that are too long for a matrix, or in double precision")
+    matrix = _matrix(length, width, length, False, bool(node.attr("onesided", 1)))
+    parts = matrix.astype(np.float32).reshape(length, width, -1)
+    filters = build.constant(np.ascontiguousarray(parts.transpose(2, 1, 0)))
+    if window is not None:
+        filters = one(build, "Mul", filters, cast(build, window, DType.FLOAT))
+    by_channel = transpose(build, cast(build, x, DType.FLOAT), (0, 2, 1))
+    spectra = transpose(build, one(build, "Conv", by_channel, filters, strides=(step,)), (0, 2, 1))
+    bins = matrix.shape[1] // 2
+    return [cast(build, reshape(build, spectra, dims_of(build, spectra, 0, 2), bins, 2), x.dtype)]
+
+
+def _stft_samples() -> Iterator[Sample]:
+    step = np.array(3, np.int64)
+    for dtype in (DType.FLOAT, DType.DOUBLE):
+        x, window = samples.draw((2, 23, 1), dtype), samples.draw((8,), dtype, 0, 1, seed=1)
+        yield Sample((x, step, window), {"onesided": 1})
+        yield Sample((x, step, window, np.array(8, np.int64)), {"onesided": 0})
+        yield Sample((x, step, None, np.array(7, np.int64)), {"onesided": 1})
+        yield Sample((samples.draw((2, 23, 2), dtype), step, window), {"onesided": 0})
+
+
+# -- window functions ----------------------------------------------------------------------------------------------
+
+# Coefficients of cos(2 pi k n / N), k = 0, 1, ...
+_WINDOWS = {
+    "HannWindow": (0.5, -0.5),
+    "HammingWindow": (25 / 46, -21 / 46),
+    "BlackmanWindow": (0.42, -0.5, 0.08),
+}
+
+
+def _window_type(context: Infer) -> Sequence[Type]:
+    size = context.data(0).reshape(-1)[0]
+    return [
+        TensorType(
+            DType(int(context.node.attr("output_datatype", 1))), (size if isinstance(size, Expr) else int(size),)
+        )
+    ]
+
+
+def _window_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    size = int(np.asarray(inputs[0]).reshape(-1)[0])
+    period = size if node.attr("periodic", 1) else size - 1
+    with np.errstate(all="ignore"):
+        angle = 2 * np.pi * np.arange(size) / period
+        values = sum(c * np.cos(k * angle) for k, c in enumerate(_WINDOWS[node.op]))
+    return [to_dtype(values, DType(int(node.attr("output_datatype", 1))).numpy)]
+
+
+def _window_samples() -> Iterator[Sample]:
+    for size in (1, 2, 10, 33):
+        yield Sample((np.array(size, np.int64),))
+        yield Sample((np.array(size + 1, np.int32),), {"periodic": 0, "output_datatype": int(DType.DOUBLE)})
+
+
+def _mel_infer(context: Infer) -> Sequence[Type]:
+    bands, length = (context.data(i).reshape(-1)[0] for i in (0, 1))
+    return [TensorType(DType(int(context.node.attr("output_datatype", 1))), (floordiv(length, 2) + 1, bands))]
+
+
+def _mel_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """Triangles over the bins of a one-sided spectrum, as the standard's reference places them."""
+    bands, length, rate, low, high = (np.asarray(x).reshape(-1)[0] for x in inputs)
+    low_mel, high_mel = (2595 * np.log10(1 + float(f) / 700) for f in (low, high))
+    mels = low_mel + np.arange(bands + 2) * ((high_mel - low_mel) / (bands + 2))
+    edges = np.floor((int(length) + 1) * (700 * (10 ** (mels / 2595) - 1)) / int(rate)).astype(np.int64)
+    out = np.zeros((int(length) // 2 + 1, int(bands)))
+    for band, (left, center, right) in enumerate(zip(edges[:-2], edges[1:-1], edges[2:], strict=True)):
+        if left == center:
+            out[center, band] = 1
+        else:
+            rising = np.arange(left, center + 1)
+            out[rising, band] = (rising - left) / (center - left)
+        falling = np.arange(center, right)
+        out[falling, band] = (right - falling) / max(right - center, 1)
+    return [to_dtype(out, DType(int(node.attr("output_datatype", 1))).numpy)]
+
+
+def _mel_samples() -> Iterator[Sample]:
+    for bands, length, rate, low, high in ((8, 16, 8192, 0.0, 4096.0), (20, 512, 16000, 20.0, 7600.0)):
+        integers = (np.array(n, np.int64) for n in (bands, length, rate))
+        yield Sample((*integers, np.array(low, np.float32), np.array(high, np.float32)))
+
+
+_TRANSFORMS = (
+    OpRecord(
+        op="DFT", infer=_dft_infer, evaluate=_dft_evaluate, decompose=_dft_decompose, tolerance=_SUMS,
+        samples=_dft_samples,
+    ),
+    OpRecord(
+        op="STFT", infer=_stft_infer, evaluate=_stft_evaluate, decompose=_stft_decompose, tolerance=_SUMS,
+        samples=_stft_samples,
+    ),
+    OpRecord(
+        op="MelWeightMatrix", infer=_mel_infer, evaluate=_mel_evaluate, tolerance=Tolerance("ulp", 4),
+        samples=_mel_samples,
+    ),
+)  # fmt: skip
+
+RECORDS: tuple[OpRecord, ...] = (
+    *_TRANSFORMS,
+    *(
+        OpRecord(op=op, infer=_window_type, evaluate=_window_evaluate, tolerance=_SUMS, samples=_window_samples)
+        for op in _WINDOWS
+    ),
+)
