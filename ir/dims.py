@@ -255,6 +255,18 @@ def minimum(a: Dim, b: Dim) -> Dim:
     return _opaque("min", a, b)
 
 
+def minimum_limits(d: Dim) -> list[int]:
+    """The ints among the arguments of d, when d is the smaller of two dims as it stands."""
+    if not isinstance(d, Expr) or len(d.terms) != 1:
+        return []
+    monomial, coefficient = d.terms[0]
+    atom = monomial[0][0]
+    single = coefficient == 1 and len(monomial) == 1 and monomial[0][1] == 1
+    if not single or not isinstance(atom, Opaque) or atom.kind != "min":
+        return []
+    return [a for a in atom.args if isinstance(a, int)]
+
+
 def maximum(a: Dim, b: Dim) -> Dim:
     for x, y in ((a, b), (b, a)):
         if (isinstance(y, int) and y <= -UNBOUNDED) or is_nonnegative(x - y):

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Target:
-    """tier: 0 baseline, 1 v3, 2 v4. Cache sizes in bytes; L1 and L2 are per core."""
+    """tier: 0 baseline, 1 v3, 2 v4. Cache sizes in bytes; L1 and L2 are per core.
+
+    families: the kernel families that have rows here, for rewrites that need one."""
 
     tier: int
     features: int
@@ -15,3 +17,4 @@ class Target:
     l1d_bytes: int
     l2_bytes: int
     l3_bytes: int
+    families: frozenset[str] = frozenset()

@@ -10,6 +10,7 @@ from arenaut.ir.graph import ARENAUT_DOMAIN, Graph
 from arenaut.ir.infer import infer_graph
 from arenaut.ir.target import Target
 from arenaut.passes.activations import raise_activations
+from arenaut.passes.attention import raise_attention
 from arenaut.passes.batch_norm import fold_batch_norm
 from arenaut.passes.common_subexpressions import merge_common_subexpressions
 from arenaut.passes.constant_folding import fold_constants
@@ -49,6 +50,7 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass("norms", raise_norms, "a normalisation reads its operand once; its parts read it five times"),
     Pass("reductions", merge_reductions, "squares, magnitudes and logarithms are taken while the reduction reads"),
     Pass("powers", expand_powers, "a square is one multiplication, a general power is forty operations"),
+    Pass("attention", raise_attention, "scores of a block of keys stay in cache: no tensor of all scores is ever made"),
     Pass("dead_code", eliminate_dead_code, "nodes whose results nobody reads need not run"),
     Pass(
         "elementwise", fuse_elementwise, "elementwise ops run together on tiles in L1, after a product on its hot block"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from arenaut.ir.dims import Dim, equal, product, select
+from arenaut.ir.dims import Dim, equal, minimum, minimum_limits, product, select
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.samples import Samples
@@ -33,7 +33,17 @@ def broadcast_dim(a: Dim, b: Dim) -> Dim | None:
         return None
     if isinstance(a, int):
         return a
-    return b if isinstance(b, int) else select(equal(a, 1), b, a)
+    if isinstance(b, int):
+        return b
+    for x, y in ((a, b), (b, a)):
+        if _is_capped(x, y):
+            return y
+    return select(equal(a, 1), b, a)
+
+
+def _is_capped(x: Dim, y: Dim) -> bool:
+    """Whether x is min(y, c) with c >= 2: then x is 1 only where y is, so the two broadcast only when both are y."""
+    return any(x in (minimum(y, c), minimum(c, y)) for c in minimum_limits(x) if c >= 2)
 
 
 def broadcast_shapes(context: Infer, shapes: Sequence[Shape]) -> Shape:

@@ -53,8 +53,10 @@ def current_target(threads: int | None = None) -> Target:
     cpu = _native.cpu()
     tier = allowed_tier()
     features = cpu["features"] if tier == cpu["tier"] else 0
+    rows = [row for row in all_rows() if row.tier <= tier and row.features & ~features == 0]
     return Target(
-        tier, features, threads or default_threads(), cpu["l1d_bytes"], cpu["l2_bytes"], cpu["l3_bytes"]
+        tier, features, threads or default_threads(), cpu["l1d_bytes"], cpu["l2_bytes"], cpu["l3_bytes"],
+        frozenset(row.family for row in rows),
     )  # fmt: skip
 
 

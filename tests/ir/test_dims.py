@@ -52,3 +52,13 @@ def test_evaluates_as_plain_integers_do(pair: tuple[dims.Dim, object], vb: int, 
     expression, compute = pair
     env = {"b": vb, "s": vs}
     assert dims.evaluate(expression, env) == compute(env)  # type: ignore[operator]
+
+
+def test_a_capped_dim_broadcasts_with_the_dim_itself() -> None:
+    """min(s, 512) is 1 only where s is: anything else than equality could not run."""
+    from arenaut.ir.ops.common import broadcast_dim
+
+    capped = dims.minimum(s, 512)
+    assert broadcast_dim(capped, s) == s and broadcast_dim(s, capped) == s
+    for other in (dims.minimum(s, 1), dims.minimum(b, 512), capped + 1):
+        assert broadcast_dim(other, s) != s or other == s
