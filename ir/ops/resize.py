@@ -36,14 +36,19 @@ def _scaled(size: Dim, scale: float) -> Dim:
     return dims.floordiv(size * exact.numerator, exact.denominator)
 
 
-def _kept_ratio(shape: Shape, axes: Sequence[int], sizes: Sequence[Dim], policy: str) -> list[Dim] | None:
-    """Sizes that keep the aspect ratio; None where they are not known. Halves round up."""
+def _kept_scale(shape: Shape, axes: Sequence[int], sizes: Sequence[Dim], policy: str) -> float | None:
+    """The one scale that keeps the aspect ratio; None where it is not known."""
     pairs = [(d, s) for d, s in zip((shape[a] for a in axes), sizes, strict=True)]
-    if not all(isinstance(d, int) and isinstance(s, int) and d for d, s in pairs):
+    ratios = [s / d for d, s in pairs if isinstance(d, int) and isinstance(s, int) and d]
+    if len(ratios) < len(pairs):
         return None
-    ratios = [s / d for d, s in pairs if isinstance(d, int) and isinstance(s, int)]
-    scale = min(ratios) if policy == "not_larger" else max(ratios)
-    return [int(scale * d + 0.5) for d, _ in pairs if isinstance(d, int)]
+    return min(ratios) if policy == "not_larger" else max(ratios)
+
+
+def _kept_sizes(shape: Shape, axes: Sequence[int], sizes: Sequence[Dim], policy: str) -> list[Dim] | None:
+    """Sizes that keep the aspect ratio; None where they are not known. Halves round up."""
+    scale, extents = _kept_scale(shape, axes, sizes, policy), [shape[a] for a in axes]
+    return None if scale is None else [int(scale * d + 0.5) for d in extents if isinstance(d, int)]
 
 
 def _infer(context: Infer) -> Sequence[Type]:
@@ -57,7 +62,7 @@ def _infer(context: Infer) -> Sequence[Type]:
     if sizes is not None:
         wanted = list(context.data(3).flat)
         if policy != "stretch" and len(wanted) == len(axes):
-            wanted = _kept_ratio(tuple(shape), axes, wanted, policy)
+            wanted = _kept_sizes(tuple(shape), axes, wanted, policy)
     elif scales.constant is not None:
         factors = [float(s) for s in scales.constant.flat]
         if len(factors) != len(axes):
@@ -136,7 +141,12 @@ def _call(lower: Lower, node: Node) -> None:
         if crop:
             begins[axis], ends[axis] = (float(roi.constant.flat[j]) for j in (i, i + len(axes)))
     if scales is None and node.attr("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise NoRowError("the scale is not the ratio of the sizes")
+        data = node.operand(3).data
+        sizes = [] if data is None else list(data.flat)
+        kept = _kept_scale(node.operand(0).shape, axes, sizes, node.attr("keep_aspect_ratio_policy")) if sizes else None
+        if kept is None:
+            raise NoRowError("the scale that keeps the aspect ratio is not known")
+        factors = [kept if a in axes else f for a, f in enumerate(factors)]
     params: dict[str, Any] = {
         "mode": MODES.index(node.attr("mode", "nearest")),
         "coordinates": COORDINATES.index(node.attr("coordinate_transformation_mode", "half_pixel")),
