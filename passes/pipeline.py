@@ -18,6 +18,7 @@ from arenaut.passes.context import Event, PassContext
 from arenaut.passes.dead_code import eliminate_dead_code
 from arenaut.passes.decompose import decompose_composites
 from arenaut.passes.elementwise import fuse_elementwise
+from arenaut.passes.hoist_reshapes import hoist_reshapes
 from arenaut.passes.identity import remove_identities
 from arenaut.passes.norms import raise_norms
 from arenaut.passes.powers import expand_powers
@@ -51,6 +52,8 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass("reductions", merge_reductions, "squares, magnitudes and logarithms are taken while the reduction reads"),
     Pass("powers", expand_powers, "a square is one multiplication, a general power is forty operations"),
     Pass("attention", raise_attention, "scores of a block of keys stay in cache: no tensor of all scores is ever made"),
+    Pass("hoist_reshapes", hoist_reshapes, "what follows a product joins it only at the product's own shape"),
+    Pass("reshape_chains_again", collapse_reshapes, "reshapes that moved meet others"),
     Pass("dead_code", eliminate_dead_code, "nodes whose results nobody reads need not run"),
     Pass(
         "elementwise", fuse_elementwise, "elementwise ops run together on tiles in L1, after a product on its hot block"
