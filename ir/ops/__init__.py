@@ -25,6 +25,7 @@ FAMILIES = (
     "gather",
     "indexing",
     "logical",
+    "loss",
     "matmul",
     "ml",
     "norm",
@@ -39,6 +40,8 @@ FAMILIES = (
     "signal",
     "slicing",
     "softmax",
+    "text",
+    "vision",
 )
 
 

@@ -1,4 +1,5 @@
-"""Attention and what surrounds it: scaled dot products, rotary positions, linear attention, causal convolution."""
+"""Attention and what surrounds it: scaled dot products, rotary positions, gates, linear attention, causal
+convolution."""
 
 from __future__ import annotations
 
@@ -359,6 +360,27 @@ def _causal_samples() -> Iterator[Sample]:
         yield Sample((x[:, :, :1], weight, None, past), {"activation": activation}, 2)
 
 
+# -- SwiGLU --------------------------------------------------------------------------------------------------------
+
+
+def _gated_infer(context: Infer) -> Sequence[Type]:
+    if context.dtype(0) != context.dtype(1):
+        raise context.fail("both inputs must have one element type")
+    return [context.type(0)]
+
+
+def _gated_decompose(build: Build, node: Node) -> Sequence[Value]:
+    gate = one(build, "Swish", node.operand(0), alpha=float(node.attr("alpha", 1.0)))
+    return [one(build, "Mul", gate, node.operand(1))]
+
+
+def _gated_samples() -> Iterator[Sample]:
+    for dtype in (DType.FLOAT, DType.DOUBLE):
+        a, b = samples.draw((2, 3, 5), dtype), samples.draw((2, 3, 5), dtype, seed=1)
+        yield Sample((a, b))
+        yield Sample((a, b), {"alpha": 1.5})
+
+
 # -- LinearAttention -----------------------------------------------------------------------------------------------
 
 
@@ -385,6 +407,10 @@ RECORDS: tuple[OpRecord, ...] = (
         op="CausalConvWithState", infer=_causal_infer, evaluate=through_decomposition(_causal_decompose),
         decompose=_causal_decompose, flops=lambda node: 2 * product(node.output.shape) * node.operand(1).shape[2],
         tolerance=_SUMS, samples=_causal_samples,
+    ),
+    OpRecord(
+        op="SwiGLU", infer=_gated_infer, evaluate=through_decomposition(_gated_decompose), decompose=_gated_decompose,
+        flops=lambda node: 12 * product(node.output.shape), tolerance=_SUMS, samples=_gated_samples,
     ),
     OpRecord(op="LinearAttention", infer=_linear_infer),
 )  # fmt: skip

@@ -58,6 +58,7 @@ FORMULAS: Mapping[str, Callable[..., float]] = {
 # It is given narrow floats as float32, and its results are rounded once.
 BY_ONNXRUNTIME = frozenset(
     {
+        "AffineGrid",
         "AveragePool",
         "BatchNormalization",
         "Conv",
@@ -66,6 +67,7 @@ BY_ONNXRUNTIME = frozenset(
         "Gemm",
         "GlobalLpPool",
         "GlobalMaxPool",
+        "GridSample",
         "GroupNormalization",
         "InstanceNormalization",
         "LRN",
@@ -78,8 +80,10 @@ BY_ONNXRUNTIME = frozenset(
         "MaxPool",
         "MaxRoiPool",
         "MeanVarianceNormalization",
+        "NonMaxSuppression",
         "RMSNormalization",
         "RNN",
+        "RoiAlign",
         "Softmax",
     }
 )
