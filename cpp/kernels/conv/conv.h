@@ -28,22 +28,22 @@ struct ConvOperands {
 int32_t read_conv(const arn_bind_args* args, bool transposed, ConvOperands* o);
 
 struct ConvBound {
-  ConvShape
-      s;  // Conv: the convolution. ConvTranspose: dims and strides of X and the whole output; taps are the kernel's
+  ConvShape s;  // Conv: the convolution. ConvTranspose: dims and strides of X and the whole output; the kernel's taps
   RawWeights w;
   Steps steps;
   int64_t bias_stride;
-  int64_t packed_k;     // inner indices of a packed panel
-  int64_t depth, slab;  // longest block of the inner index and the im2col elements reserved for it
+  int64_t packed_k;  // inner indices of a packed panel
   int64_t phases;
-  int64_t pixels;  // of the pixel space of one item: an image, or all images when they are joined
+  int64_t pixels;  // of one item: an image, or all images when they are joined
   int64_t items;   // images, or one
   int64_t p_block, o_block, p_blocks, o_blocks, units, units_per_task;
-  int64_t at_slab, at_weights, at_block, at_edge,
-      at_compact;                         // offsets in thread scratch, in elements; partial sums at 0
-  int64_t partial_row, epilogue_scratch;  // the latter in bytes from the start of thread scratch
-  int32_t has_bias, packed, channel_rows, in_place, direct, transposed, phased, use_epilogue, use_compact, relu,
-      out_operand;
+  // Offsets in thread scratch, in elements. At 0: partial sums, which a finished block that is not stored directly
+  // overwrites; rows are partial_row apart.
+  int64_t at_slab, at_weights, at_edge, at_compact;
+  int64_t partial_row;
+  int64_t epilogue_scratch;  // in bytes from the start of thread scratch
+  int32_t has_bias, packed, channel_rows, in_place, direct, transposed, phased, use_epilogue, use_compact, relu;
+  int32_t out_operand;
   Epilogue epilogue;
 };
 

@@ -134,19 +134,17 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   choose_grid(b);
   const int64_t k = tap_count(b->s) * b->s.cg;
   b->packed_k = k;
-  b->depth = depth_block(k);
+  const int64_t depth = depth_block(k);
   const int64_t o_row = round_up(b->o_block, L), p_row = round_up(b->p_block, L);
   b->partial_row = b->channel_rows != 0 ? p_row : o_row;
   const int64_t block = b->channel_rows != 0 ? o_row * p_row : b->p_block * o_row;
-  int64_t at = k > b->depth ? block : 0;
+  int64_t at = k > depth || b->direct == 0 ? block : 0;
   // A phase of fewer taps may be cut into other blocks; none is longer than kDepth.
-  const int64_t longest = transposed ? min64(max64(k, 1), kDepth) : b->depth;
+  const int64_t longest = transposed ? min64(max64(k, 1), kDepth) : depth;
   b->at_slab = at;
   at += b->in_place != 0 ? 0 : longest * p_row;
   b->at_weights = at;
   at += b->packed != 0 ? 0 : longest * o_row;
-  b->at_block = at;
-  at += b->direct != 0 ? 0 : block;
   b->use_compact = b->in_place != 0 && b->s.xc != 1 && b->o_block >= 4 * L;
   b->at_compact = at;
   at += b->use_compact != 0 ? round_up(kMaxRows * longest, L) : 0;
@@ -168,6 +166,8 @@ int64_t conv_pack_bytes(const arn_bind_args* args, bool transposed) {
   if (p.spatial < 1 || p.spatial > 3 || p.group < 1 || w.rank != p.spatial + 2) return 0;
   for (int i = 0; i < w.rank; ++i)
     if (w.dims[i] < 0) return 0;
+  for (int64_t i = 0; i < p.spatial; ++i)
+    if (p.strides[i] < 1 || p.dilations[i] < 1) return 0;
   const RawWeights r = raw_weights(w, p, transposed);
   return r.groups * round_up(r.og, kLanesF32) * r.cg * r.kernel[0] * r.kernel[1] * r.kernel[2] * 4;
 }

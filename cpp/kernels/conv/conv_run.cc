@@ -73,7 +73,7 @@ struct ConvRun {
       p.out_row = rows ? b.s.yc : step;
       p.out_col = rows ? step : b.s.yc;
     } else {
-      p.out = scratch + b.at_block;
+      p.out = scratch;
       p.out_row = b.partial_row;
       p.out_col = 1;
     }
@@ -135,7 +135,7 @@ struct ConvRun {
 
   // Stores a block of a phase of ConvTranspose, whose pixels are apart in the output.
   void scatter(const Phase& f, float* gy, int64_t p0, int64_t np, int64_t n, int64_t o0, int64_t no) {
-    float* from = scratch + b.at_block;
+    float* from = scratch;
     Pixel p = pixel_at(f.s, p0);
     for (int64_t i = 0; i < np; ++i, next_pixel(f.s, &p), from += b.partial_row) {
       if (b.use_epilogue != 0) {
@@ -170,7 +170,7 @@ struct ConvRun {
     block(f, gx, gw, gb, gy, key, p0, np, o0, no);
     if (b.direct != 0) return;
     const int64_t channel = g * b.s.og + o0;
-    float* result = scratch + b.at_block;
+    float* result = scratch;
     if (b.phased != 0)
       scatter(f, gy, p0, np, n, b.use_epilogue != 0 ? channel : o0, no);
     else if (b.channel_rows != 0)

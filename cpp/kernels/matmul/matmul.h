@@ -29,8 +29,9 @@ struct MatMulBound {
   Stack a, b, c, out;    // after a swap, a is B transposed, and b is A transposed
   int64_t panel_matrix;  // elements of one packed matrix
   int64_t m_block, n_block, m_blocks, n_blocks, units, units_per_task;
-  int64_t slab, compact, block, edge;  // offsets in thread scratch, in elements; partial sums are at 0
-  int64_t epilogue_scratch;            // in bytes from the start of thread scratch
+  // Offsets in thread scratch, in elements. At 0: partial sums, which a block for the epilogue overwrites.
+  int64_t slab, compact, edge;
+  int64_t epilogue_scratch;  // in bytes from the start of thread scratch
   int64_t partial_row;
   int32_t a_operand, b_operand, c_operand, out_operand;  // -1: absent
   int32_t panels, use_compact, use_epilogue, relu;
@@ -195,7 +196,7 @@ struct MatMulRun {
     p.n = n;
     p.a_row = b.a.row;
     p.a_k = b.a.col;
-    p.partial = scratch;
+    p.partial = scratch + n0 % b.n_block;
     p.partial_row = b.partial_row;
     p.alpha = scalar<T>(b.alpha);
     p.beta = scalar<T>(b.beta);
@@ -207,7 +208,7 @@ struct MatMulRun {
     p.out_row = b.out.row;
     p.out_col = b.out.col;
     if (b.use_epilogue != 0) {
-      p.out = scratch + b.block + n0 % b.n_block;
+      p.out = p.partial;
       p.out_row = b.n_block;
       p.out_col = 1;
     }
@@ -259,7 +260,7 @@ struct MatMulRun {
     }
     if (whole < n) block(a + at_a, pb + at_b, mc, out + at_o, u / b.m_blocks, m0, m, n0 + whole, n - whole, false);
     if (b.use_epilogue != 0)
-      epilogue_run(b.epilogue, operand, matrix * b.m + m0, m, n0, n, scratch + b.block, b.n_block, epilogue_scratch);
+      epilogue_run(b.epilogue, operand, matrix * b.m + m0, m, n0, n, scratch, b.n_block, epilogue_scratch);
   }
 };
 
@@ -403,12 +404,11 @@ int32_t matmul_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   b->depth = depth_block(b->k);
   choose_grid<T>(b);
   b->use_compact = b->a.col != 1 && b->n_block >= 4 * L;
-  b->partial_row = b->k > b->depth ? b->n_block : 0;
+  b->partial_row = b->k > b->depth || b->use_epilogue != 0 ? b->n_block : 0;
   b->slab = b->partial_row * b->m_block;
   const int64_t slab = b->panels == kPacked ? 0 : b->depth * (b->panels == kInPlace ? L : b->n_block);
   b->compact = b->slab + slab;
-  b->block = b->compact + (b->use_compact != 0 ? round_up(kMaxRows * b->depth, L) : 0);
-  b->edge = b->block + (b->use_epilogue != 0 ? b->m_block * b->n_block : 0);
+  b->edge = b->compact + (b->use_compact != 0 ? round_up(kMaxRows * b->depth, L) : 0);
   b->epilogue_scratch = round_up((b->edge + edge_elements()) * static_cast<int64_t>(sizeof(T)), ARN_ALIGN);
   out->run = matmul_run<T>;
   out->tasks = ceil_div(b->units, b->units_per_task);

@@ -9,18 +9,13 @@ namespace {
 
 // Rows of the tallest tile that is NV vectors wide, by the number of vector registers of the tier.
 constexpr int rows_for(int nv) {
-  return ARN_TIER_LEVEL >= 2 ? (nv <= 2   ? 14
-                                : nv == 3 ? 8
-                                : nv == 4 ? 4
-                                          : 2)
-                             : (ARN_TIER_LEVEL == 1 ? (nv <= 2   ? 6
-                                                       : nv == 3 ? 4
-                                                       : nv == 4 ? 3
-                                                                 : 1)
-                                                    : (nv <= 2   ? 4
-                                                       : nv == 3 ? 3
-                                                       : nv == 4 ? 2
-                                                                 : 1));
+#if ARN_TIER_LEVEL >= 2
+  return nv <= 2 ? 14 : nv == 3 ? 9 : nv == 4 ? 4 : 2;
+#elif ARN_TIER_LEVEL == 1
+  return nv <= 2 ? 6 : nv == 3 ? 4 : nv == 4 ? 3 : 1;
+#else
+  return nv <= 2 ? 4 : nv == 3 ? 3 : nv == 4 ? 2 : 1;
+#endif
 }
 
 // Keeps the compiler from contracting a product into the addition that follows: whether it would depends on the code
