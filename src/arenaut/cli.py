@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from arenaut.report.cli_bench import bench_command
+from arenaut.report.cli_report import report_command
 
 app = typer.Typer(
     name="arenaut", help="ONNX models as one native call on CPUs.", no_args_is_help=True, add_completion=False,
     pretty_exceptions_enable=False,
 )  # fmt: skip
 app.command("bench")(bench_command)
+app.command("report")(report_command)
 
 Shapes = Annotated[
     list[str] | None, typer.Option("--shape", help="Size of a symbolic dim, as name=size; may be repeated.")

@@ -25,7 +25,8 @@ REPRESENTATIVE_SIZE = 16
 class Built:
     """A native program with the data it was made from.
 
-    step_order: index into lowered.steps of each native step. regions: of the plan's classes, in order.
+    step_order: index into lowered.steps of each native step. shares: (step, offer) of each of the plan's shares, where
+    step is the position in step_order.
     """
 
     native: _native.Program
@@ -38,6 +39,7 @@ class Built:
     region_of: list[int]  # buffer -> region, -1 outside
     symbols: list[str]  # names of the native program's symbols, in order
     place_id: Callable[[Strided], int]  # the native value of a place
+    shares: list[tuple[int, Share]]
 
 
 class Expressions:
@@ -152,9 +154,11 @@ class _Builder:
                 "host_call": self.host_call(lowered, order),
             }
         )
+        position = {index: at for at, index in enumerate(order)}
+        held = [(position[each.step], shares[each.step][each.offer][0]) for each in plan.shared]
         return Built(
             self.native, lowered, plan, order, self.bodies, value_ids, {id(v): p for v, p in lowered.values},
-            region_of, list(self.exprs.symbols), self._value,
+            region_of, list(self.exprs.symbols), self._value, held,
         )  # fmt: skip
 
     # -- steps and values --------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def bench_command(
     try:
         counts = _thread_counts(threads)
         chosen = _known_engines(engines)
-        subjects = find_subjects(models or [], _shapes(shape or []))
+        subjects = find_subjects(models or [], read_shapes(shape or []))
     except (SubjectError, PeerMissingError, ValueError, OSError) as error:
         notes.print(f"[red]{error}[/red]", highlight=False)
         raise typer.Exit(2) from None
@@ -175,7 +175,7 @@ def _known_engines(text: str) -> list[str]:
     return names
 
 
-def _shapes(options: Sequence[str]) -> dict[str, int]:
+def read_shapes(options: Sequence[str]) -> dict[str, int]:
     """Reads ["batch=4", ...]; raises ValueError for anything else."""
     shapes = {}
     for option in options:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from arenaut.report.plan import Block, Plan
+from arenaut.report.render import shown
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -28,8 +29,7 @@ def memory_picture(plan: Plan, width: int = 56, height: int = 12) -> str:
     lines.append(margin + "+" + "-" * columns + "+")
     lines.append(margin + " step 0" + f"step {steps - 1}".rjust(max(0, columns - 6)))
     for number, block in enumerate(named[:6]):
-        name = block.name if len(block.name) <= 34 else block.name[:31] + "..."
-        lines.append(f"{margin} {_LETTERS[number]} {block.bytes / 1024:8.1f} KiB  {name}")
+        lines.append(f"{margin} {_LETTERS[number]} {block.bytes / 1024:8.1f} KiB  {shown(block.name, 34)}")
     return "\n".join(lines)
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from arenaut.ir.dims import Dim, evaluate
+from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import Segment
-from arenaut.planner import Rect
-from arenaut.planner.bound import lower_bound
+from arenaut.planner import Rect, Share
+from arenaut.planner.bound import live_bytes, lower_bound
 
 
 @dataclass(frozen=True)
 class Block:
-    """A buffer in the arena. offset and bytes in bytes; first and last are positions in the order, inclusive."""
+    """A buffer in the arena. offset and bytes in bytes; first and last are positions in the order, inclusive.
+
+    op: what the step does that first writes it, such as "Conv+Relu".
+    """
 
     name: str
     offset: int
@@ -22,6 +26,31 @@ class Block:
     first: int
     last: int
     scratch: bool = False
+    op: str = ""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Two buffers in the same bytes, agreed on by the step at position `step` of the order.
+
+    in_place: the step writes `write` over `read`, which nothing needs any more. Otherwise both hold the same content,
+    so that the step has nothing to copy between them: a part made at once inside its whole, or a slice left there.
+    """
+
+    write: str
+    read: str
+    step: int
+    in_place: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
+class View:
+    """A tensor that is another way to look at the buffer `of`, made by `op` without a copy."""
+
+    name: str
+    op: str
+    of: str
 
 
 @dataclass(frozen=True)
@@ -43,7 +72,18 @@ class Plan:
     order: tuple[str, ...]
     symbols: Mapping[str, int]
     method: str
-    shared: int
+    sharing: tuple[Shared, ...]
+    views: tuple[View, ...]
+
+    @property
+    def shared(self) -> int:
+        """How many pairs of buffers share memory."""
+        return len(self.sharing)
+
+    @property
+    def live_bytes(self) -> tuple[int, ...]:
+        """Arena bytes in use at each position of the order, each block rounded up to the arena's alignment."""
+        return tuple(live_bytes([Rect(b.bytes, b.first, b.last) for b in self.blocks], len(self.order)))
 
     @property
     def offsets(self) -> dict[str, int]:
@@ -78,11 +118,12 @@ def plan_of(built: Built, output_names: Sequence[str]) -> Plan:
             continue
         size, first, last, offset = rects[number]
         names = [buffers[m.buffer].name for m in region.members]
-        blocks.append(Block("+".join(dict.fromkeys(names)), offset, size, first, last))
+        blocks.append(Block("+".join(dict.fromkeys(names)), offset, size, first, last, op=_op_at(built, first)))
     scratch = [(i - regions, r) for i, r in enumerate(rects) if i >= regions and r[0] > 0]
     for step, (size, first, last, offset) in scratch:
         node = built.lowered.steps[built.step_order[step]].node
-        blocks.append(Block(f"scratch of {node.name or node.op}", offset, size, first, last, scratch=True))
+        name = f"scratch of {node.name or node.op}"
+        blocks.append(Block(name, offset, size, first, last, scratch=True, op=op_label(node)))
     outputs = sum(facts["buffer_bytes"][i] for i, b in enumerate(buffers) if b.segment is Segment.OUTPUT)
     bound = lower_bound([Rect(b.bytes, b.first, b.last) for b in blocks])
     bodies = sum(_body_bytes(b) for b in built.bodies)
@@ -98,8 +139,33 @@ def plan_of(built: Built, output_names: Sequence[str]) -> Plan:
         order=tuple(_step_name(built, i) for i in built.step_order),
         symbols=dict(zip(built.symbols, facts["symbols"], strict=True)),
         method=built.plan.method,
-        shared=len(built.plan.shared),
+        sharing=tuple(_shared(built, step, share, facts["buffer_bytes"]) for step, share in built.shares),
+        views=tuple(_views(built)),
     )
+
+
+def op_label(node: Node) -> str:
+    """The node's op; for a fused node the ops of its body, such as "Conv+Relu"."""
+    body = node.attr("body") if node.domain == ARENAUT_DOMAIN else None
+    return "+".join(inner.op for inner in body.nodes) if isinstance(body, Graph) else node.op
+
+
+def _op_at(built: Built, position: int) -> str:
+    return op_label(built.lowered.steps[built.step_order[position]].node)
+
+
+def _shared(built: Built, step: int, share: Share, sizes: Sequence[int]) -> Shared:
+    write, read = (built.lowered.buffers[index].name for index in (share.write, share.read))
+    return Shared(write, read, step, not share.keeps, min(sizes[share.write], sizes[share.read]))
+
+
+def _views(built: Built) -> Iterator[View]:
+    """Values that nodes made as views of buffers of the arena, of inputs or of outputs."""
+    for value, place in built.lowered.values:
+        buffer = built.lowered.buffers[place.buffer]
+        here = buffer.segment in (Segment.ARENA, Segment.INPUT, Segment.OUTPUT)
+        if here and value.producer is not None and value.name != buffer.name:
+            yield View(value.name, op_label(value.producer), buffer.name)
 
 
 def _body_bytes(body: Built) -> int:

@@ -1,0 +1,173 @@
+"""`arenaut report` as data: everything the page, the text and the JSON document say about one model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arenaut.ir.graph import Graph
+from arenaut.report.engines import Feeds, PeerMissingError, require
+from arenaut.report.memory import PeerMemory, engine_memory
+from arenaut.report.picture import memory_picture
+from arenaut.report.plan import Plan, op_label
+from arenaut.report.process import machine
+from arenaut.report.profile import StepProfile
+from arenaut.report.render import one_line, plain, shown
+from arenaut.report.subjects import Subject
+from arenaut.report.worker import WorkerError
+from arenaut.session import control_bodies, count_nodes, load_onnx
+
+TEXT_WIDTH = 80
+
+
+@dataclass(frozen=True)
+class Report:
+    """One model at one binding. Sizes in bytes. steps: in the order they run, as `plan.order` is.
+
+    stored_ops, optimised_ops: how many nodes of each op there are, bodies of control flow included; a fused node
+    stands under the ops it joins. missing: why a peer has no figure, one sentence each.
+    """
+
+    model: str
+    binding: Mapping[str, int]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    threads: int
+    machine: str
+    stored_nodes: int
+    optimised_nodes: int
+    stored_ops: Mapping[str, int]
+    optimised_ops: Mapping[str, int]
+    plan: Plan
+    steps: tuple[StepProfile, ...]
+    peers: tuple[PeerMemory, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def total_microseconds(self) -> float:
+        return sum(step.microseconds for step in self.steps)
+
+
+def make_report(subject: Subject, peers: Sequence[str], *, threads: int | None = None, repeat: int = 10) -> Report:
+    """Loads, runs and profiles the subject on random feeds, and measures the memory of each peer on the same feeds.
+
+    A peer that is missing or fails is noted, not raised. Raises ArenautError for a model that does not run.
+    """
+    model = load_onnx(subject.path, threads=threads, shapes=subject.binding)
+    feeds = subject.make_feeds(0)
+    model.run(dict(feeds))
+    steps = model.profile(dict(feeds), repeat=repeat).steps
+    measured: list[PeerMemory] = []
+    missing: list[str] = []
+    for peer in peers:
+        try:
+            measured += peer_memory(peer, subject.path, feeds, model.threads)
+        except (PeerMissingError, WorkerError) as error:
+            missing.append(one_line(str(error)))
+    stored, optimised = _stored_ops(subject.path), _ops(model.graph)
+    return Report(
+        model=subject.name,
+        binding=dict(subject.binding),
+        inputs=tuple(str(each) for each in model.inputs),
+        outputs=tuple(str(each) for each in model.outputs),
+        threads=model.threads,
+        machine=machine(),
+        stored_nodes=model.stored_nodes,
+        optimised_nodes=count_nodes(model.graph),
+        stored_ops=stored,
+        optimised_ops=optimised,
+        plan=model.plan,
+        steps=steps,
+        peers=tuple(measured),
+        missing=tuple(missing),
+    )
+
+
+def peer_memory(peer: str, path: Path, feeds: Feeds, threads: int) -> list[PeerMemory]:
+    """The memory of one peer; raises PeerMissingError with a sentence where it has none to show."""
+    require(peer)
+    found = engine_memory(peer, path, feeds, threads=threads)
+    if not found:
+        raise PeerMissingError(f"{peer}: its memory cannot be measured")
+    return found
+
+
+def _stored_ops(path: Path) -> dict[str, int]:
+    from arenaut.frontend import import_model
+
+    return _ops(import_model(path).graph)
+
+
+def _ops(graph: Graph) -> dict[str, int]:
+    """Nodes per op, most frequent first."""
+    return dict(Counter(_labels(graph)).most_common())
+
+
+def _labels(graph: Graph) -> Iterator[str]:
+    for node in graph.nodes:
+        yield op_label(node)
+        for body in control_bodies(node):
+            yield from _labels(body)
+
+
+def report_data(report: Report) -> dict[str, Any]:
+    """The report as plain data for JSON."""
+    data: dict[str, Any] = plain(report)
+    data["plan"] |= {"shared": report.plan.shared, "live_bytes": list(report.plan.live_bytes)}
+    for step, facts in zip(report.steps, data["steps"], strict=True):
+        facts["gflops"] = step.gflops
+    return data
+
+
+def size_text(count: int) -> str:
+    """Bytes in the unit that keeps the number short."""
+    if count < 1024:
+        return f"{count} B"
+    size, unit = (count / 1024, "KiB") if count < 2**20 else (count / 2**20, "MiB")
+    return f"{size:,.2f} {unit}" if size < 10 else f"{size:,.1f} {unit}"
+
+
+def memory_rows(report: Report) -> list[tuple[str, str, int]]:
+    """(engine, setting, bytes of a run) of arenaut and every peer measured."""
+    peers = [(f"{peer.engine} {peer.version}", peer.setting, peer.peak_bytes) for peer in report.peers]
+    return [("arenaut", "its plan", report.plan.arena_bytes), *peers]
+
+
+def ratio_to_plan(report: Report, size: int) -> str:
+    """How many times arenaut's memory `size` is."""
+    return f"{size / report.plan.arena_bytes:.2f}x" if report.plan.arena_bytes else "-"
+
+
+def report_text(report: Report) -> str:
+    """The report for a terminal, at most TEXT_WIDTH columns wide."""
+    lines = [shown(line, TEXT_WIDTH) for line in _summary(report)]
+    lines += ["", *memory_picture(report.plan).splitlines(), "", "largest buffers"]
+    largest = sorted((b for b in report.plan.blocks if not b.scratch), key=lambda b: -b.bytes)[:8]
+    for block in largest:
+        lives = f"{block.first:>4}-{block.last:<4}"
+        lines.append(f"{size_text(block.bytes):>12}  {lives} {shown(block.op, 16):16}  {shown(block.name, 38)}")
+    lines += ["", f"slowest of {len(report.steps)} steps, {report.total_microseconds / 1e3:.3f} ms in all"]
+    for step in sorted(report.steps, key=lambda s: -s.microseconds)[:8]:
+        share = 100 * step.microseconds / (report.total_microseconds or 1.0)
+        rate = f"{step.gflops:7.1f} GFLOP/s" if step.flops else " " * 15
+        lines.append(f"{step.microseconds:10.1f} us {share:5.1f} % {rate}  {shown(step.name, 38)}")
+    return "\n".join(lines)
+
+
+def _summary(report: Report) -> Iterator[str]:
+    plan = report.plan
+    sizes = ", ".join(f"{name}={size}" for name, size in report.binding.items())
+    yield f"{report.model}{f' ({sizes})' if sizes else ''}, {report.threads} thread(s)"
+    yield f"nodes   {report.stored_nodes} stored, {report.optimised_nodes} optimised, {len(report.steps)} steps"
+    yield f"memory  {size_text(plan.arena_bytes)} a run, lower bound {size_text(plan.lower_bound_bytes)}"
+    yield f"        arena {size_text(plan.intermediate_bytes)}, outputs {size_text(plan.output_bytes)}" + (
+        f", bodies {size_text(plan.body_bytes)}" if plan.body_bytes else ""
+    )
+    yield f"        scratch up to {size_text(plan.scratch_bytes)}; packed weights {size_text(plan.packed_weight_bytes)}"
+    yield f"        {plan.shared} pairs of buffers share memory, {len(plan.views)} tensors are views"
+    for engine, setting, size in memory_rows(report)[1:]:
+        yield f"{size_text(size):>12} {ratio_to_plan(report, size):>7}  {engine}, {setting}"
+    yield from report.missing
