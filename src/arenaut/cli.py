@@ -90,6 +90,22 @@ def profile(
 
 
 @app.command()
+def explain(
+    path: ModelPath,
+    nodes: Annotated[bool, typer.Option("--nodes", help="Show every node before and after.")] = False,
+) -> None:
+    """Say which rewrites the optimiser made, which it nearly made and why not, and what the graph was and is."""
+    from arenaut.errors import ArenautError
+    from arenaut.report.explain import explain as explained
+
+    try:
+        typer.echo(explained(path).text(nodes=nodes))
+    except (ArenautError, OSError) as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
 def info() -> None:
     """Say which instruction set and kernels are used on this machine, and why."""
     from arenaut.machine import default_threads, kernel_info

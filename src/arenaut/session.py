@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -26,7 +27,11 @@ from arenaut.report.profile import Profile, profile_of
 if TYPE_CHECKING:
     import onnx
 
+    from arenaut.passes.context import Event
+
 ExecutorName = Literal["compiled", "interpreted"]
+VerifyLevel = Literal["off", "structure", "types", "full"]
+VERIFY_VARIABLE = "ARENAUT_VERIFY"
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ def load_onnx(
     optimize_memory: Literal["fast", "default", "max"] = "default",
     shapes: Mapping[str, int] | None = None,
     backends: Sequence[str] = ("native", "reference"),
+    verify: VerifyLevel | None = None,
+    stop_after: int | None = None,
 ) -> Model:
     """Reads an ONNX model and makes it ready to run.
 
@@ -64,6 +71,9 @@ def load_onnx(
     optimize_memory  how hard the planner searches: "max" may take seconds.
     shapes           typical sizes of symbolic dims by name, which the planner then plans for; any size still runs.
     backends         of the interpreted executor, tried in order for each step.
+    verify           how much of the graph is checked after each optimisation pass; None: as ARENAUT_VERIFY says, else
+                     nothing.
+    stop_after       only the first so many optimisation passes, to find the one that a wrong result comes from.
 
     Raises InvalidModelError, UnsupportedError, ShapeError or ExternalDataError (all ModelError) with what to do.
     """
@@ -75,10 +85,11 @@ def load_onnx(
     target = current_target(threads)
     graph = imported.graph
     stored_nodes = count_nodes(graph)
+    rewrites: Sequence[Event] = ()
     if optimize:
         from arenaut.passes import run_pipeline
 
-        run_pipeline(graph, target)
+        rewrites = run_pipeline(graph, target, level=_verify_level(verify), stop_after=stop_after)
     lowered = lower_graph(graph, target)
     built = build_program(lowered, target, make_host_call, hints=shapes, effort=optimize_memory)
     runner: Executor
@@ -88,7 +99,17 @@ def load_onnx(
         from arenaut.executor.interpreted import InterpretedExecutor
 
         runner = InterpretedExecutor(built, max_memory, backends)
-    return Model(graph, built, runner, imported.input_names, imported.output_names, stored_nodes, target.threads)
+    return Model(
+        graph, built, runner, imported.input_names, imported.output_names, stored_nodes, target.threads, rewrites
+    )  # fmt: skip
+
+
+def _verify_level(chosen: VerifyLevel | None) -> VerifyLevel:
+    level = chosen or os.environ.get(VERIFY_VARIABLE) or "off"
+    for known in get_args(VerifyLevel):
+        if level == known:
+            return cast(VerifyLevel, level)
+    raise ValueError(f"verify={level!r}: expected {', '.join(get_args(VerifyLevel))}")
 
 
 def count_nodes(graph: Graph) -> int:
@@ -113,8 +134,10 @@ class Model:
         output_names: Sequence[str],
         stored_nodes: int,
         threads: int,
+        rewrites: Sequence[Event] = (),
     ) -> None:
         self.graph = graph
+        self.rewrites = tuple(rewrites)
         self.threads = threads
         self.stored_nodes = stored_nodes
         self._built = built
