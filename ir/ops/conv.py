@@ -7,7 +7,7 @@ from itertools import product as all_pairs
 from typing import Any
 
 import numpy as np
-from arenaut.ir.dims import Dim, exact_div, maximum, product
+from arenaut.ir.dims import Dim, exact_div, maximum, minimum, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, static_shape
 from arenaut.ir.ops import samples
@@ -163,7 +163,8 @@ def transposed_windows(node: Node, spatial: Shape, kernel: Shape) -> Windows:
     if wanted is not None and len(wanted):
         sizes = tuple(int(n) for n in wanted)[-count:]
     elif mode in ("SAME_UPPER", "SAME_LOWER"):
-        sizes = tuple(n * s for n, s in zip(spatial, strides, strict=True))
+        # Where stride outruns the kernel there is nothing to crop, and the output is shorter than input times stride.
+        sizes = tuple(minimum(f, n * s) for f, n, s in zip(full, spatial, strides, strict=True))
     else:
         pads = (0,) * (2 * count) if mode == "VALID" else ints_attribute(node, "pads", 2 * count, 0)
         sizes = tuple(f - b - e for f, b, e in zip(full, pads[:count], pads[count:], strict=True))

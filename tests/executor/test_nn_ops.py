@@ -13,6 +13,7 @@ from arenaut.ir.graph import Node
 from arenaut.ir.ops import find_record
 from arenaut.ir.ops.fallback import node_proto
 from arenaut.ir.record import Sample
+from models import assert_close, ort_outputs, parse
 from onnx import helper, numpy_helper
 from oracle import expected
 from records import assert_tolerable, node_of, samples_of
@@ -49,3 +50,60 @@ def test_every_sample_with_constant_weights(op: str) -> None:
         wanted = expected(node, list(sample.inputs), inexact=record.tolerance.kind != "exact")
         for got, want in zip(results.values(), wanted, strict=True):
             assert_tolerable(record, node, sample, got, want)
+
+
+SIZES = ((5, 7), (8, 8), (1, 1), (13, 4), (6, 31))
+GEOMETRY = (
+    'auto_pad = "SAME_UPPER", kernel_shape = [3, 2], strides = [2, 3]',
+    'auto_pad = "SAME_LOWER", kernel_shape = [2, 4], strides = [2, 1]',
+    "kernel_shape = [3, 3], pads = [1, 2, 2, 1], strides = [2, 2]",
+    "kernel_shape = [3, 2], pads = [2, 0, 2, 0], dilations = [2, 1]",
+)
+WINDOWS = (
+    ("MaxPool", "ceil_mode = 1"),
+    ("AveragePool", "ceil_mode = 1, count_include_pad = 1"),
+    ("AveragePool", "count_include_pad = 0"),
+    ("Conv", "group = 1"),
+    ("Conv", "group = 3"),
+    ("ConvTranspose", "group = 1"),
+    ("ConvTranspose", "group = 3"),
+)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRY)
+@pytest.mark.parametrize(("op", "more"), WINDOWS)
+def test_one_model_at_many_sizes(op: str, more: str, geometry: str) -> None:
+    rng = np.random.default_rng(5)
+    group = 3 if "group = 3" in more else 1
+    kernel = [int(d) for d in geometry.partition("kernel_shape = [")[2].partition("]")[0].split(",")]
+    weights = rng.standard_normal((3, 3 // group, *kernel)).astype(np.float32)
+    has_weights = op.startswith("Conv")
+    shape = ", ".join(str(d) for d in weights.shape)
+    model = parse(
+        f"""g (float[N, 3, H, W] x{f", float[{shape}] w" if has_weights else ""}) => (float[A, B, C, D] y) {{
+          y = {op} <{geometry}, {more}> (x{", w" if has_weights else ""})
+        }}"""
+    )
+    if has_weights:
+        model.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+    loaded = arenaut.load_onnx(model)
+    for height, width in SIZES:
+        feeds = {"x": rng.standard_normal((2, 3, height, width)).astype(np.float32)}
+        try:
+            want = ort_outputs(model, feeds)
+        except Exception:  # onnxruntime's own type: it refuses inputs that no window fits into
+            assert loaded.run(feeds)["y"].size == 0
+            continue
+        assert_close(loaded.run(feeds)["y"], want[0], rtol=1e-5)
+
+
+def test_products_broadcast_at_run_time() -> None:
+    """Batch dims that are symbols may turn out to be one on either side."""
+    model = parse("g (float[A, B, 3, K] x, float[C, D, K, 2] y) => (float[E, F, 3, 2] z) { z = MatMul (x, y) }")
+    loaded = arenaut.load_onnx(model)
+    rng = np.random.default_rng(6)
+    for left, right in (((2, 4), (2, 4)), ((1, 4), (2, 1)), ((2, 1), (1, 1)), ((1, 1), (3, 2)), ((0, 1), (1, 5))):
+        feeds = {"x": rng.standard_normal((*left, 3, 5)).astype(np.float32)}
+        feeds["y"] = rng.standard_normal((*right, 5, 2)).astype(np.float32)
+        want = np.matmul(feeds["x"].astype(np.float64), feeds["y"].astype(np.float64)).astype(np.float32)
+        assert_close(loaded.run(feeds)["z"], want, rtol=1e-5)
