@@ -8,18 +8,32 @@ from typing import Any
 from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
+from arenaut.ir.record import Evaluator
 
 
-def evaluate_node(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    """The outputs of one node for these input values (None where absent)."""
+def _evaluator(node: Node) -> Evaluator | None:
     record = record_of(node)
     if record.evaluate is None:
         from arenaut.ir.ops.fallback import reference_record
 
         record = reference_record(node.domain, node.op) or record
-    if record.evaluate is None:
+    return record.evaluate
+
+
+def can_evaluate(node: Node) -> bool:
+    """Whether the op has an evaluator: of its record, or onnx's own."""
+    from arenaut.ir.ops.fallback import evaluate_reference, reference_has
+
+    evaluate = _evaluator(node)
+    return evaluate is not None and (evaluate is not evaluate_reference or reference_has(node))
+
+
+def evaluate_node(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """The outputs of one node for these input values (None where absent)."""
+    evaluate = _evaluator(node)
+    if evaluate is None:
         raise UnsupportedError(f"{node}: no evaluator")
-    return record.evaluate(node, inputs)
+    return evaluate(node, inputs)
 
 
 def evaluate_graph(graph: Graph, inputs: Sequence[Any]) -> list[Any]:

@@ -108,6 +108,15 @@ def _evaluator(serialized: bytes) -> Any:
     return ReferenceEvaluator(onnx.ModelProto(ir_version=onnx.IR_VERSION, graph=graph, opset_import=imports))
 
 
+def reference_has(node: Node) -> bool:
+    """Whether onnx's reference evaluator implements the node's op."""
+    try:
+        _evaluator(node_proto(node).SerializeToString())
+    except NotImplementedError:
+        return False
+    return True
+
+
 def evaluate_reference(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """The outputs of a node by onnx's own reference evaluator; absent outputs are None."""
     proto = node_proto(node)

@@ -251,8 +251,6 @@ def test_stores_round_to_nearest_even(row: dict, dtype: Any) -> None:
     special = np.array([0, -0.0, np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-45, -1e-45], np.float32)
     edge = np.minimum(codes[-1] * np.linspace(0.9, 1.3, 400), np.finfo(np.float32).max)
     x = np.concatenate([exact, random, special, edge.astype(np.float32)])
-    if dtype is ml_dtypes.float4_e2m1fn:
-        x = x[~np.isnan(x)]  # the format has none
     out = np.empty(x.shape, dtype)
     assert call(row, [x], [out], tile=copy_f32)["status"] == 0
     with np.errstate(all="ignore"):

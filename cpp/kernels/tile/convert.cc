@@ -71,7 +71,7 @@ inline uint32_t float_to_small(float f) {
     return code | sign;
   }
   if (S::above == kNaN) return (over || nan ? S::top + 1 : code) | sign;
-  if (S::above == kSaturate) return (over || nan ? S::top : code) | (nan ? 0 : sign);
+  if (S::above == kSaturate) return nan ? sign ^ sign_mask : (over ? S::top : code) | sign;
   return over || nan ? sign_mask : (code == 0 ? 0 : code | sign);
 }
 

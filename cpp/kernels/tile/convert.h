@@ -12,7 +12,8 @@ int32_t compute_type(int32_t storage);
 // dst[i] = src[i] converted, i < n; no overlap. A type that is its own compute type is not converted: see is_narrow.
 void widen(int32_t storage, int64_t n, void* dst, const void* src);
 // Integers are truncated to their low bits; floats round to nearest even and overflow as the format does without
-// saturation (to infinity, or to NaN where it has no infinity; F4E2M1 has neither and saturates).
+// saturation (to infinity, or to NaN where it has no infinity; F4E2M1 has neither: it saturates, and NaN becomes zero
+// of the other sign, as in ml_dtypes and so in ONNX's own results).
 void narrow(int32_t storage, int64_t n, void* dst, const void* src);
 // Storage types that narrow() does not do.
 static inline bool is_load_only(int32_t storage) { return storage == ARN_F8E8M0; }

@@ -11,6 +11,7 @@ from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import Dim, Expr, product, symbols_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import UnsupportedError
+from arenaut.ir.evaluate import can_evaluate
 from arenaut.ir.graph import ARENAUT_DOMAIN, Array, Graph, Node, Value
 from arenaut.ir.infer import data_symbols_of
 from arenaut.ir.ops import record_of
@@ -455,13 +456,8 @@ class Lowerer:
     # -- host --------------------------------------------------------------------------------------------------
 
     def _host_call(self, node: Node) -> None:
-        record = record_of(node)
-        if record.evaluate is None:
-            from arenaut.ir.ops.fallback import reference_record
-
-            fallback = reference_record(node.domain, node.op)
-            if fallback is None or fallback.evaluate is None:
-                raise UnsupportedError(f"{node}: neither a kernel nor an evaluator")
+        if not can_evaluate(node):
+            raise UnsupportedError(f"{node}: neither a kernel nor an evaluator")
         inputs = [None if v is None else self._host_operand(v) for v in node.inputs]
         self._held_step(StepKind.HOST, node, inputs, node.outputs)
 
