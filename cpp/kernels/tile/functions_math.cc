@@ -1,5 +1,11 @@
 // Transcendental tile functions on f32 vectors: those of simd/math.h, and the activations made of them.
 #include "kernels/tile/functions.h"
+//
+// Each is one long chain of dependent instructions: two vectors at a time, interleaved by the compiler's scheduler.
+#ifndef __clang__
+#pragma GCC optimize("schedule-insns", "sched-pressure")
+#endif
+
 #include "simd/math.h"
 
 namespace ARN_NS {
@@ -17,6 +23,12 @@ inline void map1(int64_t n, void* dst, const void* pa, F f) {
   float* d = static_cast<float*>(dst);
   const float* a = static_cast<const float*>(pa);
   int64_t i = 0;
+  for (; i + 2 * kLanesF32 <= n; i += 2 * kLanesF32) {
+    const vf32 first = load_f32(a + i), second = load_f32(a + i + kLanesF32);
+    const vf32 x = f(first), y = f(second);
+    store_f32(d + i, x);
+    store_f32(d + i + kLanesF32, y);
+  }
   for (; i + kLanesF32 <= n; i += kLanesF32) store_f32(d + i, f(load_f32(a + i)));
   if (i == n) return;
   const vf32 last = f(load_some(a + i, n - i));
