@@ -14,15 +14,15 @@ struct MakeSeq<0, I...> {
   typedef Seq<I...> Type;
 };
 
-template <int ElementBytes>
+template <int ElementBytes, int VectorBytes>
 struct LaneIndex;
-template <>
-struct LaneIndex<4> {
-  typedef vi32 Type;
+template <int VectorBytes>
+struct LaneIndex<4, VectorBytes> {
+  typedef int32_t Type __attribute__((vector_size(VectorBytes)));
 };
-template <>
-struct LaneIndex<8> {
-  typedef vi64 Type;
+template <int VectorBytes>
+struct LaneIndex<8, VectorBytes> {
+  typedef int64_t Type __attribute__((vector_size(VectorBytes)));
 };
 
 // Lane l of the result is lane Index[l] of the lanes of a followed by those of b.
@@ -31,7 +31,7 @@ static inline V shuffle(V a, V b) {
 #if defined(__clang__) || __GNUC__ >= 12
   return __builtin_shufflevector(a, b, Index...);
 #else
-  const typename LaneIndex<sizeof(V) / sizeof...(Index)>::Type index = {Index...};
+  const typename LaneIndex<sizeof(V) / sizeof...(Index), sizeof(V)>::Type index = {Index...};
   return __builtin_shuffle(a, b, index);
 #endif
 }

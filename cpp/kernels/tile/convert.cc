@@ -5,6 +5,7 @@
 #endif
 
 #include "kernels/tile/functions.h"
+#include "simd/shuffle.h"
 
 namespace ARN_NS {
 namespace {
@@ -144,12 +145,12 @@ inline void transpose4(uint32_t* dst, int64_t dst_col, const uint32_t* src, int6
   const Four b = *reinterpret_cast<const FourAnywhere*>(src + src_row);
   const Four e = *reinterpret_cast<const FourAnywhere*>(src + 2 * src_row);
   const Four f = *reinterpret_cast<const FourAnywhere*>(src + 3 * src_row);
-  const Four ab_low = __builtin_shuffle(a, b, Four{0, 4, 1, 5}), ab_high = __builtin_shuffle(a, b, Four{2, 6, 3, 7});
-  const Four ef_low = __builtin_shuffle(e, f, Four{0, 4, 1, 5}), ef_high = __builtin_shuffle(e, f, Four{2, 6, 3, 7});
-  *reinterpret_cast<FourAnywhere*>(dst) = __builtin_shuffle(ab_low, ef_low, Four{0, 1, 4, 5});
-  *reinterpret_cast<FourAnywhere*>(dst + dst_col) = __builtin_shuffle(ab_low, ef_low, Four{2, 3, 6, 7});
-  *reinterpret_cast<FourAnywhere*>(dst + 2 * dst_col) = __builtin_shuffle(ab_high, ef_high, Four{0, 1, 4, 5});
-  *reinterpret_cast<FourAnywhere*>(dst + 3 * dst_col) = __builtin_shuffle(ab_high, ef_high, Four{2, 3, 6, 7});
+  const Four ab_low = shuffle<Four, 0, 4, 1, 5>(a, b), ab_high = shuffle<Four, 2, 6, 3, 7>(a, b);
+  const Four ef_low = shuffle<Four, 0, 4, 1, 5>(e, f), ef_high = shuffle<Four, 2, 6, 3, 7>(e, f);
+  *reinterpret_cast<FourAnywhere*>(dst) = shuffle<Four, 0, 1, 4, 5>(ab_low, ef_low);
+  *reinterpret_cast<FourAnywhere*>(dst + dst_col) = shuffle<Four, 2, 3, 6, 7>(ab_low, ef_low);
+  *reinterpret_cast<FourAnywhere*>(dst + 2 * dst_col) = shuffle<Four, 0, 1, 4, 5>(ab_high, ef_high);
+  *reinterpret_cast<FourAnywhere*>(dst + 3 * dst_col) = shuffle<Four, 2, 3, 6, 7>(ab_high, ef_high);
 }
 
 // dst[c * dst_col + r] = src[r * src_row + c]: both sides in runs of four. Whole lines of the side with the larger
