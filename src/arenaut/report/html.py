@@ -79,7 +79,7 @@ def _tiles(report: Report) -> str:
         (size_text(plan.intermediate_bytes), "arena", f"scratch in it up to {size_text(plan.scratch_bytes)}"),
         (size_text(plan.output_bytes), "outputs", f"+ {size_text(plan.body_bytes)} bodies" if plan.body_bytes else ""),
         (size_text(plan.packed_weight_bytes), "packed weights", "outside the arena"),
-        (f"{report.total_microseconds / 1e3:,.3f} ms", "all steps", f"{len(report.steps)} steps"),
+        (f"{significant(report.total_microseconds / 1e3)} ms", "all steps", f"{len(report.steps)} steps"),
         (f"{report.stored_nodes} → {report.optimised_nodes}", "nodes", "stored → optimised"),
     ]
     cells = (
@@ -91,7 +91,7 @@ def _tiles(report: Report) -> str:
 
 def _memory_section(report: Report) -> str:
     rows = memory_rows(report)
-    missing = "".join(f"<p>{_text(line)}</p>\n" for line in report.missing)
+    missing = "".join(f'<p class="note">{_text(line)}</p>\n' for line in report.missing)
     if len(rows) == 1:
         return _section("Against other engines", "", missing) if missing else ""
     most = max(size for _, _, size in rows)
@@ -165,8 +165,8 @@ def _block(block: Block, plan: Plan, steps: int, arena: int, hue: str) -> str:
     kind = "block scratch" if block.scratch else "block"
     title = "\n".join(_text(line, 300) for line in lines)
     drawn = f'<rect class="{kind}" {box}{style}><title>{title}</title></rect>'
-    if not block.scratch and width >= 8 and height >= 5:
-        label = f'<tspan x="7" y="15">{_text(block.name.split("+")[-1], int(width * 1.5))}</tspan>'
+    if not block.scratch and width >= 9 and height >= 5:
+        label = f'<tspan x="7" y="15">{_text(block.name.split("+")[-1], int(width * 1.25))}</tspan>'
         size = f'<tspan class="dim" x="7" y="30">{size_text(block.bytes)}</tspan>' if height >= 10 else ""
         drawn += f'<svg {box}><text class="label">{label}{size}</text></svg>'
     return drawn
@@ -179,7 +179,7 @@ def _curve_section(report: Report) -> str:
         return ""
     marks = [
         ("var(--accent)", "arenaut's plan", plan.arena_bytes, False),
-        ("var(--bound)", "lower bound", plan.lower_bound_bytes, False),
+        ("var(--bound)", "lower bound of this order", plan.lower_bound_bytes, False),
     ]
     for peer, colour in zip(report.peers, _peer_colours(len(report.peers)), strict=True):
         marks.append((colour, f"{peer.engine}, {peer.setting}", peer.peak_bytes, True))
@@ -197,15 +197,14 @@ def _curve_section(report: Report) -> str:
     if beside:
         legend.insert(1, ("var(--other)", "outputs" + (" and bodies" if plan.body_bytes else ""), False))
     svg = f'<svg class="curve" role="img" aria-label="live bytes">{_grid()}{area}{rules}</svg>'
-    note = (
-        "What each step needs live at once, on top of the outputs; dashed: the most that each peer had in use in a run."
-    )
+    note = "What each step needs live at once, on top of the outputs."
+    note += " Dashed: the most that each peer had in use in a run." if report.peers else ""
     return _section("Live bytes", note, _plot(svg, int(top), len(live)), _legend(legend))
 
 
 def _rule(colour: str, size: int, top: float, peer: bool) -> str:
     y = f"{100 - 100 * size / top:.3f}%"
-    kind = "mark peer" if peer else "mark"
+    kind = "mark peer" if peer else "mark bound" if colour == "var(--bound)" else "mark"
     return f'<line class="{kind}" x1="0" x2="100%" y1="{y}" y2="{y}" stroke="{colour}"/>'
 
 
@@ -220,7 +219,7 @@ def _plot(svg: str, top: int, steps: int) -> str:
     )
     marks = sorted({round((steps - 1) * part / 4) for part in range(5)})
     numbers = "".join(
-        f'<span style="left:{100 * mark / max(1, steps - 1):.2f}%">{"step " if mark == 0 else ""}{mark}</span>'
+        f'<span style="left:{100 * (mark + 0.5) / steps:.2f}%">{"step " if mark == 0 else ""}{mark}</span>'
         for mark in marks
     )
     return f'<div class="plot"><div class="ticks">{sizes}</div>{svg}<div class="steps">{numbers}</div></div>'
@@ -249,8 +248,8 @@ def _name(text: str, limit: int = 160) -> str:
 def _joined(names: str) -> str:
     """The cell of a block's tensors: the first two by name, all when pointed at."""
     tensors = names.split("+")
-    text = " + ".join(_text(name, 64) for name in tensors[:2])
-    more = f" + {len(tensors) - 2} more" if len(tensors) > 2 else ""
+    text = "<br>+ ".join(_text(name, 72) for name in tensors[:2])
+    more = f"<br>+ {len(tensors) - 2} more" if len(tensors) > 2 else ""
     return f'<td class="name" title="{_text(" + ".join(tensors), 2000)}">{text}{more}</td>'
 
 
@@ -299,22 +298,28 @@ def _sharing_section(plan: Plan) -> str:
         [
             _name(each.write),
             _name(each.read),
-            f"<td>{'in place' if each.in_place else 'made there'}</td>",
+            f"<td class='how'>{'in place' if each.in_place else 'made there'}</td>",
             _n(size_text(each.bytes)),
             _n(str(each.step)),
         ]
         for each in sorted(plan.sharing, key=lambda each: -each.bytes)
     ]
     views = [[_name(view.name), _name(view.op), _name(view.of)] for view in plan.views]
-    note = (
-        f"{len(shared)} pairs of buffers share memory: written over an operand (in place), or held in one place so "
-        f"that nothing is copied (made there). {len(views)} tensors are views of another and take no memory at all."
-    )
+    notes = []
+    if shared:
+        pairs = "1 pair of buffers shares" if len(shared) == 1 else f"{len(shared)} pairs of buffers share"
+        notes.append(
+            f"{pairs} memory: written over an operand (in place), or held in one place so that nothing is copied "
+            "(made there)."
+        )
+    if views:
+        tensors = "1 tensor is a view" if len(views) == 1 else f"{len(views)} tensors are views"
+        notes.append(f"{tensors} of memory that another tensor has.")
     body = [_table(("buffer", "lies in", "how", "#bytes", "#step"), shared)] if shared else []
     if views:
         table = _table(("view", "op", "of"), views)
-        body.append(f"<details><summary>{len(views)} views</summary>{table}</details>")
-    return _section("Shared memory", note, *body)
+        body.append(f"<details><summary>{len(views)} view{'s' if len(views) != 1 else ''}</summary>{table}</details>")
+    return _section("Shared memory", " ".join(notes), *body)
 
 
 @dataclass(frozen=True)
