@@ -212,6 +212,8 @@ def test_malformed_programs_are_refused(row: dict) -> None:
     assert call(row, [x], [out], tile=program([F32, F32], [], ["i1"]))["bind_status"] != 0
     assert call(row, [np.zeros(3, np.float32)], [out], tile=lone("exp_f32"))["bind_status"] != 0
     assert call(row, [np.zeros((2, 4), np.float32)], [out], tile=lone("exp_f32"))["bind_status"] != 0
+    everywhere = np.lib.stride_tricks.as_strided(out, (4,), (0,))
+    assert call(row, [x], [everywhere], tile=lone("exp_f32"))["bind_status"] != 0
     complex_out = np.zeros(4, np.complex64)
     assert call(row, [x], [complex_out], tile=lone("exp_f32"))["bind_status"] != 0
     assert call(row, [x], [out.view(np.int32)], tile=lone("exp_f32"))["bind_status"] != 0
