@@ -74,18 +74,6 @@ static void add_residual(const NormBound& b, const NormMemory<T>& m, const int64
   }
 }
 
-template <typename T>
-static inline typename Lanes<T>::V load_some(const T* p, int64_t n) {
-  typename Lanes<T>::V v = {};
-  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
-  return v;
-}
-
-template <typename T>
-static inline void store_some(T* p, typename Lanes<T>::V v, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
-}
-
 // y = (x - mean) * factor [* scale[i] [+ bias[i]]], contiguous. With kScaled false, `gain` and `shift` hold for all.
 template <typename T, bool kScaled, bool kBiased>
 static inline void normalise_run(const T* x, T* y, int64_t n, T mean, T factor, const T* scale, const T* bias, T gain,
@@ -99,16 +87,9 @@ static inline void normalise_run(const T* x, T* y, int64_t n, T mean, T factor, 
   for (; i + C <= n; i += C)
     L::store(y + i, one(L::load(x + i), kScaled ? L::load(scale + i) : vg, kBiased ? L::load(bias + i) : vs));
   if (i == n) return;
-  const int64_t rest = n - i;
-  store_some<T>(y + i,
-                one(load_some<T>(x + i, rest), kScaled ? load_some<T>(scale + i, rest) : vg,
-                    kBiased ? load_some<T>(bias + i, rest) : vs),
-                rest);
-}
-
-template <typename T>
-static inline const T* gathered_or_null(const T* p, int64_t stride, int64_t n, T* buffer) {
-  return p == nullptr ? nullptr : gathered(p, stride, n, buffer);
+  const V zero = {};
+  const auto tail = [&](const T* p) { return L::load_tail(p, n, n - i, zero); };
+  L::store_tail(y, n, n - i, one(tail(x), kScaled ? tail(scale) : vg, kBiased ? tail(bias) : vs));
 }
 
 template <typename T>
@@ -268,6 +249,7 @@ static inline void fold_line(const NormBound& b, const NormMemory<T>& m, const T
 template <typename T>
 static void norm_groups(const NormBound& b, const NormMemory<T>& m, const int64_t* at, int64_t first, int64_t rows) {
   typedef Lanes<T> L;
+  typedef typename L::V V;
   constexpr int C = L::kCount;
   const int64_t n = rows * b.inner, begin = first * b.inner;
   if (m.source != kX) add_residual(b, m, at, begin, n);
@@ -298,16 +280,14 @@ static void norm_groups(const NormBound& b, const NormMemory<T>& m, const int64_
   for (int64_t f = 0; f < b.folds; ++f) {
     const T* x = t + c.offset[m.source];
     T* y = m.role[kY] + at[kY] + c.offset[kY] + begin;
+    const auto one = [](V t, V m, V f, V g, V s) { return (t - m) * f * g + s; };
     int64_t i = 0;
     for (; i + C <= n; i += C)
       L::store(y + i,
-               (L::load(x + i) - L::load(mean + i)) * L::load(factor + i) * L::load(scale + i) + L::load(bias + i));
-    if (i < n)
-      store_some<T>(y + i,
-                    (load_some<T>(x + i, n - i) - load_some<T>(mean + i, n - i)) * load_some<T>(factor + i, n - i) *
-                            load_some<T>(scale + i, n - i) +
-                        load_some<T>(bias + i, n - i),
-                    n - i);
+               one(L::load(x + i), L::load(mean + i), L::load(factor + i), L::load(scale + i), L::load(bias + i)));
+    const V zero = {};
+    const auto tail = [&](const T* p) { return L::load_tail(p, n, n - i, zero); };
+    if (i < n) L::store_tail(y, n, n - i, one(tail(x), tail(mean), tail(factor), tail(scale), tail(bias)));
     walk_next(b.over, &c);
   }
 }

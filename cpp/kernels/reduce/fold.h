@@ -56,6 +56,8 @@ template <typename T>
 struct Lanes {
   typedef T V __attribute__((vector_size(ARN_VECTOR_BYTES)));
   typedef typename Wrap<T>::type U __attribute__((vector_size(ARN_VECTOR_BYTES)));
+  typedef typename Kind<T>::Index Index;
+  typedef Index I __attribute__((vector_size(ARN_VECTOR_BYTES)));
   static constexpr int kCount = ARN_VECTOR_BYTES / static_cast<int>(sizeof(T));
   static inline V load(const T* p) {
     V v;
@@ -63,10 +65,43 @@ struct Lanes {
     return v;
   }
   static inline void store(T* p, V v) { __builtin_memcpy(p, &v, sizeof(V)); }
-  static inline V splat(T x) {
-    V v;
-    for (int i = 0; i < kCount; ++i) v[i] = x;
-    return v;
+  static inline V splat(T x) { return x - V{}; }
+  // Lane i is (i + k) % kCount. Written out: a loop would build it lane by lane at run time.
+  template <int k>
+  static inline I rotated() {
+    constexpr auto at = [](int i) constexpr { return static_cast<Index>((i + k) % kCount); };
+    if constexpr (kCount == 2) {
+      return I{at(0), at(1)};
+    } else if constexpr (kCount == 4) {
+      return I{at(0), at(1), at(2), at(3)};
+    } else if constexpr (kCount == 8) {
+      return I{at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)};
+    } else if constexpr (kCount == 16) {
+      return I{at(0), at(1), at(2),  at(3),  at(4),  at(5),  at(6),  at(7),
+               at(8), at(9), at(10), at(11), at(12), at(13), at(14), at(15)};
+    } else {
+      I lanes;
+      for (int i = 0; i < kCount; ++i) lanes[i] = at(i);
+      return lanes;
+    }
+  }
+  // Selects the last `rest` lanes.
+  static inline I last_lanes(int64_t rest) { return rotated<0>() >= static_cast<Index>(kCount - rest) - I{}; }
+  // The last `rest` < kCount of the n elements at p, the other lanes from `pad`. They are the last lanes if n is at
+  // least a vector, else the first; nothing outside the n elements is read.
+  static inline V load_tail(const T* p, int64_t n, int64_t rest, V pad) {
+    if (n >= kCount) return last_lanes(rest) ? load(p + n - kCount) : pad;
+    T part[kCount];
+    store(part, pad);
+    for (int64_t i = 0; i < rest; ++i) part[i] = p[n - rest + i];
+    return load(part);
+  }
+  // Stores what load_tail loaded.
+  static inline void store_tail(T* p, int64_t n, int64_t rest, V v) {
+    if (n >= kCount) return store(p + n - kCount, last_lanes(rest) ? v : load(p + n - kCount));
+    T part[kCount];
+    store(part, v);
+    for (int64_t i = 0; i < rest; ++i) p[n - rest + i] = part[i];
   }
 };
 
@@ -148,6 +183,14 @@ struct MaxFold {
   static inline T merge(T a, T b) { return (b > a) | (b != b) ? b : a; }
 };
 
+// One instruction a step; what NaN does is not defined.
+template <typename T>
+struct LooseMaxFold : MaxFold<T> {
+  typedef typename Lanes<T>::V V;
+  static inline V step(V acc, V x) { return join(acc, x); }
+  static inline V join(V a, V b) { return b > a ? b : a; }
+};
+
 template <typename T>
 struct MinFold {
   typedef typename Lanes<T>::V V;
@@ -163,16 +206,13 @@ constexpr int64_t kChunk = 1024;
 constexpr int64_t kDeep = 64;
 
 // All lanes of v joined, in halving steps.
-template <typename F, typename T>
+template <typename F, typename T, int kHalf = Lanes<T>::kCount / 2>
 static inline typename F::Wide merge_lanes(typename Lanes<T>::V v) {
-  typedef typename Kind<T>::Index Index __attribute__((vector_size(ARN_VECTOR_BYTES)));
-  constexpr int L = Lanes<T>::kCount;
-  for (int half = L / 2; half > 0; half /= 2) {
-    Index from;
-    for (int i = 0; i < L; ++i) from[i] = static_cast<typename Kind<T>::Index>((i + half) % L);
-    v = F::join(v, __builtin_shuffle(v, from));
-  }
-  return static_cast<typename F::Wide>(v[0]);
+  v = F::join(v, __builtin_shuffle(v, Lanes<T>::template rotated<kHalf>()));
+  if constexpr (kHalf > 1)
+    return merge_lanes<F, T, kHalf / 2>(v);
+  else
+    return static_cast<typename F::Wide>(v[0]);
 }
 
 // `p` if it is contiguous, else its n elements gathered in `buffer`.
@@ -200,9 +240,7 @@ struct RunFold {
       for (int k = 0; k < 4; ++k) acc[k] = op.step(acc[k], L::load(p + i + k * C));
     for (; i + C <= n; i += C) acc[0] = op.step(acc[0], L::load(p + i));
     if (i == n) return;
-    V tail = op.pad();
-    for (int k = 0; i + k < n; ++k) tail[k] = p[i + k];
-    acc[1] = op.step(acc[1], tail);
+    acc[1] = op.step(acc[1], L::load_tail(p, n, n - i, op.pad()));
   }
   inline typename F::Wide total() const {
     return merge_lanes<F, T>(F::join(F::join(acc[0], acc[1]), F::join(acc[2], acc[3])));

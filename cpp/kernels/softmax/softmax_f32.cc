@@ -28,7 +28,7 @@ void prepare(const SoftmaxBound& b, const Line& l, float* work) {
 }
 
 float largest(const float* t, int64_t n) {
-  RunFold<MaxFold<float>, float> fold;
+  RunFold<LooseMaxFold<float>, float> fold;  // NaN comes back through the sum of the exponentials
   fold.reset();
   fold.add(t, n);
   return fold.total();
@@ -54,10 +54,10 @@ double exponentials(const float* t, float* y, int64_t n, float most) {
       for (int k = 0; k < kVectors; ++k) sum[k] += exponential<kStore>(t + i + k * C, y + i + k * C, m);
     for (; i + C <= end; i += C) sum[0] += exponential<kStore>(t + i, y + i, m);
     if (i < end) {
-      vf32 tail = splat_f32(-__builtin_inff());
-      for (int64_t k = 0; i + k < end; ++k) tail[k] = t[i + k];
-      tail = vexp(tail - m);
-      for (int64_t k = 0; kStore && i + k < end; ++k) y[i + k] = tail[k];
+      // In place, lanes before the tail hold exponentials already: they are masked, and stored as they are.
+      const int64_t part = end - first, rest = end - i;
+      const vf32 tail = vexp(Lanes<float>::load_tail(t + first, part, rest, splat_f32(-__builtin_inff())) - m);
+      if (kStore) Lanes<float>::store_tail(y + first, part, rest, tail);
       sum[1] += tail;
     }
     total += merge_lanes<SumFold<float>, float>((sum[0] + sum[1]) + (sum[2] + sum[3]));
@@ -126,7 +126,7 @@ void softmax_panel(const SoftmaxBound& b, const Line& l, int64_t n) {
   double total[kWide] = {};
   for (int k = 0; k < kVectors; ++k) most[k] = splat_f32(-__builtin_inff());
   for (int64_t r = 0; r < b.length; ++r)
-    for (int k = 0; k < vectors; ++k) most[k] = MaxFold<float>::join(most[k], p.read(r, k));
+    for (int k = 0; k < vectors; ++k) most[k] = LooseMaxFold<float>::join(most[k], p.read(r, k));
   for (int64_t r = 0; r < b.length;) {
     vf32 sum[kVectors] = {};
     for (const int64_t until = min64(b.length, r + kDeep); r < until; ++r) {
