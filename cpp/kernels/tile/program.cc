@@ -229,7 +229,8 @@ int32_t tile_bind_program(const arn_bind_args* args, bool has_block, TileCore* c
       const int32_t own = d - (target.rank - desc.rank);
       const int64_t n = own < 0 ? 1 : desc.dims[own];
       if (n != target.dims[d] && (is_output || n != 1)) return ARN_SHAPE_MISMATCH;
-      if (is_output && n > 1 && desc.strides[own] == 0) return ARN_UNSUPPORTED;  // two elements in one place
+      const bool shared = is_output && n > 1 && desc.strides[own] == 0 && element_count(desc) > 0;
+      if (shared) return ARN_UNSUPPORTED;  // two elements in one place
       walk->dim[d].stride[s] = n == 1 ? 0 : desc.strides[own];
     }
   }
