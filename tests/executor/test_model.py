@@ -208,3 +208,17 @@ def test_import_is_light() -> None:
         assert onnx_loaded == typer_loaded == "False"
         best = min(best, float(seconds))
     assert best <= 0.05
+
+
+def test_a_product_does_not_overwrite_what_it_still_reads() -> None:
+    weight = numbers(64)
+    model = parse(
+        f"""residual (float[8, 8] x) => (float[8, 8] y) <float[8, 8] w = {{{weight}}}> {{
+          t = Tanh (x)
+          p = MatMul (t, w)
+          s = Add (p, t)
+          y = Exp (s)
+          }}"""
+    )
+    x = normal(8, 8)
+    assert_matches_ort(model, arenaut.load_onnx(model).run(x), {"x": x}, rtol=1e-5)

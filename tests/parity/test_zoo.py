@@ -33,9 +33,9 @@ def session(model: bytes | str, *, threads: int = 1) -> ort.InferenceSession:
 
 
 def flat(value: Any) -> list[np.ndarray[Any, Any]]:
-    """The arrays in an output: tensors, sequences and maps (by key)."""
+    """The arrays in an output: tensors, sequences, and maps (their values as one array, in the order of the keys)."""
     if isinstance(value, dict):
-        return [np.asarray([value[k]]) for k in sorted(value)]
+        return [np.asarray([value[k] for k in sorted(value)])]
     if isinstance(value, list):
         return [a for item in value for a in flat(item)]
     return [np.asarray(value)]

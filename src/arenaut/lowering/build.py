@@ -255,14 +255,17 @@ class _Builder:
         return list(dict.fromkeys(offers))
 
     def _may_overwrite(self, step: LoweredStep, out: Strided, place: Strided) -> bool:
-        """In place: the same walk over the same bytes, and no other view of the buffer in this step."""
+        """In place: the same walk over the same bytes, and no other view of the buffer in this step; only a tile
+        program reads all its operands at an element before it writes that element."""
         buffers = self.lowered.buffers
         same = (out.dims, out.strides, out.offset, out.dtype.itemsize) == (
             place.dims, place.strides, place.offset, place.dtype.itemsize,
         )  # fmt: skip
         others = [p for p in step.operands() if p is not None and p.buffer in (out.buffer, place.buffer)]
+        once = sum(p is not None and p.buffer == place.buffer for p in step.inputs) == 1
         return (
             same
+            and (once or (step.row is not None and step.row.family == "Tile"))
             and buffers[place.buffer].segment is Segment.ARENA
             and buffers[out.buffer].bytes == buffers[place.buffer].bytes
             and all((p.dims, p.strides, p.offset) == (out.dims, out.strides, out.offset) for p in others)

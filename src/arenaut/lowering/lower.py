@@ -88,6 +88,11 @@ class Lowerer:
         buffer = self.buffers[place.buffer]
         if buffer.segment is Segment.HOST or (buffer.segment is Segment.OUTPUT and buffer.index == index):
             return place
+        whole = place.is_dense and place.offset == 0 and place.dtype.itemsize * product(place.dims) == buffer.bytes
+        if buffer.segment is Segment.ARENA and whole:
+            # The only view that leaves: what was to be arena memory is the output itself.
+            buffer.segment, buffer.index = Segment.OUTPUT, index
+            return Strided(place.buffer, place.dtype, value.shape, dense_strides(value.shape))
         target = self._dense(Segment.OUTPUT, value.dtype, value.shape, index, value.name)
         self.copy(place, target)
         return target
