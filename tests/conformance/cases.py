@@ -33,10 +33,11 @@ class Case:
     def model(self) -> onnx.ModelProto:
         if self.official.model is not None:
             return self.official.model
-        return onnx.load(self._model_path)
+        return onnx.load(self.path)
 
     @property
-    def _model_path(self) -> Path:
+    def path(self) -> Path:
+        """The file of a case whose model is not given."""
         if self.official.model_dir is not None:
             return Path(self.official.model_dir) / "model.onnx"
         return LIGHT / Path(self.official.url).name
@@ -63,7 +64,7 @@ class Case:
             yield (
                 _ramps(model),
                 [
-                    numpy_helper.to_array(onnx.load_tensor(f"{self._model_path.with_suffix('')}_output_{i}.pb"))
+                    numpy_helper.to_array(onnx.load_tensor(f"{self.path.with_suffix('')}_output_{i}.pb"))
                     for i in range(len(model.graph.output))
                 ],
             )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +13,16 @@ from arenaut.frontend import import_model, to_model_proto
 from arenaut.ir.errors import ArenautError
 from importing import run_ort
 
-LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+from tests.conformance.cases import LIGHT, cases
+
 # Cases that are refused, with the reason. Everything else imports.
 REFUSED: dict[str, str] = {}
 
 
-@cache
-def cases() -> tuple[Any, ...]:
-    from onnx.backend.test.loader import load_model_tests
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        kinds = ("node", "simple", "pytorch-converted", "pytorch-operator")
-        return tuple(case for kind in kinds for case in load_model_tests(kind=kind))
-
-
 def sources() -> Iterator[tuple[str, Any]]:
     for case in cases():
-        yield case.name, case.model if case.model is not None else Path(case.model_dir) / "model.onnx"
+        if case.suite != "real":
+            yield case.name, case.official.model if case.official.model is not None else case.path
 
 
 def test_all_official_cases_import() -> None:
