@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from arenaut.ir.dims import Dim, evaluate
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import Segment
@@ -178,7 +177,3 @@ def _step_name(built: Built, index: int) -> str:
     step = built.lowered.steps[index]
     family = step.row.family if step.row is not None else step.kind.name.lower()
     return f"{step.node.name or step.node.op} ({family})"
-
-
-def size_of(d: Dim, symbols: Mapping[str, int]) -> int:
-    return evaluate(d, symbols)
