@@ -13,6 +13,8 @@ extern "C" {
 double arn_peak_baseline(int64_t rounds, float* sink);
 #ifdef ARN_HAS_X86_TIERS
 double arn_peak_v3(int64_t rounds, float* sink);
+#endif
+#if ARN_HAS_X86_TIERS >= 2
 double arn_peak_v4(int64_t rounds, float* sink);
 #endif
 }
@@ -34,6 +36,8 @@ double peak_flops(int tier, double seconds) {
   auto* loop = arn_peak_baseline;
 #ifdef ARN_HAS_X86_TIERS
   if (tier == ARN_TIER_V3) loop = arn_peak_v3;
+#endif
+#if ARN_HAS_X86_TIERS >= 2
   if (tier == ARN_TIER_V4) loop = arn_peak_v4;
 #endif
   alignas(ARN_ALIGN) float sink[16];

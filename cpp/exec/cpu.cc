@@ -37,6 +37,12 @@ void probe(Cpu* c) {
     return;
   }
   c->target.tier = ARN_TIER_V3;
+#if ARN_HAS_X86_TIERS < 2
+  c->reason = "built without tier v4";
+#elif defined(ARN_EMULATE_V4)
+  c->target.tier = ARN_TIER_V4;
+  c->reason = "built with tier v4 compiled to AVX2";
+#else
   if ((b7 & avx512) != avx512 || !os_avx512) {
     c->reason = os_avx512 ? "the processor lacks AVX-512 F/DQ/CD/BW/VL" : "AVX-512 registers are not enabled";
     return;
@@ -45,6 +51,7 @@ void probe(Cpu* c) {
   c->reason = "AVX-512 F/DQ/CD/BW/VL present and enabled";
   if ((c7 >> 11) & 1) c->target.features |= ARN_FEATURE_VNNI;
   if ((a71 >> 5) & 1) c->target.features |= ARN_FEATURE_BF16;
+#endif
 }
 #else
 void probe(Cpu* c) {

@@ -11,8 +11,12 @@
   __attribute__((weak)) void arn_##name##_pack_##tier(const arn_bind_args*, int32_t, void*);
 
 #ifdef ARN_HAS_X86_TIERS
+#if ARN_HAS_X86_TIERS >= 2
 #define ARN_TIERS_ALL(X, ...) \
   X(baseline, ARN_TIER_BASELINE, __VA_ARGS__) X(v3, ARN_TIER_V3, __VA_ARGS__) X(v4, ARN_TIER_V4, __VA_ARGS__)
+#else
+#define ARN_TIERS_ALL(X, ...) ARN_TIERS_V3(X, __VA_ARGS__)
+#endif
 #define ARN_TIERS_V3(X, ...) X(baseline, ARN_TIER_BASELINE, __VA_ARGS__) X(v3, ARN_TIER_V3, __VA_ARGS__)
 #else
 #define ARN_TIERS_ALL(X, ...) X(baseline, ARN_TIER_BASELINE, __VA_ARGS__)
@@ -109,7 +113,9 @@ const std::vector<TileFunction>& tile_functions() {
 
 const arn_tile_fn* tile_table(int32_t tier) {
 #ifdef ARN_HAS_X86_TIERS
+#if ARN_HAS_X86_TIERS >= 2
   if (tier == ARN_TIER_V4) return arn_tile_table_v4();
+#endif
   if (tier == ARN_TIER_V3) return arn_tile_table_v3();
 #endif
   (void)tier;

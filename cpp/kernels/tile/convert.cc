@@ -86,7 +86,7 @@ void f16_to_f32(int64_t n, void* dst, const void* src) {
   int64_t i = 0;
   float* d = static_cast<float*>(dst);
   const uint16_t* s = static_cast<const uint16_t*>(src);
-#if ARN_TIER_LEVEL >= 2
+#if defined(__AVX512F__)
   for (; i + 16 <= n; i += 16)
     _mm512_storeu_ps(d + i, _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(s + i))));
 #elif defined(__F16C__)
@@ -100,7 +100,7 @@ void f32_to_f16(int64_t n, void* dst, const void* src) {
   int64_t i = 0;
   uint16_t* d = static_cast<uint16_t*>(dst);
   const float* s = static_cast<const float*>(src);
-#if ARN_TIER_LEVEL >= 2
+#if defined(__AVX512F__)
   for (; i + 16 <= n; i += 16)
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(d + i),
                         _mm512_maskz_cvtps_ph(0xffff, _mm512_loadu_ps(s + i), _MM_FROUND_TO_NEAREST_INT));
