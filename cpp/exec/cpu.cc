@@ -24,25 +24,30 @@ void probe(Cpu* c) {
   const bool osxsave = (cx >> 27) & 1, fma = (cx >> 12) & 1, f16c = (cx >> 29) & 1, avx = (cx >> 28) & 1;
   const bool movbe = (cx >> 22) & 1;
   const uint64_t xcr0 = osxsave ? enabled_state() : 0;
-  const bool os_avx = (xcr0 & 0x6) == 0x6, os_avx512 = (xcr0 & 0xe6) == 0xe6;
+  const bool os_avx = (xcr0 & 0x6) == 0x6;
   uint32_t b7 = 0, c7 = 0, a71 = 0;
   if (__get_cpuid_max(0, nullptr) >= 7) {
     __cpuid_count(7, 0, a, b7, c7, d);
     __cpuid_count(7, 1, a71, b, cx, d);
   }
   const bool avx2 = (b7 >> 5) & 1, bmi1 = (b7 >> 3) & 1, bmi2 = (b7 >> 8) & 1;
-  const uint32_t avx512 = (1u << 16) | (1u << 17) | (1u << 28) | (1u << 30) | (1u << 31);  // F DQ CD BW VL
   if (!(os_avx && avx && avx2 && fma && f16c && bmi1 && bmi2 && movbe)) {
     c->reason = os_avx ? "the processor lacks AVX2, FMA or F16C" : "the operating system does not enable AVX registers";
     return;
   }
   c->target.tier = ARN_TIER_V3;
 #if ARN_HAS_X86_TIERS < 2
+  (void)c7;
+  (void)a71;
   c->reason = "built without tier v4";
 #elif defined(ARN_EMULATE_V4)
+  (void)c7;
+  (void)a71;
   c->target.tier = ARN_TIER_V4;
   c->reason = "built with tier v4 compiled to AVX2";
 #else
+  const bool os_avx512 = (xcr0 & 0xe6) == 0xe6;
+  const uint32_t avx512 = (1u << 16) | (1u << 17) | (1u << 28) | (1u << 30) | (1u << 31);  // F DQ CD BW VL
   if ((b7 & avx512) != avx512 || !os_avx512) {
     c->reason = os_avx512 ? "the processor lacks AVX-512 F/DQ/CD/BW/VL" : "AVX-512 registers are not enabled";
     return;
