@@ -28,16 +28,18 @@ class Value:
     """One tensor (or sequence, ...) of a graph.
 
     type: None until inference reaches it. constant: the array when known at load. data: for small integer tensors,
-    the elements as dims (an object array of ints and expressions), known without running.
+    the elements as dims (an object array of ints and expressions), known without running. order: how the tensor is
+    to lie in memory when it is made, its axes from the largest stride to the smallest; None: as they are numbered.
     """
 
-    __slots__ = ("constant", "data", "name", "producer", "type", "uses")
+    __slots__ = ("constant", "data", "name", "order", "producer", "type", "uses")
 
     def __init__(self, name: str, type: Type | None = None, constant: Array | None = None) -> None:
         self.name = name
         self.type = type
         self.constant = constant
         self.data: Array | None = None
+        self.order: tuple[int, ...] | None = None
         self.producer: Node | None = None
         self.uses: list[tuple[Node, int]] = []  # (user, input index)
 

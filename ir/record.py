@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Union
+from typing import Any, Literal, Protocol, Union
 
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
@@ -192,6 +192,8 @@ class OpRecord:
     view          the outputs as views of input 0's place, or None when they are not; needs no kernel.
     tile          the op as tile instructions: elementwise with numpy broadcasting.
     lower         emits kernel steps. Tried after view and tile.
+    layout        "channels": windows slide over [N, C, spatial...], best where channels lie innermost. "follow": works
+                  alike in any layout that input 0 and the output share (elementwise ops do anyway).
     anchor        lower ends in one call that writes output 0 and takes an elementwise epilogue.
     decompose     the op in terms of simpler ones; applied when there is neither view, tile nor lower.
     flops         floating-point operations, a dim.
@@ -208,6 +210,7 @@ class OpRecord:
     view: ViewRule | None = None
     tile: TileRule | None = None
     lower: LowerRule | None = None
+    layout: Literal["", "channels", "follow"] = ""
     anchor: bool = False
     decompose: DecomposeRule | None = None
     flops: Callable[[Node], Dim] | None = None

@@ -21,6 +21,16 @@ def dense_strides(dims: Sequence[Dim]) -> Shape:
     return tuple(reversed(strides))
 
 
+def ordered_strides(dims: Sequence[Dim], order: Sequence[int]) -> Shape:
+    """Strides in elements of a tensor without gaps whose axes lie in this order, from the largest stride down."""
+    strides: list[Dim] = [0] * len(dims)
+    step: Dim = 1
+    for axis in reversed(order):
+        strides[axis] = step
+        step = step * dims[axis]
+    return tuple(strides)
+
+
 @dataclass(frozen=True)
 class Strided:
     """Element (i, j, ...) lies at offset + i * strides[0] + j * strides[1] + ... elements into the buffer.
@@ -74,6 +84,14 @@ class Strided:
             self,
             dims=(*self.dims[:axis], *self.dims[axis + 1 :]),
             strides=(*self.strides[:axis], *self.strides[axis + 1 :]),
+        )
+
+    def split(self, axis: int, outer: Dim, inner: Dim) -> Strided:
+        """The dim at axis, of extent outer * inner, as two."""
+        return replace(
+            self,
+            dims=(*self.dims[:axis], outer, inner, *self.dims[axis + 1 :]),
+            strides=(*self.strides[:axis], self.strides[axis] * inner, *self.strides[axis:]),
         )
 
     def broadcast_to(self, dims: Sequence[Dim]) -> Strided:

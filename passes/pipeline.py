@@ -20,6 +20,7 @@ from arenaut.passes.decompose import decompose_composites
 from arenaut.passes.elementwise import fuse_elementwise
 from arenaut.passes.hoist_reshapes import hoist_reshapes
 from arenaut.passes.identity import remove_identities
+from arenaut.passes.layout import choose_layouts
 from arenaut.passes.norms import raise_norms
 from arenaut.passes.powers import expand_powers
 from arenaut.passes.reductions import merge_reductions
@@ -59,6 +60,7 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
         "elementwise", fuse_elementwise, "elementwise ops run together on tiles in L1, after a product on its hot block"
     ),
     Pass("dead_code_last", eliminate_dead_code, "what fusion left behind"),
+    Pass("layout", choose_layouts, "convolutions and pools run vectors over channels, which have to lie innermost"),
 )
 
 

@@ -268,12 +268,12 @@ def _deform_infer(context: Infer) -> Sequence[Type]:
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="Conv", infer=_conv_infer, evaluate=_conv_evaluate, lower=_conv_lower, anchor=True, flops=_conv_flops,
-        tolerance=PRODUCT, samples=_conv_samples,
+        op="Conv", infer=_conv_infer, evaluate=_conv_evaluate, lower=_conv_lower, layout="channels", anchor=True,
+        flops=_conv_flops, tolerance=PRODUCT, samples=_conv_samples,
     ),
     OpRecord(
-        op="ConvTranspose", infer=_transpose_infer, evaluate=_transpose_evaluate, lower=_transpose_lower, anchor=True,
-        flops=_transpose_flops, tolerance=PRODUCT, samples=_transpose_samples,
+        op="ConvTranspose", infer=_transpose_infer, evaluate=_transpose_evaluate, lower=_transpose_lower,
+        layout="channels", anchor=True, flops=_transpose_flops, tolerance=PRODUCT, samples=_transpose_samples,
     ),
     OpRecord(op="DeformConv", infer=_deform_infer, flops=_conv_flops, tolerance=PRODUCT),
 )  # fmt: skip

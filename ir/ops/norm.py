@@ -314,12 +314,12 @@ _CHANNEL_SHAPES = ((2, 4, 3, 5), (1, 6, 33), (3, 2, 2, 3, 4))
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="BatchNormalization", infer=_batch_infer, evaluate=_batch_evaluate, lower=_batch_lower, flops=_flops(2),
-        tolerance=_NORMALISED, samples=_training_samples,
+        op="BatchNormalization", infer=_batch_infer, evaluate=_batch_evaluate, lower=_batch_lower, layout="follow",
+        flops=_flops(2), tolerance=_NORMALISED, samples=_training_samples,
     ),
     OpRecord(
         op="InstanceNormalization", infer=_channels_infer, evaluate=_instance_evaluate,
-        lower=lambda lower, node: _call(lower, node, {"epsilon": _epsilon(node)}), flops=_flops(8),
+        lower=lambda lower, node: _call(lower, node, {"epsilon": _epsilon(node)}), layout="follow", flops=_flops(8),
         tolerance=_NORMALISED, samples=_channel_samples(3, ({}, {"epsilon": 0.0078125}), _CHANNEL_SHAPES),
     ),
     OpRecord(
@@ -327,19 +327,19 @@ RECORDS: tuple[OpRecord, ...] = (
         lower=lambda lower, node: _call(
             lower, node, {"num_groups": int(node.attr("num_groups")), "epsilon": _epsilon(node)}
         ),
-        flops=_flops(8), tolerance=_NORMALISED,
+        layout="follow", flops=_flops(8), tolerance=_NORMALISED,
         samples=_channel_samples(3, ({"num_groups": 2}, {"num_groups": 1, "epsilon": 0.0078125}), _CHANNEL_SHAPES),
     ),
     OpRecord(
-        op="LayerNormalization", infer=_layer_infer, evaluate=_layer_evaluate, lower=_layer_lower, flops=_flops(8),
-        tolerance=_NORMALISED, samples=_trailing_samples(with_bias=True),
+        op="LayerNormalization", infer=_layer_infer, evaluate=_layer_evaluate, lower=_layer_lower, layout="follow",
+        flops=_flops(8), tolerance=_NORMALISED, samples=_trailing_samples(with_bias=True),
     ),
     OpRecord(
-        op="RMSNormalization", infer=_rms_infer, evaluate=_rms_evaluate, lower=_layer_lower, flops=_flops(4),
-        tolerance=_NORMALISED, samples=_trailing_samples(with_bias=False),
+        op="RMSNormalization", infer=_rms_infer, evaluate=_rms_evaluate, lower=_layer_lower, layout="follow",
+        flops=_flops(4), tolerance=_NORMALISED, samples=_trailing_samples(with_bias=False),
     ),
     OpRecord(
-        op="LpNormalization", infer=_lp_infer, evaluate=_lp_evaluate, lower=_lp_lower, flops=_flops(3),
+        op="LpNormalization", infer=_lp_infer, evaluate=_lp_evaluate, lower=_lp_lower, layout="follow", flops=_flops(3),
         tolerance=_NORMALISED, samples=_lp_samples,
     ),
     OpRecord(
@@ -347,7 +347,7 @@ RECORDS: tuple[OpRecord, ...] = (
         flops=_flops(6), tolerance=_NORMALISED, samples=_mvn_samples,
     ),
     OpRecord(
-        op="LRN", infer=same_as_input, evaluate=_lrn_evaluate, lower=_lrn_lower, flops=_flops(8),
+        op="LRN", infer=same_as_input, evaluate=_lrn_evaluate, lower=_lrn_lower, layout="follow", flops=_flops(8),
         tolerance=_NORMALISED, samples=_lrn_samples,
     ),
 )  # fmt: skip

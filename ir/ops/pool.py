@@ -209,7 +209,7 @@ def _global_samples(dtypes: Sequence[DType], options: Sequence[dict[str, Any]]) 
 
 def _global(op: str, evaluate: Any, tolerance: Tolerance, samples: Any, **native: Any) -> OpRecord:
     return OpRecord(
-        op=op, infer=_global_infer, evaluate=_global_evaluator(evaluate),
+        op=op, infer=_global_infer, evaluate=_global_evaluator(evaluate), layout="follow",
         flops=lambda node: product(node.operand(0).shape), tolerance=tolerance, samples=samples, **native,
     )  # fmt: skip
 
@@ -252,19 +252,19 @@ def _unpool_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="MaxPool", infer=_pool_infer, evaluate=_max_evaluate, lower=_max_lower, flops=_pool_flops,
+        op="MaxPool", infer=_pool_infer, evaluate=_max_evaluate, lower=_max_lower, layout="channels", flops=_pool_flops,
         samples=_pool_samples((*_FLOATS, DType.INT8, DType.UINT8), ({}, {"ceil_mode": 1})),
     ),
     OpRecord(
-        op="AveragePool", infer=_pool_infer, evaluate=_average_evaluate, lower=_average_lower, anchor=True,
-        flops=_pool_flops, tolerance=_SUM,
+        op="AveragePool", infer=_pool_infer, evaluate=_average_evaluate, lower=_average_lower, layout="channels",
+        anchor=True, flops=_pool_flops, tolerance=_SUM,
         samples=_pool_samples(
             _FLOATS, ({}, {"ceil_mode": 1}, {"count_include_pad": 1}, {"ceil_mode": 1, "count_include_pad": 1})
         ),
     ),
     OpRecord(
-        op="LpPool", infer=_pool_infer, evaluate=_lp_evaluate, lower=_lp_lower, anchor=True, flops=_pool_flops,
-        tolerance=_SUM, samples=_pool_samples(_FLOATS, ({}, {"p": 1}, {"p": 3})),
+        op="LpPool", infer=_pool_infer, evaluate=_lp_evaluate, lower=_lp_lower, layout="channels", anchor=True,
+        flops=_pool_flops, tolerance=_SUM, samples=_pool_samples(_FLOATS, ({}, {"p": 1}, {"p": 3})),
     ),
     _global(
         "GlobalAveragePool", lambda node, x, axes: x.mean(axis=axes, keepdims=True, dtype=np.float64), _SUM,

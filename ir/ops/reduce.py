@@ -242,7 +242,7 @@ def _record(
     high: float = 4,
 ) -> OpRecord:
     return OpRecord(
-        op=op, infer=_infer, evaluate=_evaluator(kind), data=data, lower=_lower_rule(kind),
+        op=op, infer=_infer, evaluate=_evaluator(kind), data=data, lower=_lower_rule(kind), layout="follow",
         flops=lambda node: dims.product(node.operand(0).shape), tolerance=tolerance,
         samples=_samples(kind, dtypes, low, high),
     )  # fmt: skip

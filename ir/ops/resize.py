@@ -116,15 +116,13 @@ def _lower(lower: Lower, node: Node) -> None:
     if factors is None or not all(_repeats(node, f) for f in factors):
         _call(lower, node)
         return
-    split: list[Dim] = []
+    axis = 0
     for d, factor in zip(node.operand(0).shape, factors, strict=True):
-        split.append(d)
         if factor != 1:
-            source = source.insert(len(split))
-            split.append(factor)
-    parts = target.reshape(split)
-    assert parts is not None  # a new output is dense
-    lower.copy(source.broadcast_to(split), parts)
+            target, source = target.split(axis, d, factor), source.insert(axis + 1)
+            axis += 1
+        axis += 1
+    lower.copy(source.broadcast_to(target.dims), target)
 
 
 def _call(lower: Lower, node: Node) -> None:
@@ -199,7 +197,7 @@ def _samples() -> Iterator[Sample]:
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="Resize", infer=_infer, evaluate=evaluate_reference, lower=_lower, tolerance=Tolerance("product", 8),
-        flops=lambda node: 8 * dims.product(node.output.shape), samples=_samples,
+        op="Resize", infer=_infer, evaluate=evaluate_reference, lower=_lower, layout="follow",
+        tolerance=Tolerance("product", 8), flops=lambda node: 8 * dims.product(node.output.shape), samples=_samples,
     ),
 )  # fmt: skip

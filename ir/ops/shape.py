@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from arenaut.ir.ops.common import (
 )
 from arenaut.ir.ops.samples import MOVABLE, i64
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, UnknownError
-from arenaut.ir.strided import Strided
+from arenaut.ir.strided import Strided, ordered_strides
 from arenaut.ir.types import Shape, TensorType, Type
 
 # -- Shape, Size ---------------------------------------------------------------------------------------------------
@@ -79,8 +80,17 @@ def view_as_output(node: Node, place: Strided) -> Sequence[Strided] | None:
 
 
 def lower_as_output(lower: Lower, node: Node) -> None:
-    """The same where the strides allow no view: a dense copy first."""
-    lower.bind(node.output, lower.reshape(lower.read(node.operand(0)), node.output.shape))
+    """The same where the strides allow no view: a copy into the layout that the output is to have."""
+    source, order, shape = lower.read(node.operand(0)), node.output.order, node.output.shape
+    laid_out = None if order is None else replace(source, dims=shape, strides=ordered_strides(shape, order))
+    if laid_out is None or laid_out.reshape(source.dims) is None:
+        lower.bind(node.output, lower.reshape(source, shape))
+        return
+    target = lower.write(node.output)
+    parts = target.reshape(source.dims)
+    if parts is None:  # a part of something larger
+        source, parts = lower.reshape(source, shape), target
+    lower.copy(source, parts)
 
 
 def _copied(target: Dim, index: int, shape: Shape, allow_zero: bool) -> Dim:

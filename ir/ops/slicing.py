@@ -197,15 +197,13 @@ def _tile_lower(lower: Lower, node: Node) -> None:
     if repeats is None:
         raise NoRowError("repeats are not known")
     source, target = lower.read(node.operand(0)), lower.write(node.output)
-    split: list[Dim] = []
+    axis = 0
     for d, r in zip(source.dims, repeats.flat, strict=True):
         if not (isinstance(r, int) and r == 1):
-            source = source.insert(len(split))
-            split.append(r)
-        split.append(d)
-    parts = target.reshape(split)
-    assert parts is not None  # a new output is dense
-    lower.copy(source.broadcast_to(split), parts)
+            source, target = source.insert(axis), target.split(axis, r, d)
+            axis += 1
+        axis += 1
+    lower.copy(source.broadcast_to(target.dims), target)
 
 
 def _tile_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
@@ -350,8 +348,11 @@ def _blocks_lower(lower: Lower, node: Node) -> None:
     source, target = lower.read(node.operand(0)), lower.write(node.output)
     split, order, _ = _blocks(node, source.dims)
     seen = lower.reshape(source, split).permute(order)
-    parts = target.reshape(seen.dims)
-    assert parts is not None
+    if node.op == "SpaceToDepth":
+        _, first, second, third = seen.dims[:4]
+        parts = target.split(1, first, second * third).split(2, second, third)
+    else:
+        parts = target.split(2, *seen.dims[2:4]).split(4, *seen.dims[4:6])
     lower.copy(seen, parts)
 
 
@@ -462,26 +463,28 @@ RECORDS: tuple[OpRecord, ...] = (
     ),
     OpRecord(
         op="Concat", infer=_concat_infer, evaluate=_concat_evaluate, data=data_through(_concat_evaluate),
-        lower=_concat_lower, samples=_concat_samples,
+        lower=_concat_lower, layout="follow", samples=_concat_samples,
     ),
     OpRecord(
         op="Tile", infer=_tile_infer, evaluate=_tile_evaluate, data=data_through(_tile_evaluate, 0),
-        lower=_tile_lower,
+        lower=_tile_lower, layout="follow",
         samples=_moved(((2, 3), {}, (2, 1)), ((2, 3), {}, (1, 3)), ((2, 1, 3), {}, (2, 3, 0)), ((), {}, ())),
     ),
     OpRecord(
         op="Pad", infer=_pad_infer, evaluate=_pad_evaluate, data=data_through(_pad_evaluate, 0, 2), lower=_pad_lower,
-        samples=_pad_samples,
+        layout="follow", samples=_pad_samples,
     ),
     *(
-        OpRecord(op=op, infer=_blocks_infer, evaluate=_blocks_evaluate, lower=_blocks_lower, samples=drawn)
+        OpRecord(
+            op=op, infer=_blocks_infer, evaluate=_blocks_evaluate, lower=_blocks_lower, layout="follow", samples=drawn
+        )
         for op, drawn in (
             ("DepthToSpace", _moved(((2, 12, 2, 3), {"blocksize": 2}), ((1, 9, 2, 3), _THREES))),
             ("SpaceToDepth", _moved(((2, 3, 4, 6), {"blocksize": 2}), ((1, 2, 6, 3), _THREES))),
         )
     ),
     OpRecord(
-        op="CenterCropPad", infer=_crop_infer, evaluate=_crop_evaluate, lower=_crop_lower,
+        op="CenterCropPad", infer=_crop_infer, evaluate=_crop_evaluate, lower=_crop_lower, layout="follow",
         samples=_moved(((5, 4), {}, (3, 3)), ((5, 4), {"axes": (-1,)}, (1,)), ((2, 3), {"axes": (0, 1)}, (5, 8))),
     ),
 )  # fmt: skip

@@ -92,7 +92,7 @@ def _samples() -> Iterator[Sample]:
 def _record(op: str, function: Callable[[Array, int], Array], tolerance: Tolerance, **rules: Any) -> OpRecord:
     return OpRecord(
         op=op, infer=_infer, evaluate=_evaluator(function), flops=lambda node: 5 * product(node.output.shape),
-        tolerance=tolerance, samples=_samples, **rules,
+        layout="follow", tolerance=tolerance, samples=_samples, **rules,
     )  # fmt: skip
 
 

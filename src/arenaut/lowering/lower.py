@@ -16,9 +16,10 @@ from arenaut.ir.graph import ARENAUT_DOMAIN, Array, Graph, Node, Value
 from arenaut.ir.infer import data_symbols_of
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import NoRowError, Param
-from arenaut.ir.strided import Strided, dense_strides
+from arenaut.ir.strided import Strided, dense_strides, ordered_strides
 from arenaut.ir.target import Target
 from arenaut.ir.types import TensorType
+from arenaut.lowering.destinations import destinations
 from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Segment, StepKind, host_place
 from arenaut.lowering.rows import Row, select_row
 from arenaut.lowering.tiles import TileLimitError, Tiles, TileSpec, emit_node, tile_of_graph
@@ -44,6 +45,7 @@ class Lowerer:
         self.places: dict[int, Strided] = {}
         self.values: list[tuple[Value, Strided]] = []
         self.slots = 0
+        self._destinations = destinations(graph)
         self._weights: dict[int, int] = {}  # id(array) -> buffer
         self._held: list[Array] = []  # keeps the ids in _weights unique
         self._defined: set[str] = set(graph.dim_names())
@@ -164,11 +166,11 @@ class Lowerer:
         assert rule is not None
         source = self.read(node.operand(0))
         views = rule(node, source)
-        if views is None:
+        if views is None and record_of(node).lower is None:
             source = self._densify(source)
             views = rule(node, source)
-            if views is None:
-                return False
+        if views is None:
+            return False
         for out, view in zip(node.outputs, views, strict=False):
             if out is not None:
                 self.bind(out, view)
@@ -259,9 +261,13 @@ class Lowerer:
     def write(self, value: Value) -> Strided:
         if id(value) in self.places:
             return self.places[id(value)]
-        index = self._output_index(value)
-        segment = Segment.ARENA if index is None else Segment.OUTPUT
-        place = self._dense(segment, value.dtype, value.shape, index or 0, value.name)
+        index, part = self._output_index(value), self._destinations.get(id(value))
+        if index is not None:
+            place = self._dense(Segment.OUTPUT, value.dtype, value.shape, index, value.name)
+        elif part is not None:
+            place = self.write(part.whole).slice(part.axis, part.start, value.shape[part.axis])
+        else:
+            place = self._dense(Segment.ARENA, value.dtype, value.shape, 0, value.name, value.order)
         self._put(value, place)
         return place
 
@@ -351,6 +357,8 @@ class Lowerer:
 
     def copy(self, source: Strided, target: Strided) -> None:
         aligned = replace(source, dims=target.dims) if source.rank == target.rank else source
+        if aligned == target:
+            return
         row = self._select("Copy", [aligned], [target])
         self._step(LoweredStep(StepKind.KERNEL, self._current, [aligned], [target], row))
 
@@ -505,7 +513,10 @@ class Lowerer:
             missing = [n for n in _symbols(value) if n not in self._defined]
             if missing:
                 raise UnsupportedError(f"{node}: nothing decides the size {missing} of '{value.name}'")
-            self._step(LoweredStep(StepKind.FETCH, node, [place], [self.write(value)]))
+            target = self.write(value)
+            dense = target if target.is_dense else self.temp(target.dtype, target.dims)
+            self._step(LoweredStep(StepKind.FETCH, node, [place], [dense]))
+            self.copy(dense, target)
 
     def _is_host(self, value: Value) -> bool:
         """Values that only Python can hold: no tensors, strings, unknown or too high rank."""
@@ -532,11 +543,19 @@ class Lowerer:
         self.buffers.append(LoweredBuffer(segment, size, index, array, name))
         return len(self.buffers) - 1
 
-    def _dense(self, segment: Segment, dtype: DType, dims: tuple[Dim, ...], index: int, name: str) -> Strided:
+    def _dense(
+        self,
+        segment: Segment,
+        dtype: DType,
+        dims: tuple[Dim, ...],
+        index: int,
+        name: str,
+        order: tuple[int, ...] | None = None,
+    ) -> Strided:
         if len(dims) > MAX_RANK:
             raise NoRowError(f"rank {len(dims)} is over {MAX_RANK}")
         buffer = self._buffer(segment, product(dims) * dtype.itemsize, index, name=name)
-        return Strided(buffer, dtype, dims, dense_strides(dims))
+        return Strided(buffer, dtype, dims, dense_strides(dims) if order is None else ordered_strides(dims, order))
 
 
 def _needed_steps(steps: Sequence[LoweredStep], outputs: Sequence[Strided]) -> list[LoweredStep]:
