@@ -17,6 +17,14 @@ struct MakeSeq<0, I...> {
 template <int ElementBytes, int VectorBytes>
 struct LaneIndex;
 template <int VectorBytes>
+struct LaneIndex<1, VectorBytes> {
+  typedef int8_t Type __attribute__((vector_size(VectorBytes)));
+};
+template <int VectorBytes>
+struct LaneIndex<2, VectorBytes> {
+  typedef int16_t Type __attribute__((vector_size(VectorBytes)));
+};
+template <int VectorBytes>
 struct LaneIndex<4, VectorBytes> {
   typedef int32_t Type __attribute__((vector_size(VectorBytes)));
 };
@@ -45,6 +53,28 @@ static inline V even_lanes(V a, V b, Seq<I...>) {
 template <typename V>
 static inline V even_lanes(V a, V b) {
   return even_lanes(a, b, typename MakeSeq<static_cast<int>(sizeof(V) / sizeof(a[0]))>::Type());
+}
+
+template <int Offset, typename V, int... I>
+static inline V rotate_lanes(V v, Seq<I...>) {
+  return shuffle<V, (I + Offset) % static_cast<int>(sizeof...(I))...>(v, v);
+}
+
+// Lane l of the result is lane l + Offset, counted modulo the lanes.
+template <int Offset, typename V>
+static inline V rotate_lanes(V v) {
+  return rotate_lanes<Offset>(v, typename MakeSeq<static_cast<int>(sizeof(V) / sizeof(v[0]))>::Type());
+}
+
+template <int First, typename V, int... I>
+static inline V interleave_lanes(V a, V b, Seq<I...>) {
+  return shuffle<V, (I % 2 * static_cast<int>(sizeof...(I)) + First + I / 2)...>(a, b);
+}
+
+// Lanes First, First + 1, ... of a, each followed by the same lane of b.
+template <int First, typename V>
+static inline V interleave_lanes(V a, V b) {
+  return interleave_lanes<First>(a, b, typename MakeSeq<static_cast<int>(sizeof(V) / sizeof(a[0]))>::Type());
 }
 
 }  // namespace ARN_NS

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/kernel.h"
+#include "simd/shuffle.h"
 
 #if ARN_TIER_LEVEL <= 1  // v4 moves data no faster than v3
 
@@ -105,18 +106,12 @@ template <typename T, int kLanes>
 struct Tile {
   typedef T V __attribute__((vector_size(16)));
   static inline void turn(const char* src, int64_t s, char* dst, int64_t d) {
-    V low, high, a[kLanes], b[kLanes];
-    for (int i = 0; i < kLanes / 2; ++i) {
-      low[2 * i] = static_cast<T>(i);
-      low[2 * i + 1] = static_cast<T>(i + kLanes);
-      high[2 * i] = static_cast<T>(i + kLanes / 2);
-      high[2 * i + 1] = static_cast<T>(i + kLanes / 2 + kLanes);
-    }
+    V a[kLanes], b[kLanes];
     for (int i = 0; i < kLanes; ++i) a[i] = get<V>(src + i * s);
     for (int width = 1; width < kLanes; width *= 2) {
       for (int i = 0; i < kLanes / 2; ++i) {
-        b[2 * i] = __builtin_shuffle(a[i], a[i + kLanes / 2], low);
-        b[2 * i + 1] = __builtin_shuffle(a[i], a[i + kLanes / 2], high);
+        b[2 * i] = interleave_lanes<0>(a[i], a[i + kLanes / 2]);
+        b[2 * i + 1] = interleave_lanes<kLanes / 2>(a[i], a[i + kLanes / 2]);
       }
       for (int i = 0; i < kLanes; ++i) a[i] = b[i];
     }

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "kernels/walk.h"
-#include "simd/vector.h"
+#include "simd/shuffle.h"
 
 namespace ARN_NS {
 
@@ -66,10 +66,9 @@ struct Lanes {
   }
   static inline void store(T* p, V v) { __builtin_memcpy(p, &v, sizeof(V)); }
   static inline V splat(T x) { return x - V{}; }
-  // Lane i is (i + k) % kCount. Written out: a loop would build it lane by lane at run time.
-  template <int k>
-  static inline I rotated() {
-    constexpr auto at = [](int i) constexpr { return static_cast<Index>((i + k) % kCount); };
+  // Lane i is i. Written out: a loop would build it lane by lane at run time.
+  static inline I numbers() {
+    constexpr auto at = [](int i) constexpr { return static_cast<Index>(i); };
     if constexpr (kCount == 2) {
       return I{at(0), at(1)};
     } else if constexpr (kCount == 4) {
@@ -86,7 +85,7 @@ struct Lanes {
     }
   }
   // Selects the last `rest` lanes.
-  static inline I last_lanes(int64_t rest) { return rotated<0>() >= static_cast<Index>(kCount - rest) - I{}; }
+  static inline I last_lanes(int64_t rest) { return numbers() >= static_cast<Index>(kCount - rest) - I{}; }
   // The last `rest` < kCount of the n elements at p, the other lanes from `pad`. They are the last lanes if n is at
   // least a vector, else the first; nothing outside the n elements is read.
   static inline V load_tail(const T* p, int64_t n, int64_t rest, V pad) {
@@ -208,7 +207,7 @@ constexpr int64_t kDeep = 64;
 // All lanes of v joined, in halving steps.
 template <typename F, typename T, int kHalf = Lanes<T>::kCount / 2>
 static inline typename F::Wide merge_lanes(typename Lanes<T>::V v) {
-  v = F::join(v, __builtin_shuffle(v, Lanes<T>::template rotated<kHalf>()));
+  v = F::join(v, rotate_lanes<kHalf>(v));
   if constexpr (kHalf > 1)
     return merge_lanes<F, T, kHalf / 2>(v);
   else
