@@ -7,6 +7,8 @@ proves equality of values. Ints stay ints: arithmetic on known dims costs nothin
 
 from __future__ import annotations
 
+import hashlib
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,15 +31,62 @@ class Symbol:
         return self.name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Opaque:
-    """A function of dims that is no polynomial. `kind` is one of OPAQUE_KINDS."""
+    """A function of dims that is no polynomial. `kind` is one of OPAQUE_KINDS.
+
+    Made by `_opaque` only, which gives equal functions as one object: an expression may share parts so often that as a
+    tree it would be exponentially large, so nothing here walks it as a tree.
+    """
 
     kind: str
     args: tuple[Dim, ...]
 
+    @cached_property
+    def _atoms(self) -> tuple[Atom, ...]:
+        """The atoms of the arguments, each once."""
+        found = (atom for a in self.args if isinstance(a, Expr) for monomial, _ in a.terms for atom, _ in monomial)
+        return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def symbols(self) -> tuple[Symbol, ...]:
+        """Every symbol that the value depends on, each once."""
+        lists = [(a,) if isinstance(a, Symbol) else a.symbols for a in self._atoms]
+        return tuple(dict.fromkeys(s for symbols in lists for s in symbols))
+
+    @cached_property
+    def nonnegative(self) -> bool:
+        """True when the value is proven to be at least 0."""
+        nonnegative = [is_nonnegative(a) for a in self.args]
+        if self.kind in ("eq", "lt"):
+            return True
+        if self.kind == "max":
+            return any(nonnegative)
+        if self.kind == "mod":
+            return nonnegative[1]
+        return all(nonnegative[1:]) if self.kind == "select" else all(nonnegative)
+
+    @cached_property
+    def _text(self) -> str:
+        text = f"{self.kind}({', '.join(str(a) for a in self.args)})"
+        if len(text) <= _LONGEST_TEXT:
+            return text
+        return f"{self.kind}#{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+
     def __str__(self) -> str:
-        return f"{self.kind}({', '.join(str(a) for a in self.args)})"
+        """The function written out; where that would be long, a name that only this function has."""
+        return self._text
+
+    def __reduce__(self) -> tuple[Callable[..., Opaque], tuple[str, tuple[Dim, ...]]]:
+        return _interned, (self.kind, self.args)
+
+
+_LONGEST_TEXT = 400
+_known: weakref.WeakValueDictionary[tuple[str, tuple[Dim, ...]], Opaque] = weakref.WeakValueDictionary()
+
+
+def _interned(kind: str, args: tuple[Dim, ...]) -> Opaque:
+    return _known.setdefault((kind, args), Opaque(kind, args))
 
 
 Atom = Union[Symbol, Opaque]
@@ -191,7 +240,7 @@ def symbol(name: str, *, signed: bool = False) -> Expr:
 def _opaque(kind: str, *args: Dim) -> Dim:
     if all(isinstance(a, int) for a in args):
         return OPAQUE_KINDS[kind](*args)
-    return Expr(((((Opaque(kind, args), 1),), 1),))
+    return Expr(((((_interned(kind, args), 1),), 1),))
 
 
 def exact_div(a: Dim, b: Dim) -> Dim | None:
@@ -236,16 +285,7 @@ def is_nonnegative(d: Dim) -> bool:
 
 
 def _atom_nonnegative(atom: Atom) -> bool:
-    if isinstance(atom, Symbol):
-        return not atom.signed
-    nonnegative = [is_nonnegative(a) for a in atom.args]
-    if atom.kind in ("eq", "lt"):
-        return True
-    if atom.kind == "max":
-        return any(nonnegative)
-    if atom.kind == "mod":
-        return nonnegative[1]
-    return all(nonnegative[1:]) if atom.kind == "select" else all(nonnegative)
+    return not atom.signed if isinstance(atom, Symbol) else atom.nonnegative
 
 
 def minimum(a: Dim, b: Dim) -> Dim:
@@ -306,36 +346,37 @@ def product(dims: Sequence[Dim]) -> Dim:
 
 
 def symbols_of(d: Dim) -> Iterator[Symbol]:
-    """Every symbol in d, with repeats."""
+    """The symbols in d; one may come more than once."""
     if isinstance(d, Expr):
         for monomial, _ in d.terms:
             for atom, _ in monomial:
-                if isinstance(atom, Symbol):
-                    yield atom
-                else:
-                    for a in atom.args:
-                        yield from symbols_of(a)
+                yield from (atom,) if isinstance(atom, Symbol) else atom.symbols
 
 
 def rewrite(d: Dim, env: Mapping[str, Dim]) -> Dim:
     """d with symbols replaced; those not in env stay."""
+    return _rewrite(d, env, {})
+
+
+def _rewrite(d: Dim, env: Mapping[str, Dim], known: dict[Atom, Dim]) -> Dim:
     if isinstance(d, int):
         return d
     total: Dim = 0
     for monomial, coefficient in d.terms:
         value: Dim = coefficient
         for atom, power in monomial:
+            if atom not in known:
+                known[atom] = _rewrite_atom(atom, env, known)
             for _ in range(power):
-                value = value * _rewrite_atom(atom, env)
+                value = value * known[atom]
         total = total + value
     return total
 
 
-def _rewrite_atom(atom: Atom, env: Mapping[str, Dim]) -> Dim:
+def _rewrite_atom(atom: Atom, env: Mapping[str, Dim], known: dict[Atom, Dim]) -> Dim:
     if isinstance(atom, Symbol):
         return env.get(atom.name, Expr(((((atom, 1),), 1),)))
-    args = tuple(rewrite(a, env) for a in atom.args)
-    return REBUILD[atom.kind](*args)
+    return REBUILD[atom.kind](*(_rewrite(a, env, known) for a in atom.args))
 
 
 REBUILD: Mapping[str, Callable[..., Dim]] = {

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 from arenaut.ir import dims
 from arenaut.ir.dims import symbol
@@ -62,3 +65,23 @@ def test_a_capped_dim_broadcasts_with_the_dim_itself() -> None:
     assert broadcast_dim(capped, s) == s and broadcast_dim(s, capped) == s
     for other in (dims.minimum(s, 1), dims.minimum(b, 512), capped + 1):
         assert broadcast_dim(other, s) != s or other == s
+
+
+def test_expressions_that_share_their_parts_stay_linear() -> None:
+    """As a tree this expression has 2^200 leaves; building, replacing, printing and comparing it must not see them."""
+
+    def tower(start: dims.Dim) -> dims.Dim:
+        d = start
+        for level in range(200):
+            d = dims.maximum(d - 3, dims.minimum(d, level) - 1)
+        return d
+
+    n = symbol("n", signed=True)
+    grown = tower(n)
+    assert grown == tower(n) and hash(grown) == hash(tower(n))
+    assert grown != tower(symbol("m", signed=True))
+    assert {s.name for s in dims.symbols_of(grown)} == {"n"}
+    assert len(str(grown)) < 1000
+    for value in (-7, 0, 5, 4000):
+        assert dims.evaluate(grown, {"n": value}) == tower(value)
+    assert copy.deepcopy(grown) == grown and pickle.loads(pickle.dumps(symbol("n") // 3)) == symbol("n") // 3
