@@ -77,6 +77,9 @@ class Opaque:
         """The function written out; where that would be long, a name that only this function has."""
         return self._text
 
+    def __deepcopy__(self, memo: object) -> Opaque:
+        return self
+
     def __reduce__(self) -> tuple[Callable[..., Opaque], tuple[str, tuple[Dim, ...]]]:
         return _interned, (self.kind, self.args)
 
@@ -157,6 +160,12 @@ class Expr:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Expr) and self._hash == other._hash and self.terms == other.terms
+
+    def __deepcopy__(self, memo: object) -> Expr:
+        return self
+
+    def __reduce__(self) -> tuple[type[Expr], tuple[tuple[tuple[Monomial, int], ...]]]:
+        return Expr, (self.terms,)  # without the hash, which differs between processes
 
     def __add__(self, other: Dim) -> Dim:
         return _make(_sum(_terms(self), _terms(other), 1))

@@ -143,7 +143,9 @@ def test_concats_of_concats_and_their_other_readers() -> None:
 
 def test_a_memory_peak_is_not_raised_for_a_concat() -> None:
     """A skip connection that waits while larger tensors come and go keeps its own memory."""
-    large = "t = ConvTranspose <strides = [2, 2]> (s, back) q = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (t)"
+    large = (
+        "t = ConvTranspose <strides = [2, 2]> (s, back) q = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (t)"
+    )
     small = "e = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (q)"
     body = f"i = Conv <{PADS}> (x, W) s = Relu(i) {large} {small} d = Concat <axis = 1> (s, e) y = Conv(d, mid)"
     found = kernels(run(model_of(body), FEEDS))
