@@ -13,6 +13,7 @@ struct PoolBound {
   ConvShape s;  // cg = 1; groups = channels
   Stage stage;
   int64_t pad_end[3];
+  int64_t window[3], window_first[3];        // taps and first tap as the op has them: those of `s` may be fewer
   int64_t indices_n, indices_c, indices[3];  // strides of the indices
   int64_t run, units, units_per_task, row_blocks;
   int64_t at_counts, at_column, at_block;  // offsets in thread scratch, in elements; the stage is at 0
@@ -72,8 +73,8 @@ inline int64_t counted(const PoolBound& b, int axis, int64_t out) {
     const TapRange r = taps_inside(b.s, axis, out);
     return r.hi - r.lo;
   }
-  const int64_t room = b.s.in[axis] + b.pad_end[axis] - (out * b.s.step[axis] + b.s.first[axis]);
-  return max64(0, min64(b.s.taps[axis], ceil_div(room, b.s.tap_step[axis])));
+  const int64_t room = b.s.in[axis] + b.pad_end[axis] - (out * b.s.step[axis] + b.window_first[axis]);
+  return max64(0, min64(b.window[axis], ceil_div(room, b.s.tap_step[axis])));
 }
 
 template <typename T, typename R>
@@ -240,6 +241,18 @@ int32_t pool_run(const void* bound, void* const* operand, int64_t begin, int64_t
   return run_units(b, r, begin, end, state);
 }
 
+// Leaves out the first and last taps that lie in the padding for every output: windows may be far larger than the
+// image.
+inline void drop_outer_taps(ConvShape* s, int axis) {
+  const int64_t step = s->tap_step[axis], last_start = s->first[axis] + (s->out[axis] - 1) * s->step[axis];
+  const int64_t low = last_start >= 0 ? 0 : min64(ceil_div(-last_start, step), s->taps[axis] - 1);
+  const int64_t reach = s->in[axis] - 1 - s->first[axis];
+  const int64_t high = reach < 0 ? 0 : min64(reach / step + 1, s->taps[axis]);
+  if (low >= high) return;
+  s->first[axis] += low * step;
+  s->taps[axis] = high - low;
+}
+
 inline int32_t read_pool(const arn_bind_args* args, PoolBound* b) {
   if (args->params == nullptr || args->n_in < 1 || args->n_out < 1) return ARN_UNSUPPORTED;
   const arn_pool_params& p = *static_cast<const arn_pool_params*>(args->params);
@@ -267,6 +280,9 @@ inline int32_t read_pool(const arn_bind_args* args, PoolBound* b) {
     s.tap_step[i] = d < 0 ? 1 : p.dilations[d];
     b->pad_end[i] = d < 0 ? 0 : p.pads[p.spatial + d];
     if (s.step[i] < 1 || s.tap_step[i] < 1 || s.taps[i] < 1) return ARN_SHAPE_MISMATCH;
+    b->window[i] = s.taps[i];
+    b->window_first[i] = s.first[i];
+    drop_outer_taps(&s, i);
   }
   b->include_pad = p.count_include_pad != 0;
   b->column_major = p.storage_order != 0;
