@@ -11,11 +11,14 @@
 
 extern "C" {
 double arn_peak_baseline(int64_t rounds, float* sink);
+void arn_read_baseline(const float* from, int64_t floats, float* sink);
 #ifdef ARN_HAS_X86_TIERS
 double arn_peak_v3(int64_t rounds, float* sink);
+void arn_read_v3(const float* from, int64_t floats, float* sink);
 #endif
 #if ARN_HAS_X86_TIERS >= 2
 double arn_peak_v4(int64_t rounds, float* sink);
+void arn_read_v4(const float* from, int64_t floats, float* sink);
 #endif
 }
 
@@ -50,6 +53,49 @@ double peak_flops(int tier, double seconds) {
   return done / taken;
 }
 
+struct Block {  // 64-byte aligned bytes
+  explicit Block(int64_t bytes) {
+    if (bytes > 0 && posix_memalign(&data, ARN_ALIGN, static_cast<size_t>((bytes + 63) / 64 * 64)) != 0)
+      throw std::bad_alloc();
+    if (data != nullptr) std::memset(data, 0xA5, static_cast<size_t>(bytes));
+  }
+  ~Block() { free(data); }
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+  void* data = nullptr;
+};
+
+// The rate at which loads of this tier read a buffer of `bytes` again and again over about `seconds`, in bytes a
+// second: that of the smallest cache that holds it, or of memory.
+double read_bandwidth(int tier, int64_t bytes, double seconds) {
+  if (tier < 0 || tier > cpu().target.tier) throw std::invalid_argument("this machine does not run that tier");
+  if (bytes < 1) throw std::invalid_argument("nothing to read");
+  auto* loop = arn_read_baseline;
+#ifdef ARN_HAS_X86_TIERS
+  if (tier == ARN_TIER_V3) loop = arn_read_v3;
+#endif
+#if ARN_HAS_X86_TIERS >= 2
+  if (tier == ARN_TIER_V4) loop = arn_read_v4;
+#endif
+  constexpr int64_t kStep = 1024;  // bytes of a round of the widest tier's loop, and a multiple of the others'
+  const int64_t whole = (bytes + kStep - 1) / kStep * kStep;
+  const Block block(whole);
+  std::memset(block.data, 0, static_cast<size_t>(whole));
+  const auto* from = static_cast<const float*>(block.data);
+  alignas(ARN_ALIGN) float sink[16];
+  loop(from, whole / 4, sink);
+  const double start = seconds_now();
+  double done = 0, taken = 0;
+  while (taken < seconds) {
+    for (int64_t part = 0; part < 1 << 20; part += whole) {
+      loop(from, whole / 4, sink);
+      done += static_cast<double>(whole);
+    }
+    taken = seconds_now() - start;
+  }
+  return done / taken;
+}
+
 // One operand: None, or (address, dtype, dims, strides in elements, is_constant).
 struct Operand {
   arn_desc desc{};
@@ -74,18 +120,6 @@ Operand read_operand(const py::handle& h) {
   o.constant = std::get<4>(t);
   return o;
 }
-
-struct Block {  // 64-byte aligned bytes
-  explicit Block(int64_t bytes) {
-    if (bytes > 0 && posix_memalign(&data, ARN_ALIGN, static_cast<size_t>((bytes + 63) / 64 * 64)) != 0)
-      throw std::bad_alloc();
-    if (data != nullptr) std::memset(data, 0xA5, static_cast<size_t>(bytes));
-  }
-  ~Block() { free(data); }
-  Block(const Block&) = delete;
-  Block& operator=(const Block&) = delete;
-  void* data = nullptr;
-};
 
 struct Bound {
   alignas(ARN_ALIGN) char bytes[ARN_BOUND_MAX];
@@ -164,6 +198,8 @@ void register_probe(py::module_& m) {
            py::arg("out_regs"), py::arg("first_operand") = 0);
   m.def("peak_flops", &peak_flops, py::arg("tier"), py::arg("seconds") = 0.002,
         "Floating point operations a second of a loop of f32 multiply-adds in one thread, over that processor time.");
+  m.def("read_bandwidth", &read_bandwidth, py::arg("tier"), py::arg("bytes"), py::arg("seconds") = 0.002,
+        "Bytes a second at which one thread reads a buffer of that size again and again, over that processor time.");
   m.def("call_row", &call_row, py::arg("row"), py::arg("inputs"), py::arg("outputs"), py::arg("params") = py::none(),
         py::arg("tile") = nullptr, py::arg("pack") = std::vector<int>{}, py::arg("parts") = 1, py::arg("repeat") = 1,
         "Binds and runs one row on raw memory; 'seconds' is the fastest repetition. The caller vouches for the "

@@ -7,7 +7,9 @@
 namespace ARN_NS {
 namespace {
 
-constexpr int64_t kQueryRows = 64;    // query rows of a task
+constexpr int64_t kQueryRows = 64;    // query rows of a task where later rows see more keys
+constexpr int64_t kFullRows = 128;    // and where all see the same: panels of keys and values serve more of them
+constexpr int64_t kFewRows = 8;       // up to here values are read where they lie
 constexpr int64_t kKeyColumns = 256;  // keys of a block; at most kDepth
 static_assert(kKeyColumns <= kDepth, "a block of keys is one block of the inner index");
 
@@ -17,7 +19,7 @@ struct Strides4 {
 
 struct AttentionBound {
   int64_t heads, group, rows, keys, depth, values;  // H, H / G, S, T, D, E
-  int64_t row_blocks;
+  int64_t row_blocks, row_block;
   Strides4 q, k, v, mask, out;
   float scale, softcap;
   int64_t causal_offset;
@@ -77,6 +79,17 @@ void score_block(const AttentionBound& b, const float* q, const float* k, const 
   }
 }
 
+// row[j] = -Inf where keep[j] is 0.
+void hide(float* __restrict row, const uint8_t* __restrict keep, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) row[j] = keep[j] == 0 ? -__builtin_inff() : row[j];
+}
+
+// exp of a score less the largest: at most 0, or NaN. Weights below the smallest normal number are zero. 1 ulp
+vf32 weight_of(vf32 x) {
+  const vf32 e = vexp_normal(vat_least(x, -87.0f));
+  return x < -87.0f ? splat_f32(0.0f) : e;
+}
+
 // What the product could not apply: softcap, then masks, element by element.
 void mask_block(const AttentionBound& b, const float* added, const uint8_t* allowed, int64_t m, int64_t n,
                 float* scores) {
@@ -90,9 +103,14 @@ void mask_block(const AttentionBound& b, const float* added, const uint8_t* allo
     }
   }
   if (allowed == nullptr) return;
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t j = 0; j < n; ++j)
-      if (allowed[i * b.mask.at[2] + j * b.mask.at[3]] == 0) scores[i * b.score_row + j] = -__builtin_inff();
+  for (int64_t i = 0; i < m; ++i) {
+    float* row = scores + i * b.score_row;
+    const uint8_t* keep = allowed + i * b.mask.at[2];
+    if (b.mask.at[3] == 1)
+      hide(row, keep, n);
+    else
+      for (int64_t j = 0; j < n; ++j) row[j] = keep[j * b.mask.at[3]] == 0 ? -__builtin_inff() : row[j];
+  }
 }
 
 // Turns a row's scores into weights relative to the largest score so far; rescales what was accumulated before.
@@ -100,21 +118,44 @@ void soften_row(const AttentionBound& b, float* row, int64_t n, int64_t padded, 
                 float* accumulator) {
   const float lowest = -__builtin_inff();
   for (int64_t j = n; j < padded; ++j) row[j] = lowest;
-  vf32 top = splat_f32(lowest);
-  for (int64_t j = 0; j < padded; j += lanes()) {
-    const vf32 s = load_f32(row + j);
-    top = s > top ? s : top;
+  // Several running results, so that their latencies overlap.
+  constexpr int64_t kSteps = 4;
+  const int64_t wide = kSteps * lanes();
+  vf32 tops[kSteps];
+  for (vf32& t : tops) t = splat_f32(lowest);
+  int64_t at = 0;
+  for (; at + wide <= padded; at += wide) {
+#pragma GCC unroll 4
+    for (int64_t x = 0; x < kSteps; ++x) {
+      const vf32 s = load_f32(row + at + x * lanes());
+      tops[x] = s > tops[x] ? s : tops[x];
+    }
   }
+  for (; at < padded; at += lanes()) {
+    const vf32 s = load_f32(row + at);
+    tops[0] = s > tops[0] ? s : tops[0];
+  }
+  for (int64_t x = 1; x < kSteps; ++x) tops[0] = tops[x] > tops[0] ? tops[x] : tops[0];
+  const vf32 top = tops[0];
   // A NaN score loses every comparison above, and comes back through exp below.
   const float largest = reduce_max(top);
   const float now = !first && *maximum > largest ? *maximum : largest;
   const vf32 shift = splat_f32(now == lowest ? 0.0f : now);
-  vf32 total = splat_f32(0.0f);
-  for (int64_t j = 0; j < padded; j += lanes()) {
-    const vf32 w = vexp(load_f32(row + j) - shift);
+  vf32 total = splat_f32(0.0f), odd = splat_f32(0.0f);
+  int64_t j = 0;
+  for (; j + 2 * lanes() <= padded; j += 2 * lanes()) {
+    const vf32 w = weight_of(load_f32(row + j) - shift), x = weight_of(load_f32(row + j + lanes()) - shift);
+    store_f32(row + j, w);
+    store_f32(row + j + lanes(), x);
+    total += w;
+    odd += x;
+  }
+  if (j < padded) {
+    const vf32 w = weight_of(load_f32(row + j) - shift);
     store_f32(row + j, w);
     total += w;
   }
+  total += odd;
   if (first) {
     *sum = reduce_sum(total);
   } else {
@@ -153,10 +194,24 @@ void accumulate_block(const AttentionBound& b, const float* v, int64_t m, int64_
   gemm_pass<float>(p);
 }
 
+// to = from * weight, or zeros.
+void write_row(float* to, int64_t step, const float* from, int64_t n, bool none, float weight) {
+  if (none) {
+    for (int64_t d = 0; d < n; ++d) to[d * step] = 0.0f;
+    return;
+  }
+  int64_t d = 0;
+  if (step == 1) {
+    const vf32 w = splat_f32(weight);
+    for (; d + lanes() <= n; d += lanes()) store_f32(to + d, load_f32(from + d) * w);
+  }
+  for (; d < n; ++d) to[d * step] = from[d] * weight;
+}
+
 void attend(const AttentionBound& b, void* const* operand, int64_t task, float* scratch) {
   const int64_t block = task % b.row_blocks, head = task / b.row_blocks % b.heads,
                 batch = task / b.row_blocks / b.heads;
-  const int64_t r0 = block * kQueryRows, m = min64(kQueryRows, b.rows - r0), shared = head / b.group;
+  const int64_t r0 = block * b.row_block, m = min64(b.row_block, b.rows - r0), shared = head / b.group;
   const auto origin = [&](const Strides4& s, int64_t h, int64_t row) {
     return batch * s.at[0] + h * s.at[1] + row * s.at[2];
   };
@@ -186,8 +241,7 @@ void attend(const AttentionBound& b, void* const* operand, int64_t task, float* 
     const float sum = visible == 0 ? 0.0f : scratch[b.sums + i];
     const float weight = 1.0f / sum;
     const float* from = accumulators + i * b.accumulator_row;
-    float* to = out + i * b.out.at[2];
-    for (int64_t d = 0; d < b.values; ++d) to[d * b.out.at[3]] = sum == 0.0f ? 0.0f : from[d] * weight;
+    write_row(out + i * b.out.at[2], b.out.at[3], from, b.values, sum == 0.0f, weight);
   }
 }
 
@@ -209,7 +263,7 @@ Strides4 strides_of(const arn_desc& d) {
 
 // Lays the thread's scratch out; returns its floats.
 int64_t lay_out(AttentionBound* b) {
-  const int64_t m = min64(kQueryRows, max64(1, b->rows)), n = round_up(min64(kKeyColumns, max64(1, b->keys)), lanes());
+  const int64_t m = b->row_block, n = round_up(min64(kKeyColumns, max64(1, b->keys)), lanes());
   int64_t at = 0;
   const auto take = [&at](int64_t floats) {
     const int64_t start = at;
@@ -227,6 +281,11 @@ int64_t lay_out(AttentionBound* b) {
   b->compact = take(b->q.at[3] == 1 ? 0 : kMaxRows * min64(b->depth, kDepth));
   b->edge = take(edge_elements());
   return at;
+}
+
+// Rows of each of the fewest blocks of at most `most` rows.
+int64_t even_block(int64_t rows, int64_t most) {
+  return rows <= most ? max64(1, rows) : ceil_div(rows, ceil_div(rows, most));
 }
 
 bool fits(const arn_desc& d, int64_t a, int64_t b, int64_t c, int64_t e, bool broadcast) {
@@ -262,7 +321,6 @@ ARN_DEFINE_BIND(attention_f32) {
   b->keys = keys;
   b->depth = q.dims[3];
   b->values = v.dims[3];
-  b->row_blocks = ceil_div(b->rows, kQueryRows);
   b->q = strides_of(q);
   b->k = strides_of(k);
   b->v = strides_of(v);
@@ -273,7 +331,9 @@ ARN_DEFINE_BIND(attention_f32) {
   b->softcap = static_cast<float>(params->softcap);
   b->causal = params->causal != 0;
   b->causal_offset = params->causal_offset;
-  b->values_in_place = b->v.at[3] == 1 && b->values % lanes() == 0;
+  b->values_in_place = b->v.at[3] == 1 && b->values % lanes() == 0 && b->rows <= kFewRows;
+  b->row_block = even_block(b->rows, b->causal ? kQueryRows : kFullRows);
+  b->row_blocks = ceil_div(b->rows, b->row_block);
   out->thread_scratch = lay_out(b) * 4;
   out->step_scratch = 0;
   out->tasks = element_count(o) == 0 ? 0 : q.dims[0] * b->heads * b->row_blocks;

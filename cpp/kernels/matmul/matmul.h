@@ -14,6 +14,7 @@ namespace ARN_NS {
 namespace {
 
 constexpr int kMaxBatch = ARN_MAX_RANK - 2;
+constexpr int64_t kFewRows = 48;  // rows that pay for bringing a block of B into L2
 
 // One operand as a stack of matrices: the strides of the last two dims and of the batch dims, in elements.
 struct Stack {
@@ -155,10 +156,16 @@ void choose_grid(MatMulBound* b) {
   const double work = static_cast<double>(batches) * static_cast<double>(b->n) * static_cast<double>(b->k) *
                       static_cast<double>(max64(b->m, 8));
   const double small = 1 << 20;  // multiply-adds that are worth a task
+  // Rows are cut first: a block of 128 columns reuses its rows of A, and the packed B that it reads again lies in L2.
+  // Panels packed on the fly for each block of rows are the dearer ones to cut rows for.
+  const bool repacked = b->panels == kOnTheFly && b->k > b->depth;
+  const auto rows = [&] { return ceil_div(b->m, m_blocks); };
   while (units() < 16 && work / static_cast<double>(units()) > 2 * small) {
-    if (n_block >= 2 * tile)
+    if (!repacked && rows() >= 2 * kFewRows)
+      m_blocks *= 2;
+    else if (n_block >= 2 * tile)
       n_block = round_up(n_block / 2, tile);
-    else if (ceil_div(b->m, m_blocks) >= 2 * kMaxRows)
+    else if (rows() >= 2 * kMaxRows)
       m_blocks *= 2;
     else
       break;

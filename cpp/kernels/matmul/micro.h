@@ -50,21 +50,35 @@ struct Tile {
   int64_t out_row;
 };
 
-// Strides reach the loop through an empty asm, so that addresses are formed from few base registers instead of one
-// pointer a row.
-template <typename T, int MR, int NV>
-void tile_kernel(const Tile<T>& t) {
+// acc += x * b, rounded once where the tier has fused multiply-adds.
+template <typename V>
+inline void multiply_add(V& acc, V x, V b) {
+  acc += x * b;
+}
+#if ARN_TIER_LEVEL == 1 && defined(__FMA__)
+// Spelt out, because in a tile that fills the register file the compiler would accumulate into x's register and move.
+inline void multiply_add(vf32& acc, vf32 x, vf32 b) { __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(x), "x"(b)); }
+inline void multiply_add(vf64& acc, vf64 x, vf64 b) { __asm__("vfmadd231pd %2, %1, %0" : "+x"(acc) : "x"(x), "x"(b)); }
+#endif
+
+// How the operands of a tile lie; the inner loop of each is addressed by constants where the layout fixes a stride.
+enum Access {
+  kStreams,    // any strides
+  kUnitInner,  // a_k = 1, B in panels: rows of A as they are stored
+  kUnitRow,    // a_row = 1, B in panels: compact tiles of A
+};
+
+constexpr int kUnroll = 4;
+
+// The multiply-adds of the tile. Strides reach the loop through an empty asm, so that addresses are formed from few
+// base registers instead of one pointer a row.
+template <typename T, int MR, int NV, Access kAccess>
+inline void multiply(const Tile<T>& t, typename Simd<T>::V (&acc)[MR][NV]) {
   typedef typename Simd<T>::V V;
-  constexpr int64_t L = kLanes<T>;
-  constexpr int kRowGroups = (MR + 4) / 5, kVecGroups = (NV + 3) / 4;
-  V acc[MR][NV];
-#pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) acc[i][v] = V{};
-  const int64_t size = sizeof(T);
-  int64_t row = t.a_row * size, row3 = 3 * row, vec = t.b_vec * size, vec3 = 3 * vec;
-  const int64_t a_k = t.a_k * size, b_k = t.b_k * size;
+  constexpr int64_t L = kLanes<T>, size = sizeof(T);
+  constexpr int kGroup = kAccess == kUnitRow ? MR : 5;
+  int64_t row = kAccess == kUnitRow ? size : t.a_row * size, row3 = 3 * row, vec = t.b_vec * size, vec3 = 3 * vec;
+  const int64_t a_k = kAccess == kUnitInner ? size : t.a_k * size, b_k = kAccess == kStreams ? t.b_k * size : L * size;
   const char* a[3];
   const char* b[2];
   a[0] = reinterpret_cast<const char*>(t.a);
@@ -72,28 +86,88 @@ void tile_kernel(const Tile<T>& t) {
   a[2] = a[1] + 5 * row;
   b[0] = reinterpret_cast<const char*>(t.b);
   b[1] = b[0] + 4 * vec;
-  for (int64_t k = t.depth; k > 0; --k) {
-    __asm__("" : "+r"(row), "+r"(row3), "+r"(vec), "+r"(vec3));
+  const auto step = [&](int64_t u) __attribute__((always_inline)) {
     const int64_t at[5] = {0, row, 2 * row, row3, 4 * row};
     const int64_t bt[4] = {0, vec, 2 * vec, vec3};
     V bv[NV];
-    if (MR >= 4) {  // shorter tiles only stream B, which the processor prefetches by itself
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) __builtin_prefetch(b[v / 4] + bt[v % 4] + kAhead * b_k);
-    }
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) bv[v] = load(reinterpret_cast<const T*>(b[v / 4] + bt[v % 4]));
+    for (int v = 0; v < NV; ++v) bv[v] = load(reinterpret_cast<const T*>(b[v / 4] + bt[v % 4] + u * b_k));
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
-      const V x = splat(*reinterpret_cast<const T*>(a[i / 5] + at[i % 5]));
+      const char* from = kAccess == kUnitRow ? a[0] + i * size : a[i / kGroup] + at[i % kGroup];
+      const V x = splat(*reinterpret_cast<const T*>(from + u * a_k));
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) acc[i][v] += x * bv[v];
+      for (int v = 0; v < NV; ++v) multiply_add(acc[i][v], x, bv[v]);
     }
+  };
+  const auto advance = [&](int64_t steps) __attribute__((always_inline)) {
 #pragma GCC unroll 3
-    for (int g = 0; g < kRowGroups; ++g) a[g] += a_k;
+    for (int g = 0; g < (kAccess == kUnitRow ? 1 : (MR + 4) / 5); ++g) a[g] += steps * a_k;
 #pragma GCC unroll 2
-    for (int g = 0; g < kVecGroups; ++g) b[g] += b_k;
+    for (int g = 0; g < (NV + 3) / 4; ++g) b[g] += steps * b_k;
+  };
+  const auto prefetch = [&](int64_t lines) __attribute__((always_inline)) {
+    if (MR < 4) return;  // shorter tiles only stream B, which the processor prefetches by itself
+    const int64_t bt[4] = {0, vec, 2 * vec, vec3};
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v)
+#pragma GCC unroll 4
+      for (int64_t x = 0; x < lines; ++x) __builtin_prefetch(b[v / 4] + bt[v % 4] + kAhead * b_k + x * 64);
+  };
+  int64_t k = t.depth;
+  if (kAccess != kStreams) {
+    for (; k >= kUnroll; k -= kUnroll) {
+      __asm__("" : "+r"(row), "+r"(row3), "+r"(vec), "+r"(vec3));
+      prefetch(kUnroll * L * size / 64);
+      if (kAccess == kUnitInner) {
+#pragma GCC unroll 4
+        for (int u = 0; u < kUnroll; ++u) step(u);
+        advance(kUnroll);
+      } else {
+#pragma GCC unroll 4
+        for (int u = 0; u < kUnroll; ++u) {
+          step(0);
+          advance(1);
+        }
+      }
+    }
   }
+  for (; k > 0; --k) {
+    __asm__("" : "+r"(row), "+r"(row3), "+r"(vec), "+r"(vec3));
+    if (kAccess == kStreams) prefetch(1);
+    step(0);
+    advance(1);
+  }
+}
+
+template <int MR, int NV, typename T>
+inline void prefetch_rows(const T* p, int64_t row) {
+  if (MR < 4) return;
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+    for (int64_t at = 0; at < NV * kVectorBytes; at += 64)
+      __builtin_prefetch(reinterpret_cast<const char*>(p + i * row) + at);
+}
+
+template <typename T, int MR, int NV>
+void tile_kernel(const Tile<T>& t) {
+  typedef typename Simd<T>::V V;
+  constexpr int64_t L = kLanes<T>;
+  V acc[MR][NV];
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) acc[i][v] = V{};
+  // What is added at the end is asked for now.
+  if (t.prior != nullptr) prefetch_rows<MR, NV>(t.prior, t.prior_row);
+  if (t.finish && t.c != nullptr) prefetch_rows<MR, NV>(t.c, t.c_row);
+  if (t.b_k == L && t.a_k == 1)
+    multiply<T, MR, NV, kUnitInner>(t, acc);
+  else if (t.b_k == L && t.a_row == 1)
+    multiply<T, MR, NV, kUnitRow>(t, acc);
+  else
+    multiply<T, MR, NV, kStreams>(t, acc);
 #define ARN_EACH_ROW _Pragma("GCC unroll 16") for (int i = 0; i < MR; ++i)
 #define ARN_EACH_VECTOR _Pragma("GCC unroll 8") for (int v = 0; v < NV; ++v)
   if (t.prior != nullptr) {

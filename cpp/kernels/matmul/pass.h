@@ -68,8 +68,31 @@ void compact_rows(T* dst, const T* a, int64_t rows, int64_t depth, int64_t a_row
     for (int64_t r = 0; r < rows; ++r) dst[k * rows + r] = a[k * a_k + r * a_row];
 }
 
+// Asks for the rows of A that the next tile reads, a share at each tile of columns, so that they arrive while this one
+// runs: they are short pieces far apart, which the processor does not foresee.
 template <typename T>
-void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, const T* a) {
+struct NextRows {
+  const char* at;
+  int64_t row, rows, lines, share, asked;
+
+  NextRows(const T* a, int64_t next_rows, int64_t depth, int64_t a_row, int64_t a_k, int64_t tiles)
+      : at(reinterpret_cast<const char*>(a)), row(a_row * static_cast<int64_t>(sizeof(T))), rows(next_rows) {
+    constexpr int64_t size = sizeof(T);
+    if (a_k != 1 || a_row == 1) rows = 0;
+    lines = ceil_div(depth * size, 64);
+    share = ceil_div(lines, max64(1, tiles));
+    asked = 0;
+  }
+  void ask() {
+    if (rows == 0) return;
+    for (const int64_t end = min64(lines, asked + share); asked < end; ++asked)
+      for (int64_t r = 0; r < rows; ++r) __builtin_prefetch(at + r * row + asked * 64, 0, 2);
+  }
+};
+
+// `next_rows`: rows of the tile that follows this one, 0 for none.
+template <typename T>
+void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, const T* a) {
   constexpr int64_t L = kLanes<T>;
   Tile<T> t{};
   t.depth = p.depth;
@@ -91,7 +114,9 @@ void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, const T* a) {
   t.relu = p.relu;
   const bool direct = p.out_col == 1 && (p.c == nullptr || p.c_col == 0 || p.c_col == 1);
   const int64_t vectors = ceil_div(p.n, L);
+  NextRows<T> next(a + rows * p.a_row, next_rows, p.depth, p.a_row, p.a_k, vectors / 2);
   for (int64_t v = 0; v < vectors;) {
+    next.ask();
     const int64_t nv = tile_vectors(rows, vectors - v), j = v * L;
     t.b = p.b + v * p.b_vec;
     t.prior = p.first ? nullptr : p.partial + i * p.partial_row + j;
@@ -127,7 +152,8 @@ void gemm_pass(const GemmPass<T>& p) {
     const T* a = p.a_panel > 0 ? p.a + i0 / span * p.a_panel : p.a;
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t from = rows * t / tiles, to = rows * (t + 1) / tiles;
-      row_tile(p, i0 + from, to - from, a + from * p.a_row);
+      const int64_t after = t + 1 < tiles ? rows * (t + 2) / tiles - to : 0;
+      row_tile(p, i0 + from, to - from, after, a + from * p.a_row);
     }
   }
 }
