@@ -9,4 +9,5 @@
 typedef struct {
   int64_t group, spatial;
   int64_t kernel[3], strides[3], dilations[3], pads[6];
+  int64_t form;  // of packed filters: 0 for matrix products, m for Winograd's F(m x m, 3 x 3), m = 2 or 4
 } arn_conv_params;

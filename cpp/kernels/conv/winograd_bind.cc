@@ -1,0 +1,103 @@
+// Binding of Winograd convolutions: tiles, blocks, scratch.
+#include "kernels/conv/winograd.h"
+#include "kernels/matmul/forms.h"
+
+namespace ARN_NS {
+namespace {
+
+constexpr int64_t L = kLanesF32;
+constexpr int64_t kTileRows = ARN_TIER_LEVEL >= 2 ? 9 : ARN_TIER_LEVEL == 1 ? 6 : 4;  // rows of the product core's tile
+constexpr int64_t kLeastScratch = 96 << 10, kMostScratch = 384 << 10;                 // in elements
+
+// Element strides whose lines do not all fall into the same cache sets.
+inline int64_t spread(int64_t elements) { return (round_up(elements, 16) / 16 | 1) * 16; }
+
+// Blocks of tiles: the filters are read once a block, so more channels want more tiles; the transformed input and the
+// products of a block stay in cache. Where images are small, scratch may take as much as they do.
+void choose_blocks(WinogradBound* b) {
+  const ConvShape& s = b->s;
+  constexpr int64_t column = kTileVectors * L;
+  b->o_block = min64(round_up(128, column), round_up(s.og, L));
+  const int64_t images = s.batch * s.groups * (s.cg * s.in[1] * s.in[2] + s.og * s.out[1] * s.out[2]);
+  const int64_t room = max64(kLeastScratch, min64(kMostScratch, images));
+  int64_t rows = 4 * kTileRows;
+  while (rows > kTileRows && b->positions * rows * (s.cg + b->o_block) > room) rows -= kTileRows;
+  b->t_block = min64(rows, max64(1, b->tiles));
+  b->t_blocks = ceil_div(b->tiles, b->t_block);
+  const auto units = [&] { return s.groups * b->t_blocks * ceil_div(s.og, b->o_block); };
+  const double work = static_cast<double>(s.groups * s.cg * s.og) * static_cast<double>(b->positions * b->tiles);
+  const double small = 1 << 20;  // multiply-adds that are worth a task
+  while (units() < 16 && b->o_block >= 2 * column && work / static_cast<double>(units()) > 2 * small)
+    b->o_block = round_up(b->o_block / 2, column);
+  b->o_blocks = ceil_div(s.og, b->o_block);
+  b->units = units();
+  const double each = work / static_cast<double>(max64(1, b->units));
+  b->units_per_task = each >= small ? 1 : static_cast<int64_t>(small / (each < 1 ? 1 : each)) + 1;
+}
+
+// An addition that is done in registers reads the operand at the output's own places.
+bool adds_in_registers(const arn_desc& other, const arn_desc& y, WinogradBound* b) {
+  if (other.rank != 4 || (other.strides[1] != 1 && other.dims[1] != 1)) return false;
+  for (int i = 0; i < 4; ++i)
+    if (other.dims[i] != y.dims[i]) return false;
+  b->add_n = other.strides[0];
+  b->add[1] = other.strides[2];
+  b->add[2] = other.strides[3];
+  return true;
+}
+
+}  // namespace
+
+int32_t winograd_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
+  static_assert(sizeof(WinogradBound) <= ARN_BOUND_MAX, "bound too large");
+  WinogradBound* b = static_cast<WinogradBound*>(bound);
+  __builtin_memset(b, 0, sizeof(WinogradBound));
+  ConvOperands o;
+  const int32_t status = read_conv(args, false, &o);
+  if (status != ARN_OK) return status;
+  b->s = o.s;
+  b->bias_stride = o.bias_stride;
+  b->has_bias = o.has_bias;
+  b->out_operand = args->n_in;
+  b->add_operand = -1;
+  b->tile = winograd_tile(args);
+  b->positions = (b->tile + 2) * (b->tile + 2);
+  b->tiles_y = ceil_div(b->s.out[1], b->tile);
+  b->tiles_x = ceil_div(b->s.out[2], b->tile);
+  b->tiles = b->s.batch * b->tiles_y * b->tiles_x;
+  const arn_desc& y = args->operand[args->n_in];
+  const RegisterForm form = register_form(args);
+  const bool plain = args->tile == nullptr && y.dtype == ARN_F32;
+  if ((form.known || plain) && (b->s.yc == 1 || y.dims[1] == 1) &&
+      (form.add < 0 || adds_in_registers(args->operand[form.add], y, b))) {
+    b->relu = form.known && form.relu;
+    b->add_operand = form.add;
+  } else {
+    if (args->tile != nullptr && args->tile->reg_dtype[0] != ARN_F32) return ARN_UNSUPPORTED;
+    const int32_t bad = epilogue_bind(args, 1, 1, &b->epilogue);
+    if (bad != ARN_OK) return bad;
+    b->use_epilogue = 1;
+  }
+  choose_blocks(b);
+  b->v_row = round_up(b->s.cg, L);
+  if (b->v_row % 256 == 0) b->v_row += 16;
+  b->m_row = round_up(b->o_block, L);
+  b->v_position = spread(b->t_block * b->v_row);
+  b->m_position = spread(b->t_block * b->m_row);
+  const int64_t pixels = b->tile * b->tile;
+  b->stage_tiles = max64(1, min64(b->tiles_x, 8192 / (pixels * b->m_row)));
+  b->at_products = b->positions * b->v_position;
+  b->at_bias = b->at_products + b->positions * b->m_position;
+  b->at_stage = b->at_bias + b->m_row;
+  const int64_t end = b->at_stage + (b->use_epilogue != 0 ? b->stage_tiles * pixels * b->m_row : 0);
+  b->epilogue_scratch = round_up(end * 4, ARN_ALIGN);
+  out->run = winograd_run;
+  out->tasks = ceil_div(b->units, b->units_per_task);
+  out->step_scratch = 0;
+  out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
+  out->bound_bytes = sizeof(WinogradBound);
+  out->variant = b->tile == 4 ? "winograd 4x4" : "winograd 2x2";
+  return ARN_OK;
+}
+
+}  // namespace ARN_NS
