@@ -19,6 +19,7 @@ from arenaut.ir.errors import InputError
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.types import TensorType, Type
 from arenaut.lowering.build import Built, build_program
+from arenaut.lowering.filters import choose_filters
 from arenaut.lowering.lower import FUSED, lower_graph
 from arenaut.machine import current_target
 from arenaut.report.plan import Plan, plan_of
@@ -59,6 +60,8 @@ def load_onnx(
     backends: Sequence[str] = ("native", "reference"),
     verify: VerifyLevel | None = None,
     stop_after: int | None = None,
+    exact_conv: bool = False,
+    winograd_limit: int | None = None,
 ) -> Model:
     """Reads an ONNX model and makes it ready to run.
 
@@ -74,6 +77,9 @@ def load_onnx(
     verify           how much of the graph is checked after each optimisation pass; None: as ARENAUT_VERIFY says, else
                      nothing.
     stop_after       only the first so many optimisation passes, to find the one that a wrong result comes from.
+    exact_conv       every convolution sums its terms directly. Otherwise Winograd's algorithm may take 3 x 3 ones,
+                     whose outputs then err, and are NaN or infinite, together with those beside them.
+    winograd_limit   bytes that filters transformed for Winograd's algorithm may add; None: as many as the weights.
 
     Raises InvalidModelError, UnsupportedError, ShapeError or ExternalDataError (all ModelError) with what to do.
     """
@@ -91,6 +97,8 @@ def load_onnx(
 
         rewrites = run_pipeline(graph, target, level=_verify_level(verify), stop_after=stop_after)
     lowered = lower_graph(graph, target)
+    if not exact_conv:
+        choose_filters(lowered, target, limit=winograd_limit, hints=shapes)
     built = build_program(lowered, target, make_host_call, hints=shapes, effort=optimize_memory)
     runner: Executor
     if executor == "compiled":

@@ -7,23 +7,26 @@ namespace {
 
 constexpr int64_t L = kLanesF32;
 constexpr int64_t kTileRows = ARN_TIER_LEVEL >= 2 ? 9 : ARN_TIER_LEVEL == 1 ? 6 : 4;  // rows of the product core's tile
-constexpr int64_t kLeastScratch = 96 << 10, kMostScratch = 384 << 10;                 // in elements
+constexpr int64_t kMostTiles = 4 * kTileRows;
+constexpr int64_t kLeastScratch = 96 << 10, kMostScratch = 384 << 10;  // in elements
 
 // Element strides whose lines do not all fall into the same cache sets.
 inline int64_t spread(int64_t elements) { return (round_up(elements, 16) / 16 | 1) * 16; }
 
-// Blocks of tiles: the filters are read once a block, so more channels want more tiles; the transformed input and the
-// products of a block stay in cache. Where images are small, scratch may take as much as they do.
+// Blocks of tiles: the filters are read once a block, so the more tiles the better; the transformed input and the
+// products of a block stay in cache. Scratch may take as much as the images do, since those are in memory as well.
 void choose_blocks(WinogradBound* b) {
   const ConvShape& s = b->s;
   constexpr int64_t column = kTileVectors * L;
-  b->o_block = min64(round_up(128, column), round_up(s.og, L));
   const int64_t images = s.batch * s.groups * (s.cg * s.in[1] * s.in[2] + s.og * s.out[1] * s.out[2]);
   const int64_t room = max64(kLeastScratch, min64(kMostScratch, images));
-  int64_t rows = 4 * kTileRows;
-  while (rows > kTileRows && b->positions * rows * (s.cg + b->o_block) > room) rows -= kTileRows;
-  b->t_block = min64(rows, max64(1, b->tiles));
-  b->t_blocks = ceil_div(b->tiles, b->t_block);
+  const int64_t widest = min64(round_up(128, column), round_up(s.og, L)), narrow = min64(widest, round_up(64, column));
+  const auto fits = [&](int64_t rows, int64_t columns) { return b->positions * rows * (s.cg + columns) <= room; };
+  int64_t rows = max64(1, min64(b->tiles, kMostTiles));
+  while (rows > kTileRows && !fits(rows, narrow)) rows = (rows - 1) / kTileRows * kTileRows;
+  b->o_block = fits(rows, widest) ? widest : narrow;
+  b->t_block = rows;
+  b->t_blocks = ceil_div(b->tiles, rows);
   const auto units = [&] { return s.groups * b->t_blocks * ceil_div(s.og, b->o_block); };
   const double work = static_cast<double>(s.groups * s.cg * s.og) * static_cast<double>(b->positions * b->tiles);
   const double small = 1 << 20;  // multiply-adds that are worth a task

@@ -74,11 +74,12 @@ def _tiles(report: Report) -> str:
     plan = report.plan
     over = plan.arena_bytes - plan.lower_bound_bytes
     tight = "equal to its lower bound" if over == 0 else f"{size_text(over)} over its lower bound"
+    winograd = f"{size_text(plan.winograd_bytes)} for Winograd" if plan.winograd_bytes else ""
     tiles = [
         (size_text(plan.arena_bytes), "memory of a run", tight),
         (size_text(plan.intermediate_bytes), "arena", f"scratch in it up to {size_text(plan.scratch_bytes)}"),
         (size_text(plan.output_bytes), "outputs", f"+ {size_text(plan.body_bytes)} bodies" if plan.body_bytes else ""),
-        (size_text(plan.packed_weight_bytes), "packed weights", "outside the arena"),
+        (size_text(plan.packed_weight_bytes), "packed weights", winograd or "outside the arena"),
         (f"{significant(report.total_microseconds / 1e3)} ms", "all steps", f"{len(report.steps)} steps"),
         (f"{report.stored_nodes} → {report.optimised_nodes}", "nodes", "stored → optimised"),
     ]

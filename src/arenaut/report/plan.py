@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
 from arenaut.lowering.build import Built
+from arenaut.lowering.filters import transformed_bytes
 from arenaut.lowering.program import Segment
 from arenaut.planner import Rect, Share
 from arenaut.planner.bound import live_bytes, lower_bound
@@ -58,6 +59,7 @@ class Plan:
 
     arena_bytes = intermediate_bytes (the arena: intermediates and scratch of all threads) + output_bytes.
     lower_bound_bytes: what no placement of these buffers in this order can go below, outputs included.
+    winograd_bytes: the part of packed_weight_bytes that is filters transformed for Winograd's algorithm.
     """
 
     arena_bytes: int
@@ -67,6 +69,7 @@ class Plan:
     body_bytes: int
     scratch_bytes: int
     packed_weight_bytes: int
+    winograd_bytes: int
     blocks: tuple[Block, ...]
     order: tuple[str, ...]
     symbols: Mapping[str, int]
@@ -134,6 +137,7 @@ def plan_of(built: Built, output_names: Sequence[str]) -> Plan:
         body_bytes=bodies,
         scratch_bytes=max((r[0] for _, r in scratch), default=0),
         packed_weight_bytes=built.native.packed_bytes(),
+        winograd_bytes=transformed_bytes(built.lowered),
         blocks=tuple(blocks),
         order=tuple(_step_name(built, i) for i in built.step_order),
         symbols=dict(zip(built.symbols, facts["symbols"], strict=True)),

@@ -166,7 +166,10 @@ def _summary(report: Report) -> Iterator[str]:
     yield f"        arena {size_text(plan.intermediate_bytes)}, outputs {size_text(plan.output_bytes)}" + (
         f", bodies {size_text(plan.body_bytes)}" if plan.body_bytes else ""
     )
-    yield f"        scratch up to {size_text(plan.scratch_bytes)}; packed weights {size_text(plan.packed_weight_bytes)}"
+    yield (
+        f"        scratch up to {size_text(plan.scratch_bytes)}; packed weights {size_text(plan.packed_weight_bytes)}"
+        + (f", of which for Winograd {size_text(plan.winograd_bytes)}" if plan.winograd_bytes else "")
+    )
     yield f"        {plan.shared} pairs of buffers share memory, {len(plan.views)} tensors are views"
     for engine, setting, size in memory_rows(report)[1:]:
         yield f"{size_text(size):>12} {ratio_to_plan(report, size):>7}  {engine}, {setting}"
