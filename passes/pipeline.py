@@ -20,11 +20,14 @@ from arenaut.passes.decompose import decompose_composites
 from arenaut.passes.elementwise import fuse_elementwise
 from arenaut.passes.hoist_reshapes import hoist_reshapes
 from arenaut.passes.identity import remove_identities
+from arenaut.passes.join_heads import join_heads
 from arenaut.passes.layout import choose_layouts
+from arenaut.passes.merge_products import merge_products
 from arenaut.passes.norms import raise_norms
 from arenaut.passes.powers import expand_powers
 from arenaut.passes.reductions import merge_reductions
 from arenaut.passes.reshape_chains import collapse_reshapes
+from arenaut.passes.rotary import raise_rotary
 from arenaut.passes.transposes import cancel_transposes
 
 
@@ -52,7 +55,12 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass("norms", raise_norms, "a normalisation reads its operand once; its parts read it five times"),
     Pass("reductions", merge_reductions, "squares, magnitudes and logarithms are taken while the reduction reads"),
     Pass("powers", expand_powers, "a square is one multiplication, a general power is forty operations"),
+    Pass("rotary", raise_rotary, "rotated halves are read and written once, not sliced, negated, joined and added"),
     Pass("attention", raise_attention, "scores of a block of keys stay in cache: no tensor of all scores is ever made"),
+    Pass("common_subexpressions_again", merge_common_subexpressions, "every layer asks for the same masks and angles"),
+    Pass("dead_code_before_merging", eliminate_dead_code, "what nobody reads any more would stand between products"),
+    Pass("merge_products", merge_products, "queries, keys and values read the same rows: one product reads them once"),
+    Pass("join_heads", join_heads, "queries and keys beside each other are normalised and turned in one step"),
     Pass("hoist_reshapes", hoist_reshapes, "what follows a product joins it only at the product's own shape"),
     Pass("reshape_chains_again", collapse_reshapes, "reshapes that moved meet others"),
     Pass("dead_code", eliminate_dead_code, "nodes whose results nobody reads need not run"),

@@ -13,5 +13,6 @@
 #include "kernels/pool/params.h"
 #include "kernels/reduce/params.h"
 #include "kernels/resize/params.h"
+#include "kernels/rotary/params.h"
 #include "kernels/softmax/params.h"
 #include "kernels/topk/params.h"

@@ -13,7 +13,7 @@ from arenaut.ir.dims import Dim, floordiv, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops import samples
-from arenaut.ir.ops.attention_lower import lower_attention
+from arenaut.ir.ops.attention_lower import lower_attention, lower_rotary
 from arenaut.ir.ops.common import agree, same_as_input
 from arenaut.ir.ops.composite import (
     cast,
@@ -400,8 +400,8 @@ RECORDS: tuple[OpRecord, ...] = (
     ),
     OpRecord(
         op="RotaryEmbedding", infer=same_as_input, evaluate=through_decomposition(_rotary_decompose),
-        decompose=_rotary_decompose, flops=lambda node: 3 * product(node.output.shape), tolerance=_SUMS,
-        samples=_rotary_samples,
+        lower=lower_rotary, decompose=_rotary_decompose, flops=lambda node: 3 * product(node.output.shape),
+        tolerance=_SUMS, samples=_rotary_samples,
     ),
     OpRecord(
         op="CausalConvWithState", infer=_causal_infer, evaluate=through_decomposition(_causal_decompose),

@@ -1,4 +1,5 @@
-"""How Attention becomes one kernel step: heads split and merged by strides, the cache copied into its outputs."""
+"""How Attention and RotaryEmbedding become one kernel step each: heads split and merged by strides, the cache copied
+into its outputs."""
 
 from __future__ import annotations
 
@@ -89,3 +90,23 @@ def _result(b: Lower, out: Value, query: Strided, value: Strided) -> Strided:
     place = b.temp(query.dtype, (batch, length, heads, width)).permute((0, 2, 1, 3))
     b.bind(out, place)
     return place
+
+
+def lower_rotary(b: Lower, node: Node) -> None:
+    """Raises NoRowError where the head size is not known or the tables do not fit the kernel."""
+    heads = node.attr("num_heads") or None
+    x = _split(b, node.operand(0), heads)
+    if x.rank != 4:
+        raise NoRowError(f"an input of rank {x.rank}")
+    size = x.dims[3]
+    width = int(node.attr("rotary_embedding_dim", 0) or 0) or size
+    if not isinstance(width, int) or width % 2:
+        raise NoRowError(f"{width} elements of a head do not form pairs")
+    positions = node.input(3)
+    tables = [b.read(node.operand(i)) for i in (1, 2)]
+    if any(t.rank != (3 if positions is None else 2) for t in tables):
+        raise NoRowError("tables of an unexpected rank")
+    at = None if positions is None else b.read(positions)
+    params: dict[str, Param] = {"width": width, "interleaved": int(node.attr("interleaved", 0))}
+    out = _result(b, node.output, x, x)
+    b.call("Rotary", [x, *tables, at], [out], params)

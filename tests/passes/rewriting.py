@@ -17,7 +17,7 @@ from arenaut.passes.constant_folding import fold_constants
 from arenaut.passes.context import Event, PassContext
 from models import assert_close, ort_outputs
 
-TARGET = Target(0, 0, 1, 1 << 15, 1 << 20, 1 << 22, frozenset({"Attention"}))
+TARGET = Target(0, 0, 1, 1 << 15, 1 << 20, 1 << 22, frozenset({"Attention", "Rotary"}))
 PassFunction = Callable[[Graph, PassContext], bool]
 
 
