@@ -13,7 +13,8 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops import samples
 from arenaut.ir.ops.common import agree, to_dtype, widen
-from arenaut.ir.record import Infer, OpRecord, Sample, Tolerance
+from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Param, Sample, Tolerance
+from arenaut.ir.strided import Strided
 from arenaut.ir.types import TensorType, Type
 
 _SUMS = Tolerance("product", 8)
@@ -50,27 +51,42 @@ _ACTIVATIONS: Mapping[str, _Activation] = MappingProxyType(
     }
 )
 
+# In the order of cpp/kernels/recurrent/params.h.
+_CODES = (
+    "sigmoid", "tanh", "relu", "affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu",
+    "softsign", "softplus",
+)  # fmt: skip
+
 Function = Callable[[Array], Array]
+
+
+def _chosen(node: Node, defaults: Sequence[str], directions: int) -> list[tuple[str, float, float]]:
+    """The activations of all directions in order: name in lower case, alpha, beta. Alphas and betas go in order to the
+    functions that take one."""
+    names = [n.decode() if isinstance(n, bytes) else n for n in node.attr("activations") or [*defaults] * directions]
+    alphas, betas = iter(node.attr("activation_alpha") or ()), iter(node.attr("activation_beta") or ())
+
+    def given(values: Iterator[Any], default: float | None) -> float:
+        return 0.0 if default is None else float(next(values, default))
+
+    known = [(name.lower(), _ACTIVATIONS[name.lower()]) for name in names]
+    return [(name, given(alphas, a.alpha), given(betas, a.beta)) for name, a in known]
 
 
 def _functions(node: Node, defaults: Sequence[str], directions: int) -> list[Function]:
     """The activations of all directions in order, each clipping its input first, but for the LSTM's h, whose input is
-    the cell (as onnxruntime has it). Alphas and betas go in order to the functions that take one."""
-    names = [n.decode() if isinstance(n, bytes) else n for n in node.attr("activations") or [*defaults] * directions]
-    alphas, betas = iter(node.attr("activation_alpha") or ()), iter(node.attr("activation_beta") or ())
+    the cell (as onnxruntime has it)."""
     limit = node.attr("clip")
 
-    def bound(activation: _Activation, clips: bool) -> Function:
-        alpha = 0.0 if activation.alpha is None else float(next(alphas, activation.alpha))
-        beta = 0.0 if activation.beta is None else float(next(betas, activation.beta))
-
+    def bound(name: str, alpha: float, beta: float, clips: bool) -> Function:
         def call(x: Array) -> Array:
             inside = x if limit is None or not clips else np.clip(x, -limit, limit)
-            return activation.function(inside, alpha, beta)
+            return _ACTIVATIONS[name].function(inside, alpha, beta)
 
         return call
 
-    return [bound(_ACTIVATIONS[name.lower()], clips=i % len(defaults) != 2) for i, name in enumerate(names)]
+    chosen = _chosen(node, defaults, directions)
+    return [bound(*activation, clips=i % len(defaults) != 2) for i, activation in enumerate(chosen)]
 
 
 # -- one direction -------------------------------------------------------------------------------------------------
@@ -248,6 +264,96 @@ def _start(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], batchwise: 
     return np.swapaxes(widen(np.asarray(value)), 0, 1) if batchwise else widen(np.asarray(value))
 
 
+# -- native steps --------------------------------------------------------------------------------------------------
+
+
+def _cell(node: Node) -> int:
+    """ARN_CELL_* of cpp/kernels/recurrent/params.h."""
+    return {"RNN": 0, "GRU": 2 if node.attr("linear_before_reset", 0) else 1, "LSTM": 3}[node.op]
+
+
+def _params(node: Node, directions: int) -> Mapping[str, Param]:
+    kind, limit = _KINDS[node.op], node.attr("clip")
+    if limit is not None and not limit > 0:
+        raise NoRowError("clip is not a positive number")
+    chosen = _chosen(node, kind.activations, directions)
+    each = len(kind.activations)
+    slots = [chosen[d * each + min(i, each - 1)] for d in range(directions) for i in range(3)]
+    return {
+        "cell": _cell(node),
+        "backward": int(_direction(node) == "reverse"),
+        "input_forget": int(node.attr("input_forget", 0)),
+        "clip": float(limit or 0),
+        "activation": [_CODES.index(name) for name, _, _ in slots],
+        "alpha": [alpha for _, alpha, _ in slots],
+        "beta": [beta for _, _, beta in slots],
+    }
+
+
+def _biases(lower: Lower, node: Node, rows: int, hidden: int) -> tuple[Strided | None, Strided | None]:
+    """What the product of the inputs adds, [directions, 1, rows], and what that of the state adds, [directions, rows].
+    Known ones are added up but for the candidate of a GRU that scales its product."""
+    value = node.input(3)
+    if value is None:
+        return None, None
+    if value.constant is None:
+        place = lower.read(value)
+        return place.slice(1, 0, rows).insert(1), place.slice(1, rows, rows)
+    inputs, states = np.split(np.asarray(value.constant), 2, axis=1)
+    apart = np.zeros_like(states)
+    if _cell(node) == 2:
+        apart[:, 2 * hidden :] = states[:, 2 * hidden :]
+    total = to_dtype(widen(inputs) + widen(states - apart), inputs.dtype)
+    return lower.constant(total[:, np.newaxis]), lower.constant(apart) if apart.any() else None
+
+
+def _lower(lower: Lower, node: Node) -> None:
+    """All input products at once, then the steps: family Recurrent, whose row file states the operands."""
+    given = [*node.inputs, *[None] * (8 - len(node.inputs))]
+    places = [None if v is None else lower.read(v) for v in given]
+    x, w, r, _, lengths, hidden, cell, peepholes = places
+    assert x is not None and w is not None and r is not None
+    directions, rows, size = r.dims
+    if x.dtype is DType.DOUBLE or not all(isinstance(d, int) for d in r.dims):
+        raise NoRowError("recurrent layers in double precision, or of unknown size")
+    assert isinstance(directions, int) and isinstance(rows, int) and isinstance(size, int)
+    if node.attr("layout", 0):
+        x = x.permute((1, 0, 2))
+        hidden, cell = (None if p is None else p.permute((1, 0, 2)) for p in (hidden, cell))
+    length, batch, features = x.dims
+    input_bias, state_bias = _biases(lower, node, rows, size)
+    sums = lower.temp(DType.FLOAT, (directions, length * batch, rows))
+    flat = lower.reshape(x, (length * batch, features))
+    lower.call("MatMul", [flat, w, input_bias], [sums], {"trans_a": 0, "trans_b": 1, "alpha": 1.0, "beta": 1.0})
+    apart = lower.reshape(sums, (directions, length, batch, rows))
+    outputs = _output_places(lower, node, directions)
+    lower.call(
+        "Recurrent", [apart, r, state_bias, lengths, hidden, cell, peepholes], outputs, _params(node, directions)
+    )
+
+
+def _output_places(lower: Lower, node: Node, directions: int) -> list[Strided | None]:
+    """Y as [steps, directions, batch, hidden], the last states as [directions, batch, hidden]."""
+    given = [*node.outputs, *[None] * (3 - len(node.outputs))]
+    batchwise = bool(node.attr("layout", 0))
+    y, *states = given
+    places: list[Strided | None] = [None]
+    if y is not None and batchwise:
+        places = [lower.write(y).permute((1, 2, 0, 3))]
+    elif y is not None and directions == 1:
+        places = [lower.write(y)]
+    elif y is not None:
+        # Both directions of a step side by side: what follows joins them, and then needs no copy.
+        length, _, batch, hidden = y.shape
+        place = lower.temp(y.dtype, (length, batch, directions, hidden)).permute((0, 2, 1, 3))
+        lower.bind(y, place)
+        places = [place]
+    for state in states:
+        place = None if state is None else lower.write(state)
+        places.append(place.permute((1, 0, 2)) if place is not None and batchwise else place)
+    return places
+
+
 def _flops(node: Node) -> Dim:
     x, w = node.operand(0).shape, node.operand(1).shape
     return 2 * x[0] * x[1] * product(w[:2]) * (x[2] + node.operand(2).shape[2])
@@ -292,6 +398,6 @@ def _samples(op: str) -> Callable[[], Iterator[Sample]]:
 
 
 RECORDS: tuple[OpRecord, ...] = tuple(
-    OpRecord(op=op, infer=_infer, evaluate=_evaluate, flops=_flops, tolerance=_SUMS, samples=_samples(op))
+    OpRecord(op=op, infer=_infer, evaluate=_evaluate, lower=_lower, flops=_flops, tolerance=_SUMS, samples=_samples(op))
     for op in _KINDS
 )

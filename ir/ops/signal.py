@@ -1,12 +1,14 @@
 """Fourier transforms and window functions.
 
-A transform of known, moderate length is a product with a constant matrix, and an STFT a strided convolution with the
-same matrix; longer ones run through numpy's FFT.
+A transform of known length is a fast one (kernel family Fft) where the length has small prime factors. Others of
+moderate length are products with a constant matrix, an STFT a strided convolution with the same matrix; what is left
+runs through numpy's FFT.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +23,16 @@ from arenaut.ir.ops.composite import (
     one,
     reshape,
     transpose,
+    unsqueeze,
 )
-from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample, Tolerance
+from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
+from arenaut.ir.strided import Strided
 from arenaut.ir.types import TensorType, Type
 
 # The largest transform matrix, in elements, that is worth holding as a constant.
 _MAX_MATRIX = 1 << 21
+# The largest prime factor that the fast transform has a butterfly for.
+_MOST_FACTOR = 61
 # Rounding of the samples and of the transform's own sums: see Tolerance.
 _SUMS = Tolerance("product", 8)
 
@@ -60,6 +66,48 @@ def _matrix(points: int, width: int, length: int, inverse: bool, onesided: bool)
     """The transform of `points` samples of `width` parts each as a matrix [points * width, results]."""
     basis = np.eye(points * width).reshape(points * width, points, width)
     return transformed(basis, length, inverse, onesided).reshape(points * width, -1)
+
+
+# -- fast transforms -----------------------------------------------------------------------------------------------
+
+
+def _has_small_factors(length: int) -> bool:
+    for p in range(2, _MOST_FACTOR + 1):
+        while length % p == 0:
+            length //= p
+    return length == 1
+
+
+def _roots(length: int, dtype: DType) -> Array:
+    """exp(-2 pi i k / length) for every k, as pairs. Eighths of the circle are exact."""
+    turns = np.arange(length) * 8 / length
+    octant = np.floor(turns)
+    angle = np.where(octant % 2 == 0, turns - octant, octant + 1 - turns) * (np.pi / 4)
+    near, far = np.cos(angle), np.sin(angle)
+    swapped = np.isin(octant, (1, 2, 5, 6))
+    cos, sin = np.where(swapped, far, near), np.where(swapped, near, far)
+    pairs = [np.where((octant >= 2) & (octant < 6), -cos, cos), np.where(octant < 4, -sin, sin)]
+    return np.stack(pairs, axis=-1).astype(dtype.numpy)
+
+
+def _lower_transform(
+    lower: Lower, x: Strided, window: Strided | None, out: Strided, length: int, inverse: bool, half: bool
+) -> None:
+    """x [..., points, 1 or 2] -> out [..., results, 1 or 2] through the Fft row."""
+    if length < 1 or not _has_small_factors(length):
+        raise NoRowError("a length that the fast transform is not for")
+    roots = lower.constant(_roots(length, DType.DOUBLE if x.dtype is DType.DOUBLE else DType.FLOAT))
+    params = {"length": length, "inverse": int(inverse), "half": int(half)}
+    lower.call("Fft", [x, roots, window], [out], params)
+
+
+def _planes(lower: Lower, value: Value) -> Strided:
+    """The place of a spectrum [..., bins, parts], its parts apart in memory: what follows works on whole vectors."""
+    rank = value.rank
+    place = lower.temp(value.dtype, (*value.shape[:-2], value.shape[-1], value.shape[-2]))
+    spectrum = place.permute((*range(rank - 2), rank - 1, rank - 2))
+    lower.bind(value, spectrum)
+    return spectrum
 
 
 # -- DFT -----------------------------------------------------------------------------------------------------------
@@ -109,19 +157,35 @@ def _constant_scalar(value: Value | None) -> int | None:
     return known[0] if known else None
 
 
-def _dft_decompose(build: Build, node: Node) -> Sequence[Value]:
+def _dft_plan(node: Node) -> tuple[int, Any]:
+    """The axis, and the length of the transform as far as it is known."""
     x, rank = node.operand(0), node.operand(0).rank
-    inverse, onesided = _flags(node)
     axis = -2 if node.input(2) is None else _constant_scalar(node.input(2))
     if axis is None:
         raise NoRowError("the axis is not known")
-    axis %= rank
+    length: Any = _natural_length(x.shape[axis % rank], *_flags(node))
+    return axis % rank, _constant_scalar(node.input(1)) if node.input(1) is not None else length
+
+
+def _dft_lower(lower: Lower, node: Node) -> None:
+    axis, length = _dft_plan(node)
+    if not isinstance(length, int):
+        raise NoRowError("the length of the transform is not known")
+    rank = node.operand(0).rank
+    order = [*(i for i in range(rank - 1) if i != axis), axis, rank - 1]
+    x = lower.read(node.operand(0)).permute(order)
+    inverse, half = _flags(node)
+    out = lower.write(node.output).permute(order)
+    _lower_transform(lower, x, None, out, length, inverse, half)
+
+
+def _dft_decompose(build: Build, node: Node) -> Sequence[Value]:
+    x, rank = node.operand(0), node.operand(0).rank
+    inverse, onesided = _flags(node)
+    axis, length = _dft_plan(node)
     points, width = x.shape[axis], x.shape[-1]
     if not isinstance(points, int) or not isinstance(width, int):
         raise NoRowError("the length of the transform is not known")
-    length: Any = _natural_length(points, inverse, onesided)
-    if node.input(1) is not None:
-        length = _constant_scalar(node.input(1))
     if not isinstance(length, int) or points * width * 2 * length > _MAX_MATRIX:
         raise NoRowError("a transform that is too long for a matrix, or of unknown length")
     work = x.dtype.compute or x.dtype
@@ -164,8 +228,8 @@ def _first(context: Infer, index: int) -> Dim | None:
 
 def _stft_infer(context: Infer) -> Sequence[Type]:
     node, shape = context.node, context.shape(0)
-    if len(shape) != 3:
-        raise context.fail(f"the signal must have rank 3, got {len(shape)}")
+    if len(shape) not in (2, 3):  # 2: real, which onnxruntime takes too
+        raise context.fail(f"the signal must have rank 2 or 3, got {len(shape)}")
     step, length = _first(context, 1), _first(context, 3)
     if length is None and not context.has(3):
         length = context.shape(2)[0] if context.has(2) else shape[1]
@@ -176,6 +240,7 @@ def _stft_infer(context: Infer) -> Sequence[Type]:
 
 def _stft_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x, step = np.asarray(inputs[0]), int(np.asarray(inputs[1]).reshape(-1)[0])
+    x = x[..., np.newaxis] if x.ndim == 2 else x
     window = None if len(inputs) < 3 or inputs[2] is None else widen(np.asarray(inputs[2]))
     length = x.shape[1] if window is None else len(window)
     if len(inputs) > 3 and inputs[3] is not None:
@@ -188,16 +253,38 @@ def _stft_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [to_dtype(transformed(cut, length, False, bool(node.attr("onesided", 1))), x.dtype)]
 
 
-def _stft_decompose(build: Build, node: Node) -> Sequence[Value]:
-    """A convolution: one filter for each part of a bin, the frame step as stride."""
+def _stft_plan(node: Node) -> tuple[int, int]:
+    """The step from frame to frame and their length."""
     x, window = node.operand(0), node.input(2)
     step, length = _constant_scalar(node.input(1)), _constant_scalar(node.input(3))
     if length is None and node.input(3) is None:
         known = x.shape[1] if window is None else window.shape[0]
         length = known if isinstance(known, int) else None
-    width = x.shape[2]
-    if step is None or length is None or not isinstance(width, int):
+    if step is None or length is None:
         raise NoRowError("the frame's length or step is not known")
+    return step, length
+
+
+def _stft_lower(lower: Lower, node: Node) -> None:
+    """Frames are views of the signal that overlap."""
+    step, length = _stft_plan(node)
+    x = lower.read(node.operand(0))
+    x = x if x.rank == 3 else x.insert(2)
+    frames = node.output.shape[1]
+    (batch, _, width), (outer, inner, part) = x.dims, x.strides
+    cut = replace(x, dims=(batch, frames, length, width), strides=(outer, inner * step, inner, part))
+    window = None if node.input(2) is None else lower.read(node.operand(2))
+    half = bool(node.attr("onesided", 1))
+    _lower_transform(lower, cut, window, _planes(lower, node.output), length, False, half)
+
+
+def _stft_decompose(build: Build, node: Node) -> Sequence[Value]:
+    """A convolution: one filter for each part of a bin, the frame step as stride."""
+    x, window = node.operand(0), node.input(2)
+    step, length = _stft_plan(node)
+    width = x.shape[2] if x.rank == 3 else 1
+    if not isinstance(width, int):
+        raise NoRowError("whether the signal is complex is not known")
     if length * width * 2 * length > _MAX_MATRIX or x.dtype is DType.DOUBLE:
         raise NoRowError("frames that are too long for a matrix, or in double precision")
     matrix = _matrix(length, width, length, False, bool(node.attr("onesided", 1)))
@@ -205,7 +292,8 @@ def _stft_decompose(build: Build, node: Node) -> Sequence[Value]:
     filters = build.constant(np.ascontiguousarray(parts.transpose(2, 1, 0)))
     if window is not None:
         filters = one(build, "Mul", filters, cast(build, window, DType.FLOAT))
-    by_channel = transpose(build, cast(build, x, DType.FLOAT), (0, 2, 1))
+    wide = cast(build, x, DType.FLOAT)
+    by_channel = transpose(build, wide, (0, 2, 1)) if x.rank == 3 else unsqueeze(build, wide, 1)
     spectra = transpose(build, one(build, "Conv", by_channel, filters, strides=(step,)), (0, 2, 1))
     bins = matrix.shape[1] // 2
     return [cast(build, reshape(build, spectra, dims_of(build, spectra, 0, 2), bins, 2), x.dtype)]
@@ -286,12 +374,12 @@ def _mel_samples() -> Iterator[Sample]:
 
 _TRANSFORMS = (
     OpRecord(
-        op="DFT", infer=_dft_infer, evaluate=_dft_evaluate, decompose=_dft_decompose, tolerance=_SUMS,
-        samples=_dft_samples,
+        op="DFT", infer=_dft_infer, evaluate=_dft_evaluate, lower=_dft_lower, decompose=_dft_decompose,
+        tolerance=_SUMS, samples=_dft_samples,
     ),
     OpRecord(
-        op="STFT", infer=_stft_infer, evaluate=_stft_evaluate, decompose=_stft_decompose, tolerance=_SUMS,
-        samples=_stft_samples,
+        op="STFT", infer=_stft_infer, evaluate=_stft_evaluate, lower=_stft_lower, decompose=_stft_decompose,
+        tolerance=_SUMS, samples=_stft_samples,
     ),
     OpRecord(
         op="MelWeightMatrix", infer=_mel_infer, evaluate=_mel_evaluate, tolerance=Tolerance("ulp", 4),

@@ -31,7 +31,6 @@ THROUGH_EVALUATOR = frozenset(
         "ConvTranspose",
         "LpPool",
         "MaxPool",
-        "STFT",
     }
 )
 
