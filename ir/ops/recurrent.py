@@ -349,8 +349,8 @@ def _output_places(lower: Lower, node: Node, directions: int) -> list[Strided | 
         lower.bind(y, place)
         places = [place]
     for state in states:
-        place = None if state is None else lower.write(state)
-        places.append(place.permute((1, 0, 2)) if place is not None and batchwise else place)
+        last = None if state is None else lower.write(state)
+        places.append(last.permute((1, 0, 2)) if last is not None and batchwise else last)
     return places
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from models import assert_close, ort_outputs
+from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper, numpy_helper
 
 import arenaut
@@ -31,12 +32,14 @@ def stft_model(rank: int, length: int, step: int) -> onnx.ModelProto:
 @pytest.mark.parametrize("rank", [2, 3])
 @pytest.mark.parametrize(("length", "step"), [(400, 160), (512, 128), (67, 20), (25, 25)])
 def test_power_spectra_of_any_signal(rank: int, length: int, step: int) -> None:
-    """onnxruntime takes signals without the dim of parts, too."""
+    """onnxruntime takes signals without the dim of parts, too; its own transforms are less exact."""
     proto = stft_model(rank, length, step)
     model = arenaut.load_onnx(proto)
     rng = np.random.default_rng(length)
     for shape in ((1, 2000), (3, 1311), (2, length)):
         x = rng.standard_normal(shape).astype(np.float32)
         feeds = {"x": x if rank == 2 else x[..., np.newaxis]}
-        for actual, want in zip(model.run(feeds).values(), ort_outputs(proto, feeds), strict=True):
-            assert_close(actual, want, rtol=2e-6)
+        frames = sliding_window_view(x, length, axis=1)[:, ::step] * np.hanning(length).astype(np.float32)
+        want = np.abs(np.fft.rfft(frames.astype(np.float64))) ** 2
+        assert_close(model.run(feeds)["power"], want.astype(np.float32), rtol=1e-6)
+        assert_close(ort_outputs(proto, feeds)[0], want.astype(np.float32), rtol=2e-4)
