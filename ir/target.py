@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+OPTIMISATIONS: Final = {
+    "fusion": "norms, attention, activations and the like raised to one op, batch norms folded into weights",
+    "tile driver": "elementwise ops run together on tiles, and after a product or convolution on its hot block",
+    "layout": "convolutional regions channels-last",
+    "packing": "constant operands of products and convolutions packed once, at load",
+    "winograd": "3 x 3 convolutions through transformed filters, which are a packed form",
+    "in-place": "outputs and parts of a Concat made in memory that an input leaves",
+}
+"""What `Target.without` may name."""
 
 
 @dataclass(frozen=True)
 class Target:
     """tier: 0 baseline, 1 v3, 2 v4. Cache sizes in bytes; L1 and L2 are per core.
 
-    families: the kernel families that have rows here, for rewrites that need one."""
+    families: the kernel families that have rows here, for rewrites that need one.
+    without: names of OPTIMISATIONS to leave out, to see what each is worth."""
 
     tier: int
     features: int
@@ -18,3 +30,4 @@ class Target:
     l2_bytes: int
     l3_bytes: int
     families: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()

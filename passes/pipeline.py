@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +71,13 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass("layout", choose_layouts, "convolutions and pools run vectors over channels, which have to lie innermost"),
 )
 
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "fusion": ("activations", "attention", "batch_norm", "norms", "reductions"),
+    "tile driver": ("elementwise",),
+    "layout": ("layout",),
+}
+"""By name of ir.target.OPTIMISATIONS: the passes that go with it."""
+
 
 def run_pipeline(
     graph: Graph,
@@ -85,7 +92,10 @@ def run_pipeline(
     stop_after: only the first so many passes, to bisect. level: verify the graph after each pass.
     """
     context = PassContext(target)
+    left_out = {name for part in target.without for name in PARTS.get(part, ())}
     for p in pipeline if stop_after is None else pipeline[:stop_after]:
+        if p.name in left_out:
+            continue
         context.current = p.name
         for g in reversed(list(_graphs(graph))):
             p.run(g, context)

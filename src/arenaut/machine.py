@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from arenaut import _native
-from arenaut.ir.target import Target
+from arenaut.ir.target import OPTIMISATIONS, Target
 from arenaut.lowering.rows import all_rows
 
 TIERS = ("baseline", "v3", "v4")
@@ -46,8 +47,11 @@ def allowed_tier() -> int:
     return min(best, TIERS.index(cap))
 
 
-def current_target(threads: int | None = None) -> Target:
-    """What kernels may be picked for here. threads: None for all that this process may use."""
+def current_target(threads: int | None = None, without: Collection[str] = ()) -> Target:
+    """What kernels may be picked for here. threads: None for all that this process may use. without: see Target."""
+    unknown = sorted(set(without) - set(OPTIMISATIONS))
+    if unknown:
+        raise ValueError(f"without={unknown}: expected names of {', '.join(OPTIMISATIONS)}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads={threads}: at least 1")
     cpu = _native.cpu()
@@ -56,7 +60,7 @@ def current_target(threads: int | None = None) -> Target:
     rows = [row for row in all_rows() if row.tier <= tier and row.features & ~features == 0]
     return Target(
         tier, features, threads or default_threads(), cpu["l1d_bytes"], cpu["l2_bytes"], cpu["l3_bytes"],
-        frozenset(row.family for row in rows),
+        frozenset(row.family for row in rows), frozenset(without),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -62,6 +62,7 @@ def load_onnx(
     stop_after: int | None = None,
     exact_conv: bool = False,
     winograd_limit: int | None = None,
+    without: Collection[str] = (),
 ) -> Model:
     """Reads an ONNX model and makes it ready to run.
 
@@ -80,6 +81,7 @@ def load_onnx(
     exact_conv       every convolution sums its terms directly. Otherwise Winograd's algorithm may take 3 x 3 ones,
                      whose outputs then err, and are NaN or infinite, together with those beside them.
     winograd_limit   bytes that filters transformed for Winograd's algorithm may add; None: as many as the weights.
+    without          names of arenaut.ir.target.OPTIMISATIONS to leave out, to see what each is worth.
 
     Raises InvalidModelError, UnsupportedError, ShapeError or ExternalDataError (all ModelError) with what to do.
     """
@@ -88,7 +90,7 @@ def load_onnx(
     if executor not in ("compiled", "interpreted"):
         raise ValueError(f"executor={executor!r}: expected 'compiled' or 'interpreted'")
     imported = import_model(source)
-    target = current_target(threads)
+    target = current_target(threads, without)
     graph = imported.graph
     stored_nodes = count_nodes(graph)
     rewrites: Sequence[Event] = ()
@@ -97,7 +99,7 @@ def load_onnx(
 
         rewrites = run_pipeline(graph, target, level=_verify_level(verify), stop_after=stop_after)
     lowered = lower_graph(graph, target)
-    if not exact_conv:
+    if not exact_conv and not target.without & {"winograd", "packing"}:
         choose_filters(lowered, target, limit=winograd_limit, hints=shapes)
     built = build_program(lowered, target, make_host_call, hints=shapes, effort=optimize_memory)
     runner: Executor

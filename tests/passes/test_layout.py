@@ -9,7 +9,7 @@ import pytest
 from arenaut.ir.dtypes import DType
 from arenaut.ir.strided import Strided, dense_strides, ordered_strides
 from arenaut.passes.layout import channels_last, choose_layouts, order_of
-from models import assert_matches_ort, parse
+from models import assert_matches_ort
 from onnx import numpy_helper
 from rewriting import TARGET, Rewritten, draw, rewrite
 

@@ -83,6 +83,10 @@ struct GemmPass {
   T* out;
   int64_t out_row, out_col;
   bool relu;
+  // What the next pass reads of B, or null: its first `ahead_vecs` vectors at `ahead`, b_vec apart, `ahead_depth` long
+  // in panels. It is brought to L2 meanwhile.
+  const T* ahead;
+  int64_t ahead_vecs, ahead_depth;
   T* compact;  // when not null, tiles of A are copied here first (kMaxRows * depth elements)
   T* edge;     // edge_elements() elements of scratch
 };

@@ -144,9 +144,12 @@ inline void swap_sides(MatMulBound* b) {
 
 // Blocks of rows and columns, and how many of them a task covers: functions of the shape and the tier.
 template <typename T>
-void choose_grid(MatMulBound* b) {
+void choose_grid(const arn_target& target, MatMulBound* b) {
   constexpr int64_t L = kLanes<T>, tile = kTileVectors * L;
-  const int64_t columns = round_up(128, tile);
+  // A packed block of columns and the one that is fetched meanwhile take half of L2.
+  const int64_t depth = min64(b->depth, max64(1, b->k)), quarter = target.l2_bytes / 4;
+  const int64_t fit = quarter / (depth * static_cast<int64_t>(sizeof(T))) / tile * tile;
+  const int64_t columns = round_up(b->panels == kPacked ? max64(64, min64(192, fit)) : 128, tile);
   // Rows of a block: their partial sums stay in L2; panels packed on the fly are paid back by more rows.
   const int64_t cap = b->panels == kPacked ? 216 : 512;
   int64_t batches = 1;
@@ -194,6 +197,27 @@ struct MatMulRun {
     held = b.k <= b.depth ? key : -1;
   }
 
+  // What the pass after the one at depth `from` reads of a packed B: the next part of the inner index, else the panels
+  // of the next unit.
+  void foresee(GemmPass<T>* p, const T* mb, int64_t from, int64_t n0, int64_t n, bool last_rows) const {
+    const int64_t next = from + p->depth;
+    const bool more = next < b.k;
+    int64_t column = n0, columns = n, depth = 0;
+    if (!more) {
+      if (last_rows) {
+        column = n0 + b.n_block;
+        columns = min64(b.n_block, b.n - column);
+      } else if (b.k <= b.depth) {
+        return;  // the same panels again
+      }
+    }
+    depth = more ? next : 0;
+    if (columns <= 0) return;
+    p->ahead = mb + column * b.k + depth * kLanes<T>;
+    p->ahead_vecs = ceil_div(columns, kLanes<T>);
+    p->ahead_depth = min64(b.depth, b.k - depth);
+  }
+
   // Columns [n0, n0 + n) of rows [m0, m0 + m) of one matrix of the batch, each pointer at the matrix's first element.
   void block(const T* ma, const T* mb, const T* mc, T* mo, int64_t key, int64_t m0, int64_t m, int64_t n0, int64_t n,
              bool in_place) {
@@ -235,6 +259,8 @@ struct MatMulRun {
         p.b = mb + n0 * b.k + from * L;
         p.b_vec = b.k * L;
         p.b_k = L;
+        p.ahead = nullptr;
+        foresee(&p, mb, from, n0, n, m0 + m >= b.m);
       } else {
         pack(mb + n0 * b.b.col, key, from, depth, n);
         p.b = scratch + b.slab;
@@ -409,7 +435,7 @@ int32_t matmul_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   flatten_batch(b);
   if (b->panels == kOnTheFly && b->b.col == 1 && b->m <= 2 * kMaxRows) b->panels = kInPlace;
   b->depth = depth_block(b->k);
-  choose_grid<T>(b);
+  choose_grid<T>(*args->target, b);
   b->use_compact = b->a.col != 1 && b->n_block >= 4 * L;
   b->partial_row = b->k > b->depth || b->use_epilogue != 0 ? b->n_block : 0;
   b->slab = b->partial_row * b->m_block;

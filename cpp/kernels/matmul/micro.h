@@ -48,6 +48,7 @@ struct Tile {
   bool relu;
   T* out;
   int64_t out_row;
+  const char* ahead;  // lines that a later tile reads: one is asked for every kUnroll steps
 };
 
 // acc += x * b, rounded once where the tier has fused multiply-adds.
@@ -114,11 +115,16 @@ inline void multiply(const Tile<T>& t, typename Simd<T>::V (&acc)[MR][NV]) {
 #pragma GCC unroll 4
       for (int64_t x = 0; x < lines; ++x) __builtin_prefetch(b[v / 4] + bt[v % 4] + kAhead * b_k + x * 64);
   };
+  const char* ahead = t.ahead;
   int64_t k = t.depth;
   if (kAccess != kStreams) {
     for (; k >= kUnroll; k -= kUnroll) {
       __asm__("" : "+r"(row), "+r"(row3), "+r"(vec), "+r"(vec3));
       prefetch(kUnroll * L * size / 64);
+      if (MR >= 4) {
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += 64;
+      }
       if (kAccess == kUnitInner) {
 #pragma GCC unroll 4
         for (int u = 0; u < kUnroll; ++u) step(u);

@@ -90,9 +90,33 @@ struct NextRows {
   }
 };
 
+// Hands the lines of the next pass's panels out to the tiles of this one, kUnroll steps' worth of them to each.
+template <typename T>
+struct AheadOfPass {
+  const char* at;
+  int64_t vecs, vec_bytes, panel_bytes, tile_bytes, vec = 0, byte = 0;
+
+  explicit AheadOfPass(const GemmPass<T>& p)
+      : at(reinterpret_cast<const char*>(p.ahead)),
+        vecs(p.ahead == nullptr ? 0 : p.ahead_vecs),
+        vec_bytes(p.b_vec * static_cast<int64_t>(sizeof(T))),
+        panel_bytes(p.ahead_depth * kVectorBytes),
+        tile_bytes(p.depth / kUnroll * 64) {}
+  const char* take(const T* otherwise) {
+    if (vec >= vecs) return reinterpret_cast<const char*>(otherwise);
+    const char* from = at + vec * vec_bytes + byte;
+    byte += tile_bytes;
+    if (byte >= panel_bytes) {
+      byte = 0;
+      ++vec;
+    }
+    return from;
+  }
+};
+
 // `next_rows`: rows of the tile that follows this one, 0 for none.
 template <typename T>
-void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, const T* a) {
+void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, const T* a, AheadOfPass<T>* ahead) {
   constexpr int64_t L = kLanes<T>;
   Tile<T> t{};
   t.depth = p.depth;
@@ -119,6 +143,7 @@ void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, 
     next.ask();
     const int64_t nv = tile_vectors(rows, vectors - v), j = v * L;
     t.b = p.b + v * p.b_vec;
+    t.ahead = ahead->take(t.b);
     t.prior = p.first ? nullptr : p.partial + i * p.partial_row + j;
     if (!p.last) {
       t.out = p.partial + i * p.partial_row + j;
@@ -145,6 +170,7 @@ void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, 
 // with 16).
 template <typename T>
 void gemm_pass(const GemmPass<T>& p) {
+  AheadOfPass<T> ahead(p);
   const int64_t span = p.a_panel > 0 ? kLanes<T> : max64(p.m, 1);
   for (int64_t i0 = 0; i0 < p.m; i0 += span) {
     const int64_t rows = min64(span, p.m - i0), best = ARN_TIER_LEVEL >= 2 ? rows_for(3) : rows_for(2);
@@ -153,7 +179,7 @@ void gemm_pass(const GemmPass<T>& p) {
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t from = rows * t / tiles, to = rows * (t + 1) / tiles;
       const int64_t after = t + 1 < tiles ? rows * (t + 2) / tiles - to : 0;
-      row_tile(p, i0 + from, to - from, after, a + from * p.a_row);
+      row_tile(p, i0 + from, to - from, after, a + from * p.a_row, &ahead);
     }
   }
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from arenaut import _native
@@ -28,12 +28,14 @@ class NativeBackend:
 
 
 def resolve_backends(names: Sequence[str]) -> list[Backend]:
-    """Backends by name: "native", "reference"."""
+    """Backends by name: "native", "reference", "cblas"."""
+    from arenaut.backends.cblas import CblasBackend
     from arenaut.backends.reference import ReferenceBackend
 
-    known: dict[str, type[NativeBackend] | type[ReferenceBackend]] = {
+    known: dict[str, Callable[[], Backend]] = {
         "native": NativeBackend,
         "reference": ReferenceBackend,
+        "cblas": CblasBackend,
     }
     unknown = [n for n in names if n not in known]
     if unknown:

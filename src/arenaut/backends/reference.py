@@ -25,7 +25,7 @@ class ReferenceBackend:
         )
         if not whole or any(v is not None and id(v) not in built.value_ids for v in step.node.inputs):
             return run.step()
-        inputs = [None if v is None else self._read(built, run, v) for v in step.node.inputs]
+        inputs = [None if v is None else read_input(built, run, v) for v in step.node.inputs]
         results = evaluate_node(step.node, inputs)
         run.step()
         for value, result in zip(step.node.outputs, results, strict=False):
@@ -33,7 +33,9 @@ class ReferenceBackend:
                 run.write(built.value_ids[id(value)], to_native(np.asarray(result, value.dtype.numpy)))
         return True
 
-    def _read(self, built: Built, run: _native.Run, value: Value) -> object:
-        if value.constant is not None:
-            return value.constant
-        return from_native(np.asarray(run.read(built.value_ids[id(value)])), value.dtype)
+
+def read_input(built: Built, run: _native.Run, value: Value) -> object:
+    """The value as the run has it: a constant, or a copy of what lies at its place."""
+    if value.constant is not None:
+        return value.constant
+    return from_native(np.asarray(run.read(built.value_ids[id(value)])), value.dtype)

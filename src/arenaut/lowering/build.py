@@ -239,7 +239,7 @@ class _Builder:
 
     def _shares(self, step: LoweredStep) -> list[tuple[Share, Dim]]:
         """The step's offers to share memory, each with its symbolic byte offset."""
-        if step.row is None:
+        if step.row is None or "in-place" in self.target.without:
             return []
         offers: list[tuple[Share, Dim]] = []
         for output, source in step.row.inplace_pairs:

@@ -430,6 +430,7 @@ class Lowerer:
         pack = tuple(
             i for i, p in enumerate(readable)
             if row.packs and p is not None and self.buffers[p.buffer].segment is Segment.WEIGHT
+            and "packing" not in self.target.without
         )  # fmt: skip
         self._step(LoweredStep(StepKind.KERNEL, self._current, readable, writable, row, dict(params), tile, pack))
         for temp, place in late:

@@ -1,0 +1,89 @@
+"""Optimisations that can be left out, and the CBLAS backend: same results, and what is left out does not happen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from arenaut.ir.target import OPTIMISATIONS
+from arenaut.passes import DEFAULT_PIPELINE
+from arenaut.passes.pipeline import PARTS
+from models import parse
+
+import arenaut
+
+NETWORK = """network (float[2, 4, 12, 12] x) => (float[2, 6] y)
+<float[8, 4, 3, 3] w = {%s}, float[8] scale = {%s}, float[8] shift = {%s}, float[8, 6] v = {%s}> {
+  zero = Constant <value = float[8] {0, 0, 0, 0, 0, 0, 0, 0}> ()
+  one = Constant <value = float[8] {1, 1, 1, 1, 1, 1, 1, 1}> ()
+  c = Conv <pads = [1, 1, 1, 1]> (x, w)
+  n = BatchNormalization (c, scale, shift, zero, one)
+  h = Relu (n)
+  s = Sigmoid (h)
+  g = Mul (h, s)
+  axes = Constant <value_ints = [2, 3]> ()
+  m = ReduceMean <keepdims = 0> (g, axes)
+  p = MatMul (m, v)
+  y = Tanh (p)
+}"""
+
+
+def numbers(count: int, seed: int) -> str:
+    return ", ".join(f"{v:.4f}" for v in np.random.default_rng(seed).standard_normal(count))
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    return parse(NETWORK % (numbers(288, 1), numbers(8, 2), numbers(8, 3), numbers(48, 4)))
+
+
+X = np.random.default_rng(5).standard_normal((2, 4, 12, 12)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", OPTIMISATIONS)
+def test_leaving_one_out_changes_no_result(network: Any, name: str) -> None:
+    want = arenaut.load_onnx(network).run(X)["y"]
+    np.testing.assert_allclose(arenaut.load_onnx(network, without=[name]).run(X)["y"], want, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_left_out_does_not_happen(network: Any) -> None:
+    whole = arenaut.load_onnx(network)
+    assert any(step.pack for step in whole._built.lowered.steps)
+    assert not any(step.pack for step in arenaut.load_onnx(network, without=["packing"])._built.lowered.steps)
+    assert arenaut.load_onnx(network, without=["in-place"])._built.shares == []
+    for name in ("fusion", "tile driver"):
+        assert len(arenaut.load_onnx(network, without=[name]).graph.nodes) > len(whole.graph.nodes), name
+
+
+def test_every_part_is_an_optimisation_and_every_pass_is_in_the_pipeline(network: Any) -> None:
+    assert set(PARTS) <= set(OPTIMISATIONS)
+    assert {name for names in PARTS.values() for name in names} <= {p.name for p in DEFAULT_PIPELINE}
+    with pytest.raises(ValueError, match=r"without=.*nothing"):
+        arenaut.load_onnx(network, without=["nothing"])
+
+
+def test_the_cblas_backend_agrees(network: Any) -> None:
+    pytest.importorskip("scipy_openblas32")
+    from arenaut.backends.cblas import product
+
+    rng = np.random.default_rng(6)
+    for left, right in [((3, 7), (7, 5)), ((2, 1, 4, 9), (3, 9, 8)), ((4, 0), (0, 3))]:
+        a, b = (rng.standard_normal(s).astype(np.float32) for s in (left, right))
+        np.testing.assert_allclose(product(a, b), np.matmul(a.astype(float), b.astype(float)), rtol=1e-4, atol=1e-5)
+    plain = arenaut.load_onnx(network, without=["tile driver"]).run(X)["y"]
+    model = arenaut.load_onnx(network, executor="interpreted", backends=("cblas", "native"), without=["tile driver"])
+    np.testing.assert_allclose(model.run(X)["y"], plain, rtol=1e-4, atol=1e-5)
+
+
+def test_a_missing_openblas_says_what_to_install(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from arenaut.backends import cblas
+
+    def absent(name: str) -> Any:
+        raise ImportError(name)
+
+    monkeypatch.setattr(cblas, "import_module", absent)
+    cblas._sgemm.cache_clear()
+    with pytest.raises(cblas.CblasMissingError, match="pip install scipy-openblas32"):
+        arenaut.load_onnx(network, executor="interpreted", backends=("cblas", "native"))
+    cblas._sgemm.cache_clear()
