@@ -1,7 +1,7 @@
 """Compares the planner's orders on models of the zoo: peak bound and time of each, and what packing makes of the best.
 
-    python -m bench.planner_orders [NAME...]        models in the zoo's cache (all that are there by default)
-    python -m bench.planner_orders --raw [NAME...]  the same without views and sharing
+    python -m bench.planner_orders [NAME...]        models in the zoo's cache (all by default), as they run
+    python -m bench.planner_orders --raw [NAME...]  the graphs as stored, node by node, without views and sharing
 
 Bounds are relative to that of the stored order; "step" is the largest working set of a single step. The last columns
 are what `plan_memory` chooses, how far its arena lies above the bound, and how long it takes.
@@ -20,6 +20,7 @@ from arenaut.planner.order import ORDERS, evaluate_order
 from arenaut.planner.problem import step_dependencies
 
 from bench import zoo
+from bench.ablation_memory import problem_at
 from bench.onnx_problem import problem_of
 
 Result = TypeVar("Result")
@@ -49,6 +50,14 @@ def row(name: str, problem: Problem) -> str:
     return "".join(cells)
 
 
+def stored_problem(entry: zoo.ZooEntry) -> Problem:
+    return problem_of(zoo.load(entry), zoo.make_feeds(entry, entry.bindings[0], seed=0), sharing=False)
+
+
+def lowered_problem(entry: zoo.ZooEntry) -> Problem:
+    return problem_at(zoo.ensure(entry), entry.bindings[0])[0]
+
+
 def relative(bound: int, stored: int) -> str:
     return f"{bound / max(stored, 1):8.3f}"
 
@@ -67,8 +76,7 @@ def main(arguments: list[str]) -> int:
     for name in names or entries:
         entry = entries[name]
         if names or entry.offline or zoo.cache_path(entry).exists():
-            feeds = zoo.make_feeds(entry, entry.bindings[0], seed=0)
-            print(row(name, problem_of(zoo.load(entry), feeds, sharing=not raw)), flush=True)
+            print(row(name, stored_problem(entry) if raw else lowered_problem(entry)), flush=True)
     return 0
 
 

@@ -11,6 +11,7 @@ OPTIMISATIONS: Final = {
     "layout": "convolutional regions channels-last",
     "packing": "constant operands of products and convolutions packed once, at load",
     "winograd": "3 x 3 convolutions through transformed filters, which are a packed form",
+    "slices": "wide intermediates made slice by slice, where that lowers the peak",
     "in-place": "outputs and parts of a Concat made in memory that an input leaves",
 }
 """What `Target.without` may name."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from arenaut.planner.problem import BufferKind, Problem, Rect, Share, aligned
+from arenaut.planner.problem import BufferKind, Problem, Rect, Share, StepUse, aligned, step_dependencies
 
 
 def live_bytes(rects: Iterable[Rect], positions: int) -> list[int]:
@@ -27,8 +27,20 @@ def lower_bound(rects: Sequence[Rect]) -> int:
 def order_free_bound(problem: Problem) -> int:
     """Largest working set of a single step: no order, sharing or packing of this problem needs less.
 
-    Every offer to share is taken as accepted, and what might lie in an output's own memory counts as nothing.
+    Every offer to share is taken as accepted, what might lie in an output's own memory counts as nothing, and an output
+    that may still be unwritten when a step runs is memory for what the step works on.
     """
+    return bound_with_outputs(problem, working_sets(problem), step_dependencies(problem))
+
+
+def bound_with_outputs(problem: Problem, sets: Sequence[tuple[int, int]], dependencies: Sequence[Sequence[int]]) -> int:
+    """The largest of the working sets, less what unwritten outputs may take of them."""
+    spare = _spare_bytes(problem, dependencies)
+    return max((scratch + max(0, own - host) for (scratch, own), host in zip(sets, spare, strict=True)), default=0)
+
+
+def working_sets(problem: Problem) -> list[tuple[int, int]]:
+    """Per step: bytes of scratch, and bytes of what it reads and writes, with every offer to share accepted."""
     family = _families(problem, lambda share: True)
     kept = _families(problem, lambda share: share.keeps)
     in_output = {family[b] for b, buffer in enumerate(problem.buffers) if buffer.kind is BufferKind.OUTPUT}
@@ -38,21 +50,39 @@ def order_free_bound(problem: Problem) -> int:
     for number, buffer in enumerate(problem.buffers):
         counts = buffer.kind is BufferKind.ARENA and family[number] not in in_output
         sizes.append((buffer.size if family[number] in odd else aligned(buffer.size)) if counts else 0)
-    best = 0
-    for step in problem.steps:
-        largest: dict[int, int] = {}  # of the buffers that may hold the same bytes
-        for number in step.reads:
-            if sizes[number]:
-                largest[kept[number]] = max(largest.get(kept[number], 0), sizes[number])
-        bytes_of: dict[int, int] = {}
-        for number, size in largest.items():
-            bytes_of[family[number]] = bytes_of.get(family[number], 0) + size
-        for number in step.writes:
-            if sizes[number] and number not in step.reads:
-                size = sizes[number] - sum([sizes[s.read] for s in step.shares if s.write == number])
-                bytes_of[family[number]] = bytes_of.get(family[number], 0) + max(0, size)
-        best = max(best, aligned(step.scratch_bytes) + sum(map(aligned, bytes_of.values())))
-    return best
+    return [(aligned(step.scratch_bytes), _working_set(step, sizes, family, kept)) for step in problem.steps]
+
+
+def _working_set(step: StepUse, sizes: Sequence[int], family: Sequence[int], kept: Sequence[int]) -> int:
+    largest: dict[int, int] = {}  # of the buffers that may hold the same bytes
+    for number in step.reads:
+        if sizes[number]:
+            largest[kept[number]] = max(largest.get(kept[number], 0), sizes[number])
+    bytes_of: dict[int, int] = {}
+    for number, size in largest.items():
+        bytes_of[family[number]] = bytes_of.get(family[number], 0) + size
+    for number in step.writes:
+        if sizes[number] and number not in step.reads:
+            size = sizes[number] - sum([sizes[s.read] for s in step.shares if s.write == number])
+            bytes_of[family[number]] = bytes_of.get(family[number], 0) + max(0, size)
+    return sum(map(aligned, bytes_of.values()))
+
+
+def _spare_bytes(problem: Problem, needed: Sequence[Sequence[int]]) -> list[int]:
+    """For each step, the bytes of outputs that some order leaves unwritten until after it."""
+    total = sum(aligned(buffer.size) for buffer in problem.buffers if buffer.kind is BufferKind.OUTPUT)
+    spare = [total] * len(problem.steps)
+    if not total:
+        return spare
+    for number, buffer in enumerate(problem.buffers):
+        if buffer.kind is not BufferKind.OUTPUT:
+            continue
+        after = [False] * len(problem.steps)
+        for index, step in enumerate(problem.steps):
+            after[index] = number in step.writes or any(after[earlier] for earlier in needed[index])
+            if after[index]:
+                spare[index] -= aligned(buffer.size)
+    return spare
 
 
 def _families(problem: Problem, joins: Callable[[Share], bool]) -> list[int]:

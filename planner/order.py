@@ -1,16 +1,11 @@
-"""Memory-aware orders of the steps: topological orders that run next what frees most and allocates least.
-
-The three variants differ in how they keep the scores of the ready steps: v1 scores a step once, when it becomes ready;
-v2 starts from what it could free at best and scores it when it reaches the top; v3 scores it again whenever it becomes
-the only step left that uses a buffer.
-"""
+"""Memory-aware orders of the steps: topological orders that run next what frees most and allocates least."""
 
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from types import MappingProxyType
 from typing import NamedTuple
 
-from arenaut.planner.bound import order_free_bound
+from arenaut.planner.bound import bound_with_outputs, working_sets
 from arenaut.planner.lifetimes import buffer_lifetimes, rectangles, steps_with_scratch
 from arenaut.planner.order_search import OrderSearch
 from arenaut.planner.problem import ALIGNMENT, BufferKind, Problem, Rect, aligned, step_dependencies
@@ -27,12 +22,10 @@ class _Ready:
         self.sizes = [aligned(b.size) if b.kind is BufferKind.ARENA else 0 for b in problem.buffers]
         self.written = [False] * len(self.sizes)
         self.touched = [tuple({*step.reads, *step.writes}) for step in problem.steps]
-        self.uses = [0] * len(self.sizes)  # steps yet to run that touch the buffer, and the sum of their numbers
-        self.users = [0] * len(self.sizes)
-        for index, touched in enumerate(self.touched):
+        self.uses = [0] * len(self.sizes)  # steps yet to run that touch the buffer
+        for touched in self.touched:
             for number in touched:
                 self.uses[number] += 1
-                self.users[number] += index
         self.missing = [len(needed) for needed in dependencies]
         self.followers: list[list[int]] = [[] for _ in problem.steps]
         for index, needed in enumerate(dependencies):
@@ -45,17 +38,11 @@ class _Ready:
         total = sum([sizes[number] for number in self.steps[index].writes if not self.written[number]])
         return total - sum([sizes[number] for number in self.touched[index] if uses[number] == 1])
 
-    def best_net_bytes(self, index: int) -> int:
-        """Lower bound of `net_bytes`: the step as the last user of all it touches."""
-        sizes = self.sizes
-        total = sum([sizes[number] for number in self.steps[index].writes])
-        return total - sum([sizes[number] for number in self.touched[index]])
-
     def first(self) -> list[int]:
         return [index for index, count in enumerate(self.missing) if count == 0]
 
-    def run(self, index: int) -> tuple[list[int], list[int]]:
-        """Marks the step as run. Returns the steps that became ready, and the ready ones that became sole users."""
+    def run(self, index: int) -> list[int]:
+        """Marks the step as run. Returns the steps that became ready."""
         for number in self.steps[index].writes:
             self.written[number] = True
         ready = []
@@ -63,13 +50,9 @@ class _Ready:
             self.missing[follower] -= 1
             if self.missing[follower] == 0:
                 ready.append(follower)
-        sole = []
         for number in self.touched[index]:
             self.uses[number] -= 1
-            self.users[number] -= index
-            if self.uses[number] == 1 and self.sizes[number] and self.missing[self.users[number]] == 0:
-                sole.append(self.users[number])
-        return ready, sole
+        return ready
 
 
 def stored_order(problem: Problem, dependencies: Dependencies) -> list[int]:
@@ -78,7 +61,7 @@ def stored_order(problem: Problem, dependencies: Dependencies) -> list[int]:
 
 
 def kahn_order(problem: Problem, dependencies: Dependencies) -> list[int]:
-    """v1: the ready step with the smallest net bytes, as scored when it became ready."""
+    """The ready step with the smallest net bytes, as scored when it became ready."""
     state = _Ready(problem, dependencies)
     heap: list[tuple[int, int]] = []
     for index in state.first():
@@ -87,52 +70,13 @@ def kahn_order(problem: Problem, dependencies: Dependencies) -> list[int]:
     while heap:
         _, index = heappop(heap)
         order.append(index)
-        for follower in state.run(index)[0]:
-            heappush(heap, (state.net_bytes(follower), follower))
-    return order
-
-
-def lazy_order(problem: Problem, dependencies: Dependencies) -> list[int]:
-    """v2: enters steps by their best score; the top one goes back once if its true score is no longer the smallest."""
-    state = _Ready(problem, dependencies)
-    heap: list[tuple[int, int]] = []
-    for index in state.first():
-        heappush(heap, (state.best_net_bytes(index), index))
-    order = []
-    while heap:
-        score, index = heappop(heap)
-        now = state.net_bytes(index)
-        if now > score and heap and heap[0] < (now, index):
-            heappush(heap, (now, index))
-            continue
-        order.append(index)
-        for follower in state.run(index)[0]:
-            heappush(heap, (state.best_net_bytes(follower), follower))
-    return order
-
-
-def event_order(problem: Problem, dependencies: Dependencies) -> list[int]:
-    """v3: the ready step with the smallest net bytes, kept exact by entering a step again when its score falls."""
-    state = _Ready(problem, dependencies)
-    heap: list[tuple[int, int]] = []
-    done = [False] * len(problem.steps)
-    for index in state.first():
-        heappush(heap, (state.net_bytes(index), index))
-    order = []
-    while heap:
-        _, index = heappop(heap)
-        if done[index]:
-            continue
-        done[index] = True
-        order.append(index)
-        ready, sole = state.run(index)
-        for follower in {*ready, *sole}:
+        for follower in state.run(index):
             heappush(heap, (state.net_bytes(follower), follower))
     return order
 
 
 ORDERS: Mapping[str, Callable[[Problem, Dependencies], list[int]]] = MappingProxyType(
-    {"stored": stored_order, "kahn": kahn_order, "lazy": lazy_order, "event": event_order}
+    {"stored": stored_order, "kahn": kahn_order}
 )
 
 
@@ -160,8 +104,8 @@ def choose_order(problem: Problem, names: Sequence[str] = GREEDY, states: int = 
 
     Where bounds tie, the stored order wins, then the earlier name.
     """
-    contest = _Contest(problem)
     dependencies = step_dependencies(problem)
+    contest = _Contest(problem, dependencies)
     contest.enter(stored_order(problem, dependencies), "stored")
     for name in names:
         if contest.peak > contest.floor:
@@ -174,9 +118,11 @@ def choose_order(problem: Problem, names: Sequence[str] = GREEDY, states: int = 
 class _Contest:
     """Measures orders of one problem and keeps the best."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, dependencies: Dependencies) -> None:
         self.problem = problem
-        self.floor = order_free_bound(problem)
+        self.dependencies = dependencies
+        self.working_sets = working_sets(problem)
+        self.floor = max(map(sum, self.working_sets), default=0)
         self.sharer = Sharer(problem)
         self.best: SharedOrder | None = None
         self.name = ""
@@ -199,7 +145,8 @@ class _Contest:
             best = again if again.peak_bytes <= self.peak else best
         sharing = best.sharing()
         rects = tuple(rectangles(self.problem, order, sharing.classes, steps_with_scratch(self.problem, order)))
-        return OrderChoice(tuple(order), self.name, self.peak, self.floor, sharing, rects)
+        free = bound_with_outputs(self.problem, self.working_sets, self.dependencies)
+        return OrderChoice(tuple(order), self.name, self.peak, free, sharing, rects)
 
 
 def _search(contest: _Contest, search: OrderSearch, states: int) -> None:
@@ -215,6 +162,6 @@ def _search(contest: _Contest, search: OrderSearch, states: int) -> None:
 
 def evaluate_order(problem: Problem, order: Sequence[int], name: str) -> OrderChoice:
     """What follows from one order."""
-    contest = _Contest(problem)
+    contest = _Contest(problem, step_dependencies(problem))
     contest.enter(order, name)
     return contest.result()

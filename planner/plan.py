@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from arenaut.planner.bound import lower_bound, order_free_bound
+from arenaut.planner.hosting import Guest, choose_guests, place_guests, without_guests
 from arenaut.planner.lifetimes import rectangles, steps_with_scratch
 from arenaut.planner.order import GREEDY, choose_order
 from arenaut.planner.packing import Effort, Packer, pack
@@ -24,8 +25,10 @@ class MemoryPlan:
     classes: buffers that share a region; rects: one per class, then one per step with scratch, in positions of `order`.
     rect_offsets: arena offsets of `rects`, which first fit in `placement_order` yields.
     offsets: per buffer, from the start of the arena, or NOT_IN_ARENA.
-    in_output: buffer -> (output buffer whose memory holds it, offset there), for every used buffer of kind OUTPUT and
-    what shares its memory.
+    in_output: buffer -> (output buffer whose memory holds it, offset there), for every used buffer of kind OUTPUT, for
+    what shares its memory, and for what lies there before it is written.
+    guests: the classes that lie in an output before it is written where they fit, in the order they take their places;
+    their rectangles have no bytes then.
     scratch_offsets: per step of the problem, or NOT_IN_ARENA.
     shared: the offers to share that hold.
     lower_bound_bytes: maximum of live bytes in this order; order_free_bound_bytes: what no order can go below.
@@ -42,6 +45,7 @@ class MemoryPlan:
     in_output: dict[int, tuple[int, int]]
     scratch_offsets: tuple[int, ...]
     shared: tuple[AcceptedShare, ...]
+    guests: tuple[Guest, ...]
     arena_bytes: int
     lower_bound_bytes: int
     order_free_bound_bytes: int
@@ -52,20 +56,25 @@ class MemoryPlan:
 def plan_memory(problem: Problem, *, effort: Effort = "default") -> MemoryPlan:
     """Plans `problem`. Pure and deterministic; about 0.1 ms per step, except that "max" may search for seconds."""
     choice = choose_order(problem, () if effort == "fast" else GREEDY, SEARCH_STATES[effort])
-    packing = pack(choice.rects, effort)
+    classes = choice.sharing.classes
+    guests = () if effort == "fast" else choose_guests(problem, classes, choice.rects)
+    hosted = place_guests(problem, classes, guests)
+    rects = without_guests(choice.rects, hosted)
+    packing = pack(rects, effort)
     with_scratch = steps_with_scratch(problem, choice.order)
-    offsets, in_output, scratch = _addresses(problem, with_scratch, choice.sharing.classes, packing.offsets)
+    offsets, in_output, scratch = _addresses(problem, with_scratch, classes, packing.offsets, guests, hosted)
     return MemoryPlan(
         order=choice.order,
         order_name=choice.name,
-        classes=choice.sharing.classes,
-        rects=choice.rects,
+        classes=classes,
+        rects=tuple(rects),
         rect_offsets=packing.offsets,
         placement_order=packing.placement_order,
         offsets=offsets,
         in_output=in_output,
         scratch_offsets=scratch,
         shared=choice.sharing.accepted,
+        guests=guests,
         arena_bytes=packing.arena_bytes,
         lower_bound_bytes=packing.bound_bytes,
         order_free_bound_bytes=choice.order_free_bound_bytes,
@@ -86,9 +95,10 @@ def resize_plan(plan: MemoryPlan, problem: Problem) -> MemoryPlan:
     new = set(steps_with_scratch(problem, plan.order)).difference(with_scratch)
     if new:
         raise PlanError(f"step {min(new)} needs scratch with these sizes, and needed none when it was planned")
-    rects = rectangles(problem, plan.order, classes, with_scratch)
+    hosted = place_guests(problem, classes, plan.guests)
+    rects = without_guests(rectangles(problem, plan.order, classes, with_scratch), hosted)
     rect_offsets, top = Packer(rects).place(plan.placement_order)
-    offsets, in_output, scratch = _addresses(problem, with_scratch, classes, rect_offsets)
+    offsets, in_output, scratch = _addresses(problem, with_scratch, classes, rect_offsets, plan.guests, hosted)
     bound = lower_bound(rects)
     return replace(
         plan,
@@ -106,15 +116,23 @@ def resize_plan(plan: MemoryPlan, problem: Problem) -> MemoryPlan:
 
 
 def _addresses(
-    problem: Problem, with_scratch: Sequence[int], classes: Sequence[AliasClass], rect_offsets: Sequence[int]
+    problem: Problem,
+    with_scratch: Sequence[int],
+    classes: Sequence[AliasClass],
+    rect_offsets: Sequence[int],
+    guests: Sequence[Guest],
+    hosted: Mapping[int, int],
 ) -> tuple[tuple[int, ...], dict[int, tuple[int, int]], tuple[int, ...]]:
     """Per buffer its arena offset, the buffers inside outputs, and per step the arena offset of its scratch."""
     offsets = [NOT_IN_ARENA] * len(problem.buffers)
     in_output: dict[int, tuple[int, int]] = {}
-    for region, start in zip(classes, rect_offsets, strict=False):
+    host_of = dict(guests)
+    for number, (region, start) in enumerate(zip(classes, rect_offsets, strict=False)):
         for member in region.members:
             if region.output >= 0:
                 in_output[member.buffer] = (region.output, member.offset)
+            elif number in hosted:
+                in_output[member.buffer] = (host_of[number], hosted[number] + member.offset)
             else:
                 offsets[member.buffer] = start + member.offset
     scratch = [NOT_IN_ARENA] * len(problem.steps)

@@ -240,7 +240,7 @@ int32_t PyProgram::add_step(const py::dict& d) {
   return static_cast<int32_t>(program->steps.size()) - 1;
 }
 
-void PyProgram::set_plan(const std::vector<int32_t>& order, const std::vector<std::array<int32_t, 4>>& regions,
+void PyProgram::set_plan(const std::vector<int32_t>& order, const std::vector<std::array<int32_t, 5>>& regions,
                          const std::vector<std::array<int32_t, 2>>& members, const std::vector<int32_t>& placement) {
   if (order.size() != program->steps.size() || members.size() != program->buffers.size())
     throw std::invalid_argument("a plan for another program");
@@ -252,7 +252,7 @@ void PyProgram::set_plan(const std::vector<int32_t>& order, const std::vector<st
     sorted.push_back(std::move(program->steps[at(i)]));
   }
   program->steps = std::move(sorted);
-  for (const auto& r : regions) program->regions.push_back({r[0], r[1], r[2], r[3], 0});
+  for (const auto& r : regions) program->regions.push_back({r[0], r[1], r[2], r[3], r[4], 0});
   for (size_t i = 0; i < members.size(); ++i) {
     program->buffers[i].region = members[i][0];
     program->buffers[i].region_offset = members[i][1];
@@ -390,6 +390,7 @@ py::dict describe_binding(const Program& program, const Binding& b) {
   d["arena_bytes"] = b.arena_bytes;
   d["rects"] = rects;
   d["regions"] = program.regions.size();
+  d["hosted"] = b.hosted;
   d["buffer_bytes"] = buffers;
   d["first_step"] = program.stage_begin(b.stage);
   d["steps"] = steps;

@@ -217,7 +217,25 @@ class Binder {
     return s >= p_.stage_begin(b_->stage) && s < p_.stage_ends[at(b_->stage)];
   }
 
+  // Regions that lie in an output until it is written, each at the lowest offset where it fits among those before it.
+  void place_guests() {
+    for (const int32_t i : p_.placement) {
+      if (at(i) >= p_.regions.size() || p_.regions[at(i)].host < 0 || !placeable(at(i))) continue;
+      const int32_t host = p_.regions[at(i)].host;
+      if (p_.buffers[at(host)].stage > b_->stage) continue;
+      std::vector<Rect> rects(p_.regions.size());
+      for (size_t k = 0; k < rects.size(); ++k)
+        if (b_->hosted[k] && p_.regions[k].host == host) rects[k] = b_->rects[k];
+      rects[at(i)] = b_->rects[at(i)];
+      first_fit(&rects, {i});
+      if (rects[at(i)].offset + rects[at(i)].bytes > b_->buffer_bytes[at(host)]) continue;
+      b_->hosted[at(i)] = true;
+      b_->rects[at(i)].offset = rects[at(i)].offset;
+    }
+  }
+
   void place() {
+    place_guests();
     std::vector<int32_t> planned, by_size;
     for (const int32_t i : p_.placement)
       if (placeable(at(i))) planned.push_back(i);
@@ -244,7 +262,7 @@ class Binder {
     b_->arena_bytes = std::max(b_->arena_bytes, end);
   }
 
-  bool in_arena(size_t i) const { return i >= p_.regions.size() || p_.regions[i].output < 0; }
+  bool in_arena(size_t i) const { return i >= p_.regions.size() || (p_.regions[i].output < 0 && !b_->hosted[i]); }
 
   // Only arena blocks take part in packing.
   std::vector<Rect> arena_rects() const {
@@ -280,6 +298,10 @@ class Binder {
         const int64_t offset = value_of(buffer.region_offset) + bytes;
         const int32_t output = p_.regions[at(buffer.region)].output;
         if (output >= 0) return {2 + n_inputs + p_.buffers[at(output)].index, offset};
+        if (b_->hosted[at(buffer.region)]) {
+          const int32_t host = p_.buffers[at(p_.regions[at(buffer.region)].host)].index;
+          return {2 + n_inputs + host, b_->rects[at(buffer.region)].offset + offset};
+        }
         return {0, b_->rects[at(buffer.region)].offset + offset};
       }
       case Segment::kWeight:
@@ -322,7 +344,10 @@ void Program::seal() {
     if (b.region >= 0) require(at(b.region) < regions.size() && is_expr(b.region_offset), "bad region of a buffer");
   }
   for (Region& r : regions) {
-    require(is_expr(r.bytes) && r.output < static_cast<int32_t>(buffers.size()), "bad region");
+    const auto is_output = [this](int32_t b) {
+      return b < static_cast<int32_t>(buffers.size()) && (b < 0 || buffers[at(b)].segment == Segment::kOutput);
+    };
+    require(is_expr(r.bytes) && is_output(r.output) && is_output(r.host), "bad region");
     r.stage = expr_stage_[at(r.bytes)];
     if (r.output >= 0) r.stage = std::max(r.stage, buffers[at(r.output)].stage);
   }
@@ -362,6 +387,7 @@ std::vector<int64_t> Program::measure(const std::vector<int64_t>& symbols) const
   b.values.assign(exprs.size(), 0);
   b.buffer_bytes.assign(buffers.size(), 0);
   b.rects.assign(regions.size() + steps.size(), Rect{});
+  b.hosted.assign(regions.size(), false);
   return Binder(*this, &b).scratch_bytes();
 }
 
@@ -380,6 +406,7 @@ std::shared_ptr<const Binding> Program::bind(const std::vector<std::vector<int64
   b->values.assign(exprs.size(), 0);
   b->buffer_bytes.assign(buffers.size(), 0);
   b->rects.assign(regions.size() + steps.size(), Rect{});
+  b->hosted.assign(regions.size(), false);
   std::vector<bool> set(symbol_stage.size(), false);
   require(dims.size() == inputs.size(), "wrong number of inputs");
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -419,6 +446,7 @@ std::shared_ptr<const Binding> Program::bind_next(const std::shared_ptr<const Bi
   b->values = before->values;
   b->buffer_bytes = before->buffer_bytes;
   b->rects = before->rects;
+  b->hosted = before->hosted;
   b->arena_bytes = before->arena_bytes;
   Binder(*this, b.get()).run();
   if (static_cast<int64_t>(before->next.size()) >= cache_limit) before->next.clear();

@@ -32,7 +32,7 @@ class Program:
     def set_plan(
         self,
         order: Sequence[int],
-        regions: Sequence[tuple[int, int, int, int]],
+        regions: Sequence[tuple[int, int, int, int, int]],
         members: Sequence[tuple[int, int]],
         placement: Sequence[int],
     ) -> None: ...

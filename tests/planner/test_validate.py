@@ -25,7 +25,7 @@ def problem() -> Problem:
 
 @pytest.fixture
 def plan(problem: Problem) -> MemoryPlan:
-    plan = plan_memory(problem)
+    plan = plan_memory(problem, effort="fast")
     assert check_plan(problem, plan) == []
     return plan
 

@@ -79,7 +79,8 @@ class CblasBackend:
         values = [v for v in node.inputs if v is not None]
         output = node.outputs[0]
         known = all(v.constant is not None or id(v) in built.value_ids for v in values)
-        if output is None or not known or any(len(v.shape) < 2 for v in values):
+        whole = output is not None and id(output) in built.value_ids  # not made slice by slice
+        if output is None or not whole or not known or any(len(v.shape) < 2 for v in values):
             return False
         a, b = (np.asarray(read_input(built, run, v), np.float32) for v in values)
         run.step()

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from arenaut import _native
-from arenaut.ir.dims import Dim, Expr, Opaque, Symbol, evaluate, maximum, symbols_of
+from arenaut.ir.dims import Dim, Expr, Opaque, Symbol, maximum, symbols_of
 from arenaut.ir.strided import Strided
 from arenaut.ir.target import Target
+from arenaut.lowering.depth_first import run_depth_first
+from arenaut.lowering.problem import needs_of, problem_of, setters_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind
-from arenaut.lowering.rows import TILE_OPERANDS, pack_params
-from arenaut.planner import BufferInfo, BufferKind, Effort, MemoryPlan, Part, Problem, Share, StepUse, plan_memory
+from arenaut.lowering.rows import pack_params
+from arenaut.planner import Effort, MemoryPlan, Problem, Share, plan_memory
 
 _OPS = {"const": 0, "symbol": 1, "add": 2, "sub": 3, "mul": 4, "floordiv": 5, "ceildiv": 6, "mod": 7, "min": 8,
         "max": 9, "eq": 10, "lt": 11, "select": 12}  # fmt: skip
 
 # What an unknown symbol counts for while planning, when nothing better is known.
-REPRESENTATIVE_SIZE = 16
+REPRESENTATIVE_SIZE = 64
 
 
 @dataclass
@@ -104,6 +106,17 @@ def build_program(
     return _Builder(lowered, target, host_call, hints or {}, effort).build()
 
 
+def _batches(lowered: Lowered) -> set[str]:
+    """Symbols that count samples, of which there is one in the typical run: the first dim of images, sequences and the
+    like. A first dim that alone varies, before a row of features, is as likely a number of rows."""
+    return {
+        str(place.dims[0])
+        for place in lowered.inputs
+        if place.rank >= 2 and isinstance(place.dims[0], Expr)
+        and (place.rank >= 3 or isinstance(place.dims[1], Expr))
+    }  # fmt: skip
+
+
 class _Builder:
     def __init__(
         self,
@@ -113,10 +126,12 @@ class _Builder:
         hints: Mapping[str, int],
         effort: Effort,
     ) -> None:
-        self.lowered = lowered
+        self.hints = hints
+        self.batches = _batches(lowered)
+        lowered = replace(lowered, shares="in-place" not in target.without)
+        self.lowered = lowered if "slices" in target.without else run_depth_first(lowered, self._sizes(lowered))
         self.target = target
         self.host_call = host_call
-        self.hints = hints
         self.effort: Effort = effort
         self.native = _native.Program(target.threads, target.tier)
         self.exprs = Expressions(self.native)
@@ -137,9 +152,10 @@ class _Builder:
         inputs = [self._value(p) for p in lowered.inputs]
         outputs = [self._value(p) for p in lowered.outputs]
         value_ids = {id(v): self._value(p) for v, p in lowered.values}
-        setters = self._setters()
-        needs = [self._needs(step) for step in lowered.steps]
-        problem, shares = self._problem(setters, needs)
+        setters = setters_of(lowered)
+        needs = [needs_of(lowered, step) for step in lowered.steps]
+        env = self._environment()
+        problem, shares = problem_of(lowered, env, self.native.measure([env[name] for name in self.exprs.symbols]))
         plan = plan_memory(problem, effort=self.effort)
         order = list(plan.order)
         stages, symbol_stages = _stages(order, needs, setters)
@@ -195,96 +211,20 @@ class _Builder:
 
     # -- planning ----------------------------------------------------------------------------------------------
 
-    def _setters(self) -> dict[str, int]:
-        """symbol -> the step that sets it."""
-        return {name: i for i, step in enumerate(self.lowered.steps) for _, _, name in step.sets}
-
-    def _needs(self, step: LoweredStep) -> set[str]:
-        """Symbols that must be known when the step is bound."""
-        dims: list[Dim] = []
-        for place in step.operands():
-            if place is not None:
-                dims += [*place.dims, *place.strides, place.offset, self.lowered.buffers[place.buffer].bytes]
-        for value in step.params.values():
-            dims += [d for d in (value if isinstance(value, Sequence) else [value]) if isinstance(d, Expr)]
-        return {s.name for d in dims if isinstance(d, Expr) for s in symbols_of(d)}
-
     def _environment(self) -> dict[str, int]:
-        return {name: self.hints.get(name, REPRESENTATIVE_SIZE) for name in self.exprs.symbols}
+        return {name: self._guess(name) for name in self.exprs.symbols}
 
-    def _problem(
-        self, setters: Mapping[str, int], needs: Sequence[Iterable[str]]
-    ) -> tuple[Problem, list[list[tuple[Share, Dim]]]]:
-        env = self._environment()
-        scratch = self.native.measure([env[name] for name in self.exprs.symbols])
-        kinds = {Segment.ARENA: BufferKind.ARENA, Segment.OUTPUT: BufferKind.OUTPUT}
-        buffers = [
-            BufferInfo(
-                max(0, evaluate(b.bytes, env)), kinds.get(b.segment, BufferKind.FIXED),
-                max((setters.get(s.name, -1) for s in symbols_of(b.bytes)), default=-1),
-            )
-            for b in self.lowered.buffers
-        ]  # fmt: skip
-        steps: list[StepUse] = []
-        shares: list[list[tuple[Share, Dim]]] = []
-        for i, step in enumerate(self.lowered.steps):
-            reads = tuple(dict.fromkeys(p.buffer for p in step.inputs if p is not None))
-            writes = tuple(dict.fromkeys(p.buffer for p in step.outputs if p is not None))
-            offered = self._shares(step)
-            after = sorted({setters[name] for name in needs[i] if name in setters} - {i})
-            parts = _parts(step, [buffer.size for buffer in buffers], env)
-            steps.append(StepUse(reads, writes, tuple(s for s, _ in offered), tuple(after), scratch[i], parts))
-            shares.append(offered)
-        return Problem(tuple(steps), tuple(buffers)), shares
+    def _guess(self, name: str) -> int:
+        return self.hints.get(name, 1 if name in self.batches else REPRESENTATIVE_SIZE)
 
-    def _shares(self, step: LoweredStep) -> list[tuple[Share, Dim]]:
-        """The step's offers to share memory, each with its symbolic byte offset."""
-        if step.row is None or "in-place" in self.target.without:
-            return []
-        offers: list[tuple[Share, Dim]] = []
-        for output, source in step.row.inplace_pairs:
-            out = step.outputs[output] if output < len(step.outputs) else None
-            first = step.tile.first_operand if step.tile is not None else len(step.inputs)
-            picked = range(first, len(step.inputs)) if source == TILE_OPERANDS else [int(source)]
-            for i in picked:
-                place = step.inputs[i] if i < len(step.inputs) else None
-                if out is not None and place is not None and self._may_overwrite(step, out, place):
-                    offers.append((Share(out.buffer, place.buffer), 0))
-        if step.row.family == "Copy":
-            offers += self._copy_shares(step)
-        return list(dict.fromkeys(offers))
-
-    def _may_overwrite(self, step: LoweredStep, out: Strided, place: Strided) -> bool:
-        """In place: the same walk over the same bytes, and no other view of the buffer in this step; only a tile
-        program reads all its operands at an element before it writes that element."""
-        buffers = self.lowered.buffers
-        same = (out.dims, out.strides, out.offset, out.dtype.itemsize) == (
-            place.dims, place.strides, place.offset, place.dtype.itemsize,
-        )  # fmt: skip
-        others = [p for p in step.operands() if p is not None and p.buffer in (out.buffer, place.buffer)]
-        once = sum(p is not None and p.buffer == place.buffer for p in step.inputs) == 1
-        return (
-            same
-            and (once or (step.row is not None and step.row.family == "Tile"))
-            and buffers[place.buffer].segment is Segment.ARENA
-            and buffers[out.buffer].bytes == buffers[place.buffer].bytes
-            and all((p.dims, p.strides, p.offset) == (out.dims, out.strides, out.offset) for p in others)
-            and not any(p is not None and p.buffer == place.buffer for p in step.outputs)
-        )
-
-    def _copy_shares(self, step: LoweredStep) -> list[tuple[Share, Dim]]:
-        """A copy of a whole dense buffer into a part laid out alike: the source may be made there at once."""
-        source, target = step.inputs[0], step.outputs[0]
-        if source is None or target is None or source.buffer == target.buffer:
-            return []
-        buffers = self.lowered.buffers
-        whole = source.is_dense and source.offset == 0 and _bytes(source) == buffers[source.buffer].bytes
-        alike = all(d == 1 or a == b for d, a, b in zip(source.dims, source.strides, target.strides, strict=True))
-        if not (whole and alike and buffers[source.buffer].segment is Segment.ARENA):
-            return []
-        offset = -1 * (target.offset * target.dtype.itemsize)
-        at = evaluate(offset, self._environment())
-        return [(Share(target.buffer, source.buffer, at, keeps=True), offset)]
+    def _sizes(self, lowered: Lowered) -> dict[str, int]:
+        """A size for every symbol of a program that has no table of expressions yet."""
+        dims: list[Dim] = [b.bytes for b in lowered.buffers]
+        for step in lowered.steps:
+            dims += [d for p in step.operands() if p is not None for d in (*p.dims, *p.strides, p.offset)]
+        names = {s.name for d in dims if isinstance(d, Expr) for s in symbols_of(d)}
+        names |= {*lowered.symbols, *setters_of(lowered)}
+        return {name: self._guess(name) for name in sorted(names)}
 
     def _set_plan(
         self, plan: MemoryPlan, problem: Problem, order: Sequence[int], shares: Sequence[Sequence[tuple[Share, Dim]]]
@@ -297,7 +237,9 @@ class _Builder:
             links.setdefault(share.write, []).append((share.read, -1 * offset))
         region_of = [-1] * len(problem.buffers)
         member_offset = [self.exprs.of(0)] * len(problem.buffers)
-        regions: list[tuple[int, int, int, int]] = []  # bytes expression, first, last, output buffer or -1
+        host_of = dict(plan.guests)
+        # Bytes expression, first, last, output buffer or -1, the output that may host it or -1
+        regions: list[tuple[int, int, int, int, int]] = []
         for number, region in enumerate(plan.classes):
             origin = region.output if region.output >= 0 else region.members[0].buffer
             places = _walk(origin, links)
@@ -308,11 +250,13 @@ class _Builder:
                 offset = places[member.buffer] + self._lead(region, places, lead)
                 member_offset[member.buffer] = self.exprs.of(offset)
                 end = maximum(end, offset + self.lowered.buffers[member.buffer].bytes)
-            regions.append((self.exprs.of(end), region.first, region.last, region.output))
+            regions.append((self.exprs.of(end), region.first, region.last, region.output, host_of.get(number, -1)))
         scratch_steps = [s for s in order if problem.steps[s].scratch_bytes]
-        placement = [
+        guests = [guest.number for guest in plan.guests]
+        placement = guests + [
             i if i < len(regions) else len(regions) + order.index(scratch_steps[i - len(regions)])
             for i in plan.placement_order
+            if i not in host_of
         ]
         self.native.set_plan(list(order), regions, list(zip(region_of, member_offset, strict=True)), placement)
         return region_of
@@ -323,29 +267,6 @@ class _Builder:
             return 0
         lowest = min(region.members, key=lambda m: m.offset)
         return -1 * places[lowest.buffer]
-
-
-def _parts(step: LoweredStep, sizes: Sequence[int], env: Mapping[str, int]) -> tuple[Part, ...]:
-    """The hull of the bytes the step writes of each buffer, where it writes a single place that is not all of it."""
-    parts = []
-    places = [place for place in step.outputs if place is not None]
-    for place in places:
-        low = high = evaluate(place.offset, env)
-        for dim, stride in zip(place.dims, place.strides, strict=True):
-            reach = (evaluate(dim, env) - 1) * evaluate(stride, env)
-            low, high = low + min(reach, 0), high + max(reach, 0)
-        start, size = low * place.dtype.itemsize, (high + 1 - low) * place.dtype.itemsize
-        alone = sum(other.buffer == place.buffer for other in places) == 1
-        if alone and size < sizes[place.buffer] and 0 <= start <= sizes[place.buffer] - size:
-            parts.append(Part(place.buffer, start, size))
-    return tuple(parts)
-
-
-def _bytes(place: Strided) -> Dim:
-    total: Dim = place.dtype.itemsize
-    for d in place.dims:
-        total = total * d
-    return total
 
 
 def _walk(origin: int, links: Mapping[int, Sequence[tuple[int, Dim]]]) -> dict[int, Dim]:

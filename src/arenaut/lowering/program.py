@@ -72,11 +72,23 @@ class LoweredStep:
         return [*self.inputs, *self.outputs]
 
 
+@dataclass(frozen=True)
+class Region:
+    """A chain that runs slice by slice: `steps` feed `product`; of `hidden_bytes`, `slice_bytes` exist at a time."""
+
+    product: str
+    steps: tuple[str, ...]
+    slices: int
+    hidden_bytes: int
+    slice_bytes: int
+
+
 @dataclass
 class Lowered:
     """A graph as steps. inputs and outputs are places of the graph's inputs and outputs, in order.
 
     symbols: the names that input shapes set. values: where each value of the graph was put, for the interpreter.
+    regions: what runs depth first, in slices. shares: whether steps may offer to share memory.
     """
 
     buffers: list[LoweredBuffer]
@@ -86,6 +98,8 @@ class Lowered:
     symbols: list[str]
     slots: int
     values: list[tuple[Value, Strided]]
+    regions: tuple[Region, ...] = ()
+    shares: bool = True
 
 
 def host_place(buffer: int, dtype: DType) -> Strided:

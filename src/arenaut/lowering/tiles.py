@@ -41,6 +41,11 @@ def has_tile_function(name: str) -> bool:
     return name in _functions()
 
 
+def tile_function(name: str) -> int:
+    """Its number in programs."""
+    return _functions()[name][0]
+
+
 @dataclass
 class TileSpec:
     """A finished program: what `_native.TileProgram` is made from. n_in counts the accumulator of an epilogue."""

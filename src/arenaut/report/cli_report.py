@@ -14,7 +14,7 @@ from arenaut.report.engines import ENGINES, PeerMissingError
 def report_command(
     model: Annotated[str, typer.Argument(help="An ONNX file, or a model of the zoo.")],
     against: Annotated[
-        str, typer.Option(help="Engines to measure the memory of, separated by commas, such as onnxruntime,openvino.")
+        str, typer.Option(help="Engines to measure the memory of, separated by commas: onnxruntime,openvino,torch.")
     ] = "",
     shape: Annotated[
         list[str] | None, typer.Option(help="Size of a symbolic dim, as name=size; may be repeated. 1 by default.")
@@ -52,9 +52,11 @@ def report_command(
 
 def _known_peers(text: str) -> list[str]:
     """Reads "onnxruntime,openvino"; ValueError for an engine nobody knows. One that is not installed is no error."""
+    from arenaut.report.report import TORCH
+
     names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    unknown = [name for name in names if name not in ENGINES or name == "arenaut"]
+    others = [*(name for name in ENGINES if name != "arenaut"), *([] if TORCH in ENGINES else [TORCH])]
+    unknown = [name for name in names if name not in others]
     if unknown:
-        others = ", ".join(name for name in ENGINES if name != "arenaut")
-        raise ValueError(f"--against takes {others}, not {', '.join(unknown)}")
+        raise ValueError(f"--against takes {', '.join(others)}, not {', '.join(unknown)}")
     return names

@@ -36,6 +36,7 @@ def report_html(report: Report) -> str:
         _map_section(report.plan),
         _curve_section(report),
         _buffer_section(report.plan),
+        _region_section(report.plan),
         _sharing_section(report.plan),
         _step_section(report),
         _op_section(report),
@@ -290,6 +291,30 @@ def _buffer_section(plan: Plan) -> str:
     ]
     note = "Tensors joined by + take turns in the same bytes."
     return _section("Largest buffers", note, _table(("tensors", "op", "#bytes", "#offset", "#steps", ""), rows))
+
+
+def _region_section(plan: Plan) -> str:
+    """What never exists whole, and what lies in outputs."""
+    if not plan.regions and not plan.guests:
+        return ""
+    slices = [
+        [
+            _name(region.product),
+            _name(", ".join(dict.fromkeys(region.steps)), 120),
+            _n(str(region.slices)),
+            _n(size_text(region.hidden_bytes)),
+            _n(size_text(region.slice_bytes)),
+        ]
+        for region in plan.regions
+    ]
+    guests = [
+        [_joined(guest.name), _name(guest.output), _n(size_text(guest.bytes)), _n(f"{guest.first} – {guest.last}")]
+        for guest in sorted(plan.guests, key=lambda guest: -guest.bytes)
+    ]
+    tables = [_table(("product", "made slice by slice", "#slices", "#whole", "#a slice"), slices)] if slices else []
+    tables += [_table(("tensors", "lie in output", "#bytes", "#steps"), guests)] if guests else []
+    note = "Chains that run depth first, and intermediates in the memory of outputs that are written later."
+    return _section("Not in the arena", note, *tables)
 
 
 def _sharing_section(plan: Plan) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
 from arenaut.lowering.build import Built
 from arenaut.lowering.filters import transformed_bytes
-from arenaut.lowering.program import Segment
-from arenaut.planner import Rect, Share
-from arenaut.planner.bound import live_bytes, lower_bound
+from arenaut.lowering.problem import problem_of
+from arenaut.lowering.program import Region, Segment
+from arenaut.planner import Problem, Rect, Share
+from arenaut.planner.bound import live_bytes, lower_bound, order_free_bound
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,32 @@ class View:
 
 
 @dataclass(frozen=True)
+class Guest:
+    """A buffer that lies in the memory of `output`, `offset` bytes from its start, before that output is written."""
+
+    name: str
+    output: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
+    op: str = ""
+
+
+@dataclass(frozen=True)
 class Plan:
     """What one binding needs.
 
     arena_bytes = intermediate_bytes (the arena: intermediates and scratch of all threads) + output_bytes.
     lower_bound_bytes: what no placement of these buffers in this order can go below, outputs included.
     winograd_bytes: the part of packed_weight_bytes that is filters transformed for Winograd's algorithm.
+    order_free_bound_bytes: the largest working set of any one step, plus outputs: what no order can go below.
+    guests: what lies in outputs that are not written yet. regions: chains that run slice by slice.
     """
 
     arena_bytes: int
     lower_bound_bytes: int
+    order_free_bound_bytes: int
     intermediate_bytes: int
     output_bytes: int
     body_bytes: int
@@ -76,6 +93,8 @@ class Plan:
     method: str
     sharing: tuple[Shared, ...]
     views: tuple[View, ...]
+    guests: tuple[Guest, ...]
+    regions: tuple[Region, ...]
 
     @property
     def shared(self) -> int:
@@ -96,8 +115,14 @@ class Plan:
         return (
             f"arena {_kib(self.arena_bytes)} (lower bound {_kib(self.lower_bound_bytes)}; outputs "
             f"{_kib(self.output_bytes)}, scratch up to {_kib(self.scratch_bytes)}), {len(self.blocks)} blocks, "
-            f"{self.shared} shared"
+            f"{self.shared} shared{self._savings()}"
         )
+
+    def _savings(self) -> str:
+        saved = sum(region.hidden_bytes - region.slice_bytes for region in self.regions)
+        parts = [f", {len(self.regions)} chains in slices (up to {_kib(saved)} not made)"] if self.regions else []
+        parts += [f", {len(self.guests)} in outputs"] if self.guests else []
+        return "".join(parts)
 
 
 def _kib(n: int) -> str:
@@ -115,12 +140,18 @@ def plan_of(built: Built, output_names: Sequence[str]) -> Plan:
     buffers, regions = built.lowered.buffers, facts["regions"]
     rects = facts["rects"]
     blocks: list[Block] = []
+    guests: list[Guest] = []
+    host_of = dict(built.plan.guests)
     for number, region in enumerate(built.plan.classes):
         if region.output >= 0:
             continue
         size, first, last, offset = rects[number]
-        names = [buffers[m.buffer].name for m in region.members]
-        blocks.append(Block("+".join(dict.fromkeys(names)), offset, size, first, last, op=_op_at(built, first)))
+        name = "+".join(dict.fromkeys(buffers[m.buffer].name for m in region.members))
+        op = _op_at(built, first)
+        if facts["hosted"][number]:
+            guests.append(Guest(name, buffers[host_of[number]].name, offset, size, first, last, op))
+        else:
+            blocks.append(Block(name, offset, size, first, last, op=op))
     scratch = [(i - regions, r) for i, r in enumerate(rects) if i >= regions and r[0] > 0]
     for step, (size, first, last, offset) in scratch:
         node = built.lowered.steps[built.step_order[step]].node
@@ -132,6 +163,7 @@ def plan_of(built: Built, output_names: Sequence[str]) -> Plan:
     return Plan(
         arena_bytes=facts["arena_bytes"] + outputs + bodies,
         lower_bound_bytes=bound + outputs + bodies,
+        order_free_bound_bytes=_order_free(built, facts["symbols"]) + outputs + bodies,
         intermediate_bytes=facts["arena_bytes"],
         output_bytes=outputs,
         body_bytes=bodies,
@@ -144,7 +176,23 @@ def plan_of(built: Built, output_names: Sequence[str]) -> Plan:
         method=built.plan.method,
         sharing=tuple(_shared(built, step, share, facts["buffer_bytes"]) for step, share in built.shares),
         views=tuple(_views(built)),
+        guests=tuple(guests),
+        regions=built.lowered.regions,
     )
+
+
+def _order_free(built: Built, symbols: Sequence[int]) -> int:
+    """The largest working set of a step with these symbols, apart from what lies in outputs."""
+    return order_free_bound(problem_with(built, dict(zip(built.symbols, symbols, strict=True))))
+
+
+def problem_with(built: Built, sizes: Mapping[str, int]) -> Problem:
+    """The planner's problem of a program whose symbols are these, scratch included."""
+    scratch = [0] * len(built.step_order)
+    measured = built.native.measure([sizes[name] for name in built.symbols])
+    for index, size in zip(built.step_order, measured, strict=True):
+        scratch[index] = size
+    return problem_of(built.lowered, sizes, scratch)[0]
 
 
 def op_label(node: Node) -> str:

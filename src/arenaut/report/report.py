@@ -21,6 +21,8 @@ from arenaut.report.worker import WorkerError
 from arenaut.session import control_bodies, count_nodes, load_onnx
 
 TEXT_WIDTH = 80
+TORCH = "torch"
+"""A peer whose memory can be measured, though it does not run ONNX files."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def make_report(subject: Subject, peers: Sequence[str], *, threads: int | None =
     missing: list[str] = []
     for peer in peers:
         try:
-            measured += peer_memory(peer, subject.path, feeds, model.threads)
+            measured += peer_memory(peer, subject, feeds, model.threads)
         except (PeerMissingError, WorkerError) as error:
             missing.append(one_line(str(error)))
     stored, optimised = _stored_ops(subject.path), _ops(model.graph)
@@ -86,10 +88,15 @@ def make_report(subject: Subject, peers: Sequence[str], *, threads: int | None =
     )
 
 
-def peer_memory(peer: str, path: Path, feeds: Feeds, threads: int) -> list[PeerMemory]:
+def peer_memory(peer: str, subject: Subject, feeds: Feeds, threads: int) -> list[PeerMemory]:
     """The memory of one peer; raises PeerMissingError with a sentence where it has none to show."""
+    if peer == TORCH:
+        module = subject.torch_memory(threads)
+        if module is None:
+            raise PeerMissingError("torch: only models that the zoo exports from torch modules can be measured")
+        return [module]
     require(peer)
-    found = engine_memory(peer, path, feeds, threads=threads)
+    found = engine_memory(peer, subject.path, feeds, threads=threads)
     if not found:
         raise PeerMissingError(f"{peer}: its memory cannot be measured")
     return found
@@ -171,6 +178,11 @@ def _summary(report: Report) -> Iterator[str]:
         + (f", of which for Winograd {size_text(plan.winograd_bytes)}" if plan.winograd_bytes else "")
     )
     yield f"        {plan.shared} pairs of buffers share memory, {len(plan.views)} tensors are views"
+    if plan.guests:
+        yield f"        {len(plan.guests)} buffers lie in outputs that are not written yet"
+    for region in plan.regions:
+        made = f"{size_text(region.slice_bytes)} of {size_text(region.hidden_bytes)} at a time"
+        yield f"slices  {region.slices} of {shown(region.product, 36)}: {made}"
     for engine, setting, size in memory_rows(report)[1:]:
         yield f"{size_text(size):>12} {ratio_to_plan(report, size):>7}  {engine}, {setting}"
     yield from report.missing

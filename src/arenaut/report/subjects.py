@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from arenaut.report.engines import Feeds
 from arenaut.report.feeds import declared_inputs, random_feeds
+from arenaut.report.memory import PeerMemory
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -30,6 +31,8 @@ class Subject:
     make_feeds: Callable[[int], Feeds]
     binding: Mapping[str, int]
     """The sizes that the model's symbolic dims have been given."""
+    torch_memory: Callable[[int], PeerMemory | None] = lambda threads: None
+    """PyTorch's memory for the module that the model was exported from, by threads; None where there is no module."""
 
 
 def checkout_root(start: Path | None = None) -> Path | None:
@@ -88,4 +91,12 @@ def _zoo_subjects(names: Sequence[str], shapes: Mapping[str, int], root: Path | 
 def _zoo_subject(zoo: Any, entry: Any, shapes: Mapping[str, int], progress: Progress) -> Subject:
     binding = {symbol: shapes.get(symbol, size) for symbol, size in entry.bindings[0].items()}
     path = Path(zoo.ensure(entry, progress))
-    return Subject(entry.name, entry.family, path, lambda seed: zoo.make_feeds(entry, binding, seed), binding)
+    torch: Any = importlib.import_module("bench.torch_memory")
+    return Subject(
+        entry.name,
+        entry.family,
+        path,
+        lambda seed: zoo.make_feeds(entry, binding, seed),
+        binding,
+        lambda threads: torch.torch_memory(entry, binding, threads=threads),
+    )

@@ -1,0 +1,105 @@
+"""Outputs as memory: what dies before an output is first written may lie in that output's own memory until then."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from arenaut.planner.bound import live_bytes
+from arenaut.planner.problem import BufferKind, Problem, Rect, aligned
+from arenaut.planner.sharing import AliasClass
+
+NO_HOST = -1
+
+
+class Guest(NamedTuple):
+    """Class `number` may lie in the memory of output buffer `host`."""
+
+    number: int
+    host: int
+
+
+class _Host:
+    """An output's memory up to its first write: `capacity` bytes for whatever ends before position `until`."""
+
+    def __init__(self, buffer: int, capacity: int, until: int) -> None:
+        self.buffer, self.capacity, self.until = buffer, capacity, until
+        self.placed: list[tuple[int, int, int, int]] = []  # start, end, first, last
+
+    def place(self, size: int, first: int, last: int) -> int:
+        """The lowest offset at which so many bytes fit during [first, last], taken; NO_HOST if there is none."""
+        if last >= self.until or size > self.capacity:
+            return NO_HOST
+        offset = 0
+        for start, end, begins, ends in sorted(self.placed):
+            if begins <= last and first <= ends:
+                if start >= offset + size:
+                    break
+                offset = max(offset, aligned(end))
+        if offset + size > self.capacity:
+            return NO_HOST
+        self.placed.append((offset, offset + size, first, last))
+        return offset
+
+
+def _hosts(problem: Problem, classes: Sequence[AliasClass]) -> dict[int, _Host]:
+    """By output buffer. Outputs whose size only running decides are no memory to plan with."""
+    return {
+        c.output: _Host(c.output, problem.buffers[c.output].size, c.first)
+        for c in classes
+        if c.output >= 0 and c.known_after < 0 and problem.buffers[c.output].known_after < 0 and c.first > 0
+    }
+
+
+def choose_guests(problem: Problem, classes: Sequence[AliasClass], rects: Sequence[Rect]) -> tuple[Guest, ...]:
+    """Which classes move into outputs, in the order they take their places there: from the fullest position on the
+    largest that fits, until what is fullest cannot be helped. `rects`: of the classes, then of scratch."""
+    if not any(buffer.kind is BufferKind.OUTPUT for buffer in problem.buffers):
+        return ()
+    hosts = list(_hosts(problem, classes).values())
+    latest = max((host.until for host in hosts), default=0)
+    if not latest:
+        return ()
+    live = live_bytes(rects, 1 + max((rect.last for rect in rects), default=-1))
+    here: list[list[int]] = [[] for _ in live]
+    for number, c in enumerate(classes):
+        if c.output < 0 and c.known_after < 0 and c.size and c.last < latest:
+            for position in range(c.first, c.last + 1):
+                here[position].append(number)
+    guests: list[Guest] = []
+    done: set[int] = set()
+    while live:
+        peak = live.index(max(live))
+        found = _largest(classes, [n for n in here[peak] if n not in done], hosts)
+        if found is None:
+            break
+        guests.append(found)
+        done.add(found.number)
+        region = classes[found.number]
+        for position in range(region.first, region.last + 1):
+            live[position] -= aligned(region.size)
+    return tuple(guests)
+
+
+def _largest(classes: Sequence[AliasClass], numbers: Sequence[int], hosts: Sequence[_Host]) -> Guest | None:
+    for number in sorted(numbers, key=lambda n: -classes[n].size):
+        region = classes[number]
+        for host in hosts:
+            if host.place(region.size, region.first, region.last) != NO_HOST:
+                return Guest(number, host.buffer)
+    return None
+
+
+def place_guests(problem: Problem, classes: Sequence[AliasClass], guests: Sequence[Guest]) -> dict[int, int]:
+    """Class -> offset in the output that hosts it, for those guests that fit with the problem's sizes."""
+    hosts = _hosts(problem, classes)
+    offsets: dict[int, int] = {}
+    for number, buffer in guests:
+        region, host = classes[number], hosts.get(buffer)
+        offset = NO_HOST if host is None else host.place(region.size, region.first, region.last)
+        if offset != NO_HOST:
+            offsets[number] = offset
+    return offsets
+
+
+def without_guests(rects: Sequence[Rect], hosted: dict[int, int]) -> list[Rect]:
+    """The rectangles with no bytes for classes that lie in an output."""
+    return [rect._replace(size=0) if number in hosted else rect for number, rect in enumerate(rects)]

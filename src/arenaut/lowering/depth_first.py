@@ -1,0 +1,523 @@
+"""Wide intermediates in slices: a chain of steps up to a product runs slice by slice of what that product sums over.
+
+y = act(x W1) W2 becomes, for each block c of the hidden columns, h = act(x W1[:, c]) and y += h W2[c, :]. The hidden
+tensor never exists whole, every weight is read once, and the blocks depend on shapes only, so the bytes of a result
+do not depend on threads. The same holds for channels between convolutions (expand, depthwise, project) and for the
+heads between the projections of attention and the product that joins them.
+
+Chains are found on lowered steps, so graph and fusions stay as they are. Which are cut, and into how many slices, is
+decided by the live bytes of the whole program: the peak has to fall, and what remains of it decides how far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from math import gcd
+
+from arenaut.ir.dims import Dim, evaluate, product
+from arenaut.ir.strided import Strided
+from arenaut.lowering.problem import problem_of
+from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Region, Segment, StepKind
+from arenaut.lowering.slices import Cut, adding_first, compacted, cut_output, cut_sum, only_adds, overlay, part_of
+from arenaut.planner import Problem, aligned
+from arenaut.planner.bound import live_bytes
+from arenaut.planner.hosting import choose_guests, place_guests, without_guests
+from arenaut.planner.order import evaluate_order
+
+MOST_SLICES = 8
+NARROWEST = {"MatMul": 128, "Conv": 8}
+"""Columns or channels below which a slice is not worth a step: the micro-kernels want whole panels."""
+WORTH_BYTES = 64 * 1024
+WORTH_SHARE = 1 / 32
+"""A region is kept if it lowers the peak by both."""
+SLOWEST = 1 / 16
+"""What moving partial sums and re-reading whole inputs may add to a chain's time, as the cost model sees it."""
+CLOSE_ENOUGH = 1 / 16
+"""By how much a chain may stay above the lowest peak that slices could reach: the last bit would take many."""
+FLOPS_PER_BYTE = 4.0
+"""Multiplications and additions that take as long as moving one byte between cores' caches."""
+SCRATCH_GUESS = 64 * 1024
+WINDOW_SCRATCH_GUESS = 256 * 1024
+"""What a product, and one over windows, takes as scratch, as long as no kernel is bound: it decides between steps whose
+operands take the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A step of a chain and what of its output the chain wants: `extent` elements of `axis` from `start` on."""
+
+    step: int
+    axis: int
+    start: int
+    extent: int
+    cut: Cut
+    pitch: Dim
+
+
+@dataclass
+class _Chain:
+    """Everything that runs slice by slice before the product `consumer`, which sums over `size` columns.
+
+    parts: in step order; sources: (reading step, input) -> the part that makes it. unit: slices are multiples of it.
+    """
+
+    consumer: int
+    size: int
+    axes: list[int | None]
+    parts: list[_Part] = field(default_factory=list)
+    sources: dict[tuple[_Part | None, int], _Part] = field(default_factory=dict)
+    unit: int = 1
+
+    @property
+    def grain(self) -> int:
+        """What slices are multiples of, so that kernels see whole panels where the sizes allow it."""
+        panels = next(p for p in (32, 16, 8, 4, 2, 1) if self.size % (self.unit * p // gcd(self.unit, p)) == 0)
+        return _join(self.unit, panels)
+
+    def steps(self) -> set[int]:
+        return {part.step for part in self.parts} | {self.consumer}
+
+
+class _Finder:
+    """Finds the chains of one lowered program."""
+
+    def __init__(self, lowered: Lowered) -> None:
+        self.lowered = lowered
+        self.writers: dict[int, list[int]] = {}
+        self.readers: dict[int, list[int]] = {}
+        for index, step in enumerate(lowered.steps):
+            for place in step.outputs:
+                if place is not None:
+                    self.writers.setdefault(place.buffer, []).append(index)
+            for buffer in {place.buffer for place in step.inputs if place is not None}:
+                self.readers.setdefault(buffer, []).append(index)
+
+    def chains(self) -> list[_Chain]:
+        """Every chain. A step may be in several: the end of one, and inside the next."""
+        return [chain for i in range(len(self.lowered.steps)) if (chain := self._chain(i)) is not None]
+
+    def _chain(self, consumer: int) -> _Chain | None:
+        step = self.lowered.steps[consumer]
+        axes = cut_sum(step) if step.kind is StepKind.KERNEL and not step.sets else None
+        if axes is None:
+            return None
+        weight, axis = step.inputs[1], axes[0]
+        source = step.inputs[0]
+        assert weight is not None and source is not None and axis is not None
+        size = source.dims[axis]
+        if self.lowered.buffers[weight.buffer].segment is not Segment.WEIGHT or not isinstance(size, int):
+            return None
+        outside: set[int] = set()  # buffers that stay whole
+        while True:
+            chain = _Chain(consumer, size, axes)
+            self._demand(chain, None, 0, source, axis, outside)
+            inside = {out.buffer for part in chain.parts if (out := self._output(part.step)) is not None}
+            steps = chain.steps()
+            leaking = {b for b in inside if any(reader not in steps for reader in self.readers.get(b, ()))}
+            leaking |= {b for b in inside if not self._reads_agree(chain, b)}
+            if not leaking:
+                break
+            outside |= leaking
+        if not chain.parts:
+            return None
+        chain.parts.sort(key=lambda part: (part.step, part.start))
+        return chain if self._narrowest(chain) else None
+
+    def _output(self, index: int) -> Strided | None:
+        return self.lowered.steps[index].outputs[0]
+
+    def _reads_agree(self, chain: _Chain, buffer: int) -> bool:
+        """Whether every operand of the chain that lies in `buffer` is read as a part of it."""
+        for part in [None, *chain.parts]:
+            step = self.lowered.steps[chain.consumer if part is None else part.step]
+            for i, place in enumerate(step.inputs):
+                if place is not None and place.buffer == buffer and (part, i) not in chain.sources:
+                    return False
+        return True
+
+    def _demand(
+        self, chain: _Chain, reader: _Part | None, operand: int, place: Strided, axis: int, outside: set[int]
+    ) -> None:
+        """Adds the step that makes `place` to the chain where it can be cut along `axis`."""
+        buffer, extent = self.lowered.buffers[place.buffer], place.dims[axis]
+        if not isinstance(extent, int):
+            return
+        chain.unit = _join(chain.unit, chain.size // gcd(chain.size, extent))
+        writers = self.writers.get(place.buffer, [])
+        if buffer.segment is not Segment.ARENA or place.buffer in outside or len(writers) != 1:
+            return
+        step = self.lowered.steps[writers[0]]
+        out = step.outputs[0] if step.kind is StepKind.KERNEL and not step.sets else None
+        if out is None or out.buffer != place.buffer or product(out.dims) * out.dtype.itemsize != buffer.bytes:
+            return
+        over = overlay(place, axis, out)
+        cut = None if over is None else cut_output(step, over.axis)
+        if over is None or cut is None:
+            return
+        part = next((p for p in chain.parts if (p.step, p.axis, p.start) == (writers[0], over.axis, over.start)), None)
+        if part is not None and part.extent != over.extent:
+            return
+        if part is None:
+            part = _Part(writers[0], over.axis, over.start, over.extent, cut, over.pitch)
+            chain.parts.append(part)
+            chain.unit = _join(chain.unit, chain.size // gcd(chain.size, over.extent // gcd(over.extent, cut.unit)))
+            for i, (source, at) in enumerate(zip(step.inputs, cut.axes, strict=False)):
+                if source is not None and at is not None:
+                    self._demand(chain, part, i, source, at, outside)
+        chain.sources[reader, operand] = part
+
+    def _narrowest(self, chain: _Chain) -> bool:
+        family = _family(self.lowered.steps[chain.consumer])
+        return chain.size >= 2 * NARROWEST[family] and chain.size % chain.unit == 0
+
+
+def _family(step: LoweredStep) -> str:
+    assert step.row is not None
+    return step.row.family
+
+
+def _join(a: int, b: int) -> int:
+    return a * b // gcd(a, b)
+
+
+def slice_bounds(size: int, slices: int, unit: int) -> list[int]:
+    """Where at most `slices` nearly equal slices of `size` begin and end: multiples of `unit`, and `size`."""
+    return sorted({min(size, round(i * size / slices / unit) * unit) for i in range(slices)} | {size})
+
+
+class _Rewriter:
+    """Writes a lowered program anew with some chains in slices."""
+
+    def __init__(self, lowered: Lowered, chosen: Mapping[int, tuple[_Chain, int]]) -> None:
+        self.lowered = lowered
+        self.chosen = chosen
+        self.buffers: list[LoweredBuffer] = list(lowered.buffers)
+        self.steps: list[LoweredStep] = []
+
+    def run(self) -> Lowered | None:
+        """None where a chain cannot be cut after all."""
+        gone = {part.step for chain, _ in self.chosen.values() for part in chain.parts}
+        dropped = {out.buffer for i in gone if (out := self.lowered.steps[i].outputs[0]) is not None}
+        for index, step in enumerate(self.lowered.steps):
+            if index in self.chosen:
+                if not self._emit(*self.chosen[index]):
+                    return None
+            elif index not in gone:
+                self.steps.append(step)
+        values = [(value, place) for value, place in self.lowered.values if place.buffer not in dropped]
+        return replace(self.lowered, buffers=self.buffers, steps=self.steps, values=values)
+
+    def _emit(self, chain: _Chain, slices: int) -> bool:
+        bounds = slice_bounds(chain.size, slices, chain.grain)
+        step = self.lowered.steps[chain.consumer]
+        total: Strided | None = None
+        for number, (low, high) in enumerate(pairwise(bounds)):
+            made: dict[_Part, Strided] = {}
+            for part in chain.parts:
+                if not self._emit_part(chain, part, low, high - low, made):
+                    return False
+            inputs = self._inputs(chain, None, step, chain.axes, low, high - low, made)
+            out = step.outputs[0]
+            assert out is not None
+            if inputs is None:
+                return False
+            last = high == chain.size
+            target = out if last else self._like(out)
+            self.steps.append(_summing(step, inputs, total, target, first=number == 0, last=last))
+            total = target
+        return True
+
+    def _emit_part(self, chain: _Chain, part: _Part, low: int, count: int, made: dict[_Part, Strided]) -> bool:
+        step = self.lowered.steps[part.step]
+        out = step.outputs[0]
+        assert out is not None
+        width = count * part.extent // chain.size
+        first = part.start + low * part.extent // chain.size
+        inputs = self._inputs(chain, part, step, part.cut.axes, low, count, made)
+        pitch = part.pitch
+        whole = out.dims[part.axis]
+        assert isinstance(whole, int)
+        target = replace(out, dims=(*out.dims[: part.axis], width, *out.dims[part.axis + 1 :]))
+        narrow = width * out.strides[part.axis]
+        place = compacted(target, pitch, narrow, len(self.buffers), 0)
+        if inputs is None or place is None:
+            return False
+        name = f"{self.lowered.buffers[out.buffer].name}[{first}:{first + width}]"
+        self.buffers.append(LoweredBuffer(Segment.ARENA, product(place.dims) * place.dtype.itemsize, name=name))
+        made[part] = place
+        outputs = [place, *step.outputs[1:]]
+        self.steps.append(
+            replace(step, inputs=inputs, outputs=outputs, params=part.cut.params(step, width), pack=step.pack)
+        )
+        return True
+
+    def _inputs(
+        self,
+        chain: _Chain,
+        reader: _Part | None,
+        step: LoweredStep,
+        axes: Sequence[int | None],
+        low: int,
+        count: int,
+        made: Mapping[_Part, Strided],
+    ) -> list[Strided | None] | None:
+        """The operands of one slice: parts made before, parts of whole tensors, or all of them."""
+        inputs: list[Strided | None] = []
+        for i, place in enumerate(step.inputs):
+            axis = axes[i] if i < len(axes) else None
+            if place is None or axis is None:
+                inputs.append(place)
+                continue
+            source = chain.sources.get((reader, i))
+            if source is None:
+                cut = self._leaf(place, axis, chain, reader, low, count)
+            else:
+                new = made[source]
+                cut = part_of(place, axis, 0, count, chain.size)
+                width = new.dims[source.axis] * new.strides[source.axis]
+                cut = None if cut is None else compacted(cut, source.pitch, width, new.buffer, 0)
+            if cut is None:
+                return None
+            inputs.append(cut)
+        return inputs
+
+    def _leaf(
+        self, place: Strided, axis: int, chain: _Chain, reader: _Part | None, low: int, count: int
+    ) -> Strided | None:
+        """Part of a tensor that stays whole. Its axis runs along all of the reader's output axis, of which the chain
+        may want only a range (the keys of a joint projection)."""
+        if reader is None:
+            return part_of(place, axis, low, count, chain.size)
+        out = self.lowered.steps[reader.step].outputs[0]
+        assert out is not None
+        whole = out.dims[reader.axis]
+        assert isinstance(whole, int)
+        first, width = reader.start + low * reader.extent // chain.size, count * reader.extent // chain.size
+        return part_of(place, axis, first, width, whole)
+
+    def _like(self, place: Strided) -> Strided:
+        """Memory for a partial sum, laid out like the result."""
+        old = self.lowered.buffers[place.buffer]
+        self.buffers.append(LoweredBuffer(Segment.ARENA, old.bytes, name=f"{old.name} (partial)"))
+        return replace(place, buffer=len(self.buffers) - 1)
+
+
+def _summing(
+    step: LoweredStep, inputs: Sequence[Strided | None], total: Strided | None, out: Strided, *, first: bool, last: bool
+) -> LoweredStep:
+    """One slice of a product: added to `total`, the sum of those before. What the whole product adds is added in the
+    first slice, everything else that follows the product runs in the last."""
+    assert step.row is not None
+    early = step.tile is not None and only_adds(step.tile)
+    operands, tile, params = list(inputs), step.tile, dict(step.params)
+    if not (first if early else last) and tile is not None:
+        del operands[tile.first_operand :]
+        tile = None
+    if not first:
+        assert total is not None
+        operands += [None] * (3 - len(operands))
+        operands[2] = None
+        if step.row.family == "MatMul":
+            operands[2] = total
+            params["beta"] = 1.0
+        else:
+            if tile is None:
+                operands += [None] * (step.row.input_count - len(operands))
+            tile = adding_first(tile, len(operands))
+            operands.append(total)
+    pack = tuple(i for i in step.pack if i < len(operands) and operands[i] is not None and operands[i] is not total)
+    return replace(step, inputs=operands, outputs=[out], params=params, tile=tile, pack=pack)
+
+
+# -- choice -----------------------------------------------------------------------------------------------------------
+
+
+def run_depth_first(lowered: Lowered, env: Mapping[str, int]) -> Lowered:
+    """The program with those chains in slices that lower its peak, or the program itself. env: sizes of symbols."""
+    chains = _Finder(lowered).chains()
+    if not chains:
+        return lowered
+    before = _profile(lowered, env)
+    chosen = _choose([_Candidate.of(lowered, chain, before, env) for chain in chains], before)
+    if not chosen:
+        return lowered
+    changed = _Rewriter(lowered, {chain.consumer: (chain, n) for chain, n in chosen}).run()
+    if changed is None:
+        return lowered
+    saved = before.peak - _profile(changed, env).peak
+    if saved < max(WORTH_BYTES, WORTH_SHARE * before.peak):
+        return lowered
+    regions = tuple(_region(lowered, chain, n, env) for chain, n in chosen)
+    return replace(changed, regions=(*lowered.regions, *regions))
+
+
+def _region(lowered: Lowered, chain: _Chain, slices: int, env: Mapping[str, int]) -> Region:
+    hidden = sum(evaluate(lowered.buffers[b].bytes, env) for b in _hidden(lowered, chain))
+    node = lowered.steps[chain.consumer].node
+    names = tuple(lowered.steps[part.step].node.name for part in chain.parts)
+    return Region(node.name or node.op, names, slices, hidden, -(-hidden // slices))
+
+
+def _hidden(lowered: Lowered, chain: _Chain) -> list[int]:
+    return list(dict.fromkeys(out.buffer for p in chain.parts if (out := lowered.steps[p.step].outputs[0]) is not None))
+
+
+@dataclass(frozen=True)
+class _Profile:
+    """Arena bytes live at each step in stored order, with all sharing and what outputs take in. homes: of the buffers
+    whose region takes arena bytes, the positions between which it does."""
+
+    problem: Problem
+    live: list[int]
+    homes: Mapping[int, tuple[int, int]]
+
+    @property
+    def peak(self) -> int:
+        return max(self.live, default=0)
+
+    def size(self, buffer: int) -> int:
+        return aligned(self.problem.buffers[buffer].size)
+
+    def extra(self, buffer: int, position: int) -> int:
+        """Bytes more if the buffer had to be live at `position`."""
+        home = self.homes.get(buffer)
+        return 0 if home is None or home[0] <= position <= home[1] else self.size(buffer)
+
+
+def _profile(lowered: Lowered, env: Mapping[str, int]) -> _Profile:
+    problem, _ = problem_of(lowered, env, [_scratch_guess(step) for step in lowered.steps])
+    choice = evaluate_order(problem, range(len(problem.steps)), "stored")
+    classes = choice.sharing.classes
+    hosted = place_guests(problem, classes, choose_guests(problem, classes, choice.rects))
+    homes = {
+        member.buffer: (region.first, region.last)
+        for number, region in enumerate(classes)
+        for member in region.members
+        if region.output < 0 and number not in hosted
+    }
+    return _Profile(problem, live_bytes(without_guests(choice.rects, hosted), len(problem.steps)), homes)
+
+
+def _scratch_guess(step: LoweredStep) -> int:
+    if cut_sum(step) is None:
+        return 0
+    kernel = step.params.get("kernel", ())
+    windowed = isinstance(kernel, Sequence) and any(extent != 1 for extent in kernel)
+    return WINDOW_SCRATCH_GUESS if windowed else SCRATCH_GUESS
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A chain in time. hidden: bytes at each position from `first` on that only a slice of would be live; extra: what
+    would be live besides: partial sums, and what every slice reads whole."""
+
+    chain: _Chain
+    steps: frozenset[int]
+    first: int
+    hidden: tuple[int, ...]
+    extra: tuple[int, ...]
+    most: int
+
+    @staticmethod
+    def of(lowered: Lowered, chain: _Chain, profile: _Profile, env: Mapping[str, int]) -> _Candidate:
+        steps, hidden = frozenset(chain.steps()), set(_hidden(lowered, chain))
+        span = range(min(steps), max(steps) + 1)
+        uses: dict[int, list[int]] = {}
+        for index in span:
+            for b in {*profile.problem.steps[index].reads, *profile.problem.steps[index].writes}:
+                uses.setdefault(b, []).append(index)
+        inside = [
+            sum(profile.size(b) for b in hidden if b in profile.homes and uses[b][0] <= index <= uses[b][-1])
+            for index in span
+        ]
+        lasting = {
+            b for i in steps for b in (*profile.problem.steps[i].reads, *profile.problem.steps[i].writes)
+        } - hidden
+        extra = [sum(profile.extra(b, index) for b in lasting) for index in span]
+        return _Candidate(chain, steps, span[0], tuple(inside), tuple(extra), _most_slices(lowered, chain, env))
+
+    def change(self, at: int, slices: int) -> int:
+        """How much less is live at position first + at, with so many slices."""
+        hidden = self.hidden[at]
+        return 0 if slices == 1 else hidden - -(-hidden // slices) - self.extra[at]
+
+    def peak(self, live: Sequence[int], slices: int) -> int:
+        return max(live[self.first + at] - self.change(at, slices) for at in range(len(self.hidden)))
+
+    def best(self, live: Sequence[int]) -> int:
+        return min(self.peak(live, n) for n in range(1, self.most + 1))
+
+    def fewest(self, live: Sequence[int], level: int) -> int:
+        """The fewest slices that bring the chain to `level`, and no more than their width asks for."""
+        slices = next(n for n in range(2, self.most + 1) if self.peak(live, n) <= level)
+        units = -(-self.chain.size // self.chain.grain)
+        return max(2, -(-units // -(-units // slices)))
+
+
+def _choose(candidates: Sequence[_Candidate], profile: _Profile) -> list[tuple[_Chain, int]]:
+    """The chains to cut, with the fewest slices that bring each below what no cut can lower.
+
+    As long as a chain helps where most is live, the one that helps most is cut as far as it can be.
+    """
+    live = list(profile.live)
+    chosen: list[tuple[_Candidate, list[int]]] = []
+    taken: set[int] = set()
+    left = [each for each in candidates if each.most > 1]
+    while True:
+        top = max(live)
+        where = live.index(top)
+        here = [c for c in left if c.first <= where < c.first + len(c.hidden) and not c.steps & taken]
+        best = min(here, key=lambda c: c.best(live), default=None)
+        if best is None or best.best(live) >= top:
+            break
+        chosen.append((best, list(live)))
+        taken |= best.steps
+        slices = min(range(2, best.most + 1), key=lambda n: best.peak(live, n))
+        for at in range(len(best.hidden)):
+            live[best.first + at] -= best.change(at, slices)
+    level = int(max(live, default=0) * (1 + CLOSE_ENOUGH))
+    return [(each.chain, each.fewest(before, max(level, each.best(before)))) for each, before in chosen]
+
+
+def _most_slices(lowered: Lowered, chain: _Chain, env: Mapping[str, int]) -> int:
+    """The most slices that neither starve the kernels nor cost more than SLOWEST."""
+    step = lowered.steps[chain.consumer]
+    most = min(MOST_SLICES, chain.size // max(NARROWEST[_family(step)], chain.grain))
+    for part in chain.parts:
+        out, row = lowered.steps[part.step].outputs[0], lowered.steps[part.step].row
+        if out is not None and row is not None and row.family in NARROWEST:
+            most = min(most, max(1, part.extent // NARROWEST[row.family]))
+    work = sum(_work(lowered, lowered.steps[i], env) for i in chain.steps())
+    again = 2 * _bytes(step.outputs[0], env) + sum(_whole_bytes(lowered, chain, env))
+    affordable = 1 + int(SLOWEST * work / max(again, 1))
+    return max(1, min(most, affordable))
+
+
+def _whole_bytes(lowered: Lowered, chain: _Chain, env: Mapping[str, int]) -> Iterator[int]:
+    """Bytes of the activations that every slice reads whole."""
+    for part in chain.parts:
+        for place, axis in zip(lowered.steps[part.step].inputs, part.cut.axes, strict=False):
+            if place is not None and axis is None and lowered.buffers[place.buffer].segment is not Segment.WEIGHT:
+                yield _bytes(place, env)
+
+
+def _bytes(place: Strided | None, env: Mapping[str, int]) -> int:
+    return 0 if place is None else evaluate(product(place.dims), env) * place.dtype.itemsize
+
+
+def _work(lowered: Lowered, step: LoweredStep, env: Mapping[str, int]) -> float:
+    """What a step takes, in bytes moved."""
+    places = [p for p in step.operands() if p is not None]
+    moved = sum(_bytes(p, env) for p in places if lowered.buffers[p.buffer].segment is not Segment.WEIGHT)
+    return moved + _flops(step, env) / FLOPS_PER_BYTE
+
+
+def _flops(step: LoweredStep, env: Mapping[str, int]) -> int:
+    """Of a product: two per element of the output and summand. Others are taken as free."""
+    axes, out, weight = cut_sum(step), step.outputs[0], step.inputs[1] if len(step.inputs) > 1 else None
+    if axes is None or out is None or weight is None:
+        return 0
+    outer = weight.dims[0] if _family(step) == "Conv" else weight.dims[1 - (axes[1] or 0)]
+    return 2 * evaluate(product(out.dims), env) * evaluate(product(weight.dims), env) // max(1, evaluate(outer, env))
