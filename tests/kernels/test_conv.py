@@ -203,3 +203,56 @@ def test_shapes_that_contradict_the_rule_are_refused(row: dict[str, Any]) -> Non
         (x, w, np.zeros(4, f), good), (x, w[..., :2], None, good), (x[0], w, None, good),
     ]:  # fmt: skip
         assert call(row, [bad_x, bad_w, bad_b], [np.zeros(out, f)], params=blob)["bind_status"] == 2
+
+
+@by_tier
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [7, 8, 16, 37, 96, 136, 209])
+def test_depthwise_channels_last_in_every_block(row: dict[str, Any], kernel: int, stride: int, channels: int) -> None:
+    """Widths that end in blocks of every size, borders on both sides, and parts of something larger as output."""
+    rng = np.random.default_rng(channels + kernel)
+    for width, pads in ((29, [kernel // 2] * 4), (14 * stride, [1, 2, 0, kernel - 1]), (kernel, [0] * 4), (1, [3] * 4)):
+        spec = Spec(channels, [kernel, kernel], [stride, stride], [1, 1], pads)
+        p = Problem(rng, False)
+        p.x = rng.standard_normal((2, channels, kernel + 4, width)).astype(np.float32)
+        p.w = rng.standard_normal((channels, 1, kernel, kernel)).astype(np.float32)
+        p.spec, p.b = spec, rng.standard_normal(channels).astype(np.float32)
+        want, size = p.oracle()
+        blob = params_blob("Conv", spec.values())
+        n, _, height, wide = want.shape
+        whole = np.full((n, height, wide, channels + 5), np.float32(3))
+        out = np.moveaxis(whole[..., 2 : 2 + channels], -1, 1)
+        assert call(row, [last_axis_channels(p.x), p.w, p.b], [out], params=blob, pack=[1], parts=3)["status"] == 0
+        assert_product(np.ascontiguousarray(out), want, size, kernel * kernel + 1)
+        assert (whole[..., :2] == 3).all() and (whole[..., 2 + channels :] == 3).all()
+        (first,) = run(row, [p.x, p.w, p.b], [(want.shape, np.float32)], params=blob)
+        np.testing.assert_array_equal(first, out)  # the layout does not change the bytes
+
+
+ACTIVATIONS = [
+    ([F32], [], [("t", "relu_f32", "i0")]),
+    ([F32], [(-0.25, F32), (0.5, F32)], [("t", "clip_f32", "i0", "k0", "k1")]),
+    ([F32], [], [("t", "hardswish_f32", "i0")]),
+    ([F32], [], [("t", "silu_f32", "i0")]),
+]
+
+
+@by_tier
+@pytest.mark.parametrize("case", range(len(ACTIVATIONS)))
+def test_activations_of_a_depthwise_convolution_are_those_of_tiles(row: dict[str, Any], case: int) -> None:
+    """NaN, infinities and both zeros included; the register forms give the tile functions' bytes."""
+    rng = np.random.default_rng(case)
+    x = rng.standard_normal((1, 40, 9, 11)).astype(np.float32)
+    x[0, 3, 4, 4], x[0, 5, 2, 3], x[0, 6, 7, 7], x[0, 7], x[0, 8] = np.nan, np.inf, -np.inf, 0.0, -0.0
+    w = rng.standard_normal((40, 1, 3, 3)).astype(np.float32)
+    spec = Spec(40, [3, 3], [1, 1], [1, 1], [1, 1, 1, 1])
+    blob, (loads, immediates, code) = params_blob("Conv", spec.values()), ACTIVATIONS[case]
+    tile = program(loads, code, ["t"], immediates=immediates, first_operand=3)
+    results = []
+    for view in (x, last_axis_channels(x)):
+        out = last_axis_channels(np.zeros(x.shape, np.float32))
+        assert call(row, [view, w, None], [out], params=blob, tile=tile)["status"] == 0
+        results.append(np.ascontiguousarray(out))
+    np.testing.assert_array_equal(results[0], results[1])
+    assert np.isnan(results[0]).any()

@@ -1,6 +1,7 @@
 #include "kernels/conv/depthwise.h"
 
 #include "kernels/conv/conv.h"
+#include "kernels/conv/depthwise_channels.h"
 #include "kernels/conv/window.h"
 
 namespace ARN_NS {
@@ -13,10 +14,13 @@ struct DepthwiseBound {
   RawWeights w;
   Stage stage;
   int64_t channels, width, bias_stride;
-  int64_t run;  // by channels: output pixels of one row that a block covers
+  ChannelGrid grid;
+  float low, high;  // Activation::kClip
   int64_t units, units_per_task, row_blocks;
-  int64_t at_bias, at_stage, at_taps, at_column, at_block;  // in thread scratch, in elements; packed weights are at 0
-  int64_t epilogue_scratch;                                 // in bytes from the start of thread scratch
+  int64_t at_bias, at_stage, at_taps, at_column, at_block, at_zeros;  // in thread scratch, in elements; packed
+                                                                      // weights are at 0
+  int64_t epilogue_scratch;                                           // in bytes from the start of thread scratch
+  Activation activation;
   int32_t has_bias, packed, by_channels, use_epilogue, out_operand;
   Epilogue epilogue;
 };
@@ -36,79 +40,6 @@ struct DepthwiseRun {
   float *y, *scratch;
   void* const* operand;
   void* epilogue_scratch;
-
-  // P neighbouring pixels, NV vectors of channels (n < L: one vector, n lanes of it), all taps of the ranges inside.
-  template <int P, int NV>
-  inline void pixels(const float* image, const int64_t* at, const TapRange* range, int64_t c, int64_t n, float* out,
-                     int64_t out_step) const {
-    const ConvShape& s = b.s;
-    vf32 acc[P][NV];
-#pragma GCC unroll 8
-    for (int p = 0; p < P; ++p)
-#pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) acc[p][v] = vf32{};
-    const int64_t hop = s.step[2] * s.x[2];
-    for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
-      for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty) {
-        const float* row = image + (at[0] * s.step[0] + s.first[0] + tz * s.tap_step[0]) * s.x[0] +
-                           (at[1] * s.step[1] + s.first[1] + ty * s.tap_step[1]) * s.x[1] +
-                           (at[2] * s.step[2] + s.first[2]) * s.x[2] + c;
-        const float* weights = w + (tz * s.taps[1] + ty) * s.taps[2] * b.width + c;
-        for (int64_t tx = range[2].lo; tx < range[2].hi; ++tx) {
-          const float* from = row + tx * s.tap_step[2] * s.x[2];
-          const float* k = weights + tx * b.width;
-#pragma GCC unroll 4
-          for (int v = 0; v < NV; ++v) {
-            const vf32 kv = load_f32(k + v * L);
-#pragma GCC unroll 8
-            for (int p = 0; p < P; ++p)
-              acc[p][v] += kv * (n < L ? load_some(from + p * hop, n) : load_f32(from + p * hop + v * L));
-          }
-        }
-      }
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) {
-      const vf32 add = bias != nullptr ? load_f32(bias + c + v * L) : vf32{};
-#pragma GCC unroll 8
-      for (int p = 0; p < P; ++p) {
-        const vf32 result = bias != nullptr ? acc[p][v] + add : acc[p][v];
-        if (n < L)
-          store_some(out + p * out_step, result, n);
-        else
-          store_f32(out + p * out_step + v * L, result);
-      }
-    }
-  }
-
-  // Output pixels [x0, x0 + count) of one row to out.
-  void channel_row(int64_t n, const int64_t* where, int64_t x0, int64_t count, float* out, int64_t out_step) const {
-    const ConvShape& s = b.s;
-    const float* image = x + n * s.xn;
-    int64_t at[3] = {where[0], where[1], 0};
-    const TapRange zy[2] = {taps_inside(s, 0, at[0]), taps_inside(s, 1, at[1])};
-    for (int64_t i = 0; i < count;) {
-      at[2] = x0 + i;
-      const TapRange range[3] = {zy[0], zy[1], taps_inside(s, 2, at[2])};
-      const TapRange after = taps_inside(s, 2, at[2] + 3);
-      const bool four = i + 4 <= count && after.lo == range[2].lo && after.hi == range[2].hi;
-      float* to = out + i * out_step;
-      int64_t c = 0;
-      for (; c + 2 * L <= b.channels; c += 2 * L) {
-        if (four)
-          pixels<4, 2>(image, at, range, c, L, to + c, out_step);
-        else
-          pixels<1, 2>(image, at, range, c, L, to + c, out_step);
-      }
-      for (; c < b.channels; c += L) {
-        const int64_t lanes = min64(L, b.channels - c);
-        if (four)
-          pixels<4, 1>(image, at, range, c, lanes, to + c, out_step);
-        else
-          pixels<1, 1>(image, at, range, c, lanes, to + c, out_step);
-      }
-      i += four ? 4 : 1;
-    }
-  }
 
   void plane_rows(int64_t n, int64_t c, int64_t z, int64_t y0, int64_t rows) const {
     const ConvShape& s = b.s;
@@ -145,27 +76,36 @@ struct DepthwiseRun {
     }
   }
 
+  // A band of rows of a tile of columns and a chunk of channels.
+  void channel_tile(int64_t u) const {
+    const ConvShape& s = b.s;
+    const ChannelGrid& g = b.grid;
+    const ChannelFilter f{w, bias, b.width, scratch + b.at_zeros, b.activation, b.low, b.high};
+    const int64_t chunk = u % g.chunks, tile = u / g.chunks % g.tiles, band = u / g.chunks / g.tiles % g.bands;
+    const int64_t slice = u / g.chunks / g.tiles / g.bands, n = slice / s.out[0];
+    ChannelSegment at;
+    at.z = slice % s.out[0];
+    at.x0 = tile * g.columns;
+    at.count = min64(g.columns, s.out[2] - at.x0);
+    at.c0 = chunk * g.channels;
+    at.c1 = chunk + 1 == g.chunks ? b.channels : at.c0 + g.channels;
+    const int64_t channels = at.c1 - at.c0, last = min64(s.out[1], (band + 1) * g.rows);
+    float* block = scratch + b.at_block;
+    for (at.y = band * g.rows; at.y < last; ++at.y) {
+      if (b.use_epilogue == 0) {
+        float* to = y + n * s.yn + at.z * s.y[0] + at.y * s.y[1] + at.x0 * s.y[2] + at.c0;
+        depthwise_channels(s, f, x + n * s.xn, at, to, s.y[2]);
+        continue;
+      }
+      depthwise_channels(s, f, x + n * s.xn, at, block, channels);
+      const int64_t row = ((n * s.out[0] + at.z) * s.out[1] + at.y) * s.out[2] + at.x0;
+      epilogue_run(b.epilogue, operand, row, at.count, at.c0, channels, block, channels, epilogue_scratch);
+    }
+  }
+
   void unit(int64_t u) const {
     const ConvShape& s = b.s;
-    if (b.by_channels != 0) {
-      const int64_t runs = ceil_div(s.out[2], b.run);
-      const int64_t x0 = u % runs * b.run, count = min64(b.run, s.out[2] - x0);
-      int64_t rest = u / runs;
-      int64_t at[3] = {0, rest % s.out[1], 0};
-      rest /= s.out[1];
-      at[0] = rest % s.out[0];
-      const int64_t n = rest / s.out[0];
-      if (b.use_epilogue == 0) {
-        float* out = y + n * s.yn + at[0] * s.y[0] + at[1] * s.y[1] + x0 * s.y[2];
-        channel_row(n, at, x0, count, out, s.y[2]);
-        return;
-      }
-      float* block = scratch + b.at_block;
-      channel_row(n, at, x0, count, block, b.channels);
-      const int64_t row = ((n * s.out[0] + at[0]) * s.out[1] + at[1]) * s.out[2] + x0;
-      epilogue_run(b.epilogue, operand, row, count, 0, b.channels, block, b.channels, epilogue_scratch);
-      return;
-    }
+    if (b.by_channels != 0) return channel_tile(u);
     const int64_t y0 = u % b.row_blocks * b.stage.block;
     int64_t rest = u / b.row_blocks;
     const int64_t z = rest % s.out[0];
@@ -197,7 +137,9 @@ int32_t depthwise_run(const void* bound, void* const* operand, int64_t begin, in
     for (int64_t c = 0; c < b.width; ++c) dense[c] = c < b.channels ? from[c * b.bias_stride] : 0.0f;
     r.bias = dense;
   }
-  if (b.by_channels == 0) {
+  if (b.by_channels != 0) {
+    fill(scratch + b.at_zeros, b.width, 0.0f);
+  } else {
     int64_t* column = reinterpret_cast<int64_t*>(scratch + b.at_column);
     for (int64_t tx = 0; tx < b.s.taps[2]; ++tx) column[tx] = staged_column(b.s, b.stage, tx);
   }
@@ -208,6 +150,38 @@ int32_t depthwise_run(const void* bound, void* const* operand, int64_t begin, in
     for (int64_t u = t * b.units_per_task; u < last; ++u) r.unit(u);
   }
   return ARN_OK;
+}
+
+// Whether the program is one that finished elements can go through in registers; fills how.
+bool read_activation(const arn_bind_args* args, DepthwiseBound* b) {
+  enum : uint16_t {
+#define ARN_TILE_FN(name, result, a, b, c) kTile_##name,
+#include "kernels/tile/functions.inc"
+#undef ARN_TILE_FN
+  };
+  const arn_tile* t = args->tile;
+  if (t == nullptr || t->n_out != 1 || args->n_out != 1 || t->n_instr != 1 || t->n_in != 1) return false;
+  if (t->reg_dtype[0] != ARN_F32 || args->operand[args->n_in].dtype != ARN_F32) return false;
+  const arn_tile_instr& i = t->instr[0];
+  if (i.a != 0 || t->out_reg[0] != i.dst) return false;
+  const auto immediate = [&](uint8_t reg, float* to) {
+    if (reg < 1 || reg >= 1 + t->n_imm) return false;
+    __builtin_memcpy(to, &t->imm[reg - 1], sizeof(float));
+    return true;
+  };
+  switch (i.fn) {
+    case kTile_relu_f32:
+      b->activation = Activation::kRelu;
+      return true;
+    case kTile_hardswish_f32:
+      b->activation = Activation::kHardSwish;
+      return true;
+    case kTile_clip_f32:
+      b->activation = Activation::kClip;
+      return immediate(i.b, &b->low) && immediate(i.c, &b->high);
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -248,7 +222,8 @@ int32_t depthwise_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   b->packed = (args->packed & 2u) != 0;
   b->out_operand = args->n_in;
   b->by_channels = s.xc == 1 && s.yc == 1 && s.groups > 1;
-  if (args->tile != nullptr) {
+  const bool registers = b->by_channels != 0 && read_activation(args, b);
+  if (args->tile != nullptr && !registers) {
     const int32_t last = args->operand[args->n_in].rank - 1,
                   bad = epilogue_bind(args, b->by_channels != 0 ? 1 : 2, b->by_channels != 0 ? 1 : last, &b->epilogue);
     if (args->tile->reg_dtype[0] != ARN_F32) return ARN_UNSUPPORTED;
@@ -260,12 +235,13 @@ int32_t depthwise_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   b->at_bias = b->packed != 0 ? 0 : tap_count(s) * b->width;
   int64_t at = b->at_bias + (b->has_bias != 0 ? b->width : 0), work;
   if (b->by_channels != 0) {
-    b->run = max64(4, 8192 / max64(1, b->channels) / 4 * 4);
-    b->run = max64(1, min64(b->run, s.out[2]));
-    b->units = s.batch * s.out[0] * s.out[1] * ceil_div(s.out[2], b->run);
-    b->at_block = at;
-    at += b->use_epilogue != 0 ? b->run * b->channels : 0;
-    work = b->run * b->channels * (tap_count(s) + 4);
+    b->grid = plan_channels(s, args->target != nullptr ? args->target->l1d_bytes : 0);
+    b->units = s.batch * s.out[0] * b->grid.bands * b->grid.tiles * b->grid.chunks;
+    b->at_zeros = at;
+    b->at_block = at += b->width;
+    const int64_t widest = max64(b->grid.channels, s.groups - (b->grid.chunks - 1) * b->grid.channels);
+    at += b->use_epilogue != 0 ? b->grid.columns * widest : 0;
+    work = b->grid.rows * b->grid.columns * widest * (tap_count(s) + 4);
   } else {
     b->stage = plan_stage<float>(s, 6144);
     b->row_blocks = ceil_div(s.out[1], b->stage.block);
