@@ -71,27 +71,63 @@ struct ResizeRow {
   bool outside;
 };
 
+// N taps of a weighted sum, one after the other; `first`: of a new sum, else of one that sum[] holds.
+template <int N, typename T>
+static inline void add_taps(const T* const* p, const T* w, int64_t step, bool first, T* __restrict sum, int64_t n) {
+  const auto run = [&](auto from, auto begin) {
+    for (int64_t i = 0; i < n; ++i) {
+      T s = begin(i);
+#pragma GCC unroll 4
+      for (int k = 1; k < N; ++k) s += w[k] * from(p[k], i);
+      sum[i] = s;
+    }
+  };
+  const auto dense = [](const T* x, int64_t i) { return x[i]; };
+  const auto apart = [&](const T* x, int64_t i) { return x[i * step]; };
+  if (first && step == 1)
+    run(dense, [&](int64_t i) { return w[0] * dense(p[0], i); });
+  else if (first)
+    run(apart, [&](int64_t i) { return w[0] * apart(p[0], i); });
+  else if (step == 1)
+    run(dense, [&](int64_t i) { return sum[i] + w[0] * dense(p[0], i); });
+  else
+    run(apart, [&](int64_t i) { return sum[i] + w[0] * apart(p[0], i); });
+}
+
 // sum[i] = the weighted sum of x[i * step] over all combinations of taps, i < n, the last dim's taps fastest.
 template <typename T>
 static void sum_rows(const ResizeRow<T>& r, const T* x, int64_t step, T* sum, int64_t n) {
   int64_t at[ARN_MAX_RANK] = {};
-  for (bool first = true;; first = false) {
+  const T* from[4];
+  T weight[4];
+  bool first = true;
+  for (int held = 0;;) {
     const T* p = x;
     T w = 1;
     for (int k = 0; k < r.rank; ++k) {
       p += r.offset[k][at[k]];
       w *= r.weight[k][at[k]];
     }
-    if (first && step == 1)
-      for (int64_t i = 0; i < n; ++i) sum[i] = w * p[i];
-    else if (first)
-      for (int64_t i = 0; i < n; ++i) sum[i] = w * p[i * step];
-    else if (step == 1)
-      for (int64_t i = 0; i < n; ++i) sum[i] += w * p[i];
-    else
-      for (int64_t i = 0; i < n; ++i) sum[i] += w * p[i * step];
+    from[held] = p;
+    weight[held++] = w;
     int k = r.rank - 1;
     for (; k >= 0 && ++at[k] == r.taps[k]; --k) at[k] = 0;
+    if (held < 4 && k >= 0) continue;
+    switch (held) {
+      case 1:
+        add_taps<1>(from, weight, step, first, sum, n);
+        break;
+      case 2:
+        add_taps<2>(from, weight, step, first, sum, n);
+        break;
+      case 3:
+        add_taps<3>(from, weight, step, first, sum, n);
+        break;
+      default:
+        add_taps<4>(from, weight, step, first, sum, n);
+    }
+    first = false;
+    held = 0;
     if (k < 0) return;
   }
 }
