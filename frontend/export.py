@@ -226,8 +226,25 @@ class _Writer:
     def _nodes(self, graph: Graph) -> list[Any]:
         out: list[Any] = []
         for node in graph.nodes:
-            out.append(self._node(node, out))
+            if self._in_function and node.key == (ONNX_DOMAIN, "Swish"):
+                out += self._swish(node, out)
+            else:
+                out.append(self._node(node, out))
         return out
+
+    def _swish(self, node: Node, before: list[Any]) -> list[Any]:
+        """x * sigmoid(alpha * x). onnxruntime knows Swish as a function of the standard only, and does not expand
+        such a function inside another."""
+        x, y = self._operand(node.operand(0), before), self._names.of(node.output)
+        alpha, gate = float(node.attr("alpha", 1.0)), self._names.fresh(f"{y}_gate")
+        nodes, scaled = [], x
+        if alpha != 1:
+            factor, scaled = self._names.fresh(f"{y}_alpha"), self._names.fresh(f"{y}_scaled")
+            constant = tensor_proto(np.array(alpha, node.output.dtype.numpy))
+            nodes = [helper.make_node("Constant", [], [factor], value=constant)]
+            nodes += [helper.make_node("Mul", [x, factor], [scaled])]
+        self.ops |= {(ONNX_DOMAIN, "Sigmoid"), (ONNX_DOMAIN, "Mul")}
+        return [*nodes, helper.make_node("Sigmoid", [scaled], [gate]), helper.make_node("Mul", [x, gate], [y])]
 
     def _operand(self, value: Value | None, nodes: Any) -> str:
         """The name of a value where a node reads it; in functions a constant is a node before that."""

@@ -238,6 +238,8 @@ def _make(terms: Mapping[Monomial, int]) -> Dim:
         return 0
     if len(kept) == 1 and kept[0][0] == ():
         return kept[0][1]
+    if len(kept) == 1:
+        return Expr((kept[0],))
     return Expr(tuple(sorted(kept, key=lambda t: _monomial_key(t[0]))))
 
 

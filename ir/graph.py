@@ -19,6 +19,9 @@ from arenaut.ir.types import Shape, TensorType, Type
 Array = np.ndarray[Any, Any]
 Attribute = Union[int, float, str, bytes, Array, "Graph", Type, tuple[Any, ...]]
 
+# So many nodes are taken out of the list one by one: a search for an object is quicker than a new list.
+FEW = 16
+
 ONNX_DOMAIN = ""
 ML_DOMAIN = "ai.onnx.ml"
 ARENAUT_DOMAIN = "arenaut"
@@ -127,9 +130,7 @@ class Node:
         return self.attributes.get(name, default)
 
     def bodies(self) -> Iterator[tuple[str, Graph]]:
-        for name, value in self.attributes.items():
-            if isinstance(value, Graph):
-                yield name, value
+        return iter([(name, value) for name, value in self.attributes.items() if isinstance(value, Graph)])
 
     def __repr__(self) -> str:
         label = self.op if not self.domain else f"{self.domain}.{self.op}"
@@ -242,12 +243,15 @@ class Graph:
 
     def remove(self, nodes: Node | Iterable[Node]) -> None:
         """Takes nodes out; their outputs must be unused by what stays."""
-        gone = {id(n) for n in ([nodes] if isinstance(nodes, Node) else nodes)}
-        for node in self.nodes:
-            if id(node) in gone:
-                self._drop_uses(node)
-                node.graph = None
-        self.nodes = [n for n in self.nodes if id(n) not in gone]
+        gone = {id(n): n for n in ([nodes] if isinstance(nodes, Node) else nodes) if n.graph is self}
+        for node in gone.values():
+            self._drop_uses(node)
+            node.graph = None
+        if len(gone) <= FEW:
+            for node in gone.values():
+                self.nodes.remove(node)
+        else:
+            self.nodes = [n for n in self.nodes if id(n) not in gone]
 
     def _drop_uses(self, node: Node) -> None:
         for index, value in enumerate(node.inputs):

@@ -51,5 +51,5 @@ def _value_key(value: Value | None) -> Hashable:
 def _hashable(value: Any) -> Hashable:
     if isinstance(value, np.ndarray):
         content = value.tobytes() if value.dtype.kind != "O" else str(value.tolist())
-        return (value.shape, str(value.dtype), content)
+        return (value.shape, value.dtype, content)
     return tuple(value) if isinstance(value, list) else value

@@ -13,13 +13,30 @@ from arenaut.passes.context import PassContext
 
 
 def fold_constants(graph: Graph, context: PassContext) -> bool:
-    """Replaces nodes by constants; results that grow the model by more than the limit are left to run."""
+    """Replaces nodes by constants; results that grow the model by more than the limit are left to run. Types and known
+    elements of all that stays are inferred again."""
+    return _fold(graph, context, {id(n) for n in graph.nodes})
+
+
+def fold_again(graph: Graph, context: PassContext) -> bool:
+    """As `fold_constants` where the types hold already: only what reads a new constant is inferred again, and what
+    reads a value of which more became known."""
+    return _fold(graph, context, set())
+
+
+def _fold(graph: Graph, context: PassContext, stale: set[int]) -> bool:
+    """stale: ids of nodes to infer again; grows by the readers of what changes."""
     folded: list[Node] = []
     for node in graph.nodes:
         results = _known(node) or _evaluated(node, context)
         if results is None:
-            infer_node(node)
+            if id(node) in stale:
+                before = [None if v is None else (v.type, _elements(v)) for v in node.outputs]
+                infer_node(node)
+                if before != [None if v is None else (v.type, _elements(v)) for v in node.outputs]:
+                    stale.update(id(user) for v in node.outputs if v is not None for user, _ in v.uses)
             continue
+        stale.update(id(user) for v in node.outputs if v is not None for user, _ in v.uses)
         for old, array in zip(node.outputs, results, strict=False):
             if old is not None:
                 new = graph.add_constant(array, old.name)
@@ -28,6 +45,10 @@ def fold_constants(graph: Graph, context: PassContext) -> bool:
         context.fired("fold", node)
     graph.remove(folded)
     return bool(folded)
+
+
+def _elements(value: Value) -> list[object] | None:
+    return None if value.data is None else value.data.reshape(-1).tolist()
 
 
 def _known(node: Node) -> list[np.ndarray] | None:

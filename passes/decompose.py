@@ -18,14 +18,14 @@ def decompose_composites(graph: Graph, context: PassContext) -> bool:
         rule = record_of(node).decompose
         if rule is None or _has_kernels(node):
             continue
-        before = set(map(id, graph.nodes))
+        build = GraphBuilder(graph, node, node.name or node.op.lower())
         try:
-            results = list(rule(GraphBuilder(graph, node, node.name or node.op.lower()), node))
+            results = list(rule(build, node))
         except (NoRowError, TypeError) as error:  # TypeError: a rank that is not known
             context.missed(node.op.lower(), node, str(error))
-            graph.remove(n for n in list(graph.nodes) if id(n) not in before)
+            graph.remove(build.made)
             continue
-        pending += [n for n in graph.nodes if id(n) not in before]
+        pending += build.made
         for old, new in zip(node.outputs, results, strict=False):
             if old is not None:
                 graph.replace(old, new)

@@ -4,7 +4,6 @@ product, convolution or normalisation that feeds it, as its epilogue."""
 from __future__ import annotations
 
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
-from arenaut.ir.infer import infer_node
 from arenaut.ir.ops import record_of
 from arenaut.passes.context import PassContext
 from arenaut.passes.fuse import COMPUTE_TYPES, FusedBody, why_no_tile
@@ -92,5 +91,4 @@ def _replace(graph: Graph, nodes: list[Node], root: Node) -> Node:
         fused.output.name, last.name = last.name, fused.output.name
     graph.replace(last, fused.output)
     graph.remove(nodes)
-    infer_node(fused)
     return fused

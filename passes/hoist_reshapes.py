@@ -67,7 +67,6 @@ def _from_product(value: Value) -> bool:
 def _move(graph: Graph, reshape: Node, node: Node) -> str | None:
     """Computes node on the shape before `reshape`, and reshapes its result; why not, where it cannot."""
     source = reshape.operand(0)
-    before = set(map(id, graph.nodes))
     build = GraphBuilder(graph, node, node.name)
     operands = [None if v is None else _as_before(build, v, reshape) for v in node.inputs]
     missing = [v for v, o in zip(node.inputs, operands, strict=True) if v is not None and o is None]
@@ -76,7 +75,7 @@ def _move(graph: Graph, reshape: Node, node: Node) -> str | None:
     if result is not None and result.shape == source.shape:
         after = build.op(reshape.op, result, *reshape.inputs[1:], **reshape.attributes)
     if after is None or after.type != node.output.type:
-        graph.remove([n for n in graph.nodes if id(n) not in before])
+        graph.remove(build.made)
         return f"'{missing[0].name}' has no such form before the reshape" if missing else "the shapes do not agree"
     if graph.is_output(node.output):
         after.name, node.output.name = node.output.name, after.name

@@ -55,11 +55,11 @@ def join_heads(graph: Graph, context: PassContext) -> bool:
         second = chains.get((split, index + 1))
         if second is None or split in used:
             continue
-        before = set(map(id, graph.nodes))
+        build = GraphBuilder(graph, first.split, first.nodes[-1].name)
         try:
-            _join(graph, first, second)
+            _join(build, first, second)
         except _ApartError as reason:
-            graph.remove([n for n in graph.nodes if id(n) not in before])
+            graph.remove(build.made)
             context.missed("join", first.nodes[-1], str(reason))
             continue
         used.add(split)
@@ -83,7 +83,8 @@ def _chain(rotary: Node, graph: Graph) -> _Chain | None:
         nodes.insert(0, maker)
 
 
-def _join(graph: Graph, first: _Chain, second: _Chain) -> None:
+def _join(build: GraphBuilder, first: _Chain, second: _Chain) -> None:
+    graph = build.graph
     if [n.op for n in first.nodes] != [n.op for n in second.nodes]:
         raise _ApartError("the two are not made alike")
     split = first.split
@@ -93,7 +94,6 @@ def _join(graph: Graph, first: _Chain, second: _Chain) -> None:
         raise _ApartError("the sizes of the parts are not known")
     known = [w for w in widths if isinstance(w, int)]
     i = first.index
-    build = GraphBuilder(graph, split, first.nodes[-1].name)
     sizes = [*known[:i], known[i] + known[i + 1], *known[i + 2 :]]
     parts = _split(build, split.operand(0), sizes, axis)
     last = (first.nodes[-1], second.nodes[-1])

@@ -354,10 +354,9 @@ def _rewrite(graph: Graph, rule: Rule, match: Match) -> list[Node] | str:
     reason = _read_outside(graph, match) or rule.check(match)
     if reason is not None:
         return reason
-    before = set(map(id, graph.nodes))
-    old = match.root.output
-    new = rule.rewrite(GraphBuilder(graph, match.root, match.root.name), match)
-    made = [n for n in graph.nodes if id(n) not in before]
+    old, build = match.root.output, GraphBuilder(graph, match.root, match.root.name)
+    new = rule.rewrite(build, match)
+    made = build.made
     if new.type != old.type:
         graph.remove(made)
         return f"the result would be {new.type} instead of {old.type}"

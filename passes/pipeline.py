@@ -13,7 +13,7 @@ from arenaut.passes.activations import raise_activations
 from arenaut.passes.attention import raise_attention
 from arenaut.passes.batch_norm import fold_batch_norm
 from arenaut.passes.common_subexpressions import merge_common_subexpressions
-from arenaut.passes.constant_folding import fold_constants
+from arenaut.passes.constant_folding import fold_again, fold_constants
 from arenaut.passes.context import Event, PassContext
 from arenaut.passes.dead_code import eliminate_dead_code
 from arenaut.passes.decompose import decompose_composites
@@ -24,6 +24,7 @@ from arenaut.passes.join_heads import join_heads
 from arenaut.passes.layout import choose_layouts
 from arenaut.passes.merge_products import merge_products
 from arenaut.passes.norms import raise_norms
+from arenaut.passes.pads import absorb_pads
 from arenaut.passes.powers import expand_powers
 from arenaut.passes.reductions import merge_reductions
 from arenaut.passes.reshape_chains import collapse_reshapes
@@ -49,7 +50,8 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass("reshape_chains", collapse_reshapes, "of consecutive reshapes only the last one's shape matters"),
     Pass("transposes", cancel_transposes, "consecutive transposes are one, or none"),
     Pass("batch_norm", fold_batch_norm, "a normalisation with constant statistics is part of the weights before it"),
-    Pass("refold", fold_constants, "rewritten weights and shapes are constants again"),
+    Pass("refold", fold_again, "rewritten weights and shapes are constants again"),
+    Pass("pads", absorb_pads, "convolutions and poolings pad as they read; a padded copy is made for nothing"),
     Pass("common_subexpressions", merge_common_subexpressions, "the same op on the same values is computed once"),
     Pass("activations", raise_activations, "an activation spelt out in eight nodes is one instruction"),
     Pass("norms", raise_norms, "a normalisation reads its operand once; its parts read it five times"),
@@ -93,11 +95,12 @@ def run_pipeline(
     """
     context = PassContext(target)
     left_out = {name for part in target.without for name in PARTS.get(part, ())}
+    alone = len(list(_graphs(graph))) == 1  # no pass makes bodies but those of fused nodes
     for p in pipeline if stop_after is None else pipeline[:stop_after]:
         if p.name in left_out:
             continue
         context.current = p.name
-        for g in reversed(list(_graphs(graph))):
+        for g in [graph] if alone else reversed(list(_graphs(graph))):
             p.run(g, context)
         if level != "off":
             from arenaut.ir.verify import verify
