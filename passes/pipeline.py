@@ -74,7 +74,17 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
 )
 
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "fusion": ("activations", "attention", "batch_norm", "norms", "reductions"),
+    "fusion": (
+        "activations",
+        "attention",
+        "batch_norm",
+        "join_heads",
+        "merge_products",
+        "norms",
+        "pads",
+        "reductions",
+        "rotary",
+    ),
     "tile driver": ("elementwise",),
     "layout": ("layout",),
 }
