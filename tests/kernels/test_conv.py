@@ -193,6 +193,32 @@ def test_an_epilogue_runs_on_every_block(family: str, depthwise: bool, seed: int
 
 
 @by_tier
+@pytest.mark.parametrize("x_dims, w_dims, stride", [
+    ((1, 64, 17, 19), (256, 64, 1, 1), 1), ((3, 20, 9, 9), (150, 20, 3, 3), 2), ((2, 512, 7, 7), (300, 512, 1, 1), 1),
+    ((1, 33, 30, 1), (37, 33, 1, 1), 1),
+])  # fmt: skip
+def test_residuals_are_added_alike_in_registers_and_by_programs(
+    row: dict[str, Any], x_dims: tuple[int, ...], w_dims: tuple[int, ...], stride: int
+) -> None:
+    rng = np.random.default_rng(5)
+    spec = Spec(1, w_dims[2:], [stride] * 2, [1, 1], [w_dims[2] // 2] * 4)
+    blob = params_blob("Conv", spec.values())
+    x, w = rng.standard_normal(x_dims).astype(np.float32), rng.standard_normal(w_dims).astype(np.float32)
+    shape = (x_dims[0], w_dims[0], *spec.output_dims(x_dims[2:]))
+    residual = rng.standard_normal(shape).astype(np.float32)
+    for b in (None, rng.standard_normal(w_dims[0]).astype(np.float32)):
+        (plain,) = run(row, [x, w, b], [(shape, np.float32)], params=blob, pack=[1])
+        for steps, want in ((EPILOGUE, np.maximum(plain + residual, 0)), (EPILOGUE[:1], plain + residual)):
+            tile = program([F32, F32], steps, [steps[-1][0]], first_operand=3)
+            for view in (x, last_axis_channels(x)):
+                for other in (residual, last_axis_channels(residual), place(residual, rng)):
+                    got = last_axis_channels(np.zeros(shape, np.float32))
+                    result = call(row, [view, w, b, other], [got], params=blob, pack=[1], tile=tile, parts=2)
+                    assert result["status"] == 0
+                    np.testing.assert_array_equal(got, want)
+
+
+@by_tier
 def test_shapes_that_contradict_the_rule_are_refused(row: dict[str, Any]) -> None:
     f = np.float32
     blob = params_blob("Conv", Spec(1, [3, 3], [1, 1], [1, 1], [1, 1, 1, 1]).values())

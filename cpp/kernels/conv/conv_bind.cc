@@ -6,6 +6,8 @@
 namespace ARN_NS {
 namespace {
 
+constexpr int64_t kTileRows = ARN_TIER_LEVEL >= 2 ? 9 : ARN_TIER_LEVEL == 1 ? 6 : 4;  // rows of the product core's tile
+
 // True when walking pixels of the output in row-major order is one stride in memory; images too when `all`.
 inline bool uniform(const ConvShape& s, const int64_t* strides, int64_t image, bool all) {
   int64_t expected = 0;
@@ -54,10 +56,29 @@ void choose_orientation(ConvBound* b) {
   b->direct = b->channel_rows != 0 || (joined ? y_all : !phased && uniform(s, s.y, s.yn, false));
 }
 
+// An addition that is done in registers reads its operand as the output is written: in pixel rows, of one depth block,
+// since the bias then takes the place of the sums before.
+bool adds_in_registers(const arn_desc& other, const arn_desc& y, ConvBound* b) {
+  const int64_t k = tap_count(b->s) * b->s.cg;
+  if (b->direct == 0 || b->channel_rows != 0 || b->transposed != 0 || k > depth_block(k) || other.rank != y.rank)
+    return false;
+  int64_t strides[3] = {};
+  for (int i = 0; i < y.rank; ++i) {
+    if (other.dims[i] != y.dims[i]) return false;
+    if (i >= 2) strides[3 - y.rank + i] = other.strides[i];
+  }
+  if (!uniform(b->s, strides, other.strides[0], b->items == 1)) return false;
+  b->add_pixel = pixel_stride(b->s, strides, other.strides[0]);
+  b->add_channel = other.strides[1];
+  b->add_item = other.strides[0];
+  return true;
+}
+
 void choose_grid(ConvBound* b) {
   constexpr int64_t L = kLanesF32;
   const bool rows = b->channel_rows != 0;
-  int64_t p_block = rows ? 12 * L : 168, o_block = 512;
+  // Of pixel rows, a block's im2col and the weights of kColumns channels stay in L2 together.
+  int64_t p_block = rows ? 12 * L : b->in_place != 0 ? 168 : 120, o_block = b->in_place != 0 ? kColumns : 512;
   p_block = max64(1, min64(p_block, b->pixels));
   o_block = min64(o_block, round_up(max64(1, b->s.og), L));
   const double k = static_cast<double>(tap_count(b->s) * b->s.cg) / static_cast<double>(b->phases);
@@ -80,7 +101,8 @@ void choose_grid(ConvBound* b) {
       break;
   }
   p_block = max64(1, ceil_div(b->pixels, max64(1, ceil_div(b->pixels, p_block))));
-  if (rows) p_block = round_up(p_block, L);
+  p_block = rows ? round_up(p_block, L) : min64(b->pixels, round_up(p_block, kTileRows));
+  p_block = max64(1, p_block);
   b->p_block = p_block;
   b->o_block = o_block;
   b->p_blocks = ceil_div(b->pixels, p_block);
@@ -101,13 +123,8 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   arn_bind_args without_program = *given;
   const arn_bind_args* args = given;
   const RegisterForm form = register_form(given);
-  if (form.known && form.add < 0) {
-    without_program.tile = nullptr;
-    args = &without_program;
-  }
-  b->relu = form.known && form.add < 0 && form.relu;
   ConvOperands o;
-  const int32_t status = read_conv(args, transposed, &o);
+  const int32_t status = read_conv(given, transposed, &o);
   if (status != ARN_OK) return status;
   b->s = o.s;
   b->w = o.w;
@@ -121,6 +138,13 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   if (transposed)
     for (int i = 0; i < 3; ++i) b->phases *= b->steps.stride[i];
   choose_orientation(b);
+  b->add_operand = -1;
+  if (form.known && (form.add < 0 || adds_in_registers(given->operand[form.add], given->operand[given->n_in], b))) {
+    b->relu = form.relu;
+    b->add_operand = form.add;
+    without_program.tile = nullptr;
+    args = &without_program;
+  }
   b->use_epilogue = args->tile != nullptr || (b->direct == 0 && b->phased == 0);
   if (b->use_epilogue != 0) {
     const bool rows = b->channel_rows != 0;
@@ -148,6 +172,8 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   b->use_compact = b->in_place != 0 && b->s.xc != 1 && b->o_block >= 4 * L;
   b->at_compact = at;
   at += b->use_compact != 0 ? round_up(kMaxRows * longest, L) : 0;
+  b->at_bias = at;
+  at += b->add_operand >= 0 && b->has_bias != 0 ? o_row : 0;
   b->at_edge = at;
   at += edge_elements();
   b->epilogue_scratch = round_up(at * 4, ARN_ALIGN);

@@ -42,7 +42,7 @@ Phase phase_of(const ConvBound& b, int64_t index) {
 
 struct ConvRun {
   const ConvBound& b;
-  const float *x, *w, *bias;
+  const float *x, *w, *bias, *add;
   float *y, *scratch;
   void* const* operand;
   void* epilogue_scratch;
@@ -50,8 +50,9 @@ struct ConvRun {
   int64_t held;  // the pixel block whose im2col panels the slab holds whole, or -1
 
   // One block; x, y and w are at the item's first element of the group, pixels count within the item.
-  void block(const Phase& f, const float* gx, const float* gw, const float* gb, float* gy, int64_t key, int64_t p0,
-             int64_t np, int64_t o0, int64_t no) {
+  // ga: what is added, or null.
+  void block(const Phase& f, const float* gx, const float* gw, const float* gb, const float* ga, float* gy, int64_t key,
+             int64_t p0, int64_t np, int64_t o0, int64_t no) {
     constexpr int64_t L = kLanesF32;
     const bool rows = b.channel_rows != 0;
     const bool panels = rows || b.s.xc != 1;  // im2col as panels of pixels, else as rows
@@ -66,6 +67,19 @@ struct ConvRun {
     if (gb != nullptr) {
       p.c = gb + o0 * b.bias_stride;
       (rows ? p.c_row : p.c_col) = b.bias_stride;
+    }
+    bool start = true;  // from zero
+    if (ga != nullptr) {
+      if (gb != nullptr) {
+        float* terms = scratch + b.at_bias;
+        for (int64_t i = 0; i < round_up(no, L); ++i) terms[i] = i < no ? p.c[i * b.bias_stride] : 0.0f;
+        p.partial = terms;
+        p.partial_row = 0;
+        start = false;
+      }
+      p.c = ga + p0 * b.add_pixel + o0 * b.add_channel;
+      p.c_row = b.add_pixel;
+      p.c_col = b.add_channel;
     }
     if (b.direct != 0) {
       const int64_t step = pixel_stride(f.s, f.s.y, f.s.yn);
@@ -82,7 +96,7 @@ struct ConvRun {
     for (int64_t from = 0; from == 0 || from < f.k; from += longest) {
       const int64_t depth = min64(longest, f.k - from);
       p.depth = depth;
-      p.first = from == 0;
+      p.first = from == 0 && start;
       p.last = from + depth >= f.k;
       const float* weights;
       int64_t panel;
@@ -129,7 +143,23 @@ struct ConvRun {
           p.a_k = 1;
         }
       }
+      if (rows)
+        gemm_pass(p);
+      else
+        columns(p);
+    }
+  }
+
+  // Columns in shares whose weights stay in L2 over all rows.
+  static void columns(const GemmPass<float>& whole) {
+    GemmPass<float> p = whole;
+    for (int64_t from = 0; from < whole.n; from += kColumns) {
+      p.n = min64(kColumns, whole.n - from);
       gemm_pass(p);
+      p.b += kColumns / kLanesF32 * p.b_vec;
+      p.partial += kColumns;
+      p.out += kColumns * p.out_col;
+      if (p.c != nullptr) p.c += kColumns * p.c_col;
     }
   }
 
@@ -146,7 +176,10 @@ struct ConvRun {
         continue;
       }
       float* to = gy + p.n * b.s.yn + p.at[0] * f.s.y[0] + p.at[1] * f.s.y[1] + p.at[2] * f.s.y[2];
-      for (int64_t o = 0; o < no; ++o) to[(o0 + o) * b.s.yc] = from[o];
+      if (b.s.yc == 1)
+        __builtin_memcpy(to + o0, from, static_cast<size_t>(no) * sizeof(float));
+      else
+        for (int64_t o = 0; o < no; ++o) to[(o0 + o) * b.s.yc] = from[o];
     }
   }
 
@@ -166,8 +199,9 @@ struct ConvRun {
     const float* gx = x + n * b.s.xn + g * b.s.cg * b.s.xc;
     const float* gw = w + g * (b.packed != 0 ? b.packed_k * round_up(b.s.og, L) : b.w.group);
     const float* gb = bias == nullptr ? nullptr : bias + g * b.s.og * b.bias_stride;
+    const float* ga = add == nullptr ? nullptr : add + n * b.add_item + g * b.s.og * b.add_channel;
     float* gy = y + n * b.s.yn + g * b.s.og * b.s.yc + f.y_offset;
-    block(f, gx, gw, gb, gy, key, p0, np, o0, no);
+    block(f, gx, gw, gb, ga, gy, key, p0, np, o0, no);
     if (b.direct != 0) return;
     const int64_t channel = g * b.s.og + o0;
     float* result = scratch;
@@ -191,6 +225,7 @@ int32_t conv_run(const void* bound, void* const* operand, int64_t begin, int64_t
             static_cast<const float*>(operand[0]),
             static_cast<const float*>(operand[1]),
             b.has_bias != 0 ? static_cast<const float*>(operand[2]) : nullptr,
+            b.add_operand >= 0 ? static_cast<const float*>(operand[b.add_operand]) : nullptr,
             static_cast<float*>(operand[b.out_operand]),
             static_cast<float*>(thread_scratch),
             operand,
