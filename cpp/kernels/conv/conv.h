@@ -27,6 +27,9 @@ struct ConvOperands {
 // Returns a status. A transposed convolution's output may have any extents (output_padding, output_shape).
 int32_t read_conv(const arn_bind_args* args, bool transposed, ConvOperands* o);
 
+// Rows of the tile that the product core cuts large blocks into.
+constexpr int64_t kTileRows = ARN_TIER_LEVEL >= 2 ? 9 : ARN_TIER_LEVEL == 1 ? 6 : 4;
+
 // Output channels whose weights, of one depth block, stay in L2 while a block of pixels is multiplied by them.
 constexpr int64_t kColumns = 4 * kTileVectors * kLanesF32 * (ARN_TIER_LEVEL == 0 ? 4 : ARN_TIER_LEVEL == 1 ? 2 : 1);
 
@@ -42,12 +45,12 @@ struct ConvBound {
   int64_t p_block, o_block, p_blocks, o_blocks, units, units_per_task;
   // Offsets in thread scratch, in elements. At 0: partial sums, which a finished block that is not stored directly
   // overwrites; rows are partial_row apart.
-  int64_t at_slab, at_weights, at_edge, at_compact, at_bias;
+  int64_t at_slab, at_weights, at_edge, at_compact, at_bias, at_stage;
   int64_t partial_row;
   int64_t epilogue_scratch;                  // in bytes from the start of thread scratch
   int64_t add_item, add_pixel, add_channel;  // strides of the operand that is added in registers
   int32_t add_operand;                       // -1 for none
-  int32_t has_bias, packed, channel_rows, in_place, direct, transposed, phased, use_epilogue, use_compact, relu;
+  int32_t has_bias, packed, channel_rows, in_place, staged, direct, transposed, phased, use_epilogue, use_compact, relu;
   int32_t out_operand;
   Epilogue epilogue;
 };

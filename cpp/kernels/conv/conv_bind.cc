@@ -6,7 +6,8 @@
 namespace ARN_NS {
 namespace {
 
-constexpr int64_t kTileRows = ARN_TIER_LEVEL >= 2 ? 9 : ARN_TIER_LEVEL == 1 ? 6 : 4;  // rows of the product core's tile
+constexpr int64_t kStagedChannels = 16;    // input channels of a group up to which lines are staged
+constexpr int64_t kStagedSlab = 40 << 10;  // elements of their im2col
 
 // True when walking pixels of the output in row-major order is one stride in memory; images too when `all`.
 inline bool uniform(const ConvShape& s, const int64_t* strides, int64_t image, bool all) {
@@ -53,6 +54,10 @@ void choose_orientation(ConvBound* b) {
   b->items = joined ? 1 : s.batch;
   b->pixels = joined ? image * s.batch : image;
   b->in_place = b->channel_rows == 0 && point && uniform(s, s.x, s.xn, joined);
+  const int64_t k = tap_count(s) * s.cg;
+  b->staged = b->channel_rows == 0 && b->in_place == 0 && b->transposed == 0 && s.taps[0] == 1 && s.in[0] == 1 &&
+              s.first[0] == 0 && s.out[0] == 1 && s.taps[1] <= 16 && s.tap_step[2] == 1 && s.cg > 0 &&
+              s.cg <= kStagedChannels && k <= kDepth && image > 0;
   b->direct = b->channel_rows != 0 || (joined ? y_all : !phased && uniform(s, s.y, s.yn, false));
 }
 
@@ -78,7 +83,10 @@ void choose_grid(ConvBound* b) {
   constexpr int64_t L = kLanesF32;
   const bool rows = b->channel_rows != 0;
   // Of pixel rows, a block's im2col and the weights of kColumns channels stay in L2 together.
-  int64_t p_block = rows ? 12 * L : b->in_place != 0 ? 168 : 120, o_block = b->in_place != 0 ? kColumns : 512;
+  int64_t p_block = rows ? 12 * L : b->in_place != 0 ? 168 : 120;
+  if (b->staged != 0)
+    p_block = max64(p_block, min64(480, kStagedSlab / (tap_count(b->s) * b->s.cg) / kTileRows * kTileRows));
+  int64_t o_block = b->in_place != 0 ? kColumns : 512;
   p_block = max64(1, min64(p_block, b->pixels));
   o_block = min64(o_block, round_up(max64(1, b->s.og), L));
   const double k = static_cast<double>(tap_count(b->s) * b->s.cg) / static_cast<double>(b->phases);
@@ -167,6 +175,9 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   const int64_t longest = transposed ? min64(max64(k, 1), kDepth) : depth;
   b->at_slab = at;
   at += b->in_place != 0 ? 0 : longest * p_row;
+  at += b->staged != 0 ? L : 0;
+  b->at_stage = at;
+  at += b->staged != 0 ? ring_lines(b->s) * ring_line(b->s) : 0;
   b->at_weights = at;
   at += b->packed != 0 ? 0 : longest * o_row;
   b->use_compact = b->in_place != 0 && b->s.xc != 1 && b->o_block >= 4 * L;
@@ -182,7 +193,10 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   out->step_scratch = 0;
   out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
   out->bound_bytes = sizeof(ConvBound);
-  out->variant = b->channel_rows != 0 ? "channel rows" : b->in_place != 0 ? "pixel rows in place" : "pixel rows";
+  out->variant = b->channel_rows != 0 ? "channel rows"
+                 : b->in_place != 0   ? "pixel rows in place"
+                 : b->staged != 0     ? "pixel rows of lines"
+                                      : "pixel rows";
   return ARN_OK;
 }
 

@@ -213,4 +213,65 @@ void im2col_panels(const ConvShape& s, const float* x, const Span& span, float* 
   }
 }
 
+namespace {
+
+// One input line, from the column of output 0's first tap on.
+void stage_line(const ConvShape& s, const float* image, int64_t line, float* to) {
+  const int64_t columns = (s.out[2] - 1) * s.step[2] + s.taps[2], first = s.first[2];
+  if (!inside(s, 1, line)) {
+    zero(to, columns * s.cg);
+    return;
+  }
+  const int64_t lo = min64(columns, max64(0, -first)), hi = max64(lo, min64(columns, s.in[2] - first));
+  const float* from = image + line * s.x[1] + (first + lo) * s.x[2];
+  zero(to, lo * s.cg);
+  zero(to + hi * s.cg, (columns - hi) * s.cg);
+  to += lo * s.cg;
+  const int64_t n = hi - lo, cg = s.cg, column = s.x[2];
+  if (s.xc == 1 && column == cg) {
+    copy_strided(to, from, n * cg, 1);
+  } else if (s.xc == 1) {
+    for (int64_t i = 0; i < n; ++i) copy_strided(to + i * cg, from + i * column, cg, 1);
+  } else if (cg == 3) {
+    const int64_t channel = s.xc;
+    for (int64_t i = 0; i < n; ++i, from += column)
+      for (int64_t c = 0; c < 3; ++c) to[i * 3 + c] = from[c * channel];
+  } else {
+    for (int64_t c = 0; c < cg; ++c)
+      for (int64_t i = 0; i < n; ++i) to[i * cg + c] = from[i * column + c * s.xc];
+  }
+}
+
+}  // namespace
+
+void im2col_lines(const ConvShape& s, const float* x, LineRing* ring, float* stage, float* dst, int64_t p0,
+                  int64_t pixels) {
+  const int64_t run = s.taps[2] * s.cg, vectors = ceil_div(run, L), hop = s.step[2] * s.cg;
+  Pixel p = pixel_at(s, p0);
+  while (pixels > 0) {
+    const int64_t count = min64(pixels, s.out[2] - p.at[2]);
+    const int64_t top = input_at(s, 1, p.at[1], 0), end = top + ring->lines;
+    if (ring->x != x || ring->image != p.n || top < ring->from || top > ring->to) {
+      ring->x = x;
+      ring->image = p.n;
+      ring->from = ring->to = top;
+    }
+    for (; ring->to < end; ++ring->to)
+      stage_line(s, x + p.n * s.xn, ring->to, stage + (ring->to - s.first[1]) % ring->lines * ring->line);
+    ring->from = max64(ring->from, ring->to - ring->lines);
+    const float* from[16];
+    for (int64_t tap = 0; tap < s.taps[1]; ++tap)
+      from[tap] = stage + (top + tap * s.tap_step[1] - s.first[1]) % ring->lines * ring->line + p.at[2] * hop;
+    for (int64_t i = 0; i < count; ++i, dst += s.taps[1] * run)
+      for (int64_t tap = 0; tap < s.taps[1]; ++tap) {
+        float* to = dst + tap * run;  // whole vectors: what is too much is overwritten by the next run
+        const float* at = from[tap] + i * hop;
+        for (int64_t v = 0; v < vectors; ++v) store_f32(to + v * L, load_f32(at + v * L));
+      }
+    pixels -= count;
+    p.at[2] += count - 1;
+    next_pixel(s, &p);
+  }
+}
+
 }  // namespace ARN_NS

@@ -6,7 +6,6 @@ namespace ARN_NS {
 namespace {
 
 constexpr int64_t L = kLanesF32;
-constexpr int64_t kTileRows = ARN_TIER_LEVEL >= 2 ? 9 : ARN_TIER_LEVEL == 1 ? 6 : 4;  // rows of the product core's tile
 constexpr int64_t kMostTiles = 4 * kTileRows;
 constexpr int64_t kLeastScratch = 96 << 10, kMostScratch = 384 << 10;  // in elements
 
@@ -14,12 +13,12 @@ constexpr int64_t kLeastScratch = 96 << 10, kMostScratch = 384 << 10;  // in ele
 inline int64_t spread(int64_t elements) { return (round_up(elements, 16) / 16 | 1) * 16; }
 
 // Blocks of tiles: the filters are read once a block, so the more tiles the better; the transformed input and the
-// products of a block stay in cache. Scratch may take as much as the images do, since those are in memory as well.
+// products of a block stay in cache. Scratch may take twice what the images do.
 void choose_blocks(WinogradBound* b) {
   const ConvShape& s = b->s;
   constexpr int64_t column = kTileVectors * L;
   const int64_t images = s.batch * s.groups * (s.cg * s.in[1] * s.in[2] + s.og * s.out[1] * s.out[2]);
-  const int64_t room = max64(kLeastScratch, min64(kMostScratch, images));
+  const int64_t room = max64(kLeastScratch, min64(kMostScratch, 2 * images));
   const int64_t widest = min64(round_up(128, column), round_up(s.og, L)), narrow = min64(widest, round_up(64, column));
   const auto fits = [&](int64_t rows, int64_t columns) { return b->positions * rows * (s.cg + columns) <= room; };
   int64_t rows = max64(1, min64(b->tiles, kMostTiles));

@@ -7,6 +7,7 @@ namespace ARN_NS {
 namespace {
 
 constexpr int64_t L = kLanesF32;
+constexpr int64_t kFilterBlock = 32 << 10;  // elements of the filters that are held over all rows
 
 // B^T d: one line of a patch.
 inline void input_line(const vf32 (&d)[4], vf32 (&r)[4]) {
@@ -141,12 +142,14 @@ struct WinogradRun {
     }
   }
 
-  // gu: the group's filters. Column blocks of the product core's width, so that their filters stay in L1 over the rows.
+  // gu: the group's filters. Blocks of columns whose filters stay in L2 over all rows; while a share of the rows is
+  // computed, a share of the filters that come next is asked for: they may come from main memory, and nothing but this
+  // order says where they are.
   void products(const float* gu, int64_t nt, int64_t o0, int64_t no) const {
-    const int64_t cg = b.s.cg, vectors = ceil_div(no, L), chunks = ceil_div(vectors, kTileVectors);
-    const int64_t position = ceil_div(b.s.og, L) * cg * L;
+    const int64_t cg = b.s.cg, vectors = ceil_div(no, L), position = ceil_div(b.s.og, L) * cg * L;
+    const int64_t most = max64(2, kFilterBlock / (cg * kTileVectors * L)), wide = ceil_div(vectors, kTileVectors);
+    const int64_t step = ceil_div(wide, ceil_div(wide, most)) * kTileVectors, shares = ceil_div(nt, kTileRows);
     GemmPass<float> p{};
-    p.m = nt;
     p.depth = cg;
     p.a_row = b.v_row;
     p.a_k = 1;
@@ -157,13 +160,22 @@ struct WinogradRun {
     p.out_row = b.m_row;
     p.out_col = 1;
     for (int64_t i = 0; i < A * A; ++i)
-      for (int64_t k = 0; k < chunks; ++k) {
-        const int64_t from = vectors * k / chunks, to = vectors * (k + 1) / chunks;
-        p.n = (to - from) * L;
-        p.a = scratch + i * b.v_position;
-        p.b = gu + i * position + (o0 / L + from) * cg * L;
-        p.out = scratch + b.at_products + i * b.m_position + from * L;
-        gemm_pass(p);
+      for (int64_t v = 0; v < vectors; v += step) {
+        const bool turn = v + step >= vectors;
+        p.n = min64(step, vectors - v) * L;
+        p.b = gu + i * position + (o0 / L + v) * cg * L;
+        const float* next = turn ? gu + (i + 1) * position + o0 / L * cg * L : p.b + step * cg * L;
+        const int64_t bytes = turn ? (i + 1 < A * A ? min64(step, vectors) : 0) : min64(step, vectors - v - step);
+        const char* ahead = reinterpret_cast<const char*>(next);
+        for (int64_t r = 0; r < shares; ++r) {
+          const int64_t first = nt * r / shares, last = nt * (r + 1) / shares, lines = bytes * cg * L * 4 / 64;
+          for (int64_t at = lines * r / shares; at < lines * (r + 1) / shares; ++at)
+            __builtin_prefetch(ahead + at * 64, 0, 2);
+          p.m = last - first;
+          p.a = scratch + i * b.v_position + first * b.v_row;
+          p.out = scratch + b.at_products + i * b.m_position + first * b.m_row + v * L;
+          gemm_pass(p);
+        }
       }
   }
 

@@ -29,8 +29,8 @@ _FROM_MEMORY, _FROM_L3 = 16.0, 4.0
 _GATHER, _TRANSFORM = 12.0, 18.0
 _PRODUCT, _TILE_PRODUCT = 1.1, 1.25
 _BLOCK_OF_TILES = 24
-# The share of the time that a form must save to be worth its bytes.
-_LEAST_SAVING = 0.15
+# The share of the time that a form must save over the next smaller one to be worth its bytes.
+_LEAST_SAVING = {2: 0.15, 4: 0.08}
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,12 @@ def choose_filters(
     offers: list[tuple[float, int, Filter, int]] = []
     for number, each in enumerate(_filters(lowered, hints or {})):
         plain = each.cost(0, target.l3_bytes)
+        most = 0.0
         for form in TILES:
             saved = plain - each.cost(form, target.l3_bytes)
-            if saved > _LEAST_SAVING * plain:
+            if saved > most + _LEAST_SAVING[form] * plain:
                 offers.append((saved, number, each, form))
+                most = saved
     best: dict[int, float] = {}
     for saved, number, _, _ in offers:
         best[number] = max(saved, best.get(number, 0.0))
