@@ -37,3 +37,7 @@ class MemoryLimitError(ArenautError):
 
 class ExecutionError(ArenautError):
     """A step failed while running: an index out of range, a division by zero, a cancelled run."""
+
+
+class RunTimeoutError(ExecutionError, TimeoutError):
+    """A run was stopped because its timeout had passed."""

@@ -226,7 +226,8 @@ def _orders(
 
 def _views(role: _Role, places: _Places) -> Sequence[Strided] | None:
     rule = role.record.view
-    if rule is None or role.source is None or not role.source.has_shape:
+    ranks_known = all(v is None or v.has_shape for v in role.core.outputs)
+    if rule is None or role.source is None or not role.source.has_shape or not ranks_known:
         return None
     return rule(role.core, places.of(role.source))
 

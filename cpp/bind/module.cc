@@ -5,4 +5,5 @@ PYBIND11_MODULE(_native, m) {
   arenaut::register_registry(m);
   arenaut::register_probe(m);
   arenaut::register_program(m);
+  arenaut::register_runner(m);
 }

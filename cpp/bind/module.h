@@ -11,5 +11,6 @@ namespace py = pybind11;
 void register_registry(py::module_& m);
 void register_probe(py::module_& m);
 void register_program(py::module_& m);
+void register_runner(py::module_& m);
 
 }  // namespace arenaut

@@ -2,11 +2,14 @@
 #include <time.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
+#include <vector>
 
 #include "bind/tile.h"
+#include "exec/pool.h"
 #include "exec/registry.h"
 
 extern "C" {
@@ -190,6 +193,30 @@ py::dict call_row(int index, const py::list& inputs, const py::list& outputs, co
   return result;
 }
 
+int64_t nanoseconds_now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// What handing one piece of work to each of `threads` threads costs: nanoseconds of each of `jobs` jobs, whose pieces
+// keep their thread busy for `busy` nanoseconds.
+std::vector<int64_t> fork_join(int32_t threads, int32_t jobs, int64_t busy) {
+  PoolLease lease;
+  if (lease.take(threads) != threads) throw std::runtime_error("the thread pool has no such many threads now");
+  std::vector<int64_t> taken;
+  for (int32_t i = 0; i < jobs; ++i) {
+    const int64_t start = nanoseconds_now();
+    const auto piece = [](void* context, int32_t, int32_t) {
+      const int64_t until = nanoseconds_now() + *static_cast<int64_t*>(context);
+      while (nanoseconds_now() < until) {
+      }
+    };
+    lease.run(piece, &busy, threads, threads, true);
+    taken.push_back(nanoseconds_now() - start);
+  }
+  return taken;
+}
+
 }  // namespace
 
 void register_probe(py::module_& m) {
@@ -200,6 +227,8 @@ void register_probe(py::module_& m) {
         "Floating point operations a second of a loop of f32 multiply-adds in one thread, over that processor time.");
   m.def("read_bandwidth", &read_bandwidth, py::arg("tier"), py::arg("bytes"), py::arg("seconds") = 0.002,
         "Bytes a second at which one thread reads a buffer of that size again and again, over that processor time.");
+  m.def("fork_join", &fork_join, py::arg("threads"), py::arg("jobs"), py::arg("busy"),
+        "Nanoseconds of each of `jobs` jobs on `threads` threads, each of which is busy for so many nanoseconds.");
   m.def("call_row", &call_row, py::arg("row"), py::arg("inputs"), py::arg("outputs"), py::arg("params") = py::none(),
         py::arg("tile") = nullptr, py::arg("pack") = std::vector<int>{}, py::arg("parts") = 1, py::arg("repeat") = 1,
         "Binds and runs one row on raw memory; 'seconds' is the fastest repetition. The caller vouches for the "

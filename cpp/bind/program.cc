@@ -3,6 +3,7 @@
 #include <pybind11/numpy.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <stdexcept>
 
@@ -15,8 +16,8 @@ namespace {
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
-// Pooled arenas kept per program; more concurrent calls than this allocate and free their own.
-constexpr size_t kPooledArenas = 4;
+// Idle runs kept per program; more concurrent calls than this allocate and free their own.
+constexpr size_t kIdleRuns = 4;
 
 const char* numpy_code(int32_t dtype) {
   switch (dtype) {
@@ -69,9 +70,7 @@ py::object to_python(const Tensor& t, bool copy) {
   if (t.dtype == ARN_NONE) return py::none();
   const py::dtype dtype(numpy_code(t.dtype));
   const std::vector<py::ssize_t> shape(t.dims.begin(), t.dims.end());
-  if (copy || !t.owned)
-    return copy ? py::object(py::array(dtype, shape, t.data))
-                : py::object(py::array(dtype, shape, t.data, py::capsule(t.data, [](void*) {})));
+  if (copy || !t.owned) return py::array(dtype, shape, t.data);
   auto* keep = new std::shared_ptr<Block>(t.owned);
   const py::capsule owner(keep, [](void* p) { delete static_cast<std::shared_ptr<Block>*>(p); });
   return py::array(dtype, shape, t.data, owner);
@@ -292,21 +291,19 @@ void PyProgram::seal(const py::dict& rest) {
   program->seal();
 }
 
-std::vector<Tensor> PyProgram::read_inputs(const py::list& arrays) const {
+void PyProgram::read_inputs(const py::list& arrays, Run* run) const {
   if (arrays.size() != program->inputs.size()) throw std::invalid_argument("wrong number of inputs");
-  std::vector<Tensor> out;
   for (size_t i = 0; i < arrays.size(); ++i) {
     const Value& v = program->values[at(program->inputs[i].value)];
-    Tensor t = from_python(arrays[i], program->inputs[i].host ? int32_t{ARN_NONE} : v.dtype);
+    Tensor& t = run->input(i);
+    t = from_python(arrays[i], program->inputs[i].host ? int32_t{ARN_NONE} : v.dtype);
     if (!program->inputs[i].host && (t.host || t.dims.size() != v.dims.size()))
       throw std::invalid_argument("an input is no array of the model's rank");
     if (program->inputs[i].host && py::isinstance<py::array>(arrays[i])) {  // text: its dims set symbols all the same
       const auto array = py::reinterpret_borrow<py::array>(arrays[i]);
       if (at(array.ndim()) == v.dims.size()) t.dims.assign(array.shape(), array.shape() + array.ndim());
     }
-    out.push_back(std::move(t));
   }
-  return out;
 }
 
 RunOptions PyProgram::options(int64_t max_memory) {
@@ -317,60 +314,56 @@ RunOptions PyProgram::options(int64_t max_memory) {
   return o;
 }
 
-Block PyProgram::borrow_arena() {
-  const std::lock_guard<std::mutex> lock(arenas_mutex_);
-  if (arenas_.empty()) return Block();
-  Block b = std::move(arenas_.back());
-  arenas_.pop_back();
-  return b;
+std::unique_ptr<Run> PyProgram::take_run() {
+  const std::lock_guard<std::mutex> lock(idle_mutex_);
+  if (idle_.empty()) return std::make_unique<Run>(*program);
+  std::unique_ptr<Run> run = std::move(idle_.back());
+  idle_.pop_back();
+  return run;
 }
 
-void PyProgram::return_arena(Block arena) {
-  const std::lock_guard<std::mutex> lock(arenas_mutex_);
-  if (arenas_.size() < kPooledArenas) arenas_.push_back(std::move(arena));
+void PyProgram::give_run(std::unique_ptr<Run> run) {
+  const std::lock_guard<std::mutex> lock(idle_mutex_);
+  if (idle_.size() < kIdleRuns) idle_.push_back(std::move(run));
 }
 
 int64_t PyProgram::trim() {
-  const std::lock_guard<std::mutex> lock(arenas_mutex_);
+  const std::lock_guard<std::mutex> lock(idle_mutex_);
   int64_t bytes = 0;
-  for (const Block& b : arenas_) bytes += b.bytes();
-  arenas_.clear();
+  for (const auto& run : idle_) bytes += run->kept_bytes();
+  idle_.clear();
   return bytes;
 }
 
-py::list PyProgram::run(const py::list& arrays, int64_t max_memory) {
-  std::vector<Tensor> results;
+void PyProgram::run_to_end(const py::list& arrays, const RunOptions& options, py::list* out) {
+  Call call(this);
+  read_inputs(arrays, call.get());
   {
-    std::vector<Tensor> inputs = read_inputs(arrays);
-    const RunOptions o = options(max_memory);
     const py::gil_scoped_release nogil;
-    Run call(*program, std::move(inputs), o, borrow_arena());
-    call.finish();
-    results = call.take_outputs();
-    ran(call.binding());
-    return_arena(call.take_arena());
+    call->begin(options);
+    call->finish();
+    ran(call->binding());
   }
+  for (size_t i = 0; i < program->outputs.size(); ++i) out->append(to_python(call->output(i), false));
+}
+
+py::list PyProgram::run(const py::list& arrays, int64_t max_memory, double timeout) {
+  RunOptions o = options(max_memory);
+  if (timeout >= 0)
+    o.deadline = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                     std::chrono::steady_clock::now().time_since_epoch() + std::chrono::duration<double>(timeout))
+                     .count();
   py::list out;
-  for (const Tensor& t : results) out.append(to_python(t, false));
+  run_to_end(arrays, o, &out);
   return out;
 }
 
 py::tuple PyProgram::profile(const py::list& arrays) {
   std::vector<StepTime> times(program->steps.size());
-  std::vector<Tensor> results;
-  {
-    std::vector<Tensor> inputs = read_inputs(arrays);
-    RunOptions o = options(-1);
-    o.profile = &times;
-    const py::gil_scoped_release nogil;
-    Run call(*program, std::move(inputs), o, borrow_arena());
-    call.finish();
-    results = call.take_outputs();
-    ran(call.binding());
-    return_arena(call.take_arena());
-  }
+  RunOptions o = options(-1);
+  o.profile = &times;
   py::list out, nanoseconds;
-  for (const Tensor& t : results) out.append(to_python(t, false));
+  run_to_end(arrays, o, &out);
   for (const StepTime& t : times) nanoseconds.append(t.nanoseconds);
   return py::make_tuple(out, nanoseconds);
 }
@@ -402,17 +395,20 @@ py::dict describe_binding(const Program& program, const Binding& b) {
 }  // namespace
 
 py::dict PyProgram::describe(const std::vector<std::vector<int64_t>>& dims) const {
-  return describe_binding(*program, *program->bind(dims));
+  if (dims.size() != program->inputs.size()) throw std::invalid_argument("wrong number of inputs");
+  std::vector<int64_t> key;
+  for (size_t i = 0; i < dims.size(); ++i) program->append_key(i, dims[i].data(), dims[i].size(), &key);
+  return describe_binding(*program, *program->bind(key));
 }
 
 py::object PyProgram::describe_last() const {
-  const std::lock_guard<std::mutex> lock(arenas_mutex_);
+  const std::lock_guard<std::mutex> lock(idle_mutex_);
   return last_ ? py::object(describe_binding(*program, *last_)) : py::none();
 }
 
 void PyProgram::ran(std::shared_ptr<const Binding> binding) {
-  const std::lock_guard<std::mutex> lock(arenas_mutex_);
-  last_ = std::move(binding);
+  const std::lock_guard<std::mutex> lock(idle_mutex_);
+  if (last_ != binding) last_ = std::move(binding);
 }
 
 }  // namespace arenaut

@@ -40,7 +40,8 @@ class PyProgram {
                 const std::vector<std::array<int32_t, 2>>& members, const std::vector<int32_t>& placement);
   void seal(const py::dict& rest);
 
-  py::list run(const py::list& arrays, int64_t max_memory);
+  // deadline: seconds from now after which the run stops; negative: none.
+  py::list run(const py::list& arrays, int64_t max_memory, double timeout);
   py::tuple profile(const py::list& arrays);
   // What stage 0 of a binding needs, without running.
   py::dict describe(const std::vector<std::vector<int64_t>>& dims) const;
@@ -48,13 +49,13 @@ class PyProgram {
   py::object describe_last() const;
   void ran(std::shared_ptr<const Binding> binding);
   int64_t packed_bytes() const { return program->packed_bytes(); }
-  // Frees pooled arenas; returns the bytes given back.
+  // Frees what idle runs keep for the next call; returns the bytes given back.
   int64_t trim();
 
-  std::vector<Tensor> read_inputs(const py::list& arrays) const;
+  void read_inputs(const py::list& arrays, Run* run) const;
   RunOptions options(int64_t max_memory);
-  Block borrow_arena();
-  void return_arena(Block arena);
+  std::unique_ptr<Run> take_run();
+  void give_run(std::unique_ptr<Run> run);
 
   std::shared_ptr<Program> program = std::make_shared<Program>();
   py::object host_call = py::none();
@@ -68,9 +69,29 @@ class PyProgram {
 
   std::map<int32_t, py::object> weights_;  // buffer -> the array that holds it
   std::map<std::string, std::shared_ptr<Block>> packed_;
-  mutable std::mutex arenas_mutex_;
+  void run_to_end(const py::list& arrays, const RunOptions& options, py::list* out);
+
+  mutable std::mutex idle_mutex_;
   std::shared_ptr<const Binding> last_;
-  std::vector<Block> arenas_;
+  std::vector<std::unique_ptr<Run>> idle_;
+};
+
+// A call of a program in a run from its pool, ended and given back at last.
+class Call {
+ public:
+  explicit Call(PyProgram* program) : program_(program), run_(program->take_run()) {}
+  ~Call() {
+    run_->end();
+    program_->give_run(std::move(run_));
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  Run* operator->() const { return run_.get(); }
+  Run* get() const { return run_.get(); }
+
+ private:
+  PyProgram* program_;
+  std::unique_ptr<Run> run_;
 };
 
 // Python object <-> tensor. Narrow types without a numpy type of their own appear as unsigned integers of their width.

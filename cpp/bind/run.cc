@@ -11,13 +11,16 @@ namespace {
 class PyRun {
  public:
   PyRun(std::shared_ptr<PyProgram> program, py::list arrays, int64_t max_memory)
-      : program_(std::move(program)),
-        arrays_(std::move(arrays)),
-        run_(*program_->program, program_->read_inputs(arrays_), program_->options(max_memory)) {}
+      : program_(std::move(program)), arrays_(std::move(arrays)), run_(*program_->program) {
+    program_->read_inputs(arrays_, &run_);
+    run_.begin(program_->options(max_memory));
+  }
 
   bool step() {
     const py::gil_scoped_release nogil;
-    return run_.step();
+    const bool more = run_.step();
+    run_.pause();
+    return more;
   }
   py::object read(int32_t value) const { return to_python(run_.read(value), false); }
   void write(int32_t value, const py::array& array) {
@@ -26,7 +29,7 @@ class PyRun {
   py::list outputs() {
     py::list out;
     program_->ran(run_.binding());
-    for (const Tensor& t : run_.take_outputs()) out.append(to_python(t, false));
+    for (size_t i = 0; i < program_->program->outputs.size(); ++i) out.append(to_python(run_.output(i), false));
     return out;
   }
   int64_t arena_bytes() const { return run_.binding()->arena_bytes; }
@@ -76,7 +79,7 @@ void register_program(py::module_& m) {
            [](const PyProgram& p, const std::vector<int64_t>& symbols) { return p.program->measure(symbols); })
       .def("set_plan", &PyProgram::set_plan)
       .def("seal", &PyProgram::seal)
-      .def("run", &PyProgram::run, py::arg("arrays"), py::arg("max_memory") = -1)
+      .def("run", &PyProgram::run, py::arg("arrays"), py::arg("max_memory") = -1, py::arg("timeout") = -1.0)
       .def("profile", &PyProgram::profile)
       .def("describe", &PyProgram::describe)
       .def("describe_last", &PyProgram::describe_last)
@@ -90,6 +93,8 @@ void register_program(py::module_& m) {
       .def("write", &PyRun::write)
       .def("outputs", &PyRun::outputs)
       .def_property_readonly("arena_bytes", &PyRun::arena_bytes);
+  m.def("set_pool_limit", &set_pool_limit, py::arg("threads"),
+        "The most threads of the process-wide pool, whatever a model asks for.");
   m.def("resolve", &resolve, py::arg("rects"), py::arg("order"),
         "First-fit offsets of (bytes, first, last) rects placed in the given order.");
 }

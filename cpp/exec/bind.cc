@@ -4,6 +4,7 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "exec/pool.h"
 #include "exec/program.h"
 #include "exec/registry.h"
 #include "kernels/element.h"
@@ -12,6 +13,7 @@ namespace arenaut {
 namespace {
 
 constexpr int64_t kMaxBytes = int64_t{1} << 46;
+constexpr int64_t kGuessedBytesPerNanosecond = 8;
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
@@ -80,6 +82,7 @@ class Binder {
       const int64_t bytes = value_of(buffer.bytes);
       if (bytes < 0 || bytes > kMaxBytes) throw std::invalid_argument("a buffer has an impossible size");
       b_->buffer_bytes[i] = bytes;
+      if (buffer.segment == Segment::kOutput) b_->output_bytes += bytes;
     }
     for (size_t i = 0; i < p_.regions.size(); ++i) {
       const Region& region = p_.regions[i];
@@ -139,6 +142,7 @@ class Binder {
   void bind_steps() {
     const int32_t begin = p_.stage_begin(b_->stage), end = p_.stage_ends[at(b_->stage)];
     std::vector<std::pair<int64_t, std::string>> blobs;
+    std::vector<int64_t> work;
     BlobSpace space;
     int64_t total = 0;
     for (int32_t s = begin; s < end; ++s) {
@@ -149,14 +153,44 @@ class Binder {
       b_->places.resize(b_->places.size() + step.operands.size());
       if (step.kind == StepKind::kKernel) {
         bind_kernel(s, step, descs, &bound, &space);
-        bound.blob = total;
         blobs.emplace_back(total, std::string(space.bytes, at(bound.head.bound_bytes)));
         total += (bound.head.bound_bytes + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN;
       }
+      bound.kind = step.kind;
       b_->steps.push_back(bound);
+      work.push_back(operand_bytes(descs));
     }
     b_->blobs = Block(total);
-    for (const auto& blob : blobs) std::memcpy(b_->blobs.data() + blob.first, blob.second.data(), blob.second.size());
+    size_t kernel = 0;
+    for (BoundStep& bound : b_->steps) {
+      if (bound.kind != StepKind::kKernel) continue;
+      const auto& [offset, bytes] = blobs[kernel++];
+      bound.blob = b_->blobs.data() + offset;
+      std::memcpy(b_->blobs.data() + offset, bytes.data(), bytes.size());
+    }
+    if (b_->threads > 1) guess_cost(work);
+  }
+
+  static int64_t operand_bytes(const std::vector<arn_desc>& descs) {
+    int64_t bytes = 0;
+    for (const arn_desc& d : descs) {
+      int64_t n = element_size(d.dtype);
+      for (int i = 0; i < d.rank; ++i) n *= d.dims[i];
+      bytes += n;
+    }
+    return bytes;
+  }
+
+  // Before anything is timed, the bytes of a step's operands stand for its work.
+  void guess_cost(const std::vector<int64_t>& work) {
+    b_->cost = std::make_unique<StepCost[]>(b_->steps.size());
+    for (size_t i = 0; i < b_->steps.size(); ++i) {
+      if (b_->steps[i].kind != StepKind::kKernel) continue;
+      const int64_t nanoseconds = work[i] / kGuessedBytesPerNanosecond;
+      b_->cost[i].nanoseconds = nanoseconds;
+      b_->cost[i].parts = worthwhile_parts(nanoseconds, b_->threads, b_->steps[i].head.tasks);
+      if (b_->cost[i].parts > 1) b_->shareable += nanoseconds;
+    }
   }
 
   bool is_host(int32_t value) const { return p_.buffers[at(p_.values[at(value)].buffer)].segment == Segment::kHost; }
@@ -279,11 +313,16 @@ class Binder {
       const Step& step = p_.steps[at(begin) + k];
       for (size_t i = 0; i < step.operands.size(); ++i)
         if (step.operands[i] >= 0 && !is_host(step.operands[i]))
-          b_->places[at(bound.first_place) + i] = locate(step, i);
+          set_place(bound.first_place + static_cast<int32_t>(i), locate(step, i));
       const int64_t scratch = b_->rects[p_.regions.size() + at(begin) + k].offset;
       bound.step_scratch = scratch;
       bound.thread_scratch = scratch + (bound.head.step_scratch + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN;
     }
+  }
+
+  void set_place(int32_t index, const Place& place) {
+    b_->places[at(index)] = place;
+    if (place.base >= 2) b_->moving.push_back(index);
   }
 
   Place locate(const Step& step, size_t i) const {
@@ -391,46 +430,64 @@ std::vector<int64_t> Program::measure(const std::vector<int64_t>& symbols) const
   return Binder(*this, &b).scratch_bytes();
 }
 
-std::shared_ptr<const Binding> Program::bind(const std::vector<std::vector<int64_t>>& dims) const {
-  std::vector<int64_t> key;
-  for (const auto& d : dims) key.insert(key.end(), d.begin(), d.end());
+void Program::append_key(size_t i, const int64_t* dims, size_t rank, std::vector<int64_t>* key) const {
+  if (inputs[i].host) key->push_back(static_cast<int64_t>(rank));
+  key->insert(key->end(), dims, dims + rank);
+}
+
+int64_t Binding::footprint() const {
+  const auto bytes = [](const auto& v) { return static_cast<int64_t>(v.capacity() * sizeof(v[0])); };
+  const auto per_step = cost ? static_cast<int64_t>(sizeof(StepCost)) : 0;
+  return static_cast<int64_t>(sizeof(Binding)) + bytes(symbols) + bytes(values) + bytes(buffer_bytes) + bytes(rects) +
+         bytes(steps) + bytes(places) + bytes(moving) + blobs.bytes() + per_step * static_cast<int64_t>(steps.size());
+}
+
+std::shared_ptr<const Binding> Program::bind(const std::vector<int64_t>& key) const {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (auto it = cache_.begin(); it != cache_.end(); ++it)
-    if (it->first == key) {
+    if ((*it)->key == key) {
       cache_.splice(cache_.begin(), cache_, it);
-      return cache_.front().second;
+      return cache_.front();
     }
   auto b = std::make_shared<Binding>();
   b->threads = threads;
+  b->key = key;
   b->symbols.assign(symbol_stage.size(), 0);
   b->values.assign(exprs.size(), 0);
   b->buffer_bytes.assign(buffers.size(), 0);
   b->rects.assign(regions.size() + steps.size(), Rect{});
   b->hosted.assign(regions.size(), false);
   std::vector<bool> set(symbol_stage.size(), false);
-  require(dims.size() == inputs.size(), "wrong number of inputs");
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const Value& v = values[at(inputs[i].value)];
-    if (inputs[i].host && v.dims.size() != dims[i].size()) continue;
-    require(v.dims.size() == dims[i].size(), "an input has the wrong rank");
-    for (size_t k = 0; k < dims[i].size(); ++k) {
-      const Expr& e = exprs[at(v.dims[k])];
-      require(dims[i][k] >= 0, "an input has a negative dim");
-      if (e.op == ExprOp::kSymbol && !set[at(e.a)]) {
-        set[at(e.a)] = true;
-        b->symbols[at(e.a)] = dims[i][k];
-      }
+  std::vector<std::pair<int32_t, int64_t>> given;  // dims of inputs: expression, size
+  size_t next = 0;
+  const auto take = [&key, &next] {
+    require(next < key.size(), "an input has the wrong rank");
+    return key[next++];
+  };
+  for (const Input& input : inputs) {
+    const Value& v = values[at(input.value)];
+    const auto rank = static_cast<int64_t>(v.dims.size()), got = input.host ? take() : rank;
+    for (int64_t k = 0; k < got; ++k) {
+      const int64_t size = take();
+      if (got != rank) continue;
+      require(size >= 0, "an input has a negative dim");
+      given.emplace_back(v.dims[at(k)], size);
+      const Expr& e = exprs[at(v.dims[at(k)])];
+      if (e.op != ExprOp::kSymbol || set[at(e.a)]) continue;
+      set[at(e.a)] = true;
+      b->symbols[at(e.a)] = size;
     }
   }
+  require(next == key.size(), "an input has the wrong rank");
   Binder(*this, b.get()).run();
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const Value& v = values[at(inputs[i].value)];
-    if (inputs[i].host && v.dims.size() != dims[i].size()) continue;
-    for (size_t k = 0; k < dims[i].size(); ++k)
-      require(b->values[at(v.dims[k])] == dims[i][k], "input dims contradict the model's");
+  for (const auto& [expr, size] : given) require(b->values[at(expr)] == size, "input dims contradict the model's");
+  cache_.push_front(b);
+  int64_t others = -b->footprint();
+  for (const auto& each : cache_) others += each->footprint();
+  while (cache_.size() > 1 && (static_cast<int64_t>(cache_.size()) > cache_limit || others > cache_bytes)) {
+    others -= cache_.back()->footprint();
+    cache_.pop_back();
   }
-  cache_.emplace_front(std::move(key), b);
-  if (static_cast<int64_t>(cache_.size()) > cache_limit) cache_.pop_back();
   return b;
 }
 
@@ -448,8 +505,11 @@ std::shared_ptr<const Binding> Program::bind_next(const std::shared_ptr<const Bi
   b->rects = before->rects;
   b->hosted = before->hosted;
   b->arena_bytes = before->arena_bytes;
+  b->output_bytes = before->output_bytes;
   Binder(*this, b.get()).run();
-  if (static_cast<int64_t>(before->next.size()) >= cache_limit) before->next.clear();
+  int64_t held = 0;
+  for (const auto& each : before->next) held += each.second->footprint();
+  if (static_cast<int64_t>(before->next.size()) >= cache_limit || held > cache_bytes) before->next.clear();
   before->next.emplace(symbols, b);
   return b;
 }

@@ -1,6 +1,8 @@
 // An aligned block of bytes.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <new>
@@ -13,13 +15,24 @@ namespace arenaut {
 class Block {
  public:
   Block() = default;
-  // 64-byte aligned, uninitialised. Throws std::bad_alloc.
+  // 64-byte aligned, uninitialised. Large ones are mappings of their own, so that freeing one gives all of it back to
+  // the system, whatever was allocated after it. Throws std::bad_alloc.
   explicit Block(int64_t bytes) : bytes_(bytes) {
     if (bytes < 0 || bytes > (int64_t{1} << 62)) throw std::bad_alloc();
-    if (bytes > 0 && posix_memalign(&data_, ARN_ALIGN, static_cast<size_t>(bytes + ARN_ALIGN - 1) & ~size_t{63}) != 0)
+    if (bytes >= kMapped) {
+      data_ = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+      if (data_ != MAP_FAILED) return;
+      data_ = nullptr;
       throw std::bad_alloc();
+    }
+    if (bytes > 0 && posix_memalign(&data_, ARN_ALIGN, static_cast<size_t>(bytes)) != 0) throw std::bad_alloc();
   }
-  ~Block() { free(data_); }
+  ~Block() {
+    if (bytes_ >= kMapped && data_ != nullptr)
+      munmap(data_, static_cast<size_t>(bytes_));
+    else
+      free(data_);
+  }
   Block(Block&& o) noexcept : data_(std::exchange(o.data_, nullptr)), bytes_(std::exchange(o.bytes_, 0)) {}
   Block& operator=(Block&& o) noexcept {
     std::swap(data_, o.data_);
@@ -33,6 +46,7 @@ class Block {
   int64_t bytes() const { return bytes_; }
 
  private:
+  static constexpr int64_t kMapped = int64_t{1} << 18;
   void* data_ = nullptr;
   int64_t bytes_ = 0;
 };

@@ -62,7 +62,6 @@ struct Patch {         // a parameter that is an expression
 
 class Program;
 class PoolLease;
-class PoolLease;
 
 struct Step {
   StepKind kind = StepKind::kKernel;
@@ -88,25 +87,43 @@ struct Place {
 
 struct BoundStep {
   arn_bound head{};
-  int64_t blob = -1;  // offset into Binding::blobs
+  const char* blob = nullptr;  // in Binding::blobs
+  StepKind kind = StepKind::kKernel;
   int32_t first_place = 0;
   int64_t step_scratch = 0, thread_scratch = 0;  // arena offsets
+};
+
+// What is known of a step's time, for how many threads it is worth. Written by the first runs of a binding, read by
+// all; which thread computes what never changes a byte.
+struct StepCost {
+  std::atomic<int32_t> parts{1};
+  std::atomic<int64_t> nanoseconds{0};  // on one thread
 };
 
 struct Binding {
   int32_t stage = 0;
   int32_t threads = 1;
+  std::vector<int64_t> key;              // input dims, as Program::append_key lists them
   std::vector<int64_t> symbols, values;  // of all stages up to this one
   std::vector<int64_t> buffer_bytes;
   std::vector<Rect> rects;       // regions, then the scratch of each step
   std::vector<bool> hosted;      // per region: its rect's offset counts from the start of the region's host
   std::vector<BoundStep> steps;  // of this stage only
   std::vector<Place> places;
+  std::vector<int32_t> moving;  // places whose base is an input or output: the others stay while the arena does
   Block blobs;
-  int64_t arena_bytes = 0;  // up to and including this stage
+  int64_t arena_bytes = 0;   // up to and including this stage
+  int64_t output_bytes = 0;  // likewise
 
+  mutable std::unique_ptr<StepCost[]> cost;   // per step of this stage; null where one thread is all there is
+  mutable std::atomic<int64_t> shareable{0};  // nanoseconds on one thread of all steps that several threads run
+  mutable std::atomic<int32_t> timed{0};      // runs that have measured cost
+  mutable std::atomic<int64_t> fastest{-1};   // nanoseconds of the fastest whole run that measured; -1 before
   mutable std::mutex mutex;
   mutable std::map<std::vector<int64_t>, std::shared_ptr<const Binding>> next;  // by the symbols that stage sets
+
+  // Bytes that the binding itself takes, later stages excluded.
+  int64_t footprint() const;
 };
 
 // A tensor that a run was given, holds or returns.
@@ -116,6 +133,15 @@ struct Tensor {
   const void* data = nullptr;    // dense
   std::shared_ptr<Block> owned;  // null: borrowed
   std::shared_ptr<void> host;    // a Python object; excludes data
+
+  // Becomes a borrowed scalar.
+  void set_scalar(int32_t type, const void* value) {
+    dtype = type;
+    dims.clear();
+    data = value;
+    owned.reset();
+    host.reset();
+  }
 };
 
 // Python's side of a program, behind an interface so that exec/ knows no Python.
@@ -145,7 +171,8 @@ struct RunOptions {
   int32_t threads = 1;
   int64_t max_memory = -1;  // bytes of arena plus outputs; negative: no limit
   Host* host = nullptr;
-  PoolLease* lease = nullptr;  // the pool share of the run that this one is part of; null: take one
+  PoolLease* lease = nullptr;  // the pool share of the run that this one is part of; null: its own
+  int64_t deadline = 0;        // nanoseconds of the steady clock after which tasks stop; 0: none
   std::vector<StepTime>* profile = nullptr;
 };
 
@@ -175,17 +202,22 @@ class Program {
   int32_t slots = 0;               // host slots
   arn_target target{};
   int32_t threads = 1;
-  int64_t cache_limit = 16;  // bindings kept per stage
+  int64_t cache_limit = 16;                // bindings kept per stage
+  int64_t cache_bytes = int64_t{1} << 19;  // and bytes of them, the one in use apart
 
   // Checks every index, computes stages. Throws std::invalid_argument.
   void seal();
   // Scratch bytes of every step were the symbols these; 1 where the kernel cannot be bound to such sizes.
   std::vector<int64_t> measure(const std::vector<int64_t>& symbols) const;
+  // Appends the dims of input i to the key of a binding; a host input's rank may vary and is part of its key.
+  void append_key(size_t i, const int64_t* dims, size_t rank, std::vector<int64_t>* key) const;
   // The binding of stage 0 for these input dims, from the cache or new. Throws StepError, std::invalid_argument.
-  std::shared_ptr<const Binding> bind(const std::vector<std::vector<int64_t>>& dims) const;
+  std::shared_ptr<const Binding> bind(const std::vector<int64_t>& key) const;
   // The binding of the stage after `before`, whose symbols (all of them) are given.
   std::shared_ptr<const Binding> bind_next(const std::shared_ptr<const Binding>& before,
                                            const std::vector<int64_t>& symbols) const;
+  // The stage at whose start an expression's value is known.
+  int32_t stage_of(int32_t expr) const { return expr_stage_[static_cast<size_t>(expr)]; }
   int32_t stages() const { return static_cast<int32_t>(stage_ends.size()); }
   int32_t stage_begin(int32_t stage) const { return stage == 0 ? 0 : stage_ends[static_cast<size_t>(stage - 1)]; }
   // Packed bytes plus the bytes of weight buffers that steps still read.
@@ -195,7 +227,7 @@ class Program {
   friend class Binder;
   std::vector<int32_t> expr_stage_;
   mutable std::mutex mutex_;
-  mutable std::list<std::pair<std::vector<int64_t>, std::shared_ptr<const Binding>>> cache_;
+  mutable std::list<std::shared_ptr<const Binding>> cache_;  // the latest first
 };
 
 }  // namespace arenaut

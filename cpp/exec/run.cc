@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "exec/denormals.h"
 #include "exec/registry.h"
 #include "kernels/element.h"
 
@@ -29,27 +30,48 @@ int64_t count(const std::vector<int64_t>& dims) {
   return n;
 }
 
+int64_t now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// The first runs of a binding time its steps: the first as guessed, the others on one thread where that is quick.
+constexpr int32_t kTimedRuns = 3;
+constexpr int64_t kQuick = 200'000;  // nanoseconds
+// A stage with that much to share is worth waking sleeping threads for, which takes them a while.
+constexpr int64_t kWorthOfWaking = 60'000;  // nanoseconds
+// Pieces of each thread's range, so that a thread that a neighbour slows leaves some to the others.
+constexpr int32_t kPieces = 4;
+constexpr int32_t kDeadlinePieces = 16;
+
 struct ParallelCall {
   const BoundStep* bound;
-  const void* blob;
   void* const* operand;
-  char* step_scratch;
-  char* thread_scratch;
+  char* arena;
   int64_t thread_bytes;
-  int32_t parts;
-  const arn_state* state;
+  int32_t pieces;
+  int64_t deadline;
+  arn_state* state;
   std::atomic<int32_t> status{ARN_OK};
 };
 
-void run_part(void* context, int32_t part) {
+void run_piece(void* context, int32_t slot, int32_t piece) {
   auto* c = static_cast<ParallelCall*>(context);
-  const int64_t begin = c->bound->head.tasks * part / c->parts, end = c->bound->head.tasks * (part + 1) / c->parts;
-  const int32_t status = c->bound->head.run(c->blob, c->operand, begin, end, c->step_scratch,
-                                            c->thread_scratch + part * c->thread_bytes, c->state);
+  if (c->deadline != 0 && now() > c->deadline) c->state->stop = 1;
+  if (c->state->stop != 0) {
+    c->status.store(ARN_CANCELLED, std::memory_order_relaxed);
+    return;
+  }
+  const BoundStep& b = *c->bound;
+  const int64_t begin = b.head.tasks * piece / c->pieces, end = b.head.tasks * (piece + 1) / c->pieces;
+  const int32_t status = b.head.run(b.blob, c->operand, begin, end, c->arena + b.step_scratch,
+                                    c->arena + b.thread_scratch + slot * c->thread_bytes, c->state);
   if (status != ARN_OK) c->status.store(status, std::memory_order_relaxed);
 }
 
 }  // namespace
+
+int64_t tensor_bytes(const Tensor& t) { return count(t.dims) * element_size(t.dtype); }
 
 void copy_strided(const std::vector<int64_t>& dims, int64_t element, const char* from,
                   const std::vector<int64_t>& from_strides, char* to, const std::vector<int64_t>& to_strides) {
@@ -75,79 +97,261 @@ void copy_strided(const std::vector<int64_t>& dims, int64_t element, const char*
   }
 }
 
-Run::Run(const Program& program, std::vector<Tensor> inputs, const RunOptions& options, Block arena)
-    : program_(program), options_(options), arena_(std::move(arena)), inputs_(std::move(inputs)) {
-  std::vector<std::vector<int64_t>> dims;
-  for (const Tensor& t : inputs_) dims.push_back(t.dims);
-  slots_.resize(at(program_.slots));
+Run::Run(const Program& program) : program_(program) {
+  inputs_.resize(program_.inputs.size());
+  given_.assign(program_.outputs.size(), nullptr);
+  results_.resize(program_.outputs.size());
   output_blocks_.resize(program_.outputs.size());
+  slots_.resize(at(program_.slots));
   bases_.assign(2 + inputs_.size() + program_.outputs.size(), nullptr);
+}
+
+void Run::begin(const RunOptions& options, std::shared_ptr<const Binding> binding) {
+  options_ = options;
+  active_ = true;
+  next_ = 0;
+  state_.stop = 0;
+  lease_ = options_.lease != nullptr ? options_.lease : &own_lease_;
+  if (!binding) {
+    key_.clear();
+    for (size_t i = 0; i < inputs_.size(); ++i)
+      program_.append_key(i, inputs_[i].dims.data(), inputs_[i].dims.size(), &key_);
+    binding = located_ && located_->stage == 0 && located_->key == key_ ? located_ : program_.bind(key_);
+  }
   for (size_t i = 0; i < inputs_.size(); ++i) {
     bases_[2 + i] = static_cast<char*>(const_cast<void*>(inputs_[i].data));
-    if (i < program_.inputs.size() && program_.inputs[i].host) {
-      const Value& v = program_.values[at(program_.inputs[i].value)];
-      slots_[at(program_.buffers[at(v.buffer)].index)] = inputs_[i];
-    }
+    if (!program_.inputs[i].host) continue;
+    const Value& v = program_.values[at(program_.inputs[i].value)];
+    slots_[at(program_.buffers[at(v.buffer)].index)] = inputs_[i];
   }
-  enter_stage(program_.bind(dims));
-  if (options_.lease == nullptr) own_lease_ = std::make_unique<PoolLease>(options_.threads);
-  lease_ = options_.lease != nullptr ? options_.lease : own_lease_.get();
+  enter_stage(std::move(binding));
+  if (program_.steps.empty()) collect_results();
+}
+
+void Run::end() {
+  end_iteration();
+  own_lease_.give_back();
+  for (Tensor& t : inputs_) t.owned.reset(), t.host.reset();
+  for (Tensor& t : states_) t.owned.reset(), t.host.reset();
+  for (Stack& s : stacks_) s.result.owned.reset(), s.count = 0;
+  for (auto& body : bodies_)
+    if (body.second->active_) body.second->end();  // after a throw
+  active_ = false;
+}
+
+void Run::end_iteration() {
+  for (Tensor& t : results_) t.owned.reset(), t.host.reset();
+  for (Tensor& t : slots_) t.owned.reset(), t.host.reset();
+  for (auto& block : output_blocks_) block.reset();
+  std::fill(given_.begin(), given_.end(), nullptr);
+}
+
+void Run::check_stop(int32_t index) const {
+  if (state_.stop != 0 || (options_.deadline != 0 && now() > options_.deadline))
+    throw StepError{{index, ARN_CANCELLED, false, ""}};
+}
+
+int64_t Run::kept_bytes() const {
+  int64_t bytes = arena_.bytes();
+  for (const auto& block : spares_) bytes += block->bytes();
+  for (const auto& body : bodies_) bytes += body.second->kept_bytes();
+  return bytes;
+}
+
+std::shared_ptr<Block> Run::spare_block(int64_t bytes) {
+  std::shared_ptr<Block>*best = nullptr, *small = nullptr;
+  for (auto& block : spares_) {
+    if (block.use_count() != 1) continue;
+    if (block->bytes() < bytes)
+      small = &block;
+    else if (best == nullptr || block->bytes() < (*best)->bytes())
+      best = &block;
+  }
+  std::atomic_thread_fence(std::memory_order_acquire);
+  if (best != nullptr) return *best;
+  auto fresh = std::make_shared<Block>(std::max<int64_t>(1, bytes));
+  if (small != nullptr)
+    *small = fresh;
+  else
+    spares_.push_back(fresh);
+  return fresh;
 }
 
 void Run::enter_stage(std::shared_ptr<const Binding> binding) {
   binding_ = std::move(binding);
   symbols_ = binding_->symbols;
-  int64_t outputs = 0;
-  for (size_t i = 0; i < program_.buffers.size(); ++i)
-    if (program_.buffers[i].segment == Segment::kOutput && program_.buffers[i].stage <= binding_->stage)
-      outputs += binding_->buffer_bytes[i];
-  if (options_.max_memory >= 0 && binding_->arena_bytes + outputs > options_.max_memory)
-    throw MemoryLimit{binding_->arena_bytes + outputs, options_.max_memory};
+  stage_end_ = program_.stage_ends[at(binding_->stage)];
+  const int64_t needed = binding_->arena_bytes + binding_->output_bytes;
+  if (options_.max_memory >= 0 && needed > options_.max_memory) throw MemoryLimit{needed, options_.max_memory};
   if (arena_.bytes() < binding_->arena_bytes) {
+    if (binding_->stage == 0) arena_ = Block();  // nothing to keep: never two arenas at once
     Block larger(binding_->arena_bytes);
     if (binding_->stage > 0 && arena_.bytes() > 0) std::memcpy(larger.data(), arena_.data(), at(arena_.bytes()));
     arena_ = std::move(larger);
+    located_.reset();
   }
   bases_[0] = arena_.data();
-  for (size_t i = 0; i < program_.buffers.size(); ++i) {
-    const Buffer& b = program_.buffers[i];
+  provide_outputs();
+  locate_operands();
+  timing_ = binding_->cost != nullptr && binding_->timed.load(std::memory_order_relaxed) < kTimedRuns;
+}
+
+void Run::provide_outputs() {
+  for (size_t i = 0; i < program_.outputs.size(); ++i) {
+    const auto id = at(program_.values[at(program_.outputs[i])].buffer);
+    const Buffer& b = program_.buffers[id];
     if (b.segment != Segment::kOutput || b.stage != binding_->stage) continue;
-    output_blocks_[at(b.index)] = std::make_shared<Block>(std::max<int64_t>(1, binding_->buffer_bytes[i]));
-    bases_[2 + inputs_.size() + at(b.index)] = output_blocks_[at(b.index)]->data();
+    char*& base = bases_[2 + inputs_.size() + at(b.index)];
+    if (given_[i] != nullptr) {
+      base = static_cast<char*>(given_[i]);
+      continue;
+    }
+    const int64_t bytes = std::max<int64_t>(1, binding_->buffer_bytes[id]);
+    auto& block = output_blocks_[at(b.index)];
+    block = options_.lease != nullptr ? spare_block(bytes) : std::make_shared<Block>(bytes);
+    base = block->data();
   }
 }
 
-void Run::finish() {
-  while (step()) {
+void Run::locate_operands() {
+  const std::vector<Place>& places = binding_->places;
+  operands_.resize(places.size());
+  if (located_ == binding_ && located_arena_ == arena_.data()) {
+    for (const int32_t i : binding_->moving) operands_[at(i)] = address(places[at(i)]);
+    return;
   }
+  for (size_t i = 0; i < places.size(); ++i) operands_[i] = places[i].base < 0 ? nullptr : address(places[i]);
+  located_ = binding_;
+  located_arena_ = arena_.data();
+}
+
+void Run::finish() {
+  const FlushDenormals flush;
+  const auto steps = static_cast<int32_t>(program_.steps.size());
+  const bool each = options_.profile != nullptr || options_.deadline != 0;
+  const bool timed = options_.lease == nullptr && binding_->timed.load(std::memory_order_relaxed) < kTimedRuns;
+  const auto first = binding_;
+  const int64_t began = timed ? now() : 0;
+  while (next_ < steps) {
+    if (each || timing_) {
+      step();
+      continue;
+    }
+    if (next_ >= stage_end_) {
+      enter_stage(program_.bind_next(binding_, symbols_));
+      continue;
+    }
+    run_kernels();
+    if (next_ < stage_end_) {
+      run_other(next_);
+      ++next_;
+    }
+  }
+  if (!each) collect_results();
+  own_lease_.give_back();
+  if (!timed) return;
+  const int64_t took = now() - began, best = first->fastest.load(std::memory_order_relaxed);
+  if (best < 0 || took < best) first->fastest.store(took, std::memory_order_relaxed);
+  if (first->cost == nullptr) first->timed.fetch_add(1, std::memory_order_relaxed);
 }
 
 bool Run::step() {
   if (next_ >= static_cast<int32_t>(program_.steps.size())) return false;
-  while (next_ >= program_.stage_ends[at(binding_->stage)]) enter_stage(program_.bind_next(binding_, symbols_));
-  if (options_.profile == nullptr) {
-    run_step(next_);
-  } else {
-    const auto begin = std::chrono::steady_clock::now();
-    run_step(next_);
+  const FlushDenormals flush;
+  while (next_ >= stage_end_) enter_stage(program_.bind_next(binding_, symbols_));
+  const int64_t began = now();
+  if (bound(next_).kind != StepKind::kKernel)
+    run_other(next_);
+  else if (timing_)
+    run_timed(next_);
+  else
+    run_kernel(next_, bound(next_), binding_->cost ? binding_->cost[at(next_ - first_step())].parts.load() : 1);
+  if (options_.profile != nullptr) {
     StepTime& t = (*options_.profile)[at(next_)];
-    t.nanoseconds +=
-        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin).count();
+    t.nanoseconds += now() - began;
     ++t.runs;
   }
   ++next_;
+  if (timing_ && next_ == stage_end_) finish_timing();
+  if (next_ == static_cast<int32_t>(program_.steps.size())) collect_results();
   return true;
 }
 
-const BoundStep& Run::bound(int32_t index) const {
-  return binding_->steps[at(index - program_.stage_begin(binding_->stage))];
+const BoundStep& Run::bound(int32_t index) const { return binding_->steps[at(index - first_step())]; }
+
+// Until a step that is no kernel, or the end of the stage.
+void Run::run_kernels() {
+  const BoundStep* s = binding_->steps.data() + (next_ - first_step());
+  const StepCost* cost = binding_->cost ? binding_->cost.get() + (next_ - first_step()) : nullptr;
+  void* const* operands = operands_.data();
+  char* arena = arena_.data();
+  int32_t index = next_;
+  for (; index < stage_end_ && s->kind == StepKind::kKernel; ++index, ++s) {
+    const int32_t parts = cost != nullptr ? (cost++)->parts.load(std::memory_order_relaxed) : 1;
+    if (parts > 1) {
+      run_kernel(index, *s, parts);
+      continue;
+    }
+    if (s->head.tasks == 0) continue;
+    const int32_t status = s->head.run(s->blob, operands + s->first_place, 0, s->head.tasks, arena + s->step_scratch,
+                                       arena + s->thread_scratch, &state_);
+    if (status != ARN_OK) throw StepError{{index, status, false, ""}};
+  }
+  next_ = index;
 }
 
-void Run::run_step(int32_t index) {
+void Run::run_kernel(int32_t index, const BoundStep& bound, int32_t parts) {
+  if (bound.head.tasks == 0) return;
+  if (parts > 1) parts = std::min(parts, lease_->take(binding_->threads));
+  int64_t pieces = std::min<int64_t>(bound.head.tasks, parts > 1 ? int64_t{parts} * kPieces : 1);
+  if (options_.deadline != 0) pieces = std::min<int64_t>(bound.head.tasks, int64_t{parts} * kDeadlinePieces);
+  pieces = std::min<int64_t>(pieces, kMaxPieces);
+  const int64_t thread_bytes = (bound.head.thread_scratch + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN;
+  ParallelCall call{&bound,       operands_.data() + bound.first_place, arena_.data(),
+                    thread_bytes, static_cast<int32_t>(pieces),         options_.deadline,
+                    &state_};
+  if (parts > 1) {
+    const bool wake = timing_ || binding_->shareable.load(std::memory_order_relaxed) >= kWorthOfWaking;
+    lease_->run(run_piece, &call, parts, call.pieces, wake);
+  } else {
+    for (int32_t i = 0; i < call.pieces; ++i) run_piece(&call, 0, i);
+  }
+  const int32_t status = call.status.load(std::memory_order_relaxed);
+  if (status != ARN_OK) throw StepError{{index, status, false, ""}};
+}
+
+void Run::run_timed(int32_t index) {
+  StepCost& cost = binding_->cost[at(index - first_step())];
+  const BoundStep& b = bound(index);
+  const int32_t round = binding_->timed.load(std::memory_order_relaxed);
+  const int64_t known = cost.nanoseconds.load(std::memory_order_relaxed);
+  const int32_t parts = round > 0 && known < kQuick ? 1 : cost.parts.load(std::memory_order_relaxed);
+  const int64_t began = now();
+  run_kernel(index, b, parts);
+  const int64_t took = (now() - began) * std::min(parts, lease_->take(parts > 1 ? binding_->threads : 1));
+  if (round <= 1 || took < known) cost.nanoseconds.store(took, std::memory_order_relaxed);
+}
+
+// The stage has been run and timed: its steps get the threads that they are worth.
+void Run::finish_timing() {
+  int64_t shareable = 0;
+  for (size_t i = 0; i < binding_->steps.size(); ++i) {
+    StepCost& cost = binding_->cost[i];
+    const int64_t nanoseconds = cost.nanoseconds.load(std::memory_order_relaxed);
+    const int32_t parts = worthwhile_parts(nanoseconds, binding_->threads, binding_->steps[i].head.tasks);
+    cost.parts.store(parts, std::memory_order_relaxed);
+    if (parts > 1) shareable += nanoseconds;
+  }
+  binding_->shareable.store(shareable, std::memory_order_relaxed);
+  timing_ = false;
+  binding_->timed.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Run::run_other(int32_t index) {
   const Step& step = program_.steps[at(index)];
   switch (step.kind) {
     case StepKind::kKernel:
-      return run_kernel(index, step, bound(index));
+      return;
     case StepKind::kHost:
       return run_host(index, step);
     case StepKind::kFetch:
@@ -163,57 +367,42 @@ void Run::run_step(int32_t index) {
   }
 }
 
-void Run::run_kernel(int32_t index, const Step& step, const BoundStep& bound) {
-  if (bound.head.tasks == 0) return;
-  void* operand[ARN_MAX_OPERANDS];
-  const Place* places = &binding_->places[at(bound.first_place)];
-  for (size_t i = 0; i < step.operands.size(); ++i) operand[i] = places[i].base < 0 ? nullptr : address(places[i]);
-  const char* blob = binding_->blobs.data() + bound.blob;
-  char* arena = arena_.data();
-  const arn_state* state = reinterpret_cast<const arn_state*>(&stop_);
-  const int64_t parts = std::min<int64_t>(lease_->threads(), bound.head.tasks);
-  int32_t status = ARN_OK;
-  if (parts <= 1) {
-    status = bound.head.run(blob, operand, 0, bound.head.tasks, arena + bound.step_scratch,
-                            arena + bound.thread_scratch, state);
-  } else {
-    ParallelCall call{&bound,
-                      blob,
-                      operand,
-                      arena + bound.step_scratch,
-                      arena + bound.thread_scratch,
-                      (bound.head.thread_scratch + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN,
-                      static_cast<int32_t>(parts),
-                      state};
-    lease_->run(run_part, &call, static_cast<int32_t>(parts));
-    status = call.status.load(std::memory_order_relaxed);
+void Run::borrow_into(Tensor* t, const Step& step, const BoundStep& bound, size_t operand) const {
+  if (step.operands[operand] < 0) {
+    *t = Tensor();
+    return;
   }
-  if (status != ARN_OK) throw StepError{{index, status, false, ""}};
+  const Value& v = program_.values[at(step.operands[operand])];
+  const Buffer& buffer = program_.buffers[at(v.buffer)];
+  if (buffer.segment == Segment::kHost) {
+    *t = slots_[at(buffer.index)];
+    return;
+  }
+  t->owned.reset();
+  t->host.reset();
+  t->dtype = v.dtype;
+  t->dims.resize(v.dims.size());
+  for (size_t i = 0; i < v.dims.size(); ++i) t->dims[i] = binding_->values[at(v.dims[i])];
+  t->data = operands_[at(bound.first_place) + operand];
 }
 
 Tensor Run::borrow(const Step& step, const BoundStep& bound, size_t operand) const {
   Tensor t;
-  if (step.operands[operand] < 0) return t;
-  const Value& v = program_.values[at(step.operands[operand])];
-  const Buffer& buffer = program_.buffers[at(v.buffer)];
-  if (buffer.segment == Segment::kHost) return slots_[at(buffer.index)];
-  t.dtype = v.dtype;
-  for (const int32_t d : v.dims) t.dims.push_back(binding_->values[at(d)]);
-  t.data = address(binding_->places[at(bound.first_place) + operand]);
+  borrow_into(&t, step, bound, operand);
   return t;
 }
 
-// Stores results in the host slots of operands [first, ...) and sets the symbols that their dims decide.
-void Run::keep(int32_t index, const Step& step, size_t first, std::vector<Tensor> results) {
-  for (size_t i = 0; first + i < step.operands.size(); ++i) {
-    const int32_t operand = step.operands[first + i];
-    if (operand < 0) continue;
-    if (i >= results.size()) throw StepError{{index, ARN_BAD_VALUE, false, "the step made fewer outputs than it has"}};
-    const Value& v = program_.values[at(operand)];
-    slots_[at(program_.buffers[at(v.buffer)].index)] = std::move(results[i]);
-  }
+// The step's output number `output` goes to its host slot.
+void Run::keep(const Step& step, size_t output, const Tensor& result) {
+  const int32_t operand = step.operands[at(step.n_in) + output];
+  if (operand < 0) return;
+  slots_[at(program_.buffers[at(program_.values[at(operand)].buffer)].index)] = result;
+}
+
+// The symbols that the dims of the step's outputs decide.
+void Run::set_kept_symbols(int32_t index, const Step& step) {
   for (const auto& set : step.sets) {
-    const Value& v = program_.values[at(step.operands[first + at(set[0])])];
+    const Value& v = program_.values[at(step.operands[at(step.n_in) + at(set[0])])];
     const Tensor& t = slots_[at(program_.buffers[at(v.buffer)].index)];
     if (t.host || at(set[1]) >= t.dims.size())
       throw StepError{{index, ARN_BAD_VALUE, false, "an output has another rank than expected"}};
@@ -225,33 +414,56 @@ void Run::run_host(int32_t index, const Step& step) {
   if (options_.host == nullptr) throw std::logic_error("a HostCall without a host");
   std::vector<Tensor> inputs;
   for (size_t i = 0; i < at(step.n_in); ++i) inputs.push_back(borrow(step, bound(index), i));
-  keep(index, step, at(step.n_in), options_.host->call(index, inputs));
+  std::vector<Tensor> results;
+  {
+    const KeepDenormals keep_denormals;
+    results = options_.host->call(index, inputs);
+  }
+  for (size_t i = 0; at(step.n_in) + i < step.operands.size(); ++i) {
+    if (step.operands[at(step.n_in) + i] < 0) continue;
+    if (i >= results.size()) throw StepError{{index, ARN_BAD_VALUE, false, "the step made fewer outputs than it has"}};
+    keep(step, i, results[i]);
+  }
+  set_kept_symbols(index, step);
 }
 
 void Run::run_fetch(int32_t index, const Step& step) {
-  const Tensor held = borrow(step, bound(index), 0);
-  const Tensor target = borrow(step, bound(index), 1);
+  const Value& from = program_.values[at(step.operands[0])];
+  const Value& to = program_.values[at(step.operands[1])];
+  Tensor& held = slots_[at(program_.buffers[at(from.buffer)].index)];
+  bool same = held.dims.size() == to.dims.size();
+  int64_t elements = 1;
+  for (size_t i = 0; same && i < to.dims.size(); ++i) elements *= binding_->values[at(to.dims[i])];
   // A loop without iterations cannot know the other dims of what it would have stacked.
-  const bool both_empty = held.dims.size() == target.dims.size() && count(held.dims) == 0 && count(target.dims) == 0;
-  if (held.host || (held.dims != target.dims && !both_empty) || held.dtype != target.dtype)
+  const bool both_empty = same && count(held.dims) == 0 && elements == 0;
+  for (size_t i = 0; same && !both_empty && i < to.dims.size(); ++i)
+    same = held.dims[i] == binding_->values[at(to.dims[i])];
+  if (held.host || !same || held.dtype != to.dtype)
     throw StepError{{index, ARN_SHAPE_MISMATCH, false, "the result has another type or shape than inferred"}};
-  const int64_t bytes = count(held.dims) * element_size(held.dtype);
-  if (bytes > 0) std::memcpy(const_cast<void*>(target.data), held.data, at(bytes));
-  const Value& v = program_.values[at(step.operands[0])];
-  slots_[at(program_.buffers[at(v.buffer)].index)] = Tensor();
+  const int64_t bytes = elements * element_size(held.dtype);
+  if (bytes > 0) std::memcpy(operands_[at(bound(index).first_place) + 1], held.data, at(bytes));
+  held.owned.reset();
+  held.data = nullptr;
 }
 
 void Run::run_symbols(int32_t index, const Step& step) {
   for (const auto& set : step.sets) {
-    const Tensor t = borrow(step, bound(index), at(set[0]));
-    if (set[1] >= count(t.dims)) throw StepError{{index, ARN_BAD_VALUE, false, "a shape tensor is too short"}};
+    const Value& v = program_.values[at(step.operands[at(set[0])])];
+    const Buffer& buffer = program_.buffers[at(v.buffer)];
+    int64_t elements = 1;
+    if (buffer.segment == Segment::kHost)
+      elements = count(slots_[at(buffer.index)].dims);
+    else
+      for (const int32_t d : v.dims) elements *= binding_->values[at(d)];
+    if (set[1] >= elements) throw StepError{{index, ARN_BAD_VALUE, false, "a shape tensor is too short"}};
+    const auto* data = static_cast<const char*>(operand_data(step, bound(index), at(set[0])));
     int64_t n = 0;
-    if (t.dtype == ARN_I32) {
+    if (v.dtype == ARN_I32) {
       int32_t narrow = 0;
-      std::memcpy(&narrow, static_cast<const char*>(t.data) + set[1] * 4, 4);
+      std::memcpy(&narrow, data + set[1] * 4, 4);
       n = narrow;
     } else {
-      std::memcpy(&n, static_cast<const char*>(t.data) + set[1] * 8, 8);
+      std::memcpy(&n, data + set[1] * 8, 8);
     }
     symbols_[at(set[2])] = n;
   }
@@ -312,25 +524,23 @@ void Run::write(int32_t value, const Tensor& tensor) {
                base + binding_->values[at(v.offset)] * element, strides);
 }
 
-std::vector<Tensor> Run::take_outputs() {
-  std::vector<Tensor> out;
+void Run::collect_results() {
   // An output may belong to a stage without steps of its own.
   while (binding_->stage + 1 < program_.stages()) enter_stage(program_.bind_next(binding_, symbols_));
   for (size_t i = 0; i < program_.outputs.size(); ++i) {
     const Value& v = program_.values[at(program_.outputs[i])];
     const Buffer& buffer = program_.buffers[at(v.buffer)];
+    Tensor& t = results_[i];
     if (buffer.segment == Segment::kHost) {
-      out.push_back(slots_[at(buffer.index)]);
+      t = slots_[at(buffer.index)];
       continue;
     }
-    Tensor t;
     t.dtype = v.dtype;
-    for (const int32_t d : v.dims) t.dims.push_back(binding_->values[at(d)]);
+    t.dims.resize(v.dims.size());
+    for (size_t k = 0; k < v.dims.size(); ++k) t.dims[k] = binding_->values[at(v.dims[k])];
     t.owned = output_blocks_[at(buffer.index)];
-    t.data = t.owned->data();
-    out.push_back(std::move(t));
+    t.data = bases_[2 + inputs_.size() + at(buffer.index)];
   }
-  return out;
 }
 
 }  // namespace arenaut

@@ -1,4 +1,5 @@
-// One running call of a program: the whole loop, or step by step.
+// One running call of a program: the whole loop, or step by step. A Run is used for one call after another and keeps
+// what it can: a call of the same sizes as the one before allocates nothing but outputs.
 #pragma once
 
 #include <memory>
@@ -11,58 +12,101 @@ namespace arenaut {
 
 class Run {
  public:
-  // Binds stage 0 and allocates. Throws StepError, std::invalid_argument, MemoryLimit, std::bad_alloc.
-  // `arena` is reused when it is large enough, and given back by take_arena().
-  Run(const Program& program, std::vector<Tensor> inputs, const RunOptions& options, Block arena = Block());
+  explicit Run(const Program& program);
 
+  // A call: fill every input, begin(), finish() or step() until false, read outputs, end(). After a throw: end().
+
+  Tensor& input(size_t i) { return inputs_[i]; }
+  // Memory for output i, dense; for outputs whose size the input dims decide. The run allocates the others.
+  void give_output(size_t i, void* data) { given_[i] = data; }
+  // binding: that of stage 0 for these inputs, when the caller has it.
+  // Throws StepError, std::invalid_argument, MemoryLimit, std::bad_alloc.
+  void begin(const RunOptions& options, std::shared_ptr<const Binding> binding = nullptr);
   // Runs every step that is left.
   void finish();
   // Runs the next step; false when none is left.
   bool step();
-  int32_t next_step() const { return next_; }
-  // What the program returns; after the last step.
-  std::vector<Tensor> take_outputs();
-  Block take_arena() { return std::move(arena_); }
+  // Between steps: others may use the thread pool meanwhile.
+  void pause() { own_lease_.give_back(); }
+  // What the program returns; valid until end(), its memory as long as `owned` is held.
+  const Tensor& output(size_t i) const { return results_[i]; }
+  void end();
+  // end(), but the inputs stay for the next iteration.
+  void end_iteration();
+
   const std::shared_ptr<const Binding>& binding() const { return binding_; }
   // A copy of value's elements, dense; after the step that wrote it and before its memory is reused.
   Tensor read(int32_t value) const;
   // Overwrites a value with dense elements of the same size.
   void write(int32_t value, const Tensor& tensor);
-  const std::vector<Tensor>& slots() const { return slots_; }
-
-  std::atomic<int32_t>& stop() { return stop_; }
+  // Bytes of memory kept for the next call: the arena, bodies and held results.
+  int64_t kept_bytes() const;
 
  private:
   void enter_stage(std::shared_ptr<const Binding> binding);
-  void run_step(int32_t index);
-  void run_kernel(int32_t index, const Step& step, const BoundStep& bound);
+  void provide_outputs();
+  void locate_operands();
+  void collect_results();
+  void run_kernels();
+  void run_kernel(int32_t index, const BoundStep& bound, int32_t parts);
+  void run_timed(int32_t index);
+  void finish_timing();
+  void run_other(int32_t index);
   void run_host(int32_t index, const Step& step);
   void run_fetch(int32_t index, const Step& step);
   void run_symbols(int32_t index, const Step& step);
   void run_if(int32_t index, const Step& step);
   void run_loop(int32_t index, const Step& step);
   void run_scan(int32_t index, const Step& step);
-  std::vector<Tensor> run_body(int32_t index, const Program& body, std::vector<Tensor> inputs);
+  Run& body_run(const Program& body);
+  RunOptions body_options(int32_t index, const Program& body) const;
   Tensor borrow(const Step& step, const BoundStep& bound, size_t operand) const;
-  void keep(int32_t index, const Step& step, size_t first, std::vector<Tensor> results);
+  void borrow_into(Tensor* t, const Step& step, const BoundStep& bound, size_t operand) const;
+  void keep(const Step& step, size_t output, const Tensor& result);
+  void set_kept_symbols(int32_t index, const Step& step);
+  // A tensor that outlives the memory that it may borrow.
+  void own(Tensor* t);
+  const void* operand_data(const Step& step, const BoundStep& bound, size_t operand) const;
+  struct Stack {
+    Tensor result;  // owns the elements so far
+    int64_t count = 0;
+    std::vector<int64_t> element_dims;
+  };
+  void stack(Stack* s, const Tensor& t, int64_t expected, int32_t step);
+  const Tensor& stacked(Stack* s, const Program& body, size_t output);
+  void check_stop(int32_t index) const;
+  // At least that many bytes, from what earlier calls used and nobody holds any more, or new.
+  std::shared_ptr<Block> spare_block(int64_t bytes);
   char* address(const Place& p) const { return bases_[static_cast<size_t>(p.base)] + p.offset; }
   char* buffer_start(const Buffer& buffer) const;
+  int32_t first_step() const { return program_.stage_begin(binding_->stage); }
   const BoundStep& bound(int32_t index) const;
 
   const Program& program_;
   RunOptions options_;
   std::shared_ptr<const Binding> binding_;
   int32_t next_ = 0;
+  int32_t stage_end_ = 0;
   Block arena_;
-  std::map<const Program*, Block> body_arenas_;
+  std::map<const Program*, std::unique_ptr<Run>> bodies_;
   std::vector<char*> bases_;
+  std::vector<void*> operands_;             // addresses of binding_->places
+  std::shared_ptr<const Binding> located_;  // whose places, and
+  const char* located_arena_ = nullptr;     // on which arena
   std::vector<Tensor> inputs_;
+  std::vector<void*> given_;
   std::vector<std::shared_ptr<Block>> output_blocks_;
+  std::vector<Tensor> results_;
   std::vector<Tensor> slots_;
-  std::vector<int64_t> symbols_;
-  std::unique_ptr<PoolLease> own_lease_;
+  std::vector<std::shared_ptr<Block>> spares_;
+  std::vector<Tensor> states_;  // of a body: carried values between its iterations
+  std::vector<Stack> stacks_;
+  std::vector<int64_t> symbols_, key_;
+  PoolLease own_lease_;
   PoolLease* lease_ = nullptr;
-  std::atomic<int32_t> stop_{0};
+  bool active_ = false;  // between begin() and end()
+  bool timing_ = false;  // this stage's steps are being timed
+  arn_state state_{0};
 };
 
 // Thrown before anything is allocated when arena and outputs would pass RunOptions::max_memory.
@@ -73,5 +117,8 @@ struct MemoryLimit {
 // Copies between a dense tensor and a strided place, element by element or by runs.
 void copy_strided(const std::vector<int64_t>& dims, int64_t element, const char* from,
                   const std::vector<int64_t>& from_strides, char* to, const std::vector<int64_t>& to_strides);
+
+// Bytes of a dense tensor.
+int64_t tensor_bytes(const Tensor& t);
 
 }  // namespace arenaut

@@ -8,6 +8,7 @@ from arenaut.ir.errors import (
     InvalidModelError,
     MemoryLimitError,
     ModelError,
+    RunTimeoutError,
     ShapeError,
     UnsupportedError,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "InvalidModelError",
     "MemoryLimitError",
     "ModelError",
+    "RunTimeoutError",
     "ShapeError",
     "UnsupportedError",
 ]

@@ -18,19 +18,43 @@ ISA_CAP_VARIABLE = "ARENAUT_ISA_MAX"
 def default_threads() -> int:
     """CPUs of this process: affinity, capped by the container's quota (cgroup v2 or v1)."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_cpus()
+    quota = cgroup_cpus()
     return max(1, count if quota is None else min(count, int(quota + 0.5)))
 
 
-def _cgroup_cpus() -> float | None:
+def cgroup_cpus(root: Path = Path("/")) -> float | None:
+    """CPUs that the quotas of this process's control group and of all groups around it leave; None without a quota."""
+    quotas = [q for folder in _cgroup_folders(root) for q in [_quota_of(folder)] if q is not None]
+    return min(quotas, default=None)
+
+
+def _cgroup_folders(root: Path) -> list[Path]:
+    """Folders that may hold a cpu quota: of the process's groups and their parents. Inside a container the groups'
+    paths may be the host's and not exist; the mount point is then the container's own group."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        lines = []
+    folders = [root / "sys/fs/cgroup", root / "sys/fs/cgroup/cpu", root / "sys/fs/cgroup/cpu,cpuacct"]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        parts = Path(path.lstrip("/")).parts
+        mounts = folders[1:3] if controllers else folders[:1]
+        folders += [mount.joinpath(*parts[:n]) for mount in mounts for n in range(1, len(parts) + 1)]
+    return folders
+
+
+def _quota_of(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError):
         pass
     try:
-        quota_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        period_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
+        quota_us = int((folder / "cpu.cfs_quota_us").read_text())
+        period_us = int((folder / "cpu.cfs_period_us").read_text())
         return quota_us / period_us if quota_us > 0 else None
     except (OSError, ValueError):
         return None
@@ -54,12 +78,14 @@ def current_target(threads: int | None = None, without: Collection[str] = ()) ->
         raise ValueError(f"without={unknown}: expected names of {', '.join(OPTIMISATIONS)}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads={threads}: at least 1")
+    available = default_threads()
+    _native.set_pool_limit(available)
     cpu = _native.cpu()
     tier = allowed_tier()
     features = cpu["features"] if tier == cpu["tier"] else 0
     rows = [row for row in all_rows() if row.tier <= tier and row.features & ~features == 0]
     return Target(
-        tier, features, threads or default_threads(), cpu["l1d_bytes"], cpu["l2_bytes"], cpu["l3_bytes"],
+        tier, features, threads or available, cpu["l1d_bytes"], cpu["l2_bytes"], cpu["l3_bytes"],
         frozenset(row.family for row in rows), frozenset(without),
     )  # fmt: skip
 

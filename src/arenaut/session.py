@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
+from arenaut import _native
 from arenaut.executor.common import Executor, make_host_call
 from arenaut.executor.compiled import CompiledExecutor
 from arenaut.ir.dims import Expr
@@ -132,7 +133,7 @@ def control_bodies(node: Node) -> list[Graph]:
     return [] if node.key == FUSED else [body for _, body in node.bodies()]
 
 
-class Model:
+class Model(_native.Runner):
     """A model that can be run. Safe to use from several threads at once: weights are shared, arenas are not."""
 
     def __init__(
@@ -154,24 +155,35 @@ class Model:
         self._executor = executor
         self._input_names = tuple(input_names)
         self._output_names = tuple(output_names)
+        self._allow_short_way()
 
     # -- running -----------------------------------------------------------------------------------------------
 
-    def run(
+    # run() is Runner's. What it takes the short way needs no frame of Python; it calls _run() for all the rest.
+
+    def _allow_short_way(self) -> None:
+        """Lets run() hand feeds that fit straight to the native program."""
+        inputs = [_array_dtype(v) for v in self.graph.inputs]
+        if not isinstance(self._executor, CompiledExecutor) or None in inputs:
+            return
+        self._enable(
+            self._built.native,
+            [(name, dtype) for name, dtype in zip(self._input_names, inputs, strict=True) if dtype is not None],
+            [(name, _array_dtype(v)) for name, v in zip(self._output_names, self.graph.outputs, strict=True)],
+            self._executor.max_memory,
+        )
+
+    def _run(
         self,
         *args: Mapping[str, Any] | Any,
         out: Mapping[str, Array] | None = None,
+        timeout: float | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        """Runs the model once: run({"x": x}), run(x, y) in input order, or run(x=x).
-
-        Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead.
-        Raises InputError for feeds that do not fit, ExecutionError when a step fails.
-        """
         feeds = self._by_name(args, kwargs)
         inputs = [self._checked(i, feeds) for i in range(len(self._input_names))]
         self._check_symbols(inputs)
-        results = self._executor.run(inputs)
+        results = self._executor.run(inputs, timeout)
         outputs = dict(zip(self._output_names, results, strict=True))
         for name, target in (out or {}).items():
             outputs[name] = self._deliver(name, outputs, target)
@@ -209,7 +221,7 @@ class Model:
         t = value.type
         if not isinstance(t, TensorType):
             return given
-        array = given if isinstance(given, np.ndarray) else np.asarray(given)
+        array = given if isinstance(given, np.ndarray) else _as_array(given)
         want = t.dtype.numpy
         if t.dtype is DType.STRING:
             if array.dtype.kind not in "OUST":
@@ -316,6 +328,19 @@ class Model:
 
 def _dims_text(t: TensorType) -> str:
     return "[" + ", ".join(str(d) for d in t.shape or ()) + "]"
+
+
+def _as_array(given: Any) -> Array:
+    """Any array of the CPU without a copy where it says how (DLPack), numbers and lists by numpy's rules."""
+    if hasattr(given, "__dlpack__") and not hasattr(given, "__array__"):
+        return np.from_dlpack(given)
+    return np.asarray(given)
+
+
+def _array_dtype(value: Value) -> np.dtype[Any] | None:
+    """The numpy type of a tensor; None for text and for what is no tensor."""
+    t = value.type
+    return t.dtype.numpy if isinstance(t, TensorType) and t.dtype is not DType.STRING else None
 
 
 def _info(name: str, value: Value) -> TensorInfo:

@@ -60,7 +60,7 @@ def check(record: OpRecord, node: Node, sample: Sample, outputs: list[Any]) -> N
     """Results against the oracle, within what the record declares."""
     wanted = expected(node, list(sample.inputs), inexact=record.tolerance.kind != "exact")
     for actual, want in zip(outputs, (w for w, v in zip(wanted, node.outputs, strict=True) if v), strict=True):
-        assert_tolerable(record, node, sample, actual, want, least_ulp=0.5)
+        assert_tolerable(record, node, sample, actual, want, least_ulp=0.5, flushed=True)
 
 
 @NATIVE

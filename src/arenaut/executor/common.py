@@ -10,7 +10,7 @@ import numpy as np
 
 from arenaut import _native
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import ArenautError, ExecutionError, MemoryLimitError, ShapeError
+from arenaut.ir.errors import ArenautError, ExecutionError, MemoryLimitError, RunTimeoutError, ShapeError
 from arenaut.ir.evaluate import evaluate_node
 from arenaut.ir.graph import Array
 from arenaut.ir.types import TensorType
@@ -26,6 +26,7 @@ _STATUS = {
     6: "a size is too large",
     7: "the run was cancelled",
 }
+CANCELLED = 7
 
 # Types that numpy itself knows; the others cross the border as unsigned integers of their width.
 _NATIVE_KINDS = "fiubc"
@@ -55,12 +56,15 @@ class Executor(ABC):
         self.max_memory = -1 if max_memory is None else max_memory
         self.output_types = [v.dtype for v in built.lowered.outputs]
 
-    def run(self, inputs: Sequence[Any]) -> list[Any]:
-        """Raises ExecutionError, ShapeError or MemoryLimitError; safe to call from several threads."""
+    def run(self, inputs: Sequence[Any], timeout: float | None = None) -> list[Any]:
+        """timeout: seconds. Raises ExecutionError, ShapeError, MemoryLimitError or RunTimeoutError; safe to call from
+        several threads."""
         arrays = [to_native(a) if _is_tensor(a) else a for a in inputs]
         try:
-            results = self._run(arrays)
+            results = self._run(arrays, timeout)
         except _native.StepError as error:
+            if timeout is not None and error.args[1] == CANCELLED:
+                raise RunTimeoutError(f"the run did not end within {timeout:g} seconds") from None
             raise step_error(self.built, *error.args) from None
         except _native.MemoryLimitExceeded as error:
             needed, limit = error.args
@@ -73,7 +77,7 @@ class Executor(ABC):
         return [r if t is DType.STRING else from_native(r, t) for r, t in zip(results, self.output_types, strict=True)]
 
     @abstractmethod
-    def _run(self, arrays: list[Any]) -> list[Any]: ...
+    def _run(self, arrays: list[Any], timeout: float | None) -> list[Any]: ...
 
 
 def _is_tensor(a: object) -> bool:

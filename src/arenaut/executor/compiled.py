@@ -8,5 +8,5 @@ from arenaut.executor.common import Executor
 
 
 class CompiledExecutor(Executor):
-    def _run(self, arrays: list[Any]) -> list[Any]:
-        return self.built.native.run(arrays, self.max_memory)
+    def _run(self, arrays: list[Any], timeout: float | None) -> list[Any]:
+        return self.built.native.run(arrays, self.max_memory, -1.0 if timeout is None else max(0.0, timeout))

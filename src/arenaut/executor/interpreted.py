@@ -31,7 +31,9 @@ class InterpretedExecutor(Executor):
         self.backends: list[Backend] = resolve_backends(backends)
         self.observer = observer
 
-    def _run(self, arrays: list[Any]) -> list[Any]:
+    def _run(self, arrays: list[Any], timeout: float | None) -> list[Any]:
+        if timeout is not None:
+            raise ValueError("timeout= needs executor='compiled'")
         run = _native.Run(self.built.native, arrays, self.max_memory)
         for position, index in enumerate(self.built.step_order):
             step = self.built.lowered.steps[index]
