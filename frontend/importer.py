@@ -7,7 +7,7 @@ values and outputs: those are often stale, and are only used where inference fin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from arenaut.frontend.survey import check_supported
 from arenaut.frontend.typeproto import type_of
 from arenaut.frontend.weights import Weights
 from arenaut.ir import Graph, Value
+from arenaut.ir.dims import Expr
 from arenaut.ir.errors import InvalidModelError
 
 
@@ -30,6 +31,8 @@ class ImportedModel:
     input_names, output_names  the names of the file, in order; a value of the graph may be called otherwise, where
                                one value is two outputs or an output is an input.
     opsets                     versions by domain ("" is ai.onnx), as the file states them.
+    open_choices               how many If nodes choose by sizes between results of different ranks: with `decide`,
+                               none of them needs to stay.
     """
 
     graph: Graph
@@ -40,10 +43,15 @@ class ImportedModel:
     producer: str = ""
     doc: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    open_choices: int = 0
 
 
 def import_model(
-    source: Any, *, keep_inputs: Collection[str] = (), external_data_folder: str | None = None
+    source: Any,
+    *,
+    keep_inputs: Collection[str] = (),
+    external_data_folder: str | None = None,
+    decide: Callable[[Expr], bool | None] | None = None,
 ) -> ImportedModel:
     """Reads a model.
 
@@ -51,6 +59,8 @@ def import_model(
     keep_inputs           a graph input that has an initialiser is a constant, unless named here: then it stays an
                           input that every run must be given.
     external_data_folder  where external tensor data lies, when source is no path.
+    decide                asked for the condition of an If that sizes decide (1 or 0, an expression over symbols):
+                          its branch is written in place of the node. None: the node stays.
 
     Raises InvalidModelError, UnsupportedError (which lists all ops that are not supported), ShapeError or
     ExternalDataError. Weights are views of the file or of the given bytes where their alignment allows: the file must
@@ -58,17 +68,19 @@ def import_model(
     """
     with open_source(source, external_data_folder) as opened:
         try:
-            return _import(opened, keep_inputs)
+            return _import(opened, keep_inputs, decide)
         except RecursionError:
             raise InvalidModelError(f"{opened.label} nests graphs or functions too deeply to be read") from None
 
 
-def _import(source: Source, keep_inputs: Collection[str]) -> ImportedModel:
+def _import(
+    source: Source, keep_inputs: Collection[str], decide: Callable[[Expr], bool | None] | None
+) -> ImportedModel:
     model = source.model
     opsets = _opsets(source)
     check_supported(model, opsets)
     functions = {function_key(f): f for f in model.functions}
-    context = ModelContext(Weights(source.lifted, source.files), functions)
+    context = ModelContext(Weights(source.lifted, source.files), functions, decide)
     proto = model.graph
     graph = Graph(proto.name or "graph")
     scope = Scope(model=context, graph=graph, opsets=opsets, initializers=initializers_of(proto))
@@ -84,6 +96,7 @@ def _import(source: Source, keep_inputs: Collection[str]) -> ImportedModel:
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         doc=model.doc_string,
         metadata={p.key: p.value for p in model.metadata_props},
+        open_choices=context.open_choices,
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from arenaut.frontend.builder import FilledBuilder, infer
 from arenaut.frontend.weights import Weights
 from arenaut.ir import Graph, Value
+from arenaut.ir.dims import Expr
 from arenaut.ir.errors import InvalidModelError
 
 FunctionKey = tuple[str, str, str]  # domain, name, overload
@@ -23,7 +24,9 @@ class ModelContext:
 
     weights: Weights
     functions: Mapping[FunctionKey, Any]
+    decide: Callable[[Expr], bool | None] | None = None
     inlined_nodes: int = 0
+    open_choices: int = 0
 
 
 @dataclass

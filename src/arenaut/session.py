@@ -14,9 +14,10 @@ import numpy as np
 from arenaut import _native
 from arenaut.executor.common import Executor, make_host_call
 from arenaut.executor.compiled import CompiledExecutor
+from arenaut.executor.specialised import Decide, SpecialisedExecutor
 from arenaut.ir.dims import Expr
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import InputError
+from arenaut.ir.errors import ArenautError, InputError
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.types import TensorType, Type
 from arenaut.lowering.build import Built, build_program
@@ -29,6 +30,7 @@ from arenaut.report.profile import Profile, profile_of
 if TYPE_CHECKING:
     import onnx
 
+    from arenaut.frontend import ImportedModel
     from arenaut.passes.context import Event
 
 ExecutorName = Literal["compiled", "interpreted"]
@@ -90,29 +92,59 @@ def load_onnx(
 
     if executor not in ("compiled", "interpreted"):
         raise ValueError(f"executor={executor!r}: expected 'compiled' or 'interpreted'")
-    imported = import_model(source)
     target = current_target(threads, without)
-    graph = imported.graph
-    stored_nodes = count_nodes(graph)
-    rewrites: Sequence[Event] = ()
-    if optimize:
-        from arenaut.passes import run_pipeline
+    level = _verify_level(verify)
 
-        rewrites = run_pipeline(graph, target, level=_verify_level(verify), stop_after=stop_after)
-    lowered = lower_graph(graph, target)
-    if not exact_conv and not target.without & {"winograd", "packing"}:
-        choose_filters(lowered, target, limit=winograd_limit, hints=shapes)
-    built = build_program(lowered, target, make_host_call, hints=shapes, effort=optimize_memory)
-    runner: Executor
-    if executor == "compiled":
-        runner = CompiledExecutor(built, max_memory)
-    else:
+    def prepare(imported: ImportedModel) -> tuple[Built, Executor, Sequence[Event]]:
+        rewrites: Sequence[Event] = ()
+        if optimize:
+            from arenaut.passes import run_pipeline
+
+            rewrites = run_pipeline(imported.graph, target, level=level, stop_after=stop_after)
+        lowered = lower_graph(imported.graph, target)
+        if not exact_conv and not target.without & {"winograd", "packing"}:
+            choose_filters(lowered, target, limit=winograd_limit, hints=shapes)
+        built = build_program(lowered, target, make_host_call, hints=shapes, effort=optimize_memory)
+        if executor == "compiled":
+            return built, CompiledExecutor(built, max_memory), rewrites
         from arenaut.executor.interpreted import InterpretedExecutor
 
-        runner = InterpretedExecutor(built, max_memory, backends)
+        return built, InterpretedExecutor(built, max_memory, backends), rewrites
+
+    stamp = _stamp(source)
+    imported = import_model(source)
+    types, stored_nodes = [v.type for v in imported.graph.inputs], count_nodes(imported.graph)
+    built, runner, rewrites = prepare(imported)
+    if imported.open_choices and optimize and stop_after is None:
+        again = source if stamp is not None else _as_bytes(source)
+
+        def build(decide: Decide) -> Executor | None:
+            try:
+                return prepare(import_model(again, decide=decide))[1] if _stamp(source) == stamp else None
+            except (ArenautError, OSError):
+                return None
+
+        runner = SpecialisedExecutor(runner, types, build)
     return Model(
-        graph, built, runner, imported.input_names, imported.output_names, stored_nodes, target.threads, rewrites
+        imported.graph, built, runner, imported.input_names, imported.output_names, stored_nodes, target.threads,
+        rewrites,
     )  # fmt: skip
+
+
+def _stamp(source: Any) -> tuple[int, ...] | None:
+    """What tells whether the file was changed; None when the source is no file."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    try:
+        found = os.stat(source)
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _as_bytes(source: Any) -> Any:
+    """A source that its owner cannot change any more."""
+    return bytes(source) if isinstance(source, (bytearray, memoryview, bytes)) else source.SerializeToString()
 
 
 def _verify_level(chosen: VerifyLevel | None) -> VerifyLevel:
@@ -295,13 +327,13 @@ class Model(_native.Runner):
 
         Raises RuntimeError when no binding is known yet.
         """
-        return plan_of(self._built, self._output_names)
+        return plan_of(self._executor.built, self._output_names)
 
     def profile(self, *args: Any, repeat: int = 10, **kwargs: Any) -> Profile:
         """Runs the model `repeat` times with these feeds and returns the time, bytes and GFLOP/s of every step."""
         feeds = self._by_name(args, kwargs)
         inputs = [self._checked(i, feeds) for i in range(len(self._input_names))]
-        return profile_of(self._built, inputs, repeat)
+        return profile_of(self._executor.built, inputs, repeat)
 
     def trim(self) -> int:
         """Frees arenas kept for reuse; returns how many bytes."""
