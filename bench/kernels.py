@@ -1,10 +1,12 @@
-"""Times single kernel rows over a grid of shapes, in one thread, against what a loop of multiply-adds reaches.
+"""Times single kernel rows over a grid of shapes, in one thread, against the machine's roofline.
 
-    python -m bench.kernels [--tier v4] [--only gemm] [--rounds 20]
+    python -m bench.kernels [--tier v4|all] [--only gemm] [--rounds 20]
 
-Each line: the case, the code path, the best processor time and its GFLOP/s, the share of the multiply-add peak, GB/s
-of operands. Row and peak take turns; the share is the median over the turns of the row's rate by that of the peak loop
-just before and after, so that a busy machine disturbs both alike.
+Each line: the case, the row and tier (* marks the one that the dispatcher picks on this machine), the code path, the
+best processor time and its GFLOP/s, GB/s of operands, and the share of the roofline: the time that the case's
+operations take at the multiply-add peak, or its bytes at the bandwidth of what holds them if that is longer, by the
+time it took. Row and limits take turns; the share is the median over the turns of that by the limits just before and
+after, so that a busy machine disturbs both alike. Rows that no case times are listed last.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from arenaut import _native
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "kernels"))
 from rowcall import TIERS, call, params_blob, rows
+from tileprog import F32, program
 
 Array = np.ndarray[Any, Any]
 
@@ -35,9 +38,15 @@ class Case:
     row: str
     inputs: list[Array | None]
     output: Array
-    params: bytes
+    params: bytes | None
     flops: float
     pack: tuple[int, ...] = ()
+    tile: Any = None
+
+    @property
+    def bytes(self) -> int:
+        """Of the operands' distinct elements."""
+        return sum(a.nbytes for a in [*self.inputs, self.output] if a is not None)
 
 
 def noise(*dims: int) -> Array:
@@ -113,38 +122,110 @@ def pool() -> Iterator[Case]:
             yield pooling(row, 192, 28, 3, 1, last)
 
 
-GRIDS: Mapping[str, Callable[[], Iterator[Case]]] = {"gemm": gemm, "conv": conv, "depthwise": depthwise, "pool": pool}
+def attention() -> Iterator[Case]:
+    for batch, heads, rows_q, keys, depth, causal in ((1, 12, 128, 128, 64, 0), (1, 12, 512, 512, 64, 1),
+                                                      (1, 6, 197, 197, 64, 0), (1, 6, 1500, 1500, 64, 0),
+                                                      (64, 3, 49, 49, 32, 0), (1, 12, 1, 512, 64, 0)):  # fmt: skip
+        q, k, v = noise(batch, heads, rows_q, depth), noise(batch, heads, keys, depth), noise(batch, heads, keys, depth)
+        params = params_blob("Attention", {"scale": depth**-0.5, "causal": causal})
+        share = 0.5 if causal else 1.0
+        yield Case(f"{batch}x{heads} heads, {rows_q} x {keys} x {depth}{' causal' if causal else ''}", "attention_f32",
+                   [q, k, v, None], np.zeros_like(q), params, 4.0 * q.size * keys * share)  # fmt: skip
 
 
-def measure(case: Case, tier: int, rounds: int) -> str:
-    row = next(r for r in rows(case.row) if r["tier"] == tier)
+def rowwise() -> Iterator[Case]:
+    for m, n in ((128, 768), (1500, 384), (4096, 96)):
+        x, scale = noise(m, n), noise(n)
+        norm = params_blob("LayerNormalization", {"axis": 1, "epsilon": 1e-5})
+        yield Case(f"layer norm {m}x{n}", "layer_norm_f32", [x, scale, scale, None], np.zeros_like(x), norm, 0)
+        norm = params_blob("RMSNormalization", {"axis": 1, "epsilon": 1e-5})
+        yield Case(f"rms norm {m}x{n}", "rms_norm_f32", [x, scale, None], np.zeros_like(x), norm, 0)
+        for axis in (0, 1):
+            soft = params_blob("Softmax", {"axis": axis})
+            yield Case(f"softmax {m}x{n} over {axis}", "softmax_f32", [x, None], np.zeros_like(x), soft, 0)
+            reduction = params_blob("Reduce", {"kind": 0, "axes": 1 << axis})
+            y = np.zeros((1, n) if axis == 0 else (m, 1), np.float32)
+            yield Case(f"reduce {m}x{n} over {axis}", "reduce_f32", [x], y, reduction, 0)
+
+
+def elementwise() -> Iterator[Case]:
+    for m, n in ((128, 768), (1024, 1024), (4096, 4096)):
+        x, y, bias = noise(m, n), noise(m, n), noise(n)
+        for name, inputs in (("add_f32", [x, y]), ("mul_f32", [x, bias]), ("relu_f32", [x]), ("gelu_f32", [x])):
+            tile = program([F32] * len(inputs), [("r", name, *(f"i{k}" for k in range(len(inputs))))], ["r"])
+            form = "broadcast" if inputs[-1] is bias else "dense"
+            yield Case(f"{name} {form} {m}x{n}", "tile", list(inputs), np.zeros_like(x), None, 0, tile=tile)
+
+
+def movement() -> Iterator[Case]:
+    for m, n in ((128, 768), (1024, 1024), (4096, 4096)):
+        x = noise(m, n)
+        yield Case(f"copy {m}x{n}", "copy", [x], np.zeros_like(x), None, 0)
+        yield Case(f"transpose {m}x{n}", "copy", [x.T], np.zeros((n, m), np.float32), None, 0)
+    heads = noise(1, 128, 12, 64).transpose(0, 2, 1, 3)
+    yield Case("split heads 128x12x64", "copy", [heads], np.zeros(heads.shape, np.float32), None, 0)
+    table, at = noise(30522, 768), np.random.default_rng(0).integers(0, 30522, 128)
+    out = np.zeros((128, 768), np.float32)
+    yield Case("gather 128 of 30522x768", "gather", [table, at], out, params_blob("Gather", {"axis": 0}), 0)
+
+
+GRIDS: Mapping[str, Callable[[], Iterator[Case]]] = {
+    "gemm": gemm, "conv": conv, "depthwise": depthwise, "pool": pool, "attention": attention, "rowwise": rowwise,
+    "elementwise": elementwise, "movement": movement,
+}  # fmt: skip
+
+
+def ideal(case: Case, peak: float, bandwidth: float) -> float:
+    """Seconds that the roofline allows: gathers touch what they write twice, the rest all its operands once."""
+    moved = 2 * case.output.nbytes if case.row == "gather" else case.bytes
+    return max(case.flops / peak, moved / bandwidth)
+
+
+def measure(case: Case, row: Mapping[str, Any], picked: bool, rounds: int) -> str:
+    tier = row["tier"]
     best, variant, shares = float("inf"), "", []
-    repeat = max(1, min(200, int(2e8 / case.flops)))
-    before = _native.peak_flops(tier)
+    work = max(case.flops, 8.0 * case.bytes)
+    repeat = max(1, min(200, int(2e8 / work)))
+
+    def limits(seconds: float) -> tuple[float, float]:
+        peak = _native.peak_flops(tier, min(0.03, max(0.001, seconds)))
+        return peak, _native.read_bandwidth(tier, case.bytes, 0.001)
+
+    before = limits(0.001)
     for _ in range(rounds):
-        result = call(row, case.inputs, [case.output], params=case.params, pack=case.pack, repeat=repeat)
+        result = call(
+            row, case.inputs, [case.output], params=case.params, tile=case.tile, pack=case.pack, repeat=repeat
+        )
         assert result["status"] == 0, (case.name, result)
         best, variant = min(best, result["seconds"]), result["variant"]
-        after = _native.peak_flops(tier, min(0.03, max(0.001, result["total_seconds"])))
-        shares.append(case.flops * repeat / result["total_seconds"] / ((before + after) / 2))
+        after = limits(result["total_seconds"])
+        allowed = (ideal(case, *before) + ideal(case, *after)) / 2
+        shares.append(allowed * repeat / result["total_seconds"])
         before = after
-    moved = sum(a.nbytes for a in [*case.inputs, case.output] if a is not None)
+    where = f"{row['name']}/{TIERS[tier]}{'*' if picked else ''}"
     return (
-        f"{case.name:48} {variant:20} {best * 1e6:10.1f} us {case.flops / best / 1e9:8.1f} GFLOP/s "
-        f"{100 * statistics.median(shares):6.1f} % {moved / best / 1e9:8.1f} GB/s"
+        f"{case.name:44} {where:22} {variant:16} {best * 1e6:10.1f} us {case.flops / best / 1e9:8.1f} GFLOP/s "
+        f"{case.bytes / best / 1e9:7.1f} GB/s {100 * statistics.median(shares):6.1f} %"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tier", choices=TIERS, default=TIERS[_native.cpu()["tier"]])
+    parser.add_argument("--tier", choices=[*TIERS, "all"], help="the dispatcher's pick by default")
     parser.add_argument("--only", choices=sorted(GRIDS), action="append")
     parser.add_argument("--rounds", type=int, default=20)
     args = parser.parse_args()
-    tier = TIERS.index(args.tier)
+    timed = set()
     for name in args.only or GRIDS:
         for case in GRIDS[name]():
-            print(measure(case, tier, args.rounds), flush=True)
+            known = rows(case.row)
+            pick = max(row["tier"] for row in known)
+            timed.add(case.row)
+            for row in known:
+                if args.tier == "all" or row["tier"] == (pick if args.tier is None else TIERS.index(args.tier)):
+                    print(measure(case, row, row["tier"] == pick, args.rounds), flush=True)
+    rest = sorted({row["name"] for row in _native.rows()} - timed)
+    print(f"{len(timed)} rows timed; not timed: {', '.join(rest)}")
 
 
 if __name__ == "__main__":

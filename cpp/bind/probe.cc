@@ -80,7 +80,7 @@ double read_bandwidth(int tier, int64_t bytes, double seconds) {
 #if ARN_HAS_X86_TIERS >= 2
   if (tier == ARN_TIER_V4) loop = arn_read_v4;
 #endif
-  constexpr int64_t kStep = 1024;  // bytes of a round of the widest tier's loop, and a multiple of the others'
+  constexpr int64_t kStep = 2048;  // bytes of 32 vectors of the widest tier
   const int64_t whole = (bytes + kStep - 1) / kStep * kStep;
   const Block block(whole);
   std::memset(block.data, 0, static_cast<size_t>(whole));

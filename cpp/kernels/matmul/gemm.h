@@ -56,7 +56,7 @@ static inline typename Simd<T>::V splat(T x) {
 
 constexpr int64_t kDepth = 384;                                // longest block of the inner index
 constexpr int64_t kMaxRows = 14;                               // rows of the tallest tile of any tier
-constexpr int64_t kMaxVectors = 8;                             // vectors across the widest tile
+constexpr int64_t kMaxVectors = 4;                             // vectors across the widest tile
 constexpr int64_t kTileVectors = ARN_TIER_LEVEL >= 2 ? 3 : 2;  // vectors across the tile that large blocks are cut into
 
 // Length of the blocks that an inner index of K is cut into; the last may be shorter.

@@ -10,11 +10,11 @@ namespace {
 // Rows of the tallest tile that is NV vectors wide, by the number of vector registers of the tier.
 constexpr int rows_for(int nv) {
 #if ARN_TIER_LEVEL >= 2
-  return nv <= 2 ? 14 : nv == 3 ? 9 : nv == 4 ? 4 : 2;
+  return nv <= 2 ? 14 : nv == 3 ? 9 : 4;
 #elif ARN_TIER_LEVEL == 1
-  return nv <= 2 ? 6 : nv == 3 ? 4 : nv == 4 ? 3 : 1;
+  return nv <= 2 ? 6 : nv == 3 ? 4 : 3;
 #else
-  return nv <= 2 ? 4 : nv == 3 ? 3 : nv == 4 ? 2 : 1;
+  return nv <= 2 ? 4 : nv == 3 ? 3 : 2;
 #endif
 }
 
@@ -81,18 +81,17 @@ inline void multiply(const Tile<T>& t, typename Simd<T>::V (&acc)[MR][NV]) {
   int64_t row = kAccess == kUnitRow ? size : t.a_row * size, row3 = 3 * row, vec = t.b_vec * size, vec3 = 3 * vec;
   const int64_t a_k = kAccess == kUnitInner ? size : t.a_k * size, b_k = kAccess == kStreams ? t.b_k * size : L * size;
   const char* a[3];
-  const char* b[2];
+  const char* b;
   a[0] = reinterpret_cast<const char*>(t.a);
   a[1] = a[0] + 5 * row;
   a[2] = a[1] + 5 * row;
-  b[0] = reinterpret_cast<const char*>(t.b);
-  b[1] = b[0] + 4 * vec;
+  b = reinterpret_cast<const char*>(t.b);
   const auto step = [&](int64_t u) __attribute__((always_inline)) {
     const int64_t at[5] = {0, row, 2 * row, row3, 4 * row};
     const int64_t bt[4] = {0, vec, 2 * vec, vec3};
     V bv[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) bv[v] = load(reinterpret_cast<const T*>(b[v / 4] + bt[v % 4] + u * b_k));
+    for (int v = 0; v < NV; ++v) bv[v] = load(reinterpret_cast<const T*>(b + bt[v] + u * b_k));
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
       const char* from = kAccess == kUnitRow ? a[0] + i * size : a[i / kGroup] + at[i % kGroup];
@@ -104,8 +103,7 @@ inline void multiply(const Tile<T>& t, typename Simd<T>::V (&acc)[MR][NV]) {
   const auto advance = [&](int64_t steps) __attribute__((always_inline)) {
 #pragma GCC unroll 3
     for (int g = 0; g < (kAccess == kUnitRow ? 1 : (MR + 4) / 5); ++g) a[g] += steps * a_k;
-#pragma GCC unroll 2
-    for (int g = 0; g < (NV + 3) / 4; ++g) b[g] += steps * b_k;
+    b += steps * b_k;
   };
   const auto prefetch = [&](int64_t lines) __attribute__((always_inline)) {
     if (MR < 4) return;  // shorter tiles only stream B, which the processor prefetches by itself
@@ -113,7 +111,7 @@ inline void multiply(const Tile<T>& t, typename Simd<T>::V (&acc)[MR][NV]) {
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v)
 #pragma GCC unroll 4
-      for (int64_t x = 0; x < lines; ++x) __builtin_prefetch(b[v / 4] + bt[v % 4] + kAhead * b_k + x * 64);
+      for (int64_t x = 0; x < lines; ++x) __builtin_prefetch(b + bt[v] + kAhead * b_k + x * 64);
   };
   const char* ahead = t.ahead;
   int64_t k = t.depth;

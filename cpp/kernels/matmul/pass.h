@@ -7,9 +7,8 @@ namespace ARN_NS {
 namespace {
 
 // The widest tile that `rows` rows and `left` remaining vectors allow: short tiles are wide, so that enough independent
-// chains are in flight.
+// chains are in flight. One row is bound by the reading of B, which more than four streams at a time slow down.
 inline int64_t tile_vectors(int64_t rows, int64_t left) {
-  if (left >= 8 && rows <= rows_for(8)) return 8;
   if (left >= 4 && rows <= rows_for(4)) return 4;
   if (rows <= rows_for(3)) return ceil_div(left, ceil_div(left, 3));  // even shares of at most 3
   return left >= 2 ? 2 : 1;
@@ -24,10 +23,8 @@ TileFn<T> tile_fn(int64_t rows, int64_t vectors) {
       return TileTable<T, 2>::fn[rows - 1];
     case 3:
       return TileTable<T, 3>::fn[rows - 1];
-    case 4:
-      return TileTable<T, 4>::fn[rows - 1];
     default:
-      return TileTable<T, 8>::fn[rows - 1];
+      return TileTable<T, 4>::fn[rows - 1];
   }
 }
 

@@ -27,18 +27,21 @@ extern "C" double ARN_CONCAT(arn_peak_, ARN_TIER_NAME, )(int64_t rounds, float* 
   return static_cast<double>(rounds) * kChains * 2 * kLanesF32;
 }
 
-// Reads `floats` floats (a multiple of 16 vectors) once, in the order they lie.
+// Reads `floats` floats (a multiple of 32 vectors) once, in four streams, which a core reads faster than one.
 extern "C" void ARN_CONCAT(arn_read_, ARN_TIER_NAME, )(const float* from, int64_t floats, float* sink) {
   using namespace ARN_NS;
-  constexpr int kChains = 8;
-  vf32 x[kChains] = {};
-  const float* const end = from + floats;
-  for (; from < end; from += kChains * kLanesF32) {
-#pragma GCC unroll 8
-    for (int i = 0; i < kChains; ++i) x[i] += load_f32(from + i * kLanesF32);
+  constexpr int kStreams = 4, kVectors = 2;
+  vf32 x[kStreams][kVectors] = {};
+  const int64_t each = floats / kStreams;
+  for (int64_t at = 0; at < each; at += kVectors * kLanesF32) {
+#pragma GCC unroll 4
+    for (int s = 0; s < kStreams; ++s) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) x[s][v] += load_f32(from + s * each + at + v * kLanesF32);
+    }
   }
   vf32 sum{};
-#pragma GCC unroll 8
-  for (int i = 0; i < kChains; ++i) sum += x[i];
+  for (int s = 0; s < kStreams; ++s)
+    for (int v = 0; v < kVectors; ++v) sum += x[s][v];
   store_f32(sink, sum);
 }
