@@ -69,7 +69,7 @@ def measure(subject: Subject, threads: int, rounds: int) -> tuple[float, dict[st
     whole = times.pop("whole")
     ratios = {name: statistics.median(t / w for t, w in zip(each, whole, strict=True)) for name, each in times.items()}
     single = models["threads"]
-    ratios["cblas"] = with_cblas(single, feeds, statistics.median(times["threads"]), rounds)
+    ratios["cblas"] = with_cblas(single, feeds, rounds)
     return statistics.median(whole), ratios
 
 
@@ -89,22 +89,26 @@ def products(model: arenaut.Model) -> list[tuple[int, int, int, int]]:
     return sizes
 
 
-def with_cblas(model: arenaut.Model, feeds: Feeds, whole: float, rounds: int) -> float:
-    """The model's time with sgemm instead of matmul_f32, by its time; NaN without OpenBLAS."""
+def with_cblas(model: arenaut.Model, feeds: Feeds, rounds: int) -> float:
+    """The model's time with sgemm instead of matmul_f32, by its own, both by step; NaN without OpenBLAS."""
     from arenaut.backends.cblas import CblasMissingError, sgemm
 
-    change = 0.0
-    try:
-        for batch, m, n, k in products(model):
-            if m * n * k == 0:
-                continue
-            a, b, out = (np.ones(dims, np.float32) for dims in ((m, k), (k, n), (m, n)))
-            change += batch * min(seconds(lambda x=a, y=b, z=out: sgemm(x, y, z), 1) for _ in range(rounds + 1))  # type: ignore[misc]
-    except CblasMissingError:
-        return math.nan
-    steps = model.profile(feeds, repeat=rounds).steps
-    change -= 1e-6 * sum(step.microseconds for step in steps if step.kernel == "matmul_f32")
-    return 1 + change / whole
+    operands = [
+        (batch, *(np.ones(dims, np.float32) for dims in ((m, k), (k, n), (m, n))))
+        for batch, m, n, k in products(model)
+        if batch * m * n * k
+    ]
+    ratios = []
+    for _ in range(rounds):
+        steps = model.profile(feeds, repeat=1).steps
+        whole = 1e-6 * sum(step.microseconds for step in steps)
+        ours = 1e-6 * sum(step.microseconds for step in steps if step.kernel == "matmul_f32")
+        try:
+            theirs = sum(batch * seconds(lambda x=a, y=b, z=out: sgemm(x, y, z), 1) for batch, a, b, out in operands)  # type: ignore[misc]
+        except CblasMissingError:
+            return math.nan
+        ratios.append((whole - ours + theirs) / whole)
+    return statistics.median(ratios)
 
 
 def line(cells: Sequence[str]) -> str:

@@ -124,9 +124,13 @@ static inline void transpose_plane(const char* src, char* dst, const Plane& p) {
   constexpr int kSize = sizeof(T), kLanes = 16 / kSize;
   if (p.n0 < kLanes || p.n1 < kLanes || kLanes < 2) return strided_plane<T>(src, dst, p);
   const int64_t n1 = p.n1 / kLanes * kLanes, n0 = p.n0 / kLanes * kLanes;
-  for (int64_t i = 0; i < n1; i += kLanes)
-    for (int64_t k = 0; k < n0; k += kLanes)
-      Tile<T, kLanes>::turn(src + i * kSize + k * p.s0, p.s0, dst + i * p.d1 + k * kSize, p.d1);
+  // A strip of the destination one cache line wide at a time: of a power of two as stride, few lines fit into their
+  // set.
+  constexpr int64_t kStrip = 64 / kSize;
+  for (int64_t from = 0; from < n0; from += kStrip)
+    for (int64_t i = 0; i < n1; i += kLanes)
+      for (int64_t k = from; k < min64(n0, from + kStrip); k += kLanes)
+        Tile<T, kLanes>::turn(src + i * kSize + k * p.s0, p.s0, dst + i * p.d1 + k * kSize, p.d1);
   if (n0 < p.n0) strided_plane<T>(src + n0 * p.s0, dst + n0 * kSize, {n1, p.n0 - n0, p.s1, p.s0, p.d1, p.d0});
   if (n1 < p.n1) strided_plane<T>(src + n1 * kSize, dst + n1 * p.d1, {p.n1 - n1, p.n0, p.s1, p.s0, p.d1, p.d0});
 }

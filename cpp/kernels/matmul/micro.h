@@ -105,20 +105,18 @@ inline void multiply(const Tile<T>& t, typename Simd<T>::V (&acc)[MR][NV]) {
     for (int g = 0; g < (kAccess == kUnitRow ? 1 : (MR + 4) / 5); ++g) a[g] += steps * a_k;
     b += steps * b_k;
   };
-  const auto prefetch = [&](int64_t lines) __attribute__((always_inline)) {
-    if (MR < 4) return;  // shorter tiles only stream B, which the processor prefetches by itself
+  // Rows of B in place lie apart; panels are runs that the processor foresees, and asking for them costs issue slots.
+  const auto prefetch = [&]() __attribute__((always_inline)) {
+    if (MR < 4) return;
     const int64_t bt[4] = {0, vec, 2 * vec, vec3};
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v)
-#pragma GCC unroll 4
-      for (int64_t x = 0; x < lines; ++x) __builtin_prefetch(b + bt[v] + kAhead * b_k + x * 64);
+    for (int v = 0; v < NV; ++v) __builtin_prefetch(b + bt[v] + kAhead * b_k);
   };
   const char* ahead = t.ahead;
   int64_t k = t.depth;
   if (kAccess != kStreams) {
     for (; k >= kUnroll; k -= kUnroll) {
       __asm__("" : "+r"(row), "+r"(row3), "+r"(vec), "+r"(vec3));
-      prefetch(kUnroll * L * size / 64);
       if (MR >= 4) {
         __builtin_prefetch(ahead, 0, 2);
         ahead += 64;
@@ -138,7 +136,7 @@ inline void multiply(const Tile<T>& t, typename Simd<T>::V (&acc)[MR][NV]) {
   }
   for (; k > 0; --k) {
     __asm__("" : "+r"(row), "+r"(row3), "+r"(vec), "+r"(vec3));
-    if (kAccess == kStreams) prefetch(1);
+    if (kAccess == kStreams) prefetch();
     step(0);
     advance(1);
   }
