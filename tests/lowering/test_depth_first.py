@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from models import assert_matches_ort
+from models import assert_close, assert_matches_ort
 from onnx import numpy_helper
+from skeletons import load_skeleton
 
 import arenaut
 from arenaut.lowering.depth_first import slice_bounds
+from bench.zoo import load_manifest, make_feeds
 
 RNG = np.random.default_rng(5)
 RTOL = 2e-5
@@ -156,6 +159,33 @@ def test_what_is_small_or_needed_whole_stays_whole(monkeypatch: pytest.MonkeyPat
     whole = arenaut.load_onnx(model, threads=1)
     assert_matches_ort(model, whole.run(feeds), feeds, rtol=RTOL)
     assert whole.plan.regions == ()  # a row of the hidden tensor is needed at once
+
+
+def every_chain(candidates: Sequence[Any], profile: Any) -> list[tuple[Any, int]]:
+    """As many chains as do not share steps, each in a number of slices that depends on where it stands."""
+    chosen: list[tuple[Any, int]] = []
+    taken: set[int] = set()
+    for number, each in enumerate(candidates):
+        if each.most > 1 and not each.steps & taken:
+            taken |= each.steps
+            chosen.append((each.chain, 2 + number % (each.most - 1)))
+    return chosen
+
+
+@pytest.mark.parametrize("name", ["minilm-l3", "mobilenet-v3-large", "transformer-block", "ppocr-rec", "resnet50"])
+def test_real_graphs_with_every_chain_cut(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = load_manifest()[name]
+    model, feeds = load_skeleton(name), make_feeds(entry, entry.bindings[-1], seed=1)
+    whole = arenaut.load_onnx(model, threads=1, without=["slices"]).run(feeds)
+    monkeypatch.setattr("arenaut.lowering.depth_first._choose", every_chain)
+    for limit in ("WORTH_BYTES", "WORTH_SHARE"):
+        monkeypatch.setattr(f"arenaut.lowering.depth_first.{limit}", -(10**12))
+    monkeypatch.setattr("arenaut.lowering.depth_first.SLOWEST", 1e9)
+    monkeypatch.setattr("arenaut.lowering.depth_first.NARROWEST", {"MatMul": 8, "Conv": 4})
+    sliced = arenaut.load_onnx(model, threads=2)
+    for output, got in sliced.run(feeds).items():
+        assert_close(got, whole[output], rtol=1e-4, name=output)
+    assert len(sliced.plan.regions) >= 2
 
 
 @pytest.mark.parametrize(
