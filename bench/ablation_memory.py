@@ -54,7 +54,7 @@ VARIANTS: Final = (
     Variant("first fit", "first fit in the order in which buffers are born"),
     Variant("no fusion", "the graph as stored: every node a step"),
     Variant("nothing", "no fusion, no sharing, first fit in order of birth"),
-    Variant("sum of all", "no memory is ever used twice"),
+    Variant("sum of all", "no memory is ever used twice; scratch does not count"),
 )
 
 
