@@ -22,7 +22,7 @@ inline V activate(const ChannelFilter& f, V a) {
       return above > high ? high : above;
     }
     case Activation::kHardSwish: {
-      const V t = a / splat_f32(6.0f) + splat_f32(0.5f), up = t < none ? none : t;
+      const V t = a * splat_f32(1.0f / 6) + splat_f32(0.5f), up = t < none ? none : t;
       return a * (up > one ? one : up);
     }
     default:

@@ -8,7 +8,7 @@
 
 namespace ARN_NS {
 
-// What is done to a finished element: nothing, max(x, 0), limits, x * clip(x / 6 + 0.5, 0, 1).
+// What is done to a finished element: nothing, max(x, 0), limits, x * clip(x * (1 / 6) + 0.5, 0, 1).
 enum class Activation : int32_t { kNone, kRelu, kClip, kHardSwish };
 
 struct ChannelGrid {

@@ -88,22 +88,22 @@ struct PoolRun {
   void* const* operand;
   void* epilogue_scratch;
 
+  // One pixel whose tap (0, 0, 0) is at `window`, NV vectors of channels (n < L: one vector, n lanes of it).
   template <int NV>
-  inline void channels(const T* image, const int64_t* at, const TapRange* range, V count, int64_t c, int64_t n,
-                       T* out) const {
+  inline void channels(const T* window, const TapRange* range, V count, int64_t c, int64_t n, T* out) const {
     const ConvShape& s = b.s;
+    const int64_t hop[3] = {s.tap_step[0] * s.x[0], s.tap_step[1] * s.x[1], s.tap_step[2] * s.x[2]};
     V acc[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) acc[v] = R::start();
     for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
-      for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty)
-        for (int64_t tx = range[2].lo; tx < range[2].hi; ++tx) {
-          const T* from = image + (at[0] * s.step[0] + s.first[0] + tz * s.tap_step[0]) * s.x[0] +
-                          (at[1] * s.step[1] + s.first[1] + ty * s.tap_step[1]) * s.x[1] +
-                          (at[2] * s.step[2] + s.first[2] + tx * s.tap_step[2]) * s.x[2] + c;
+      for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty) {
+        const T* from = window + tz * hop[0] + ty * hop[1] + range[2].lo * hop[2] + c;
+        for (int64_t tx = range[2].lo; tx < range[2].hi; ++tx, from += hop[2]) {
 #pragma GCC unroll 4
           for (int v = 0; v < NV; ++v) acc[v] = R::step(acc[v], n < L ? load_some(from, n) : load(from + v * L));
         }
+      }
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {
       const V result = R::finish(acc[v], count);
@@ -116,19 +116,19 @@ struct PoolRun {
 
   void channel_row(int64_t n, int64_t z, int64_t row, int64_t x0, int64_t count, T* out, int64_t out_step) const {
     const ConvShape& s = b.s;
-    const T* image = x + n * s.xn;
+    const T* line = x + n * s.xn + (z * s.step[0] + s.first[0]) * s.x[0] + (row * s.step[1] + s.first[1]) * s.x[1];
+    TapRange range[3] = {taps_inside(s, 0, z), taps_inside(s, 1, row), {0, 0}};
+    const int64_t lines = R::kCounts ? counted(b, 0, z) * counted(b, 1, row) : 0;
     for (int64_t i = 0; i < count; ++i) {
-      const int64_t at[3] = {z, row, x0 + i};
-      const TapRange range[3] = {taps_inside(s, 0, z), taps_inside(s, 1, row), taps_inside(s, 2, x0 + i)};
+      const int64_t column = (x0 + i) * s.step[2] + s.first[2];
+      range[2] = taps_inside(s, 2, x0 + i);
       V divisor{};
-      if (R::kCounts) {
-        const int64_t taps = counted(b, 0, z) * counted(b, 1, row) * counted(b, 2, x0 + i);
-        divisor = splat(static_cast<T>(max64(1, taps)));
-      }
+      if (R::kCounts) divisor = splat(static_cast<T>(max64(1, lines * counted(b, 2, x0 + i))));
+      const T* window = line + column * s.x[2];
       T* to = out + i * out_step;
       int64_t c = 0;
-      for (; c + 4 * L <= s.groups; c += 4 * L) channels<4>(image, at, range, divisor, c, L, to + c);
-      for (; c < s.groups; c += L) channels<1>(image, at, range, divisor, c, min64(L, s.groups - c), to + c);
+      for (; c + 4 * L <= s.groups; c += 4 * L) channels<4>(window, range, divisor, c, L, to + c);
+      for (; c < s.groups; c += L) channels<1>(window, range, divisor, c, min64(L, s.groups - c), to + c);
     }
   }
 

@@ -52,6 +52,10 @@ inline T relu_to_one(T a) {
   const T r = a < 0 ? T(0) : a;
   return r > 1 ? T(1) : r;
 }
+template <typename T>
+inline T hard_swish(T a) {
+  return a * relu_to_one(a * T(1.0 / 6) + T(0.5));
+}
 
 }  // namespace
 
@@ -80,7 +84,7 @@ inline T relu_to_one(T a) {
   ARN_UNARY(rsqrt, type, T(1) / root(a))                             \
   ARN_UNARY(reciprocal, type, T(1) / a)                              \
   ARN_UNARY(softsign, type, a / (T(1) + magnitude(a)))               \
-  ARN_UNARY(hardswish, type, a*(relu_to_one(a / T(6) + T(0.5))))     \
+  ARN_UNARY(hardswish, type, hard_swish(a))                          \
   ARN_BINARY(thresholded_relu, type, a > b ? a : T(0))               \
   ARN_TERNARY(hardsigmoid, type, relu_to_one(a* b + c))              \
   ARN_TERNARY(shrink, type, a < -b ? a + c : (a > b ? a - c : T(0))) \
