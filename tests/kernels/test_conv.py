@@ -195,6 +195,31 @@ def test_an_epilogue_runs_on_every_block(family: str, depthwise: bool, seed: int
             np.testing.assert_array_equal(got, np.maximum(plain, np.float32(0)))
 
 
+@pytest.mark.parametrize("row", TRANSPOSED, ids=lambda r: f"tier{r['tier']}")
+@pytest.mark.parametrize(
+    "strides, kernel, dims", [((2, 2), (2, 2), (5, 6)), ((2, 3), (3, 4), (4, 5)), ((2,), (4,), (9,))]
+)
+def test_epilogues_of_phases_that_divide_the_output(row: Any, strides: Any, kernel: Any, dims: Any) -> None:
+    """Operands of every broadcast, several images, and a part of something larger as output."""
+    rng = np.random.default_rng(len(dims))
+    pads = [k - s for k, s in zip(kernel, strides, strict=True)]
+    spec = Spec(1, list(kernel), list(strides), [1] * len(dims), [*pads, *[0] * len(dims)])
+    out = [d * s for d, s in zip(dims, strides, strict=True)]
+    x, w = (rng.standard_normal(d).astype(np.float32) for d in ((3, 10, *dims), (10, 19, *kernel)))
+    shape, blob = (3, 19, *out), params_blob("ConvTranspose", spec.values())
+    tile = program([F32] * 3, [("t", "mul_f32", "i0", "i1"), ("u", "add_f32", "t", "i2")], ["u"], first_operand=3)
+    (plain,) = run(row, [x, w, None], [(shape, np.float32)], rng, params=blob)
+    spaces = [(shape, (1, 19, *[1] * len(dims))), ((3, 1, *out), (1, 1, 1, out[-1])[-len(shape) :]), ((1,), shape)]
+    for dims_a, dims_b in spaces:
+        a, b = (rng.standard_normal(d).astype(np.float32) for d in (dims_a, dims_b))
+        want = plain.astype(np.float64) * a + b
+        whole = np.zeros((3, *out, 23), np.float32)
+        view = np.moveaxis(whole[..., 2:21], -1, 1)
+        assert call(row, [last_axis_channels(x), w, None, a, b], [view], params=blob, tile=tile, parts=3)["status"] == 0
+        np.testing.assert_allclose(view, want, rtol=1e-5, atol=1e-5)
+        assert (whole[..., :2] == 0).all() and (whole[..., 21:] == 0).all()
+
+
 @by_tier
 @pytest.mark.parametrize("x_dims, w_dims, stride", [
     ((1, 64, 17, 19), (256, 64, 1, 1), 1), ((3, 20, 9, 9), (150, 20, 3, 3), 2), ((2, 512, 7, 7), (300, 512, 1, 1), 1),

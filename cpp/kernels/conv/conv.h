@@ -52,7 +52,17 @@ struct ConvBound {
   int32_t add_operand;                       // -1 for none
   int32_t has_bias, packed, channel_rows, in_place, staged, direct, transposed, phased, use_epilogue, use_compact, relu;
   int32_t out_operand;
+  // The epilogue works on views of one phase (see phase.cc): strides of every operand along the three axes, in
+  // elements, and the bytes of an element.
+  int32_t by_phase, operands;
+  int64_t phase_step[ARN_MAX_OPERANDS][3], operand_bytes[ARN_MAX_OPERANDS];
   Epilogue epilogue;
 };
+
+bool phases_are_alike(const ConvBound& b);
+// Fills phase_step, operand_bytes and the epilogue: columns are channels, rows the pixels of a phase over all images.
+int32_t bind_phase_epilogue(const arn_bind_args* args, ConvBound* b);
+// The addresses of all operands for the phase whose first output pixel is at `start`.
+void operands_of_phase(const ConvBound& b, void* const* operand, const int64_t* start, void** shifted);
 
 }  // namespace ARN_NS

@@ -153,11 +153,15 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
     without_program.tile = nullptr;
     args = &without_program;
   }
-  b->use_epilogue = args->tile != nullptr || (b->direct == 0 && b->phased == 0);
+  b->operands = args->n_in + args->n_out;
+  b->by_phase = b->phased != 0 && phases_are_alike(*b);
+  b->use_epilogue = args->tile != nullptr || b->by_phase != 0 || (b->direct == 0 && b->phased == 0);
   if (b->use_epilogue != 0) {
     const bool rows = b->channel_rows != 0;
     if (args->tile != nullptr && args->tile->reg_dtype[0] != ARN_F32) return ARN_UNSUPPORTED;
-    const int32_t bad = epilogue_bind(args, rows ? 2 : 1, rows ? args->operand[args->n_in].rank - 1 : 1, &b->epilogue);
+    const int32_t bad = b->by_phase != 0 ? bind_phase_epilogue(args, b)
+                                         : epilogue_bind(args, rows ? 2 : 1,
+                                                         rows ? args->operand[args->n_in].rank - 1 : 1, &b->epilogue);
     if (bad != ARN_OK) return bad;
     b->direct = 0;
   } else if (args->operand[args->n_in].dtype != ARN_F32) {

@@ -169,6 +169,12 @@ struct ConvRun {
   // Stores a block of a phase of ConvTranspose, whose pixels are apart in the output.
   void scatter(const Phase& f, float* gy, int64_t p0, int64_t np, int64_t n, int64_t o0, int64_t no) {
     float* from = scratch;
+    if (b.by_phase != 0) {  // pixels are joined over all images
+      void* shifted[ARN_MAX_OPERANDS];
+      operands_of_phase(b, operand, f.start, shifted);
+      epilogue_run(b.epilogue, shifted, p0, np, o0, no, from, b.partial_row, epilogue_scratch);
+      return;
+    }
     Pixel p = pixel_at(f.s, p0);
     for (int64_t i = 0; i < np; ++i, next_pixel(f.s, &p), from += b.partial_row) {
       if (b.use_epilogue != 0) {
