@@ -78,11 +78,12 @@ class _Role:
             source = None if first is None else inner.get(id(first))
         record = record_of(core)
         role = _Role(node, record, core, source, ())
-        if not any(o is not None and o.has_shape for o in node.outputs) or not node.output.has_shape:
+        first_out = node.outputs[0]  # may be absent: a recurrent layer's Y
+        if first_out is None or not first_out.has_shape:
             return role
         if record.layout == "" and record.tile is None and record.view is None:
             return role
-        rank = node.output.rank
+        rank = first_out.rank
         tied = [v for v in node.outputs if v is not None and v.has_shape and v.rank == rank]
         if record.view is not None or record.layout == "channels":
             tied += [] if source is None else [source]

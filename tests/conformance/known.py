@@ -9,7 +9,6 @@ from collections.abc import Mapping
 FAILURES: Mapping[str, str] = {
     "test_attention_4d_causal_fp16_expanded": "float16 at each of 80 nodes: the expected values are farther off",
     "test_dft_inverse": "the expected values hold the noise of a float32 transform where zero is exact",
-    "test_dft_inverse_opset19": "the expected values hold the noise of a float32 transform where zero is exact",
     "test_gradient_of_add": "Gradient, of the preview training domain, is not implemented",
     "test_gradient_of_add_and_mul": "Gradient, of the preview training domain, is not implemented",
 }
