@@ -90,7 +90,6 @@ def inverse_transform(x: Any, *_: Any) -> Any:
     [
         ("test_attention_4d_causal_fp16_expanded", causal_attention),
         ("test_dft_inverse", inverse_transform),
-        ("test_dft_inverse_opset19", inverse_transform),
     ],
 )
 def test_failures_that_are_nearer_to_float64(name: str, formula: Any, optimize: bool) -> None:
