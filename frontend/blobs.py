@@ -15,6 +15,9 @@ import numpy as np
 from arenaut.ir.errors import ExternalDataError
 from arenaut.ir.graph import Array
 
+# Data at an odd place is copied where that costs next to nothing; what is larger is viewed where it lies.
+LARGE_BYTES = 1 << 16
+
 
 class Storage(Protocol):
     """Bytes that can be looked at without copying."""
@@ -22,7 +25,8 @@ class Storage(Protocol):
     @property
     def size(self) -> int: ...
     def view(self, dtype: np.dtype[Any], offset: int, count: int) -> Array:
-        """count elements from a byte offset on: read-only, aligned to the element size."""
+        """count elements from a byte offset on, read-only. Small arrays are aligned to their element size, large ones
+        lie where the bytes do."""
         ...
 
 
@@ -37,13 +41,11 @@ class MemoryStorage:
         return self.buffer.nbytes
 
     def view(self, dtype: np.dtype[Any], offset: int, count: int) -> Array:
-        array: Array = np.frombuffer(self.buffer, dtype, count, offset)
-        return array if array.flags.aligned else _frozen(array.copy())
+        return _view(self.buffer, dtype, offset, count)
 
 
 class FileStorage:
-    """A file, mapped when first looked at. Elements at an odd place are read into memory of their own instead, so
-    that no byte is held twice: kernels rely on element alignment."""
+    """A file, mapped when first looked at."""
 
     def __init__(self, path: str) -> None:
         """Raises OSError when the file cannot be opened, IsADirectoryError and the like when it is no regular file."""
@@ -63,25 +65,26 @@ class FileStorage:
         return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def view(self, dtype: np.dtype[Any], offset: int, count: int) -> Array:
-        if offset % dtype.alignment == 0:
-            return np.frombuffer(self.map, dtype, count, offset)
-        array = np.empty(count, dtype)
-        target = memoryview(array.view(np.uint8).data)
-        done = 0
-        while done < target.nbytes:
-            step = os.preadv(self._file.fileno(), [target[done:]], offset + done)
-            if step == 0:
-                raise ExternalDataError(f"{self.path} became shorter while it was being read. Load the model again")
-            done += step
-        return _frozen(array)
+        return _view(self.map, dtype, offset, count)
+
+    @property
+    def mapped(self) -> tuple[int, int] | None:
+        """Address and bytes of the map; None when nothing was looked at yet."""
+        if "map" not in self.__dict__:
+            return None
+        whole = np.frombuffer(self.map, np.uint8)
+        return int(whole.__array_interface__["data"][0]), whole.nbytes
 
     def close(self) -> None:
         """Closes the file; what was mapped stays readable."""
         self._file.close()
 
 
-def _frozen(array: Array) -> Array:
-    array.flags.writeable = False
+def _view(buffer: memoryview | mmap.mmap, dtype: np.dtype[Any], offset: int, count: int) -> Array:
+    array: Array = np.frombuffer(buffer, dtype, count, offset)
+    if array.nbytes < LARGE_BYTES and not array.flags.aligned:
+        array = array.copy()
+        array.flags.writeable = False
     return array
 
 
@@ -133,7 +136,13 @@ class ExternalFiles:
             )
         return Blob(storage, offset, length)
 
+    @property
+    def mapped(self) -> list[tuple[int, int]]:
+        """Address and bytes of every file that was looked into."""
+        return [place for storage in self._open.values() if (place := storage.mapped) is not None]
+
     def close(self) -> None:
+        """Closes the files; what was mapped stays readable."""
         for storage in self._open.values():
             storage.close()
 

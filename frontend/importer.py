@@ -7,8 +7,9 @@ values and outputs: those are often stale, and are only used where inference fin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from arenaut.frontend.functions import function_key
@@ -33,6 +34,9 @@ class ImportedModel:
     opsets                     versions by domain ("" is ai.onnx), as the file states them.
     open_choices               how many If nodes choose by sizes between results of different ranks: with `decide`,
                                none of them needs to stay.
+    mapped                     address and bytes of every file that weights are views of.
+    again                      imports the same model once more: an equal graph of its own, also when the files were
+                               moved since. A ModelProto must not have been changed.
     """
 
     graph: Graph
@@ -44,6 +48,8 @@ class ImportedModel:
     doc: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     open_choices: int = 0
+    mapped: Sequence[tuple[int, int]] = ()
+    again: Callable[[], ImportedModel] | None = None
 
 
 def import_model(
@@ -97,7 +103,15 @@ def _import(
         doc=model.doc_string,
         metadata={p.key: p.value for p in model.metadata_props},
         open_choices=context.open_choices,
+        mapped=source.mapped,
+        again=partial(_import_again, source.again, keep_inputs, decide),
     )
+
+
+def _import_again(
+    again: Callable[[], Source], keep_inputs: Collection[str], decide: Callable[[Expr], bool | None] | None
+) -> ImportedModel:
+    return _import(again(), keep_inputs, decide)
 
 
 def _opsets(source: Source) -> Mapping[str, int]:

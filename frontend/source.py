@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -32,12 +32,24 @@ _LONGEST_MAGIC = 64
 
 @dataclass(frozen=True)
 class Source:
-    """An opened model. lifted: large tensor data left out of `model`, by the tag that stands in raw_data instead."""
+    """An opened model.
+
+    lifted: large tensor data left out of `model`, by the tag that stands in raw_data instead. again: parses the same
+    model once more, also after the files are closed. storage: what `model` was parsed from.
+    """
 
     model: Any
     label: str
     lifted: Mapping[bytes, Blob]
     files: ExternalFiles
+    again: Callable[[], Source]
+    storage: Storage | None = None
+
+    @property
+    def mapped(self) -> list[tuple[int, int]]:
+        """Address and bytes of every file that is mapped, the model's own first."""
+        own = self.storage.mapped if isinstance(self.storage, FileStorage) else None
+        return [*([] if own is None else [own]), *self.files.mapped]
 
 
 @contextmanager
@@ -48,7 +60,7 @@ def open_source(source: Any, external_data_folder: str | None = None) -> Iterato
     source is neither a path, bytes nor a ModelProto.
     """
     if isinstance(source, onnx.ModelProto):
-        opened = Source(source, "the model", {}, ExternalFiles(folder=external_data_folder))
+        opened = _given(source, ExternalFiles(folder=external_data_folder))
         storage: FileStorage | None = None
     elif isinstance(source, (bytes, bytearray, memoryview)):
         memory = MemoryStorage(source if isinstance(source, memoryview) else memoryview(source))
@@ -75,6 +87,10 @@ def open_source(source: Any, external_data_folder: str | None = None) -> Iterato
             storage.close()
 
 
+def _given(model: Any, files: ExternalFiles) -> Source:
+    return Source(model, "the model", {}, files, lambda: _given(model, files))
+
+
 def _open_file(path: str) -> FileStorage:
     try:
         return FileStorage(path)
@@ -94,7 +110,7 @@ def _parse(storage: Storage, data: memoryview, label: str, files: ExternalFiles)
         model.ParseFromString(slim)
     except DecodeError:
         raise InvalidModelError(_not_onnx(data, label)) from None
-    return Source(model, label, lifted, files)
+    return Source(model, label, lifted, files, lambda: _parse(storage, data, label, files), storage)
 
 
 def _check_is_model(source: Source) -> None:

@@ -8,7 +8,7 @@ they are is the node's int attribute `captures`: the ops alone could not tell th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Union
 
 import numpy as np
@@ -27,6 +27,15 @@ ML_DOMAIN = "ai.onnx.ml"
 ARENAUT_DOMAIN = "arenaut"
 
 
+class _Released:
+    """Stands for an array that can be had again."""
+
+    __slots__ = ("again",)
+
+    def __init__(self, again: Callable[[], Array]) -> None:
+        self.again = again
+
+
 class Value:
     """One tensor (or sequence, ...) of a graph.
 
@@ -35,16 +44,33 @@ class Value:
     to lie in memory when it is made, its axes from the largest stride to the smallest; None: as they are numbered.
     """
 
-    __slots__ = ("constant", "data", "name", "order", "producer", "type", "uses")
+    __slots__ = ("_constant", "data", "name", "order", "producer", "type", "uses")
 
     def __init__(self, name: str, type: Type | None = None, constant: Array | None = None) -> None:
         self.name = name
         self.type = type
-        self.constant = constant
+        self._constant: Array | _Released | None = constant
         self.data: Array | None = None
         self.order: tuple[int, ...] | None = None
         self.producer: Node | None = None
         self.uses: list[tuple[Node, int]] = []  # (user, input index)
+
+    @property
+    def constant(self) -> Array | None:
+        held = self._constant
+        return held.again() if isinstance(held, _Released) else held
+
+    @constant.setter
+    def constant(self, array: Array | None) -> None:
+        self._constant = array
+
+    def release(self, again: Callable[[], Array]) -> None:
+        """Lets go of the array of a constant. again: makes it anew, each time somebody asks."""
+        self._constant = _Released(again)
+
+    @property
+    def is_released(self) -> bool:
+        return isinstance(self._constant, _Released)
 
     @property
     def tensor(self) -> TensorType:
@@ -276,7 +302,7 @@ class Graph:
         yield from self.outputs
 
     def constants(self) -> list[Value]:
-        return [v for v in self.values() if v.constant is not None]
+        return [v for v in self.values() if v._constant is not None]
 
     def dim_names(self) -> list[str]:
         """The symbols that the inputs' shapes set, in order of first appearance."""

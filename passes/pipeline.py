@@ -29,6 +29,7 @@ from arenaut.passes.powers import expand_powers
 from arenaut.passes.reductions import merge_reductions
 from arenaut.passes.reshape_chains import collapse_reshapes
 from arenaut.passes.rotary import raise_rotary
+from arenaut.passes.share_constants import share_constants
 from arenaut.passes.transposes import cancel_transposes
 
 
@@ -70,6 +71,7 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
         "elementwise", fuse_elementwise, "elementwise ops run together on tiles in L1, after a product on its hot block"
     ),
     Pass("dead_code_last", eliminate_dead_code, "what fusion left behind"),
+    Pass("share_constants", share_constants, "weights that a file holds twice are packed and kept once"),
     Pass("layout", choose_layouts, "convolutions and pools run vectors over channels, which have to lie innermost"),
 )
 

@@ -61,6 +61,12 @@ std::shared_ptr<void> hold(py::object object) {
   });
 }
 
+const void* weight_data(const py::object& array) {
+  const auto held = array.cast<py::array>();
+  if (!(held.flags() & py::array::c_style)) throw std::invalid_argument("weights must be dense");
+  return held.data();
+}
+
 std::vector<int32_t> ints(const py::handle& h) { return h.cast<std::vector<int32_t>>(); }
 
 }  // namespace
@@ -116,7 +122,7 @@ std::vector<Tensor> PyHost::call(int32_t step, const std::vector<Tensor>& inputs
 
 Host* PyHost::body(int32_t, const Program* program) { return &owner_->bodies.at(program)->host; }
 
-PyProgram::PyProgram(int32_t threads, int32_t tier) {
+PyProgram::PyProgram(int32_t threads, int32_t tier, std::shared_ptr<PyWeights> weights) : pool_(std::move(weights)) {
   program->threads = std::max(1, threads);
   program->target = cpu().target;
   program->target.tier = std::min(tier, program->target.tier);
@@ -135,9 +141,7 @@ int32_t PyProgram::add_buffer(int32_t segment, int32_t bytes, int32_t index, con
   b.index = index;
   const auto id = static_cast<int32_t>(program->buffers.size());
   if (!array.is_none()) {
-    const auto held = array.cast<py::array>();
-    if (!(held.flags() & py::array::c_style)) throw std::invalid_argument("weights must be dense");
-    b.data = held.data();
+    b.data = weight_data(array);
     weights_[id] = array;
   }
   program->buffers.push_back(b);
@@ -170,7 +174,6 @@ void PyProgram::pack(Step* step, const std::vector<int>& operands) {
   if (row.pack_bytes == nullptr) return;
   std::vector<arn_desc> descs(step->operands.size(), arn_desc{});
   std::vector<const void*> constants(step->operands.size(), nullptr);
-  std::string key = std::string(row.name) + "/" + std::to_string(row.tier) + "/" + step->params;
   for (size_t i = 0; i < step->operands.size(); ++i) {
     if (step->operands[i] < 0) continue;
     const Value& v = program->values[at(step->operands[i])];
@@ -197,19 +200,28 @@ void PyProgram::pack(Step* step, const std::vector<int>& operands) {
   for (const int i : operands) {
     if (i < 0 || at(i) >= constants.size() || constants[at(i)] == nullptr)
       throw std::invalid_argument("only constant operands can be packed");
-    const int64_t bytes = row.pack_bytes(&args, i);
-    if (bytes <= 0) continue;
-    std::string own = key + "/" + std::to_string(i);
-    own.append(reinterpret_cast<const char*>(&constants[at(i)]), sizeof(void*));
-    own.append(reinterpret_cast<const char*>(&descs[at(i)]), sizeof(arn_desc));
-    std::shared_ptr<Block>& block = packed_[own];
-    if (!block) {
-      block = std::make_shared<Block>(bytes);
-      row.pack(&args, i, block->data());
-    }
-    step->packed_weights[at(i)] = block;
+    const void* base = program->buffers[at(program->values[at(step->operands[at(i)])].buffer)].data;
+    std::shared_ptr<PackedWeight> weight = pool_->request(row, args, i, step->params, base);
+    if (!weight) continue;
+    step->packed_weights[at(i)] = std::move(weight);
     step->packed |= 1u << i;
   }
+}
+
+std::vector<uint32_t> PyProgram::packed_operands() const {
+  std::vector<uint32_t> out;
+  for (const Step& s : program->steps) out.push_back(s.packed);
+  return out;
+}
+
+void PyProgram::replace_weight(int32_t buffer, const py::object& array) {
+  Buffer& b = program->buffers.at(at(buffer));
+  if (b.segment != Segment::kWeight) throw std::invalid_argument("only weights can be replaced");
+  b.data = array.is_none() ? nullptr : weight_data(array);
+  if (array.is_none())
+    weights_.erase(buffer);
+  else
+    weights_[buffer] = array;
 }
 
 int32_t PyProgram::add_step(const py::dict& d) {
@@ -259,23 +271,6 @@ void PyProgram::set_plan(const std::vector<int32_t>& order, const std::vector<st
   program->placement = placement;
 }
 
-// Weights that every step reads in packed form are not kept twice.
-void PyProgram::release_unused_weights() {
-  std::vector<bool> raw(program->buffers.size(), false);
-  for (const Step& s : program->steps)
-    for (size_t i = 0; i < s.operands.size(); ++i)
-      if (s.operands[i] >= 0 && (i >= s.packed_weights.size() || !s.packed_weights[i]))
-        raw[at(program->values[at(s.operands[i])].buffer)] = true;
-  for (auto it = weights_.begin(); it != weights_.end();) {
-    if (raw[at(it->first)]) {
-      ++it;
-      continue;
-    }
-    program->buffers[at(it->first)].data = nullptr;
-    it = weights_.erase(it);
-  }
-}
-
 void PyProgram::seal(const py::dict& rest) {
   program->symbol_stage = ints(rest["symbol_stages"]);
   program->stage_ends = ints(rest["stage_ends"]);
@@ -286,8 +281,6 @@ void PyProgram::seal(const py::dict& rest) {
   program->outputs = ints(rest["outputs"]);
   program->slots = rest["slots"].cast<int32_t>();
   host_call = rest["host_call"];
-  release_unused_weights();
-  packed_.clear();
   program->seal();
 }
 

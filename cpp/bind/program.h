@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bind/module.h"
+#include "bind/weights.h"
 #include "exec/run.h"
 
 namespace arenaut {
@@ -27,13 +28,17 @@ class PyHost : public Host {
 
 class PyProgram {
  public:
-  PyProgram(int32_t threads, int32_t tier);
+  PyProgram(int32_t threads, int32_t tier, std::shared_ptr<PyWeights> weights);
 
   int32_t add_expr(int32_t op, int64_t a, int64_t b, int64_t c);
   int32_t add_buffer(int32_t segment, int32_t bytes, int32_t index, const py::object& array);
   int32_t add_value(int32_t buffer, int32_t dtype, int32_t offset, std::vector<int32_t> dims,
                     std::vector<int32_t> strides);
   int32_t add_step(const py::dict& description);
+  // Per step added so far, in that order: which operands it will read in packed form, as bits.
+  std::vector<uint32_t> packed_operands() const;
+  // Another array with the same content for a weight buffer; None when no step reads it as stored.
+  void replace_weight(int32_t buffer, const py::object& array);
   // Steps in their final order; regions as (bytes expression, first, last, output buffer); per buffer its region and
   // offset expression; the order in which regions, then scratch of steps, are placed.
   void set_plan(const std::vector<int32_t>& order, const std::vector<std::array<int32_t, 5>>& regions,
@@ -48,7 +53,6 @@ class PyProgram {
   // The last binding that ran, to its last stage; None before any run.
   py::object describe_last() const;
   void ran(std::shared_ptr<const Binding> binding);
-  int64_t packed_bytes() const { return program->packed_bytes(); }
   // Frees what idle runs keep for the next call; returns the bytes given back.
   int64_t trim();
 
@@ -65,10 +69,9 @@ class PyProgram {
  private:
   int64_t constant(int32_t expr) const;
   void pack(Step* step, const std::vector<int>& operands);
-  void release_unused_weights();
 
+  std::shared_ptr<PyWeights> pool_;
   std::map<int32_t, py::object> weights_;  // buffer -> the array that holds it
-  std::map<std::string, std::shared_ptr<Block>> packed_;
   void run_to_end(const py::list& arrays, const RunOptions& options, py::list* out);
 
   mutable std::mutex idle_mutex_;

@@ -68,13 +68,23 @@ void register_program(py::module_& m) {
       PyErr_SetObject(memory_error.ptr(), py::make_tuple(e.needed, e.limit).ptr());
     }
   });
+  py::class_<PyWeights, std::shared_ptr<PyWeights>>(m, "Weights", "The packed weights that programs of a model share.")
+      .def(py::init<std::vector<std::pair<int64_t, int64_t>>>(), py::arg("maps"))
+      .def("jobs", &PyWeights::jobs)
+      .def("pack", &PyWeights::pack)
+      .def("finish", &PyWeights::finish)
+      .def("packed_bytes", &PyWeights::packed_bytes)
+      .def("drop_maps", &PyWeights::drop_maps);
   py::class_<PyProgram, std::shared_ptr<PyProgram>>(m, "Program", "A lowered and planned program; see cpp/exec.")
-      .def(py::init<int32_t, int32_t>(), py::arg("threads"), py::arg("tier"))
+      .def(py::init<int32_t, int32_t, std::shared_ptr<PyWeights>>(), py::arg("threads"), py::arg("tier"),
+           py::arg("weights"))
       .def("add_expr", &PyProgram::add_expr, py::arg("op"), py::arg("a"), py::arg("b") = 0, py::arg("c") = 0)
       .def("add_buffer", &PyProgram::add_buffer, py::arg("segment"), py::arg("bytes"), py::arg("index"),
            py::arg("array") = py::none())
       .def("add_value", &PyProgram::add_value)
       .def("add_step", &PyProgram::add_step)
+      .def("packed_operands", &PyProgram::packed_operands)
+      .def("replace_weight", &PyProgram::replace_weight)
       .def("measure",
            [](const PyProgram& p, const std::vector<int64_t>& symbols) { return p.program->measure(symbols); })
       .def("set_plan", &PyProgram::set_plan)
@@ -83,7 +93,6 @@ void register_program(py::module_& m) {
       .def("profile", &PyProgram::profile)
       .def("describe", &PyProgram::describe)
       .def("describe_last", &PyProgram::describe_last)
-      .def("packed_bytes", &PyProgram::packed_bytes)
       .def("trim", &PyProgram::trim);
   py::class_<PyRun>(m, "Run", "One run, step by step.")
       .def(py::init<std::shared_ptr<PyProgram>, py::list, int64_t>(), py::arg("program"), py::arg("arrays"),

@@ -327,7 +327,7 @@ class Binder {
 
   Place locate(const Step& step, size_t i) const {
     if (i < step.packed_weights.size() && step.packed_weights[i])
-      return {1, static_cast<int64_t>(reinterpret_cast<intptr_t>(step.packed_weights[i]->data()))};
+      return {1, static_cast<int64_t>(reinterpret_cast<intptr_t>(step.packed_weights[i]->data))};
     const Value& v = p_.values[at(step.operands[i])];
     const Buffer& buffer = p_.buffers[at(v.buffer)];
     const int64_t bytes = value_of(v.offset) * element_size(v.dtype);
@@ -409,14 +409,6 @@ void Program::seal() {
   }
   for (const int32_t i : placement)
     require(i >= 0 && at(i) < regions.size() + steps.size(), "placement names no region");
-}
-
-int64_t Program::packed_bytes() const {
-  int64_t total = 0;
-  for (const Step& s : steps)
-    for (const auto& block : s.packed_weights)
-      if (block) total += block->bytes();
-  return total;
 }
 
 std::vector<int64_t> Program::measure(const std::vector<int64_t>& symbols) const {

@@ -51,4 +51,33 @@ class Block {
   int64_t bytes_ = 0;
 };
 
+// Memory of a mapping of its own, zero until written, in huge pages where the system offers them: for what lives as
+// long as a model. Pages count only once they are written.
+class Slab {
+ public:
+  // Page-aligned. Throws std::bad_alloc.
+  explicit Slab(int64_t bytes) : bytes_(bytes) {
+    if (bytes <= 0) return;
+    if (bytes > (int64_t{1} << 62)) throw std::bad_alloc();
+    data_ = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    if (data_ == MAP_FAILED) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+    if (bytes >= kHuge) madvise(data_, static_cast<size_t>(bytes), MADV_HUGEPAGE);
+#endif
+  }
+  ~Slab() {
+    if (bytes_ > 0) munmap(data_, static_cast<size_t>(bytes_));
+  }
+  Slab(const Slab&) = delete;
+  Slab& operator=(const Slab&) = delete;
+
+  char* data() const { return static_cast<char*>(data_); }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  static constexpr int64_t kHuge = int64_t{4} << 20;
+  void* data_ = nullptr;
+  int64_t bytes_ = 0;
+};
+
 }  // namespace arenaut

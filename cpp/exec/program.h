@@ -63,6 +63,13 @@ struct Patch {         // a parameter that is an expression
 class Program;
 class PoolLease;
 
+// A weight in the form its row wants; filled once, before the program runs. Steps that want the same form share it.
+struct PackedWeight {
+  int64_t bytes = 0;
+  char* data = nullptr;
+  std::shared_ptr<Slab> slab;  // what data lies in
+};
+
 struct Step {
   StepKind kind = StepKind::kKernel;
   int32_t row = -1;
@@ -72,7 +79,7 @@ struct Step {
   std::vector<Patch> patches;
   std::unique_ptr<arn_tile> tile;
   uint32_t packed = 0;
-  std::vector<std::shared_ptr<Block>> packed_weights;  // per operand, null where not packed
+  std::vector<std::shared_ptr<PackedWeight>> packed_weights;  // per operand, null where not packed
   std::vector<std::array<int32_t, 3>> sets;  // kSymbols: (operand, element, symbol); others: (output, axis, symbol)
   std::vector<std::shared_ptr<Program>> bodies;
   std::array<int32_t, 2> counts{0, 0};  // Loop, Scan: carried values, scanned inputs
@@ -220,8 +227,6 @@ class Program {
   int32_t stage_of(int32_t expr) const { return expr_stage_[static_cast<size_t>(expr)]; }
   int32_t stages() const { return static_cast<int32_t>(stage_ends.size()); }
   int32_t stage_begin(int32_t stage) const { return stage == 0 ? 0 : stage_ends[static_cast<size_t>(stage - 1)]; }
-  // Packed bytes plus the bytes of weight buffers that steps still read.
-  int64_t packed_bytes() const;
 
  private:
   friend class Binder;

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -23,7 +23,9 @@ from arenaut.ir.types import TensorType, Type
 from arenaut.lowering.build import Built, build_program
 from arenaut.lowering.filters import choose_filters
 from arenaut.lowering.lower import FUSED, lower_graph
+from arenaut.lowering.weights import WeightStore
 from arenaut.machine import current_target
+from arenaut.released import ReleasedConstants, trim_heap
 from arenaut.report.plan import Plan, plan_of
 from arenaut.report.profile import Profile, profile_of
 
@@ -95,26 +97,32 @@ def load_onnx(
     target = current_target(threads, without)
     level = _verify_level(verify)
 
-    def prepare(imported: ImportedModel) -> tuple[Built, Executor, Sequence[Event]]:
-        rewrites: Sequence[Event] = ()
-        if optimize:
-            from arenaut.passes import run_pipeline
+    def optimized(graph: Graph, level: VerifyLevel) -> Sequence[Event]:
+        if not optimize:
+            return ()
+        from arenaut.passes import run_pipeline
 
-            rewrites = run_pipeline(imported.graph, target, level=level, stop_after=stop_after)
+        return run_pipeline(graph, target, level=level, stop_after=stop_after)
+
+    def prepare(imported: ImportedModel) -> tuple[Built, Executor, Sequence[Event], ReleasedConstants]:
+        rewrites = optimized(imported.graph, level)
+        constants = ReleasedConstants(imported.graph, partial(_optimized_again, imported, optimized), imported.mapped)
         lowered = lower_graph(imported.graph, target)
         if not exact_conv and not target.without & {"winograd", "packing"}:
             choose_filters(lowered, target, limit=winograd_limit, hints=shapes)
-        built = build_program(lowered, target, make_host_call, hints=shapes, effort=optimize_memory)
+        store = WeightStore(imported.mapped, constants.release)
+        built = build_program(lowered, target, make_host_call, hints=shapes, effort=optimize_memory, weights=store)
+        trim_heap()
         if executor == "compiled":
-            return built, CompiledExecutor(built, max_memory), rewrites
+            return built, CompiledExecutor(built, max_memory), rewrites, constants
         from arenaut.executor.interpreted import InterpretedExecutor
 
-        return built, InterpretedExecutor(built, max_memory, backends), rewrites
+        return built, InterpretedExecutor(built, max_memory, backends), rewrites, constants
 
     stamp = _stamp(source)
     imported = import_model(source)
     types, stored_nodes = [v.type for v in imported.graph.inputs], count_nodes(imported.graph)
-    built, runner, rewrites = prepare(imported)
+    built, runner, rewrites, constants = prepare(imported)
     if imported.open_choices and optimize and stop_after is None:
         again = source if stamp is not None else _as_bytes(source)
 
@@ -127,8 +135,16 @@ def load_onnx(
         runner = SpecialisedExecutor(runner, types, build)
     return Model(
         imported.graph, built, runner, imported.input_names, imported.output_names, stored_nodes, target.threads,
-        rewrites,
+        rewrites, constants,
     )  # fmt: skip
+
+
+def _optimized_again(imported: ImportedModel, optimized: Callable[[Graph, VerifyLevel], Sequence[Event]]) -> Graph:
+    """The optimised graph of the same model, made once more."""
+    assert imported.again is not None
+    graph = imported.again().graph
+    optimized(graph, "off")
+    return graph
 
 
 def _stamp(source: Any) -> tuple[int, ...] | None:
@@ -177,8 +193,10 @@ class Model(_native.Runner):
         output_names: Sequence[str],
         stored_nodes: int,
         threads: int,
-        rewrites: Sequence[Event] = (),
+        rewrites: Sequence[Event],
+        constants: ReleasedConstants,
     ) -> None:
+        self._constants = constants
         self.graph = graph
         self.rewrites = tuple(rewrites)
         self.threads = threads
@@ -337,6 +355,7 @@ class Model(_native.Runner):
 
     def trim(self) -> int:
         """Frees arenas kept for reuse; returns how many bytes."""
+        self._constants.forget()
         return self._built.native.trim()
 
     def save_onnx(self, path: str | PathLike[str]) -> None:
@@ -344,6 +363,7 @@ class Model(_native.Runner):
         from arenaut.frontend.export import save_graph
 
         save_graph(self.graph, path, self._input_names, self._output_names)
+        self._constants.forget()
 
     def __repr__(self) -> str:
         steps = len(self._built.lowered.steps)

@@ -14,6 +14,7 @@ from arenaut.lowering.depth_first import run_depth_first
 from arenaut.lowering.problem import needs_of, problem_of, setters_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind
 from arenaut.lowering.rows import pack_params
+from arenaut.lowering.weights import WeightStore
 from arenaut.planner import Effort, MemoryPlan, Problem, Share, plan_memory
 
 _OPS = {"const": 0, "symbol": 1, "add": 2, "sub": 3, "mul": 4, "floordiv": 5, "ceildiv": 6, "mod": 7, "min": 8,
@@ -42,6 +43,7 @@ class Built:
     symbols: list[str]  # names of the native program's symbols, in order
     place_id: Callable[[Strided], int]  # the native value of a place
     shares: list[tuple[int, Share]]
+    weights: WeightStore
 
 
 class Expressions:
@@ -98,12 +100,17 @@ def build_program(
     *,
     hints: Mapping[str, int] | None = None,
     effort: Effort = "default",
+    weights: WeightStore | None = None,
 ) -> Built:
     """Builds and plans. host_call(lowered, step order) makes the callback of HostCall steps.
 
-    hints: representative sizes of symbols, by name. Bodies are built first and become programs of their own.
+    hints: representative sizes of symbols, by name. weights: what packs the constants; by default one of its own.
+    Bodies are built first and become programs of their own.
     """
-    return _Builder(lowered, target, host_call, hints or {}, effort).build()
+    store = weights if weights is not None else WeightStore()
+    built = _Builder(lowered, target, host_call, hints or {}, effort, store).build()
+    store.pack(target.threads)
+    return built
 
 
 def _batches(lowered: Lowered) -> set[str]:
@@ -125,6 +132,7 @@ class _Builder:
         host_call: Callable[[Lowered, list[int]], Callable[[int, list[Any]], list[Any]]],
         hints: Mapping[str, int],
         effort: Effort,
+        weights: WeightStore,
     ) -> None:
         self.hints = hints
         self.batches = _batches(lowered)
@@ -133,7 +141,8 @@ class _Builder:
         self.target = target
         self.host_call = host_call
         self.effort: Effort = effort
-        self.native = _native.Program(target.threads, target.tier)
+        self.weights = weights
+        self.native = _native.Program(target.threads, target.tier, weights.native)
         self.exprs = Expressions(self.native)
         self.bodies: list[Built] = []
         self._values: dict[tuple[Any, ...], int] = {}
@@ -149,6 +158,7 @@ class _Builder:
             )
         for step in lowered.steps:
             self._add_step(step)
+        self.weights.settle(self.native, lowered)
         inputs = [self._value(p) for p in lowered.inputs]
         outputs = [self._value(p) for p in lowered.outputs]
         value_ids = {id(v): self._value(p) for v, p in lowered.values}
@@ -174,7 +184,7 @@ class _Builder:
         held = [(position[each.step], shares[each.step][each.offer][0]) for each in plan.shared]
         return Built(
             self.native, lowered, plan, order, self.bodies, value_ids, {id(v): p for v, p in lowered.values},
-            region_of, list(self.exprs.symbols), self._value, held,
+            region_of, list(self.exprs.symbols), self._value, held, self.weights,
         )  # fmt: skip
 
     # -- steps and values --------------------------------------------------------------------------------------
@@ -191,7 +201,7 @@ class _Builder:
 
     def _add_step(self, step: LoweredStep) -> None:
         params, patches = (None, []) if step.row is None else pack_params(step.row.family, step.params)
-        bodies = [build_program(b, self.target, self.host_call, effort=self.effort) for b in step.bodies]
+        bodies = [_Builder(b, self.target, self.host_call, {}, self.effort, self.weights).build() for b in step.bodies]
         self.bodies += bodies
         self.native.add_step(
             {

@@ -23,6 +23,7 @@ from arenaut.lowering.destinations import destinations
 from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Segment, StepKind, host_place
 from arenaut.lowering.rows import Row, select_row
 from arenaut.lowering.tiles import TileLimitError, Tiles, TileSpec, emit_node, tile_of_graph
+from arenaut.lowering.weights import address_of, dense_copy, dense_view
 
 MAX_RANK = 8
 FUSED = (ARENAUT_DOMAIN, "Fused")
@@ -46,8 +47,7 @@ class Lowerer:
         self.values: list[tuple[Value, Strided]] = []
         self.slots = 0
         self._destinations = destinations(graph)
-        self._weights: dict[int, int] = {}  # id(array) -> buffer
-        self._held: list[Array] = []  # keeps the ids in _weights unique
+        self._weights: dict[tuple[int, int], int] = {}  # (address, bytes) of an array that a buffer holds -> buffer
         self._defined: set[str] = set(graph.dim_names())
         self._node: Node | None = None
         self._epilogue: tuple[Strided, TileSpec, list[Strided]] | None = None
@@ -284,13 +284,13 @@ class Lowerer:
         from arenaut.ir.dtypes import dtype_of
 
         dtype = dtype_of(array)
-        buffer = self._weights.get(id(array))
-        if buffer is None:
-            self._held.append(array)
-            buffer = self._buffer(Segment.WEIGHT, array.nbytes, 0, np.ascontiguousarray(array), name)
-            self._weights[id(array)] = buffer
-        dims: tuple[Dim, ...] = tuple(array.shape)
-        return Strided(buffer, dtype, dims, dense_strides(dims))
+        dense, places = dense_view(array)
+        key = (address_of(dense), dense.nbytes)
+        buffer = self._weights.get(key)
+        if buffer is None or not dense.nbytes:
+            buffer = self._weights[key] = self._buffer(Segment.WEIGHT, dense.nbytes, 0, dense, name)
+        dims: tuple[Dim, ...] = tuple(dense.shape)
+        return Strided(buffer, dtype, dims, dense_strides(dims)).permute(places)
 
     def reshape(self, place: Strided, dims: Sequence[Dim]) -> Strided:
         view = place.reshape(tuple(dims))
@@ -444,6 +444,10 @@ class Lowerer:
     def _densify(self, place: Strided) -> Strided:
         if place.is_dense:
             return place
+        array = self.buffers[place.buffer].array
+        copied = None if array is None else dense_copy(array, place)
+        if copied is not None:  # a view of a constant, made once at load
+            return self.constant(copied, "dense")
         temp = self.temp(place.dtype, place.dims)
         self.copy(place, temp)
         return temp

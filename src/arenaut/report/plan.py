@@ -168,7 +168,7 @@ def plan_of(built: Built, output_names: Sequence[str]) -> Plan:
         output_bytes=outputs,
         body_bytes=bodies,
         scratch_bytes=max((r[0] for _, r in scratch), default=0),
-        packed_weight_bytes=built.native.packed_bytes(),
+        packed_weight_bytes=built.weights.native.packed_bytes(),
         winograd_bytes=transformed_bytes(built.lowered),
         blocks=tuple(blocks),
         order=tuple(_step_name(built, i) for i in built.step_order),
