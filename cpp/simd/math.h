@@ -4,7 +4,7 @@
 // of the f32 result, hold with and without fused multiply-add; tests/kernels/test_math.py holds the functions to them.
 #pragma once
 
-#if ARN_TIER_LEVEL >= 2
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -59,7 +59,7 @@ static inline vf32 power_of_two(vi32 n) { return float_of((n + 127) << 23); }  /
 
 // p * 2^n with one rounding, subnormal results and overflow included; -252 <= n <= 254, |p| in [1/4, 4].
 static inline vf32 scale(vf32 p, const Reduced& by) {
-#if ARN_TIER_LEVEL >= 2
+#if defined(__AVX512F__)
   return (vf32)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)by.n_float);
 #else
   const vi32 half = by.n >> 1;

@@ -26,6 +26,8 @@ inline V rounded(V v) {
   __asm__("" : "+w"(v));
 #elif defined(__AVX512F__)
   __asm__("" : "+v"(v));
+#elif ARN_VECTOR_BYTES > 32  // tier v4 emulated: no register holds such a vector
+  __asm__("" : "+m"(v));
 #elif defined(__x86_64__)
   __asm__("" : "+x"(v));
 #endif
