@@ -26,7 +26,7 @@ from arenaut.planner.bound import live_bytes
 from arenaut.planner.hosting import choose_guests, place_guests, without_guests
 from arenaut.planner.order import evaluate_order
 
-MOST_SLICES = 8
+MOST_SLICES = 4
 NARROWEST = {"MatMul": 128, "Conv": 8}
 """Columns or channels below which a slice is not worth a step: the micro-kernels want whole panels."""
 WORTH_BYTES = 64 * 1024
@@ -34,7 +34,7 @@ WORTH_SHARE = 1 / 32
 """A region is kept if it lowers the peak by both."""
 SLOWEST = 1 / 16
 """What moving partial sums and re-reading whole inputs may add to a chain's time, as the cost model sees it."""
-CLOSE_ENOUGH = 1 / 16
+CLOSE_ENOUGH = 1 / 8
 """By how much a chain may stay above the lowest peak that slices could reach: the last bit would take many."""
 FLOPS_PER_BYTE = 4.0
 """Multiplications and additions that take as long as moving one byte between cores' caches."""
