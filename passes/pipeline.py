@@ -18,6 +18,7 @@ from arenaut.passes.context import Event, PassContext
 from arenaut.passes.dead_code import eliminate_dead_code
 from arenaut.passes.decompose import decompose_composites
 from arenaut.passes.elementwise import fuse_elementwise
+from arenaut.passes.gather_early import gather_early
 from arenaut.passes.hoist_reshapes import hoist_reshapes
 from arenaut.passes.identity import remove_identities
 from arenaut.passes.join_heads import join_heads
@@ -52,6 +53,9 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass("transposes", cancel_transposes, "consecutive transposes are one, or none"),
     Pass("batch_norm", fold_batch_norm, "a normalisation with constant statistics is part of the weights before it"),
     Pass("refold", fold_again, "rewritten weights and shapes are constants again"),
+    Pass(
+        "gather_early", gather_early, "of a table too large to keep as floats only the rows that are read become floats"
+    ),
     Pass("pads", absorb_pads, "convolutions and poolings pad as they read; a padded copy is made for nothing"),
     Pass("common_subexpressions", merge_common_subexpressions, "the same op on the same values is computed once"),
     Pass("activations", raise_activations, "an activation spelt out in eight nodes is one instruction"),
