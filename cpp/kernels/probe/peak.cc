@@ -14,6 +14,8 @@ extern "C" double ARN_CONCAT(arn_peak_, ARN_TIER_NAME, )(int64_t rounds, float* 
     for (int i = 0; i < kChains; ++i) {
 #if defined(__AVX512F__)
       __asm__("" : "+v"(x[i]));
+#elif ARN_VECTOR_BYTES > 32  // tier v4 emulated: no register holds such a vector
+      __asm__("" : "+m"(x[i]));
 #elif defined(__x86_64__)
       __asm__("" : "+x"(x[i]));
 #endif
