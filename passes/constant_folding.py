@@ -11,6 +11,10 @@ from arenaut.ir.ops import record_of
 from arenaut.ir.types import TensorType
 from arenaut.passes.context import PassContext
 
+# Of arithmetic on constants so many nodes are looked at to see what becomes of a result.
+MAX_VISITED = 32
+_ARRANGE = frozenset(("", op) for op in ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"))
+
 
 def fold_constants(graph: Graph, context: PassContext) -> bool:
     """Replaces nodes by constants; results that grow the model by more than the limit are left to run. Types and known
@@ -82,9 +86,45 @@ def _evaluated(node: Node, context: PassContext) -> list[np.ndarray] | None:
 
 
 def _packed(node: Node) -> bool:
-    """Whether the results are weights of products or convolutions only: those are packed, and nothing else is kept."""
-    users = [(user, index) for out in node.outputs if out is not None for user, index in out.uses]
-    return bool(users) and all(index > 0 and record_of(user).anchor for user, index in users)
+    """Whether the results become weights of products or convolutions and nothing else, perhaps through more arithmetic
+    on constants: those are packed, and nothing else is kept."""
+    queue, seen = [node], {id(node)}
+    for current in queue:
+        made = [v for v in current.outputs if v is not None]
+        users = [use for v in made for use in v.uses]
+        if not users or len(queue) > MAX_VISITED:
+            return False
+        if current.graph is None or any(current.graph.is_output(v) for v in made):
+            return False
+        for user, index in users:
+            if index > 0 and record_of(user).anchor:
+                continue
+            if not _remakes(user) or not all(v is None or _from_constants(v, seen) for v in user.inputs):
+                return False
+            if id(user) not in seen:
+                seen.add(id(user))
+                queue.append(user)
+    return True
+
+
+def _remakes(node: Node) -> bool:
+    """Whether the node makes other elements, or another arrangement, of what it is given."""
+    return len(node.outputs) == 1 and (record_of(node).tile is not None or node.key in _ARRANGE)
+
+
+def _from_constants(value: Value, seen: set[int]) -> bool:
+    """Whether the value is computed from constants alone, or by nodes of which that is known. seen: their ids."""
+    queue = [value]
+    for current in queue:
+        maker = current.producer
+        if current.constant is not None or id(maker) in seen:
+            continue
+        if maker is None or len(queue) > MAX_VISITED:
+            return False
+        if not record_of(maker).deterministic or any(True for _ in maker.bodies()):
+            return False
+        queue += [v for v in maker.inputs if v is not None]
+    return True
 
 
 def _bytes(value: Value) -> int:
