@@ -28,11 +28,15 @@ class ExternalDataError(ModelError):
 
 
 class InputError(ArenautError):
-    """A feed of run() with a wrong name, dtype, rank or shape."""
+    """A feed of run() with a wrong name, dtype, rank or shape; sizes for memory() with wrong names or values."""
 
 
 class MemoryLimitError(ArenautError):
     """A plan needs more than max_memory allows; raised before anything is allocated."""
+
+
+class PredictionError(ArenautError):
+    """What a run needs is decided by data, so that only running tells."""
 
 
 class ExecutionError(ArenautError):

@@ -26,7 +26,7 @@ from arenaut.lowering.lower import FUSED, lower_graph
 from arenaut.lowering.weights import WeightStore
 from arenaut.machine import current_target
 from arenaut.released import ReleasedConstants, trim_heap
-from arenaut.report.plan import Plan, plan_of
+from arenaut.report.plan import Plan, plan_at, plan_of
 from arenaut.report.profile import Profile, profile_of
 
 if TYPE_CHECKING:
@@ -347,6 +347,27 @@ class Model(_native.Runner):
         """
         return plan_of(self._executor.built, self._output_names)
 
+    def memory(self, sizes: Mapping[str, int] | None = None, /, **dims: int) -> Plan:
+        """The memory plan of a run with these sizes of the symbolic dims, by name, without running or allocating an
+        arena: memory({"batch": 4, "seq": 128}) or memory(batch=4, seq=128).
+
+        Its arena_bytes and parts are exactly what such a run uses. A model whose ranks hang on sizes gets the program
+        of these sizes, as their first run would. Raises InputError for sizes that are missing, unknown or no sizes,
+        ShapeError for sizes that the model cannot run, PredictionError where data decides what is needed.
+        """
+        named = {**(sizes or {}), **dims}
+        self._check_sizes(named)
+        known = {name: int(size) for name, size in named.items()}
+        return plan_at(self._executor.built_for(known), self._output_names, known)
+
+    def _check_sizes(self, sizes: Mapping[str, Any]) -> None:
+        names = self._built.lowered.symbols
+        wrong = [f"'{n}' is missing" for n in names if n not in sizes]
+        wrong += [f"'{n}' is unknown" for n in sizes if n not in names]
+        wrong += [f"'{n}' is {sizes[n]!r}" for n in names if n in sizes and not _is_size(sizes[n])]
+        if wrong:
+            raise InputError(f"{', '.join(wrong)}: the symbolic dims are {', '.join(names) or '(none)'}")
+
     def profile(self, *args: Any, repeat: int = 10, **kwargs: Any) -> Profile:
         """Runs the model `repeat` times with these feeds and returns the time, bytes and GFLOP/s of every step."""
         feeds = self._by_name(args, kwargs)
@@ -380,6 +401,10 @@ class Model(_native.Runner):
 
 def _dims_text(t: TensorType) -> str:
     return "[" + ", ".join(str(d) for d in t.shape or ()) + "]"
+
+
+def _is_size(given: Any) -> bool:
+    return isinstance(given, (int, np.integer)) and not isinstance(given, bool) and 0 <= int(given) < 1 << 63
 
 
 def _as_array(given: Any) -> Array:

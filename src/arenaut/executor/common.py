@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,10 @@ class Executor(ABC):
         except ValueError as error:
             raise ShapeError(f"the program cannot be bound to these inputs: {error}") from None
         return [r if t is DType.STRING else from_native(r, t) for r, t in zip(results, self.output_types, strict=True)]
+
+    def built_for(self, sizes: Mapping[str, int]) -> Built:
+        """The program that runs inputs whose symbolic dims have these sizes."""
+        return self.built
 
     @abstractmethod
     def _run(self, arrays: list[Any], timeout: float | None) -> list[Any]: ...

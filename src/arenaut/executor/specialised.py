@@ -15,6 +15,7 @@ from typing import Any
 from arenaut.executor.common import Executor
 from arenaut.ir.dims import Expr, evaluate
 from arenaut.ir.types import TensorType, Type
+from arenaut.lowering.build import Built
 
 MOST_VARIANTS = 8
 MOST_SHAPES = 256
@@ -64,20 +65,29 @@ class SpecialisedExecutor(Executor):
     def _run(self, arrays: list[Any], timeout: float | None) -> list[Any]:
         raise NotImplementedError  # run() asks the chosen executor
 
+    def built_for(self, sizes: Mapping[str, int]) -> Built:
+        with self._lock:
+            return self._variant(sizes).built
+
     def _choose(self, shapes: tuple[Any, ...]) -> Executor:
         env = self._sizes(shapes)
         with self._lock:
-            chosen = next((e for choices, e in self._variants if choices.hold(env)), None)
-            if chosen is None:
-                chosen = self._general
-                if len(self._variants) < MOST_VARIANTS:
-                    choices = Choices(env)
-                    chosen = self._build(choices) or self._general
-                    self._variants.append((choices, chosen))
+            chosen = self._variant(env)
             if len(self._by_shapes) >= MOST_SHAPES:
                 self._by_shapes.clear()
             self._by_shapes[shapes] = chosen
             return chosen
+
+    def _variant(self, env: Mapping[str, int]) -> Executor:
+        """The executor of the choices that these sizes make. The lock is held."""
+        chosen = next((e for choices, e in self._variants if choices.hold(env)), None)
+        if chosen is None:
+            chosen = self._general
+            if len(self._variants) < MOST_VARIANTS:
+                choices = Choices(env)
+                chosen = self._build(choices) or self._general
+                self._variants.append((choices, chosen))
+        return chosen
 
     def _sizes(self, shapes: tuple[Any, ...]) -> dict[str, int]:
         """The sizes of the symbols that input dims are."""

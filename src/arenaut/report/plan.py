@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from arenaut import _native
+from arenaut.executor.common import step_error
+from arenaut.ir.dims import evaluate
+from arenaut.ir.errors import PredictionError, ShapeError
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
 from arenaut.lowering.build import Built
 from arenaut.lowering.filters import transformed_bytes
-from arenaut.lowering.problem import problem_of
+from arenaut.lowering.problem import problem_of, setters_of
 from arenaut.lowering.program import Region, Segment
 from arenaut.planner import Problem, Rect, Share
 from arenaut.planner.bound import live_bytes, lower_bound, order_free_bound
@@ -137,6 +142,31 @@ def plan_of(built: Built, output_names: Sequence[str]) -> Plan:
         if not all(isinstance(d, int) for place in dims for d in place):
             raise RuntimeError("dims are symbolic: run the model once, then its plan is known")
         facts = built.native.describe([[int(d) for d in place if isinstance(d, int)] for place in dims])
+    return _plan(built, output_names, facts)
+
+
+def plan_at(built: Built, output_names: Sequence[str], sizes: Mapping[str, int]) -> Plan:
+    """The plan of a run whose symbolic dims have these sizes, without running: kernels are bound, no arena exists.
+
+    Raises PredictionError where only running decides what is needed, ShapeError for sizes that do not run.
+    """
+    lowered = built.lowered
+    decided = setters_of(lowered)
+    reasons = [f"{lowered.steps[i].node} decides the size '{name}'" for name, i in decided.items()]
+    reasons += [f"{step.node} decides which steps run, or how often" for step in lowered.steps if step.bodies]
+    if reasons:
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        raise PredictionError(f"data decides what a run needs: {reasons[0]}{more}. Run the model, then read model.plan")
+    try:
+        facts = built.native.describe([[evaluate(d, sizes) for d in place.dims] for place in lowered.inputs])
+    except _native.StepError as error:
+        raise step_error(built, *error.args) from None
+    except ValueError as error:
+        raise ShapeError(f"the program cannot be bound to these sizes: {error}") from None
+    return _plan(built, output_names, facts)
+
+
+def _plan(built: Built, output_names: Sequence[str], facts: Mapping[str, Any]) -> Plan:
     buffers, regions = built.lowered.buffers, facts["regions"]
     rects = facts["rects"]
     blocks: list[Block] = []

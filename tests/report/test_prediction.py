@@ -1,0 +1,126 @@
+"""model.memory(sizes) is the plan that a run with these sizes then has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import parse
+
+import arenaut
+from arenaut.errors import InputError, PredictionError, ShapeError
+from tests import skeletons
+
+NAMES = ("transformer-block", "minilm-l3", "mlp-3x512", "ppocr-rec", "gpt2-2l")
+_models: dict[tuple[str, int], arenaut.Model] = {}
+
+# What torch exports for x.squeeze(1): the rank of y hangs on the size of dim 1.
+SQUEEZE = """
+agraph (float[n, m, 3] x) => (float y)
+<int64 one = {1}, int64[1] axis = {1}>
+{
+    shape = Shape (x)
+    size = Gather <axis = 0> (shape, one)
+    is_one = Equal (size, one)
+    z = If (is_one) <
+        then_branch = then_graph () => (float a) { a = Squeeze (x, axis) },
+        else_branch = else_graph () => (float b) { b = Identity (x) }
+    >
+    e = Exp (z)
+    y = Softmax (e)
+}
+"""
+
+
+def model_of(name: str, threads: int) -> arenaut.Model:
+    if (name, threads) not in _models:
+        _models[name, threads] = arenaut.load_onnx(skeletons.load_skeleton(name), threads=threads)
+    return _models[name, threads]
+
+
+def feeds_of(model: arenaut.Model, sizes: dict[str, int]) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    shapes = {i.name: (i.dtype, [d if isinstance(d, int) else sizes[d] for d in i.shape or ()]) for i in model.inputs}
+    return {name: random.integers(0, 2, shape).astype(dtype) for name, (dtype, shape) in shapes.items()}
+
+
+def check(model: arenaut.Model, sizes: dict[str, int]) -> None:
+    predicted = model.memory(sizes)
+    outputs = model.run(feeds_of(model, sizes))
+    assert model.plan == predicted
+    assert predicted.arena_bytes == predicted.intermediate_bytes + predicted.output_bytes
+    assert predicted.output_bytes >= sum(o.nbytes for o in outputs.values())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_a_run_uses_what_was_predicted(name: str, threads: int, data: st.DataObject) -> None:
+    model = model_of(name, threads)
+    names = sorted({d for i in model.inputs for d in i.shape or () if isinstance(d, str)})
+    least = 8 if name == "ppocr-rec" else 1  # its pools halve the width three times
+    check(model, {n: data.draw(st.integers(least, 24), label=n) for n in names})
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 1), (4, 6), (9, 1), (1, 2)])
+def test_where_sizes_choose_ranks_their_program_is_asked(n: int, m: int) -> None:
+    model = arenaut.load_onnx(parse(SQUEEZE))
+    check(model, {"n": n, "m": m})
+    model.memory(n=3, m=1 if m > 1 else 2)
+    assert model.plan == model.memory(n=n, m=m)  # predicting leaves the last run's plan
+
+
+def test_prediction_works_before_any_run_and_allocates_no_arena() -> None:
+    model = arenaut.load_onnx(parse("n (float[b, 64] x) => (float[b, 64] y) { h = Exp (x)  y = Softmax (h) }"))
+    assert model.memory(b=1 << 30).output_bytes == (1 << 30) * 256
+    assert model.memory({"b": 3}).output_bytes == 768
+    assert model.memory(b=0).output_bytes == 0
+    assert model.trim() == 0
+    with pytest.raises(RuntimeError):
+        _ = model.plan
+
+
+@pytest.mark.parametrize(
+    ("sizes", "part"),
+    [
+        ({}, "'b' is missing"),
+        ({"b": 1, "c": 2}, "'c' is unknown"),
+        ({"b": -1}, "'b' is -1"),
+        ({"b": 2.5}, "'b' is 2.5"),
+        ({"b": 1 << 70}, "'b' is"),
+    ],
+)
+def test_sizes_are_checked(sizes: dict[str, Any], part: str) -> None:
+    model = arenaut.load_onnx(parse("n (float[b, 64] x) => (float[b, 64] y) { y = Exp (x) }"))
+    with pytest.raises(InputError, match=part):
+        model.memory(sizes)
+
+
+def test_sizes_that_do_not_run() -> None:
+    model = arenaut.load_onnx(parse("n (float[b, 64] x) => (float[b, 64] y) { y = Exp (x) }"))
+    with pytest.raises(ShapeError, match="cannot be bound"):
+        model.memory(b=1 << 60)
+    model = arenaut.load_onnx(parse("n (float[a] x, float[b] y) => (float[c] z) { z = Add (x, y) }"))
+    with pytest.raises(ShapeError, match="Add"):
+        model.memory(a=2, b=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("n (float[b] x) => (int64[1, k] y) { y = NonZero (x) }", "NonZero.*decides the size"),
+        (
+            """n (bool c, float[b] x) => (float[b] y) { y = If (c) <
+                then_branch = t () => (float[b] p) { h = Exp (x)  p = Softmax (h) },
+                else_branch = e () => (float[b] q) { q = Neg (x) }> }""",
+            "If.*decides which steps run",
+        ),
+    ],
+)
+def test_what_data_decides_is_not_predicted(text: str, part: str) -> None:
+    with pytest.raises(PredictionError, match=part):
+        arenaut.load_onnx(parse(text)).memory(b=3)
