@@ -71,7 +71,8 @@ enum Access {
   kUnitRow,    // a_row = 1, B in panels: compact tiles of A
 };
 
-constexpr int kUnroll = 4;
+// Wider vectors leave no registers for the addresses of four steps.
+constexpr int kUnroll = ARN_VECTOR_BYTES > 32 ? 2 : 4;
 
 // The multiply-adds of the tile. Strides reach the loop through an empty asm, so that addresses are formed from few
 // base registers instead of one pointer a row.
