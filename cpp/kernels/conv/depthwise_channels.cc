@@ -13,7 +13,7 @@ struct Line {
 
 template <typename V>
 inline V activate(const ChannelFilter& f, V a) {
-  const V none{}, one = splat_f32(1.0f);
+  const V none{};
   switch (f.activation) {
     case Activation::kRelu:
       return a < none ? none : a;
@@ -22,8 +22,8 @@ inline V activate(const ChannelFilter& f, V a) {
       return above > high ? high : above;
     }
     case Activation::kHardSwish: {
-      const V t = a * splat_f32(1.0f / 6) + splat_f32(0.5f), up = t < none ? none : t;
-      return a * (up > one ? one : up);
+      const V t = a + splat_f32(3.0f), up = t < none ? none : t, six = splat_f32(6.0f);
+      return a * ((up > six ? six : up) * splat_f32(1.0f / 6));
     }
     default:
       return a;

@@ -52,9 +52,11 @@ inline T relu_to_one(T a) {
   const T r = a < 0 ? T(0) : a;
   return r > 1 ? T(1) : r;
 }
+// The sum is taken before the product: near -3 a / 6 + 1 / 2 would cancel.
 template <typename T>
 inline T hard_swish(T a) {
-  return a * relu_to_one(a * T(1.0 / 6) + T(0.5));
+  const T t = a + T(3), up = t < 0 ? T(0) : t;
+  return a * ((up > 6 ? T(6) : up) * T(1.0 / 6));
 }
 
 }  // namespace
