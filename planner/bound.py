@@ -55,17 +55,25 @@ def working_sets(problem: Problem) -> list[tuple[int, int]]:
 
 def _working_set(step: StepUse, sizes: Sequence[int], family: Sequence[int], kept: Sequence[int]) -> int:
     largest: dict[int, int] = {}  # of the buffers that may hold the same bytes
+    family_of: dict[int, int] = {}
     for number in step.reads:
-        if sizes[number]:
-            largest[kept[number]] = max(largest.get(kept[number], 0), sizes[number])
+        size = sizes[number]
+        if size:
+            same = kept[number]
+            if size > largest.get(same, 0):
+                largest[same], family_of[same] = size, family[number]
     bytes_of: dict[int, int] = {}
-    for number, size in largest.items():
-        bytes_of[family[number]] = bytes_of.get(family[number], 0) + size
+    for same, size in largest.items():
+        bytes_of[family_of[same]] = bytes_of.get(family_of[same], 0) + size
     for number in step.writes:
-        if sizes[number] and number not in step.reads:
-            size = sizes[number] - sum([sizes[s.read] for s in step.shares if s.write == number])
-            bytes_of[family[number]] = bytes_of.get(family[number], 0) + max(0, size)
-    return sum(map(aligned, bytes_of.values()))
+        size = sizes[number]
+        if size and number not in step.reads:
+            for share in step.shares:
+                if share.write == number:
+                    size -= sizes[share.read]
+            if size > 0:
+                bytes_of[family[number]] = bytes_of.get(family[number], 0) + size
+    return sum([aligned(size) for size in bytes_of.values()])
 
 
 def _spare_bytes(problem: Problem, needed: Sequence[Sequence[int]]) -> list[int]:

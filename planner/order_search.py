@@ -29,19 +29,20 @@ class OrderSearch:
         self.count = len(problem.steps)
         self.sizes = [aligned(b.size) if b.kind is BufferKind.ARENA else 0 for b in problem.buffers]
         self.scratch = [aligned(step.scratch_bytes) for step in problem.steps]
-        self.touched = [tuple(b for b in {*s.reads, *s.writes} if self.sizes[b]) for s in problem.steps]
-        self.users = [0] * len(self.sizes)
+        sizes = self.sizes
+        self.touched = [tuple([b for b in {*s.reads, *s.writes} if sizes[b]]) for s in problem.steps]
+        self.users = [0] * len(sizes)
         for touched in self.touched:
             for number in touched:
                 self.users[number] += 1
-        writers = [0] * len(self.sizes)
+        writers = [0] * len(sizes)
         for step in problem.steps:
             for number in step.writes:
                 writers[number] += 1
         # Bytes that only the step writes, and the buffers that others write, too.
-        self.born = [sum(self.sizes[b] for b in step.writes if writers[b] == 1) for step in problem.steps]
-        self.joint = [[b for b in step.writes if writers[b] > 1 and self.sizes[b]] for step in problem.steps]
-        self.overlays = [self._overlays(problem, step) for step in problem.steps]
+        self.born = [sum([sizes[b] for b in step.writes if writers[b] == 1]) for step in problem.steps]
+        self.joint = [[b for b in step.writes if writers[b] > 1 and sizes[b]] for step in problem.steps]
+        self.overlays = [self._overlays(problem, step) if step.shares else [] for step in problem.steps]
         self.waits_for = [len(needed) for needed in dependencies]
         self.followers: list[list[int]] = [[] for _ in problem.steps]
         for index, needed in enumerate(dependencies):

@@ -47,35 +47,29 @@ class Packer:
             for other in live:
                 self.meets[other].append(index)
             live.append(index)
-        self.work = len(rects) + sum(map(len, self.meets))
+        self.orders: dict[str, list[int]] = {}  # what `placement_order` found
 
     def place(self, placement_order: Sequence[int]) -> tuple[list[int], int]:
         """Offsets, and the bytes up to the highest end."""
         sizes, meets = self.sizes, self.meets
         offsets = [0] * len(sizes)
-        blocks: list[list[tuple[int, int]] | None] = [[] for _ in sizes]
+        spans: list[tuple[int, int] | None] = [None] * len(sizes)  # start and end of what is placed
+        span_of = spans.__getitem__
         top = 0
         for index in placement_order:
             size = sizes[index]
-            mine = blocks[index]
-            if not size or mine is None:
+            if not size or spans[index] is not None:
                 continue
-            blocks[index] = None
             offset = 0
-            mine.sort()
-            for start, end in mine:
+            for start, end in sorted(filter(None, map(span_of, meets[index]))):
                 if start - offset >= size:
                     break
                 if end > offset:
                     offset = end
             offsets[index] = offset
-            span = (offset, offset + size)
-            if span[1] > top:
-                top = span[1]
-            for other in meets[index]:
-                theirs = blocks[other]
-                if theirs is not None:
-                    theirs.append(span)
+            spans[index] = (offset, offset + size)
+            if offset + size > top:
+                top = offset + size
         return offsets, top
 
 
@@ -136,12 +130,16 @@ SEARCH_WORK: Mapping[Effort, int] = MappingProxyType({"fast": 0, "default": 2_00
 
 def placement_order(rects: Sequence[Rect], packer: Packer, name: str) -> list[int]:
     """Indices of `rects` by stage; then, descending, by weight, size and length; then by index."""
-    stages = [rect.stage for rect in rects]
-    weights = [-weight for weight in PLACEMENTS[name](rects, packer)]
-    sizes = [-size for size in packer.sizes]
-    lengths = [rect.first - rect.last for rect in rects]
-    ranked = sorted(zip(stages, weights, sizes, lengths, range(len(rects)), strict=True))
-    return [index for *_, index in ranked]
+    found = packer.orders.get(name)
+    if found is None:
+        # Sorting is stable: the least important criterion first.
+        found = sorted(range(len(rects)), key=[rect.first - rect.last for rect in rects].__getitem__)
+        found.sort(key=[-size for size in packer.sizes].__getitem__)
+        if name != "size":
+            found.sort(key=[-weight for weight in PLACEMENTS[name](rects, packer)].__getitem__)
+        found.sort(key=[rect.stage for rect in rects].__getitem__)
+        packer.orders[name] = found
+    return found
 
 
 def pack(rects: Sequence[Rect], effort: Effort = "default") -> Packing:

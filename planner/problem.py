@@ -167,13 +167,17 @@ def step_dependencies(problem: Problem) -> list[list[int]]:
     for index, step in enumerate(problem.steps):
         needed = set(step.after)
         for number in step.reads:
-            needed.update([writer for _, _, writer in writers[number]])
+            for _, _, writer in writers[number]:
+                needed.add(writer)
             readers[number].append(index)
         for number in step.writes:
             buffer = problem.buffers[number]
             start, end = step.written_range(number, buffer.size) if step.parts else (0, buffer.size)
             if buffer.known_after >= 0:
                 needed.add(buffer.known_after)
+            if not writers[number] and not readers[number]:
+                writers[number].append((start, end, index))
+                continue
             standing = []
             for low, high, writer in writers[number]:
                 if low < end and start < high:

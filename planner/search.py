@@ -9,12 +9,10 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import NamedTuple
 
 from arenaut.planner.problem import ALIGNMENT
-
-PLACED = 1 << 62
-"""More bytes than any offset."""
 
 
 class Outcome(Enum):
@@ -126,21 +124,29 @@ class _Level:
 
 
 class _Search:
-    """Depth-first placement of a core in ascending (offset, rank)."""
+    """Depth-first placement of a core in ascending (offset, rank).
+
+    Every open level with something to try has all its heights within the capacity, so of the heights only those that a
+    placement changed are looked at. The heaps hold every current number, and old ones besides.
+    """
 
     def __init__(self, core: _Core, capacity: int) -> None:
         self.core = core
         self.capacity = capacity
         self.rests_at = [0] * len(core.sizes)  # lowest offset above every placed rectangle that it meets
         self.placed = [False] * len(core.sizes)
-        self.tops = list(core.sizes)  # rests_at plus size, or more than anything for what is placed
         self.count = len(core.sizes)
+        self.tops = [size * self.count + i for i, size in enumerate(core.sizes)]  # heap: (rests_at + size, rectangle)
         self.waiting = list(range(self.count))  # rests_at * count + number of what is not placed, ascending
         self.to_place = [sum([core.sizes[i] for i in section]) for section in core.sections]
         self.heights = list(self.to_place)  # where the section's next rectangle can rest at best, plus all to place
+        self.highest = max(self.heights, default=0)  # of those that changed last
+        self.most_left = [(-size, section) for section, size in enumerate(self.to_place)]  # heap: none is too small
         self.order: list[int] = []
         self.overshoot = 0  # smallest height that a refused branch would have needed
         self.work = 0
+        heapify(self.tops)
+        heapify(self.most_left)
 
     def run(self, placements: int, work: int) -> Outcome:
         """Searches until so many placements were tried, or so much work done."""
@@ -166,7 +172,6 @@ class _Search:
         placed[index] = True
         self.order.append(index)
         self._remove(rests_at[index] * self.count + index)
-        self.tops[index] = PLACED
         size = core.sizes[index]
         end = rests_at[index] + size
         first, last = core.spans[index]
@@ -180,7 +185,7 @@ class _Search:
                 self._remove(rests_at[other] * self.count + other)
                 insort(self.waiting, end * self.count + other)
                 rests_at[other] = end
-                self.tops[other] = end + core.sizes[other]
+                heappush(self.tops, (end + core.sizes[other]) * self.count + other)
                 low, high = core.spans[other]
                 touched.update(range(low, high + 1))
         heights = []
@@ -192,6 +197,7 @@ class _Search:
             if bytes_left:
                 bytes_left += min([rests_at[i] for i in core.sections[section] if not placed[i]])
             self.heights[section] = bytes_left
+        self.highest = max([self.heights[section] for section in touched], default=0)
         return _Undo(rested, heights)
 
     def _remove(self, key: int) -> None:
@@ -201,15 +207,16 @@ class _Search:
         index = self.order.pop()
         self.placed[index] = False
         insort(self.waiting, self.rests_at[index] * self.count + index)
-        self.tops[index] = self.rests_at[index] + self.core.sizes[index]
+        heappush(self.tops, (self.rests_at[index] + self.core.sizes[index]) * self.count + index)
         first, last = self.core.spans[index]
         for section in range(first, last + 1):
             self.to_place[section] += self.core.sizes[index]
+            heappush(self.most_left, (-self.to_place[section], section))
         for other, offset in undo.rested:
             self._remove(self.rests_at[other] * self.count + other)
             insort(self.waiting, offset * self.count + other)
             self.rests_at[other] = offset
-            self.tops[other] = offset + self.core.sizes[other]
+            heappush(self.tops, (offset + self.core.sizes[other]) * self.count + other)
         for section, height in undo.heights:
             self.heights[section] = height
 
@@ -218,12 +225,32 @@ class _Search:
         last = self.order[-1] if self.order else -1
         floor = self.rests_at[last] if self.order else 0
         # Nothing more is placed below the floor, so every section needs what it has left on top of that.
-        needed = max(max(self.heights, default=0), floor + max(self.to_place, default=0))
-        if needed > self.capacity:
+        if max(self.highest, floor + self._most_to_place()) > self.capacity:
+            needed = max(max(self.heights), floor + max(self.to_place))
             self.overshoot = min(self.overshoot or needed, needed)
             return _Level(0, 0)
         # Whatever could lie entirely below the next rectangle would have to be placed before it.
-        return _Level(floor * self.count + last, min(self.tops, default=0) * self.count)
+        return _Level(floor * self.count + last, self._lowest_top() * self.count)
+
+    def _most_to_place(self) -> int:
+        """The largest of `to_place`."""
+        heap = self.most_left
+        while heap:
+            size, section = heap[0]
+            if -size == self.to_place[section]:
+                return -size
+            heapreplace(heap, (-self.to_place[section], section))
+        return 0
+
+    def _lowest_top(self) -> int:
+        """The lowest end that a rectangle would have where it rests now."""
+        heap = self.tops
+        while heap:
+            top, index = divmod(heap[0], self.count)
+            if not self.placed[index] and top == self.rests_at[index] + self.core.sizes[index]:
+                return top
+            heappop(heap)
+        return 0
 
     def _next(self, level: _Level) -> int:
         """The level's next rectangle, or -1."""

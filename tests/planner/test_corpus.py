@@ -2,6 +2,7 @@
 
 import csv
 import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -64,16 +65,42 @@ def residual_network(steps: int, seed: int) -> Problem:
     return Problem(tuple(program), tuple(buffers))
 
 
+REFERENCE_SECONDS = 0.085
+"""What `reference_loop` takes on the machine that the limits are for (AMD Zen 3 at its full clock, CPython 3.11)."""
+
+
+def reference_loop() -> int:
+    """A fixed amount of what planning is made of: numbers, a table and a list in plain Python."""
+    table: dict[int, int] = {}
+    total = 0
+    for i in range(400_000):
+        key = i * 7919 % 10007
+        table[key] = table.get(key, 0) + i
+        total += table[key] & 255
+    return total
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """Processor time: other work on the machine does not count."""
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
 @pytest.mark.parametrize(("steps", "seconds"), [(100, 0.02), (3500, 0.5)])
 def test_planning_is_fast(steps: int, seconds: float) -> None:
-    """Processor time, the best of five: other work on the machine does not count."""
+    """The best of five, on the machine of REFERENCE_SECONDS at most `seconds`.
+
+    Other machines, and this one in slow minutes, are measured by the loop, which takes turns with the planning: 0.5 s
+    stand for 5.9 times what it takes, 0.02 s for 0.235 times.
+    """
     problem = residual_network(steps, seed=steps)
-    times = []
+    loops, times = [], []
     for _ in range(5):
-        start = time.process_time()
-        plan = plan_memory(problem)
-        times.append(time.process_time() - start)
-    assert min(times) <= seconds
+        loops.append(seconds_of(reference_loop))
+        times.append(seconds_of(lambda: plan_memory(problem)))
+    assert min(times) / min(loops) <= seconds / REFERENCE_SECONDS
+    plan = plan_memory(problem)
     assert plan.arena_bytes == plan.lower_bound_bytes
     if steps < 1000:
         assert check_plan(problem, plan) == []
