@@ -284,29 +284,143 @@ def test_depthwise_channels_last_in_every_block(row: dict[str, Any], kernel: int
         np.testing.assert_array_equal(first, out)  # the layout does not change the bytes
 
 
-ACTIVATIONS = [
-    ([F32], [], [("t", "relu_f32", "i0")]),
-    ([F32], [(-0.25, F32), (0.5, F32)], [("t", "clip_f32", "i0", "k0", "k1")]),
-    ([F32], [], [("t", "hardswish_f32", "i0")]),
-    ([F32], [], [("t", "silu_f32", "i0")]),
+ACTIVATIONS = [  # function, immediates
+    ("relu_f32", []), ("clip_f32", [-0.25, 0.5]), ("hardswish_f32", []), ("silu_f32", []), ("sigmoid_f32", []),
+    ("hardsigmoid_f32", [0.2, 0.5]), ("leaky_relu_f32", [0.1]), ("gelu_f32", []), ("elu_f32", [0.7]),
+]  # fmt: skip
+FORMS = [  # x dims, w dims, group, stride, form of the filters, variant
+    ((1, 40, 9, 11), (40, 1, 3, 3), 40, 1, 0, "depthwise channels"),
+    ((2, 40, 9, 11), (37, 40, 1, 1), 1, 1, 0, "pixel rows in place"),
+    ((1, 12, 9, 21), (19, 12, 3, 3), 1, 2, 0, "lines"),
+    ((1, 12, 9, 21), (16, 12, 1, 1), 1, 2, 0, "lines in place"),
+    ((1, 20, 11, 12), (24, 20, 3, 3), 1, 1, 4, "winograd 4x4"),
 ]
 
 
 @by_tier
-@pytest.mark.parametrize("case", range(len(ACTIVATIONS)))
-def test_activations_of_a_depthwise_convolution_are_those_of_tiles(row: dict[str, Any], case: int) -> None:
-    """NaN, infinities and both zeros included; the register forms give the tile functions' bytes."""
-    rng = np.random.default_rng(case)
-    x = rng.standard_normal((1, 40, 9, 11)).astype(np.float32)
+@pytest.mark.parametrize("function, immediates", ACTIVATIONS, ids=[a for a, _ in ACTIVATIONS])
+@pytest.mark.parametrize("x_dims, w_dims, group, stride, form, variant", FORMS, ids=[f[-1] for f in FORMS])
+def test_activations_of_every_form_are_those_of_tiles(
+    row: dict[str, Any], function: str, immediates: list[float], x_dims: tuple[int, ...], w_dims: tuple[int, ...],
+    group: int, stride: int, form: int, variant: str,
+) -> None:  # fmt: skip
+    """NaN, infinities and both zeros included. Multiplied by one first, the same activation is a program over tiles."""
+    rng = np.random.default_rng(len(function))
+    x = rng.standard_normal(x_dims).astype(np.float32)
     x[0, 3, 4, 4], x[0, 5, 2, 3], x[0, 6, 7, 7], x[0, 7], x[0, 8] = np.nan, np.inf, -np.inf, 0.0, -0.0
-    w = rng.standard_normal((40, 1, 3, 3)).astype(np.float32)
-    spec = Spec(40, [3, 3], [1, 1], [1, 1], [1, 1, 1, 1])
-    blob, (loads, immediates, code) = params_blob("Conv", spec.values()), ACTIVATIONS[case]
-    tile = program(loads, code, ["t"], immediates=immediates, first_operand=3)
-    results = []
-    for view in (x, last_axis_channels(x)):
-        out = last_axis_channels(np.zeros(x.shape, np.float32))
-        assert call(row, [view, w, None], [out], params=blob, tile=tile)["status"] == 0
-        results.append(np.ascontiguousarray(out))
-    np.testing.assert_array_equal(results[0], results[1])
-    assert np.isnan(results[0]).any()
+    w = rng.standard_normal(w_dims).astype(np.float32)
+    spec = Spec(group, w_dims[2:], [stride] * 2, [1, 1], [w_dims[2] // 2] * 4)
+    blob = params_blob("Conv", {**spec.values(), "form": form})
+    shape = (x_dims[0], w_dims[0], *spec.output_dims(x_dims[2:]))
+    residual = rng.standard_normal(shape).astype(np.float32)
+    bias = rng.standard_normal(w_dims[0]).astype(np.float32)
+    known, one = [(v, F32) for v in immediates], [(1.0, F32)]
+    sources = [f"k{i}" for i in range(len(known))]
+    for b, other in ((None, None), (bias, None), (None, residual), (bias, residual)):
+        steps = [("t", "add_f32", "i0", "i1")] if other is not None else []
+        start, loads = ("t" if steps else "i0"), [F32] * (1 + len(steps))
+        registers = [*steps, ("u", function, start, *sources)]
+        spelt = [*steps, ("t", "mul_f32", start, f"k{len(known)}"), ("u", function, "t", *sources)]
+        inputs = [last_axis_channels(x), w, b, *([] if other is None else [last_axis_channels(other)])]
+        results = []
+        for tile in (program(loads, registers, ["u"], known, 3), program(loads, spelt, ["u"], known + one, 3)):
+            out = last_axis_channels(np.zeros(shape, np.float32))
+            said = call(row, inputs, [out], params=blob, tile=tile, pack=[1], parts=2)
+            assert said["status"] == 0 and said["variant"] == variant
+            results.append(np.ascontiguousarray(out))
+        np.testing.assert_array_equal(results[0], results[1])
+        assert np.isnan(results[0]).any()
+
+
+LINES = [  # x dims, w dims, group, strides, pads
+    ((1, 8, 20, 40), (8, 8, 3, 39), 1, (1, 1), (1, 19, 1, 19)),  # several blocks of the inner index
+    ((2, 48, 19, 23), (30, 48, 3, 3), 1, (2, 2), (1, 1, 1, 1)),
+    ((1, 16, 14, 90), (24, 8, 3, 3), 2, (1, 1), (1, 1, 1, 1)),
+    ((1, 1, 1500), (36, 1, 256), 1, (2,), (0, 0)),
+    ((1, 24, 16, 16), (40, 24, 1, 1), 1, (2, 2), (0, 0, 0, 0)),
+    ((1, 24, 17, 5), (9, 24, 2, 1), 1, (1, 1), (0, 0, 0, 0)),
+    ((1, 3, 30, 700), (32, 3, 3, 3), 1, (1, 1), (1, 1, 1, 1)),
+    ((3, 200, 7, 7), (140, 200, 3, 3), 1, (1, 1), (1, 1, 1, 1)),
+    ((1, 20, 12, 12), (20, 20, 3, 1), 1, (1, 1), (1, 0, 1, 0)),
+    ((2, 64, 9, 9), (17, 64, 2, 2), 1, (2, 2), (0, 0, 0, 0)),
+]
+
+
+@by_tier
+@pytest.mark.parametrize("case", range(len(LINES)))
+def test_convolutions_over_lines(row: dict[str, Any], case: int) -> None:
+    """Bytes depend neither on layouts nor on packing, and a part of something larger keeps what lies around it."""
+    rng = np.random.default_rng(case)
+    x_dims, w_dims, group, strides, pads = LINES[case]
+    p = Problem(rng, False)
+    p.spec = Spec(group, w_dims[2:], strides, [1] * len(strides), pads)
+    p.x, p.w = rng.standard_normal(x_dims).astype(np.float32), rng.standard_normal(w_dims).astype(np.float32)
+    p.b = rng.standard_normal(w_dims[0]).astype(np.float32)
+    p.terms = int(np.prod(w_dims[1:])) + 1
+    want, size = p.oracle()
+    blob = params_blob("Conv", p.spec.values())
+    (first,) = run(row, [p.x, p.w, p.b], [(want.shape, np.float32)], params=blob)
+    assert_product(first, want, size, p.terms)
+    n, c, *space = want.shape
+    for view in (p.x, last_axis_channels(p.x)):
+        for parts in (1, 3):
+            whole = np.full((n, *space, c + 5), np.float32(3))
+            out = np.moveaxis(whole[..., 2 : 2 + c], -1, 1)
+            said = call(row, [view, p.w, p.b], [out], params=blob, pack=[1], parts=parts)
+            assert said["status"] == 0 and said["variant"].startswith("lines")
+            np.testing.assert_array_equal(first, out)
+            assert (whole[..., :2] == 3).all() and (whole[..., 2 + c :] == 3).all()
+    residual = rng.standard_normal(want.shape).astype(np.float32)
+    tile = program([F32, F32], EPILOGUE[:1], ["t"], first_operand=3)
+    for bias in (None, p.b):
+        (plain,) = run(row, [p.x, p.w, bias], [(want.shape, np.float32)], params=blob)
+        both = last_axis_channels(residual)
+        inputs = [last_axis_channels(p.x), p.w, bias, both]
+        assert call(row, inputs, [both], params=blob, pack=[1], tile=tile, parts=2)["status"] == 0
+        np.testing.assert_array_equal(both, plain + residual)
+
+
+APART = [  # x dims, kernel, channels out of a group, groups, extra rows and columns
+    ((2, 24, 9, 14), (2, 2), 1, 1, (0, 0)),
+    ((1, 24, 9, 14), (2, 2), 24, 1, (0, 0)),
+    ((1, 30, 5, 13), (3, 2), 11, 2, (0, 0)),
+    ((2, 6, 5, 13), (2, 3), 5, 1, (1, 2)),
+    ((1, 7, 40), (4,), 3, 1, (0,)),
+    ((1, 400, 6, 7), (2, 2), 70, 1, (0, 0)),
+    ((1, 16, 6, 7), (2, 1), 150, 1, (1, 0)),
+]
+
+
+@pytest.mark.parametrize("row", TRANSPOSED, ids=lambda r: f"tier{r['tier']}")
+@pytest.mark.parametrize("case", range(len(APART)))
+def test_transposed_convolutions_whose_windows_do_not_overlap(row: Any, case: int) -> None:
+    """Packed they are one product a kernel line; unpacked they go phase by phase, with the same bytes."""
+    rng = np.random.default_rng(case)
+    x_dims, kernel, og, group, extra = APART[case]
+    ones = [1] * len(kernel)
+    spec = Spec(group, list(kernel), list(kernel), ones, [0] * (2 * len(kernel)))
+    x = rng.standard_normal(x_dims).astype(np.float32)
+    w = rng.standard_normal((x_dims[1], og, *kernel)).astype(np.float32)
+    out = spec.transposed_dims(x_dims[2:], list(extra))
+    shape, blob = (x_dims[0], og * group, *out), params_blob("ConvTranspose", spec.values())
+    residual = rng.standard_normal(shape).astype(np.float32)
+    programs = [
+        (None, False), (program([F32, F32], EPILOGUE, ["u"], first_operand=3), True),
+        (program([F32], [("t", "silu_f32", "i0")], ["t"], first_operand=3), False),
+        (program([F32, F32], [("t", "mul_f32", "i0", "i1"), ("u", "silu_f32", "t")], ["u"], first_operand=3), True),
+    ]  # fmt: skip
+    for b in (None, rng.standard_normal(og * group).astype(np.float32)):
+        size = conv_transpose(np.abs(x), np.abs(w), None if b is None else np.abs(b), spec, out)
+        for tile, two in programs:
+            (want,) = run(row, [x, w, b, residual][: 4 if two else 3], [(shape, np.float32)], params=blob, tile=tile)
+            if tile is None:
+                assert_product(want, conv_transpose(x, w, b, spec, out), size, x_dims[1] // group + 1)
+            for view, other in ((x, residual), (last_axis_channels(x), last_axis_channels(residual))):
+                whole = np.full((shape[0], *out, shape[1] + 3), np.float32(3))
+                for target in (np.zeros(shape, np.float32), last_axis_channels(np.zeros(shape, np.float32)),
+                               np.moveaxis(whole[..., 2:-1], -1, 1)):  # fmt: skip
+                    inputs = [view, w, b, other][: 4 if two else 3]
+                    said = call(row, inputs, [target], params=blob, tile=tile, pack=[1], parts=3)
+                    assert said["status"] == 0 and said["variant"].startswith("lines")
+                    np.testing.assert_array_equal(target, want)
+                assert (whole[..., :2] == 3).all() and (whole[..., -1] == 3).all()

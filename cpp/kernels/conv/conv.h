@@ -12,6 +12,7 @@
 #include "kernels/conv/shape.h"
 #include "kernels/conv/weights.h"
 #include "kernels/tile/epilogue.h"
+#include "kernels/units.h"
 
 namespace ARN_NS {
 
@@ -27,11 +28,26 @@ struct ConvOperands {
 // Returns a status. A transposed convolution's output may have any extents (output_padding, output_shape).
 int32_t read_conv(const arn_bind_args* args, bool transposed, ConvOperands* o);
 
+constexpr double kTaskWork = 1 << 20;  // multiply-adds that are worth a task
+
 // Rows of the tile that the product core cuts large blocks into.
 constexpr int64_t kTileRows = ARN_TIER_LEVEL >= 2 ? 9 : ARN_TIER_LEVEL == 1 ? 6 : 4;
 
 // Output channels whose weights, of one depth block, stay in L2 while a block of pixels is multiplied by them.
 constexpr int64_t kColumns = 4 * kTileVectors * kLanesF32 * (ARN_TIER_LEVEL == 0 ? 4 : ARN_TIER_LEVEL == 1 ? 2 : 1);
+
+// Fills what every bind ends with; Bound has units, units_per_task, epilogue_scratch, use_epilogue and epilogue.
+template <typename Bound>
+int32_t bind_units(arn_bound* out, arn_run_fn run, const Bound& b, const char* variant) {
+  static_assert(sizeof(Bound) <= ARN_BOUND_MAX, "bound too large");
+  out->run = run;
+  out->tasks = ceil_div(b.units, b.units_per_task);
+  out->step_scratch = 0;
+  out->thread_scratch = b.epilogue_scratch + (b.use_epilogue != 0 ? b.epilogue.core.scratch_bytes : 0);
+  out->bound_bytes = sizeof(Bound);
+  out->variant = variant;
+  return ARN_OK;
+}
 
 struct ConvBound {
   ConvShape s;  // Conv: the convolution. ConvTranspose: dims and strides of X and the whole output; the kernel's taps
@@ -45,13 +61,14 @@ struct ConvBound {
   int64_t p_block, o_block, p_blocks, o_blocks, units, units_per_task;
   // Offsets in thread scratch, in elements. At 0: partial sums, which a finished block that is not stored directly
   // overwrites; rows are partial_row apart.
-  int64_t at_slab, at_weights, at_edge, at_compact, at_bias, at_stage;
+  int64_t at_slab, at_weights, at_edge, at_compact, at_bias;
   int64_t partial_row;
   int64_t epilogue_scratch;                  // in bytes from the start of thread scratch
   int64_t add_item, add_pixel, add_channel;  // strides of the operand that is added in registers
   int32_t add_operand;                       // -1 for none
-  int32_t has_bias, packed, channel_rows, in_place, staged, direct, transposed, phased, use_epilogue, use_compact, relu;
+  int32_t has_bias, packed, channel_rows, in_place, direct, transposed, phased, use_epilogue, use_compact;
   int32_t out_operand;
+  BlockActivation activation;
   // The epilogue works on views of one phase (see phase.cc): strides of every operand along the three axes, in
   // elements, and the bytes of an element.
   int32_t by_phase, operands;

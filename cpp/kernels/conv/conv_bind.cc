@@ -1,13 +1,11 @@
 // Binding of the convolutions that run as matrix products: shapes, orientation, task grid, scratch.
 #include "kernels/conv/conv.h"
 #include "kernels/conv/entry.h"
+#include "kernels/conv/lines.h"
 #include "kernels/matmul/forms.h"
 
 namespace ARN_NS {
 namespace {
-
-constexpr int64_t kStagedChannels = 16;    // input channels of a group up to which lines are staged
-constexpr int64_t kStagedSlab = 40 << 10;  // elements of their im2col
 
 // True when walking pixels of the output in row-major order is one stride in memory; images too when `all`.
 inline bool uniform(const ConvShape& s, const int64_t* strides, int64_t image, bool all) {
@@ -54,10 +52,6 @@ void choose_orientation(ConvBound* b) {
   b->items = joined ? 1 : s.batch;
   b->pixels = joined ? image * s.batch : image;
   b->in_place = b->channel_rows == 0 && point && uniform(s, s.x, s.xn, joined);
-  const int64_t k = tap_count(s) * s.cg;
-  b->staged = b->channel_rows == 0 && b->in_place == 0 && b->transposed == 0 && s.taps[0] == 1 && s.in[0] == 1 &&
-              s.first[0] == 0 && s.out[0] == 1 && s.taps[1] <= 16 && s.tap_step[2] == 1 && s.cg > 0 &&
-              s.cg <= kStagedChannels && k <= kDepth && image > 0;
   b->direct = b->channel_rows != 0 || (joined ? y_all : !phased && uniform(s, s.y, s.yn, false));
 }
 
@@ -84,8 +78,6 @@ void choose_grid(ConvBound* b) {
   const bool rows = b->channel_rows != 0;
   // Of pixel rows, a block's im2col and the weights of kColumns channels stay in L2 together.
   int64_t p_block = rows ? 12 * L : b->in_place != 0 ? 168 : 120;
-  if (b->staged != 0)
-    p_block = max64(p_block, min64(480, kStagedSlab / (tap_count(b->s) * b->s.cg) / kTileRows * kTileRows));
   int64_t o_block = b->in_place != 0 ? kColumns : 512;
   p_block = max64(1, min64(p_block, b->pixels));
   o_block = min64(o_block, round_up(max64(1, b->s.og), L));
@@ -96,8 +88,9 @@ void choose_grid(ConvBound* b) {
     return outer * static_cast<double>(ceil_div(b->pixels, p_block) * ceil_div(b->s.og, o_block));
   };
   // Every unit fills its own im2col (paid back by its channels) and reads its weights (paid back by its pixels), so
-  // blocks are cut as squares, and no more than needed: down to 16 units, each worth 16 million multiply-adds.
-  const double wanted = work / (16 << 20) < 16 ? work / (16 << 20) : 16;
+  // blocks are cut as squares, and no more than needed: down to 16 units, each worth a few million multiply-adds.
+  const double grain = b->in_place != 0 ? 2 << 20 : 4 << 20;
+  const double wanted = work / grain < 16 ? work / grain : 16;
   const int64_t least_o = b->in_place != 0 ? 3 * L : 128, least_p = 3 * L;
   while (units() < 0.75 * wanted) {
     const bool p_fits = p_block >= 2 * least_p, o_fits = o_block >= 2 * least_o;
@@ -116,16 +109,13 @@ void choose_grid(ConvBound* b) {
   b->p_blocks = ceil_div(b->pixels, p_block);
   b->o_blocks = ceil_div(b->s.og, o_block);
   b->units = b->items * b->s.groups * b->phases * b->p_blocks * b->o_blocks;
-  const double small = 1 << 20;  // multiply-adds that are worth a task
-  const double each = work / static_cast<double>(max64(1, b->units));
-  b->units_per_task = each >= small ? 1 : static_cast<int64_t>(small / (each < 1 ? 1 : each)) + 1;
+  b->units_per_task = units_for_task(work, b->units, kTaskWork);
 }
 
 }  // namespace
 
 int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, void* bound) {
   constexpr int64_t L = kLanesF32;
-  static_assert(sizeof(ConvBound) <= ARN_BOUND_MAX, "bound too large");
   ConvBound* b = static_cast<ConvBound*>(bound);
   __builtin_memset(b, 0, sizeof(ConvBound));
   arn_bind_args without_program = *given;
@@ -134,6 +124,7 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   ConvOperands o;
   const int32_t status = read_conv(given, transposed, &o);
   if (status != ARN_OK) return status;
+  if (transposed && (given->packed & 2u) != 0 && is_apart(given)) return lines_bind(given, o, true, out, bound);
   b->s = o.s;
   b->w = o.w;
   b->steps = o.steps;
@@ -146,9 +137,11 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   if (transposed)
     for (int i = 0; i < 3; ++i) b->phases *= b->steps.stride[i];
   choose_orientation(b);
+  if (!transposed && b->packed != 0 && b->channel_rows == 0 && b->in_place == 0 && lines_fit(b->s))
+    return lines_bind(given, o, false, out, bound);
   b->add_operand = -1;
   if (form.known && (form.add < 0 || adds_in_registers(given->operand[form.add], given->operand[given->n_in], b))) {
-    b->relu = form.relu;
+    b->activation = form.activation;
     b->add_operand = form.add;
     without_program.tile = nullptr;
     args = &without_program;
@@ -179,9 +172,6 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   const int64_t longest = transposed ? min64(max64(k, 1), kDepth) : depth;
   b->at_slab = at;
   at += b->in_place != 0 ? 0 : longest * p_row;
-  at += b->staged != 0 ? L : 0;
-  b->at_stage = at;
-  at += b->staged != 0 ? ring_lines(b->s) * ring_line(b->s) : 0;
   b->at_weights = at;
   at += b->packed != 0 ? 0 : longest * o_row;
   b->use_compact = b->in_place != 0 && b->s.xc != 1 && b->o_block >= 4 * L;
@@ -192,16 +182,10 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   b->at_edge = at;
   at += edge_elements();
   b->epilogue_scratch = round_up(at * 4, ARN_ALIGN);
-  out->run = conv_run;
-  out->tasks = ceil_div(b->units, b->units_per_task);
-  out->step_scratch = 0;
-  out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
-  out->bound_bytes = sizeof(ConvBound);
-  out->variant = b->channel_rows != 0 ? "channel rows"
-                 : b->in_place != 0   ? "pixel rows in place"
-                 : b->staged != 0     ? "pixel rows of lines"
-                                      : "pixel rows";
-  return ARN_OK;
+  return bind_units(out, conv_run, *b,
+                    b->channel_rows != 0 ? "channel rows"
+                    : b->in_place != 0   ? "pixel rows in place"
+                                         : "pixel rows");
 }
 
 int64_t conv_pack_bytes(const arn_bind_args* args, bool transposed) {
@@ -212,11 +196,13 @@ int64_t conv_pack_bytes(const arn_bind_args* args, bool transposed) {
     if (w.dims[i] < 0) return 0;
   for (int64_t i = 0; i < p.spatial; ++i)
     if (p.strides[i] < 1 || p.dilations[i] < 1) return 0;
+  if (transposed && is_apart(args)) return apart_pack_bytes(args);
   const RawWeights r = raw_weights(w, p, transposed);
   return r.groups * round_up(r.og, kLanesF32) * r.cg * r.kernel[0] * r.kernel[1] * r.kernel[2] * 4;
 }
 
 void conv_pack(const arn_bind_args* args, bool transposed, float* dst) {
+  if (transposed && is_apart(args)) return apart_pack(args, dst);
   const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
   const RawWeights r = raw_weights(args->operand[1], p, transposed);
   const Steps s = read_steps(p);

@@ -47,7 +47,6 @@ struct ConvRun {
   void* const* operand;
   void* epilogue_scratch;
   Span span;
-  LineRing ring;
   int64_t held;  // the pixel block whose im2col panels the slab holds whole, or -1
 
   // One block; x, y and w are at the item's first element of the group, pixels count within the item.
@@ -56,14 +55,14 @@ struct ConvRun {
              int64_t p0, int64_t np, int64_t o0, int64_t no) {
     constexpr int64_t L = kLanesF32;
     const bool rows = b.channel_rows != 0;
-    const bool panels = rows || (b.s.xc != 1 && b.staged == 0);  // im2col as panels of pixels, else as rows
+    const bool panels = rows || b.s.xc != 1;  // im2col as panels of pixels, else as rows
     GemmPass<float> p{};
     p.m = rows ? no : np;
     p.n = rows ? np : no;
     p.partial = scratch;
     p.partial_row = b.partial_row;
     p.alpha = p.beta = 1.0f;
-    p.relu = b.relu != 0;
+    p.activation = b.activation;
     p.edge = scratch + b.at_edge;
     if (gb != nullptr) {
       p.c = gb + o0 * b.bias_stride;
@@ -110,9 +109,7 @@ struct ConvRun {
         pack_taps(b.w, f.taps, gw, scratch + b.at_weights, panel, from, depth, o0, no);
       }
       if (b.in_place == 0 && key != held) {
-        if (b.staged != 0)
-          im2col_lines(f.s, gx, &ring, scratch + b.at_stage, slab, p0, np);
-        else if (panels)
+        if (panels)
           im2col_panels(f.s, gx, span, slab, from, depth, p0, np);
         else
           im2col_rows(f.s, gx, slab, from, depth, p0, np);
@@ -240,15 +237,9 @@ int32_t conv_run(const void* bound, void* const* operand, int64_t begin, int64_t
             operand,
             after,
             span_of(b.s, static_cast<const float*>(operand[0])),
-            {ring_lines(b.s), ring_line(b.s), -1, 0, 0, nullptr},
             -1};
   if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after);
-  for (int64_t t = begin; t < end; ++t) {
-    if (state->stop != 0) return ARN_CANCELLED;
-    const int64_t last = min64(b.units, (t + 1) * b.units_per_task);
-    for (int64_t u = t * b.units_per_task; u < last; ++u) r.unit(u);
-  }
-  return ARN_OK;
+  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) { r.unit(u); });
 }
 
 }  // namespace ARN_NS

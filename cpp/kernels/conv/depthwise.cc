@@ -3,6 +3,7 @@
 #include "kernels/conv/conv.h"
 #include "kernels/conv/depthwise_channels.h"
 #include "kernels/conv/window.h"
+#include "kernels/matmul/forms.h"
 
 namespace ARN_NS {
 namespace {
@@ -15,12 +16,12 @@ struct DepthwiseBound {
   Stage stage;
   int64_t channels, width, bias_stride;
   ChannelGrid grid;
-  float low, high;  // Activation::kClip
+  BlockActivation activation;
   int64_t units, units_per_task, row_blocks;
   int64_t at_bias, at_stage, at_taps, at_column, at_block, at_zeros;  // in thread scratch, in elements; packed
                                                                       // weights are at 0
   int64_t epilogue_scratch;                                           // in bytes from the start of thread scratch
-  Activation activation;
+  Finish finish;                                                      // what of the activation is done in registers
   int32_t has_bias, packed, by_channels, use_epilogue, out_operand;
   Epilogue epilogue;
 };
@@ -40,6 +41,7 @@ struct DepthwiseRun {
   float *y, *scratch;
   void* const* operand;
   void* epilogue_scratch;
+  ActivationRows rows_after;
 
   void plane_rows(int64_t n, int64_t c, int64_t z, int64_t y0, int64_t rows) const {
     const ConvShape& s = b.s;
@@ -80,7 +82,7 @@ struct DepthwiseRun {
   void channel_tile(int64_t u) const {
     const ConvShape& s = b.s;
     const ChannelGrid& g = b.grid;
-    const ChannelFilter f{w, bias, b.width, scratch + b.at_zeros, b.activation, b.low, b.high};
+    const ChannelFilter f{w, bias, b.width, scratch + b.at_zeros, b.finish, b.activation.low, b.activation.high};
     const int64_t chunk = u % g.chunks, tile = u / g.chunks % g.tiles, band = u / g.chunks / g.tiles % g.bands;
     const int64_t slice = u / g.chunks / g.tiles / g.bands, n = slice / s.out[0];
     ChannelSegment at;
@@ -95,6 +97,8 @@ struct DepthwiseRun {
       if (b.use_epilogue == 0) {
         float* to = y + n * s.yn + at.z * s.y[0] + at.y * s.y[1] + at.x0 * s.y[2] + at.c0;
         depthwise_channels(s, f, x + n * s.xn, at, to, s.y[2]);
+        if (rows_after.any())
+          for (int64_t i = 0; i < at.count; ++i) rows_after.run(to + i * s.y[2], channels);
         continue;
       }
       depthwise_channels(s, f, x + n * s.xn, at, block, channels);
@@ -126,7 +130,8 @@ int32_t depthwise_run(const void* bound, void* const* operand, int64_t begin, in
                  static_cast<float*>(operand[b.out_operand]),
                  scratch,
                  operand,
-                 after};
+                 after,
+                 ActivationRows(b.finish == Finish::kNone ? b.activation : BlockActivation{})};
   if (b.packed == 0) {
     pack_weights(b.w, b.width, r.w, scratch);
     r.w = scratch;
@@ -144,44 +149,7 @@ int32_t depthwise_run(const void* bound, void* const* operand, int64_t begin, in
     for (int64_t tx = 0; tx < b.s.taps[2]; ++tx) column[tx] = staged_column(b.s, b.stage, tx);
   }
   if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after);
-  for (int64_t t = begin; t < end; ++t) {
-    if (state->stop != 0) return ARN_CANCELLED;
-    const int64_t last = min64(b.units, (t + 1) * b.units_per_task);
-    for (int64_t u = t * b.units_per_task; u < last; ++u) r.unit(u);
-  }
-  return ARN_OK;
-}
-
-// Whether the program is one that finished elements can go through in registers; fills how.
-bool read_activation(const arn_bind_args* args, DepthwiseBound* b) {
-  enum : uint16_t {
-#define ARN_TILE_FN(name, result, a, b, c) kTile_##name,
-#include "kernels/tile/functions.inc"
-#undef ARN_TILE_FN
-  };
-  const arn_tile* t = args->tile;
-  if (t == nullptr || t->n_out != 1 || args->n_out != 1 || t->n_instr != 1 || t->n_in != 1) return false;
-  if (t->reg_dtype[0] != ARN_F32 || args->operand[args->n_in].dtype != ARN_F32) return false;
-  const arn_tile_instr& i = t->instr[0];
-  if (i.a != 0 || t->out_reg[0] != i.dst) return false;
-  const auto immediate = [&](uint8_t reg, float* to) {
-    if (reg < 1 || reg >= 1 + t->n_imm) return false;
-    __builtin_memcpy(to, &t->imm[reg - 1], sizeof(float));
-    return true;
-  };
-  switch (i.fn) {
-    case kTile_relu_f32:
-      b->activation = Activation::kRelu;
-      return true;
-    case kTile_hardswish_f32:
-      b->activation = Activation::kHardSwish;
-      return true;
-    case kTile_clip_f32:
-      b->activation = Activation::kClip;
-      return immediate(i.b, &b->low) && immediate(i.c, &b->high);
-    default:
-      return false;
-  }
+  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) { r.unit(u); });
 }
 
 }  // namespace
@@ -207,7 +175,6 @@ void depthwise_pack(const arn_bind_args* args, float* dst) {
 }
 
 int32_t depthwise_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
-  static_assert(sizeof(DepthwiseBound) <= ARN_BOUND_MAX, "bound too large");
   DepthwiseBound* b = static_cast<DepthwiseBound*>(bound);
   __builtin_memset(b, 0, sizeof(DepthwiseBound));
   ConvOperands o;
@@ -222,7 +189,13 @@ int32_t depthwise_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   b->packed = (args->packed & 2u) != 0;
   b->out_operand = args->n_in;
   b->by_channels = s.xc == 1 && s.yc == 1 && s.groups > 1;
-  const bool registers = b->by_channels != 0 && read_activation(args, b);
+  const RegisterForm form = register_form(args);
+  const bool registers = b->by_channels != 0 && form.known && form.add < 0;
+  if (registers) {
+    b->activation = form.activation;
+    if (form.activation.limited != 0) b->finish = Finish::kLimits;
+    if (form.activation.applied != 0 && form.activation.fn == kTile_hardswish_f32) b->finish = Finish::kHardSwish;
+  }
   if (args->tile != nullptr && !registers) {
     const int32_t last = args->operand[args->n_in].rank - 1,
                   bad = epilogue_bind(args, b->by_channels != 0 ? 1 : 2, b->by_channels != 0 ? 1 : last, &b->epilogue);
@@ -256,13 +229,7 @@ int32_t depthwise_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   if (pixel_count(s) == 0) b->units = 0;
   b->units_per_task = max64(1, (1 << 19) / max64(1, work));
   b->epilogue_scratch = round_up(at * 4, ARN_ALIGN);
-  out->run = depthwise_run;
-  out->tasks = ceil_div(b->units, b->units_per_task);
-  out->step_scratch = 0;
-  out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
-  out->bound_bytes = sizeof(DepthwiseBound);
-  out->variant = b->by_channels != 0 ? "depthwise channels" : "depthwise planes";
-  return ARN_OK;
+  return bind_units(out, depthwise_run, *b, b->by_channels != 0 ? "depthwise channels" : "depthwise planes");
 }
 
 }  // namespace ARN_NS

@@ -13,16 +13,13 @@ struct Line {
 
 template <typename V>
 inline V activate(const ChannelFilter& f, V a) {
-  const V none{};
-  switch (f.activation) {
-    case Activation::kRelu:
-      return a < none ? none : a;
-    case Activation::kClip: {
+  switch (f.finish) {
+    case Finish::kLimits: {
       const V low = splat_f32(f.low), high = splat_f32(f.high), above = a < low ? low : a;
       return above > high ? high : above;
     }
-    case Activation::kHardSwish: {
-      const V t = a + splat_f32(3.0f), up = t < none ? none : t, six = splat_f32(6.0f);
+    case Finish::kHardSwish: {
+      const V none{}, t = a + splat_f32(3.0f), up = t < none ? none : t, six = splat_f32(6.0f);
       return a * ((up > six ? six : up) * splat_f32(1.0f / 6));
     }
     default:
@@ -69,7 +66,7 @@ void block(const ConvShape& s, const ChannelFilter& f, const Line* line, int64_t
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) acc[p] += add;
     }
-    if (f.activation != Activation::kNone)
+    if (f.finish != Finish::kNone)
 #pragma GCC unroll 8
       for (int p = 0; p < P; ++p) acc[p] = activate(f, acc[p]);
 #pragma GCC unroll 8

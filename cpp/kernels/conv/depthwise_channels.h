@@ -8,8 +8,8 @@
 
 namespace ARN_NS {
 
-// What is done to a finished element: nothing, max(x, 0), limits, x * clip(x * (1 / 6) + 0.5, 0, 1).
-enum class Activation : int32_t { kNone, kRelu, kClip, kHardSwish };
+// What is done to a finished element in registers: nothing, limits, x * clip(x + 3, 0, 6) / 6.
+enum class Finish : int32_t { kNone, kLimits, kHardSwish };
 
 struct ChannelGrid {
   int64_t columns, tiles;    // output columns of a tile, tiles of a row
@@ -28,8 +28,8 @@ struct ChannelFilter {
   const float *w, *bias;  // packed weights (tap * width + channel); bias may be null
   int64_t width;
   const float* zeros;  // as many as channels, for what lies outside the image
-  Activation activation;
-  float low, high;  // kClip
+  Finish finish;
+  float low, high;  // kLimits
 };
 
 // Output element (column x0 + i, channel c0 + c) to out[i * out_step + c].

@@ -68,20 +68,4 @@ void im2col_rows(const ConvShape& s, const float* x, float* dst, int64_t k0, int
 void im2col_panels(const ConvShape& s, const float* x, const Span& span, float* dst, int64_t k0, int64_t depth,
                    int64_t p0, int64_t pixels);
 
-// im2col rows of few channels, through input lines that are staged with their padding, channels innermost, so that the
-// taps of a kernel line are one run. The ring of lines outlives a call: blocks that follow each other share lines.
-// For shapes with one slice (in[0] = taps[0] = 1) and tap_step[2] = 1.
-struct LineRing {
-  int64_t lines, line;      // a slot is `line` elements apart from the next
-  int64_t image, from, to;  // lines [from, to) of that image are staged; image -1: none
-  const float* x;           // the group
-};
-static inline int64_t ring_lines(const ConvShape& s) { return (s.taps[1] - 1) * s.tap_step[1] + 1; }
-static inline int64_t ring_line(const ConvShape& s) {
-  return round_up(((s.out[2] - 1) * s.step[2] + s.taps[2]) * s.cg, kLanesF32) + kLanesF32;
-}
-// dst has room for one more vector than its pixels * taps * channels elements.
-void im2col_lines(const ConvShape& s, const float* x, LineRing* ring, float* stage, float* dst, int64_t p0,
-                  int64_t pixels);
-
 }  // namespace ARN_NS

@@ -31,10 +31,11 @@ struct WinogradBound {
   // Transformed input: element (position, tile, channel) at position * v_position + tile * v_row + channel. Products
   // likewise, with output channels.
   int64_t v_position, v_row, m_position, m_row;
-  int64_t at_products, at_bias, at_stage, stage_tiles;             // offsets in thread scratch, in elements
-  int64_t epilogue_scratch;                                        // in bytes from the start of thread scratch
-  int64_t add_n, add[3];                                           // strides of the operand that is added in registers
-  int32_t has_bias, relu, use_epilogue, out_operand, add_operand;  // add_operand: -1 for none
+  int64_t at_products, at_bias, at_stage, stage_tiles;       // offsets in thread scratch, in elements
+  int64_t epilogue_scratch;                                  // in bytes from the start of thread scratch
+  int64_t add_n, add[3];                                     // strides of the operand that is added in registers
+  int32_t has_bias, use_epilogue, out_operand, add_operand;  // add_operand: -1 for none
+  BlockActivation activation;
   Epilogue epilogue;
 };
 

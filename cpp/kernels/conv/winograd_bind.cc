@@ -28,13 +28,11 @@ void choose_blocks(WinogradBound* b) {
   b->t_blocks = ceil_div(b->tiles, rows);
   const auto units = [&] { return s.groups * b->t_blocks * ceil_div(s.og, b->o_block); };
   const double work = static_cast<double>(s.groups * s.cg * s.og) * static_cast<double>(b->positions * b->tiles);
-  const double small = 1 << 20;  // multiply-adds that are worth a task
-  while (units() < 16 && b->o_block >= 2 * column && work / static_cast<double>(units()) > 2 * small)
+  while (units() < 16 && b->o_block >= 2 * column && work / static_cast<double>(units()) > 2 * kTaskWork)
     b->o_block = round_up(b->o_block / 2, column);
   b->o_blocks = ceil_div(s.og, b->o_block);
   b->units = units();
-  const double each = work / static_cast<double>(max64(1, b->units));
-  b->units_per_task = each >= small ? 1 : static_cast<int64_t>(small / (each < 1 ? 1 : each)) + 1;
+  b->units_per_task = units_for_task(work, b->units, kTaskWork);
 }
 
 // An addition that is done in registers reads the operand at the output's own places.
@@ -51,7 +49,6 @@ bool adds_in_registers(const arn_desc& other, const arn_desc& y, WinogradBound* 
 }  // namespace
 
 int32_t winograd_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
-  static_assert(sizeof(WinogradBound) <= ARN_BOUND_MAX, "bound too large");
   WinogradBound* b = static_cast<WinogradBound*>(bound);
   __builtin_memset(b, 0, sizeof(WinogradBound));
   ConvOperands o;
@@ -72,7 +69,7 @@ int32_t winograd_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   const bool plain = args->tile == nullptr && y.dtype == ARN_F32;
   if ((form.known || plain) && (b->s.yc == 1 || y.dims[1] == 1) &&
       (form.add < 0 || adds_in_registers(args->operand[form.add], y, b))) {
-    b->relu = form.known && form.relu;
+    b->activation = form.activation;
     b->add_operand = form.add;
   } else {
     if (args->tile != nullptr && args->tile->reg_dtype[0] != ARN_F32) return ARN_UNSUPPORTED;
@@ -93,13 +90,7 @@ int32_t winograd_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   b->at_stage = b->at_bias + b->m_row;
   const int64_t end = b->at_stage + (b->use_epilogue != 0 ? b->stage_tiles * pixels * b->m_row : 0);
   b->epilogue_scratch = round_up(end * 4, ARN_ALIGN);
-  out->run = winograd_run;
-  out->tasks = ceil_div(b->units, b->units_per_task);
-  out->step_scratch = 0;
-  out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
-  out->bound_bytes = sizeof(WinogradBound);
-  out->variant = b->tile == 4 ? "winograd 4x4" : "winograd 2x2";
-  return ARN_OK;
+  return bind_units(out, winograd_run, *b, b->tile == 4 ? "winograd 4x4" : "winograd 2x2");
 }
 
 }  // namespace ARN_NS

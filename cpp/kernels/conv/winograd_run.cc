@@ -100,6 +100,7 @@ struct WinogradRun {
   void* const* operand;
   void* epilogue_scratch;
   int64_t held;  // the (group, block of tiles) whose transformed input is in scratch, or -1
+  ActivationRows after;
 
   Tile2 tile_at(int64_t t) const {
     const int64_t tx = t % b.tiles_x, rest = t / b.tiles_x;
@@ -186,8 +187,12 @@ struct WinogradRun {
     const float* terms = scratch + b.at_bias;
     float* to = y + t.n * s.yn + t.y * s.y[1] + t.x * s.y[2] + o;
     const float* other = add == nullptr ? nullptr : add + t.n * b.add_n + t.y * b.add[1] + t.x * b.add[2] + o;
-    const bool relu = b.relu != 0;
-    const vf32 zero{};
+    const bool limited = b.activation.limited != 0;
+    const vf32 low = splat_f32(b.activation.low), high = splat_f32(b.activation.high);
+    const auto limit = [&](vf32 v) {
+      v = v < low ? low : v;
+      return v > high ? high : v;
+    };
     for (int64_t c = 0; c < no; c += L) {
       const vf32 term = load_f32(terms + c);
       const int64_t lanes = min64(L, no - c);
@@ -195,7 +200,7 @@ struct WinogradRun {
         transform_output<A>(from + c, b.m_position, [&](int i, int j, vf32 v) {
           v += term;
           if (other != nullptr) v += load_f32(other + i * b.add[1] + j * b.add[2] + c);
-          if (relu) v = v < zero ? zero : v;
+          if (limited) v = limit(v);
           store_f32(to + i * s.y[1] + j * s.y[2] + c, v);
         });
         continue;
@@ -209,10 +214,13 @@ struct WinogradRun {
             const float* addend = other + i * b.add[1] + j * b.add[2] + c;
             v += lanes == L ? load_f32(addend) : load_some(addend, lanes);
           }
-          if (relu) v = v < zero ? zero : v;
+          if (limited) v = limit(v);
           put(v, lanes, to + i * s.y[1] + j * s.y[2] + c, 1);
         }
     }
+    if (!after.any()) return;
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < columns; ++j) after.run(to + i * s.y[1] + j * s.y[2], no);
   }
 
   // Neighbouring tiles of one row of tiles through the epilogue.
@@ -275,14 +283,10 @@ int32_t run_units(const WinogradBound& b, void* const* operand, int64_t begin, i
                    static_cast<float*>(thread_scratch),
                    operand,
                    after,
-                   -1};
+                   -1,
+                   ActivationRows(b.activation)};
   if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after);
-  for (int64_t t = begin; t < end; ++t) {
-    if (state->stop != 0) return ARN_CANCELLED;
-    const int64_t last = min64(b.units, (t + 1) * b.units_per_task);
-    for (int64_t i = t * b.units_per_task; i < last; ++i) r.unit(i);
-  }
-  return ARN_OK;
+  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) { r.unit(u); });
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 // the columns past N are zero.
 #pragma once
 
+#include "kernels/tile/activation.h"
 #include "simd/vector.h"
 
 namespace ARN_NS {
@@ -65,8 +66,8 @@ static inline int64_t depth_block(int64_t k) { return k <= kDepth ? max64(k, 1) 
 // One pass over an m x n block. A[i][k] is at a + i * a_row + k * a_k, any strides; when a_panel > 0, rows come in
 // panels of kLanes: row i is at a + (i / kLanes) * a_panel + (i % kLanes) * a_row. Vector v of B's columns at inner
 // index k is at b + v * b_vec + k * b_k and is always read whole. Not last: partial = (first ? 0 : partial) + A B, in
-// whole vectors (partial_row is a multiple of kLanes). Last: out = relu?(alpha * (that sum) + beta * c); c may be null;
-// c and out may be the same memory at the same strides.
+// whole vectors (partial_row is a multiple of kLanes). Last: out = activation(alpha * (that sum) + beta * c); c may be
+// null; c and out may be the same memory at the same strides. Only f32 has activations.
 template <typename T>
 struct GemmPass {
   int64_t m, n, depth;
@@ -82,7 +83,7 @@ struct GemmPass {
   int64_t c_row, c_col;
   T* out;
   int64_t out_row, out_col;
-  bool relu;
+  BlockActivation activation;
   // What the next pass reads of B, or null: its first `ahead_vecs` vectors at `ahead`, b_vec apart, `ahead_depth` long
   // in panels. It is brought to L2 meanwhile.
   const T* ahead;

@@ -9,6 +9,7 @@
 #include "kernels/matmul/gemm.h"
 #include "kernels/matmul/params.h"
 #include "kernels/tile/epilogue.h"
+#include "kernels/units.h"
 
 namespace ARN_NS {
 namespace {
@@ -35,8 +36,9 @@ struct MatMulBound {
   int64_t epilogue_scratch;  // in bytes from the start of thread scratch
   int64_t partial_row;
   int32_t a_operand, b_operand, c_operand, out_operand;  // -1: absent
-  int32_t panels, use_compact, use_epilogue, relu;
+  int32_t panels, use_compact, use_epilogue;
   double alpha, beta;
+  BlockActivation activation;
   Epilogue epilogue;
 };
 
@@ -178,8 +180,7 @@ void choose_grid(const arn_target& target, MatMulBound* b) {
   b->m_blocks = b->m == 0 ? 0 : ceil_div(b->m, b->m_block);
   b->n_blocks = b->n == 0 ? 0 : ceil_div(b->n, n_block);
   b->units = batches * b->m_blocks * b->n_blocks;
-  const double each = work / static_cast<double>(max64(1, b->units));
-  b->units_per_task = each >= small ? 1 : static_cast<int64_t>(small / (each < 1 ? 1 : each)) + 1;
+  b->units_per_task = units_for_task(work, b->units, small);
 }
 
 template <typename T>
@@ -231,7 +232,7 @@ struct MatMulRun {
     p.partial_row = b.partial_row;
     p.alpha = scalar<T>(b.alpha);
     p.beta = scalar<T>(b.beta);
-    p.relu = b.relu != 0;
+    p.activation = b.activation;
     p.c = b.c_operand < 0 ? nullptr : mc + m0 * b.c.row + n0 * b.c.col;
     p.c_row = b.c.row;
     p.c_col = b.c.col;
@@ -312,12 +313,7 @@ int32_t matmul_run(const void* bound, void* const* operand, int64_t begin, int64
                  after,
                  -1};
   if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after);
-  for (int64_t t = begin; t < end; ++t) {
-    if (state->stop != 0) return ARN_CANCELLED;
-    const int64_t last = min64(b.units, (t + 1) * b.units_per_task);
-    for (int64_t u = t * b.units_per_task; u < last; ++u) r.unit(u);
-  }
-  return ARN_OK;
+  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) { r.unit(u); });
 }
 
 // Elements of the packed form of one matrix of B.
@@ -410,7 +406,7 @@ int32_t matmul_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   if (!scalar_fits<T>(b->alpha) || !scalar_fits<T>(b->beta)) return ARN_UNSUPPORTED;
   const RegisterForm form = register_form(args);
   if (form.known && (form.add < 0 || b->c_operand < 0)) {
-    b->relu = form.relu;
+    b->activation = form.activation;
     if (form.add >= 0) {
       if (!read_c(args->operand[form.add], args->operand[args->n_in], b)) return ARN_SHAPE_MISMATCH;
       b->c_operand = form.add;

@@ -47,7 +47,8 @@ struct Tile {
   T alpha, beta;
   const T* c;  // read in whole vectors when c_col is 1, one element a row when it is 0
   int64_t c_row, c_col;
-  bool relu;
+  bool limited;  // to [low, high]; NaN stays
+  T low, high;
   T* out;
   int64_t out_row;
   const char* ahead;  // lines that a later tile reads: one is asked for every kUnroll steps
@@ -155,26 +156,23 @@ inline void prefetch_rows(const T* p, int64_t row) {
       __builtin_prefetch(reinterpret_cast<const char*>(p + i * row) + at);
 }
 
-template <typename T, int MR, int NV>
-void tile_kernel(const Tile<T>& t) {
-  typedef typename Simd<T>::V V;
-  constexpr int64_t L = kLanes<T>;
-  V acc[MR][NV];
-#pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) acc[i][v] = V{};
-  // What is added at the end is asked for now.
-  if (t.prior != nullptr) prefetch_rows<MR, NV>(t.prior, t.prior_row);
-  if (t.finish && t.c != nullptr) prefetch_rows<MR, NV>(t.c, t.c_row);
-  if (t.b_k == L && t.a_k == 1)
-    multiply<T, MR, NV, kUnitInner>(t, acc);
-  else if (t.b_k == L && t.a_row == 1)
-    multiply<T, MR, NV, kUnitRow>(t, acc);
-  else
-    multiply<T, MR, NV, kStreams>(t, acc);
 #define ARN_EACH_ROW _Pragma("GCC unroll 16") for (int i = 0; i < MR; ++i)
 #define ARN_EACH_VECTOR _Pragma("GCC unroll 8") for (int v = 0; v < NV; ++v)
+
+// What is added at the end is asked for when the tile begins.
+template <typename T, int MR, int NV>
+inline void begin_tile(const Tile<T>& t, typename Simd<T>::V (&acc)[MR][NV]) {
+  typedef typename Simd<T>::V V;
+  ARN_EACH_ROW ARN_EACH_VECTOR acc[i][v] = V{};
+  if (t.prior != nullptr) prefetch_rows<MR, NV>(t.prior, t.prior_row);
+  if (t.finish && t.c != nullptr) prefetch_rows<MR, NV>(t.c, t.c_row);
+}
+
+// Adds what comes before and beside the products, and stores.
+template <typename T, int MR, int NV>
+inline void finish_tile(const Tile<T>& t, typename Simd<T>::V (&acc)[MR][NV]) {
+  typedef typename Simd<T>::V V;
+  constexpr int64_t L = kLanes<T>;
   if (t.prior != nullptr) {
     ARN_EACH_ROW ARN_EACH_VECTOR acc[i][v] += load(t.prior + i * t.prior_row + v * L);
   }
@@ -198,14 +196,31 @@ void tile_kernel(const Tile<T>& t) {
         ARN_EACH_ROW ARN_EACH_VECTOR acc[i][v] += load(t.c + i * t.c_row + v * L);
       }
     }
-    if (t.relu) {
-      const V zero = V{};
-      ARN_EACH_ROW ARN_EACH_VECTOR acc[i][v] = acc[i][v] < zero ? zero : acc[i][v];
+    if (t.limited) {
+      const V low = splat(t.low), high = splat(t.high);
+      ARN_EACH_ROW ARN_EACH_VECTOR {
+        const V x = acc[i][v] < low ? low : acc[i][v];
+        acc[i][v] = x > high ? high : x;
+      }
     }
   }
   ARN_EACH_ROW ARN_EACH_VECTOR store(t.out + i * t.out_row + v * L, acc[i][v]);
+}
+
 #undef ARN_EACH_ROW
 #undef ARN_EACH_VECTOR
+
+template <typename T, int MR, int NV>
+void tile_kernel(const Tile<T>& t) {
+  typename Simd<T>::V acc[MR][NV];
+  begin_tile<T, MR, NV>(t, acc);
+  if (t.b_k == kLanes<T> && t.a_k == 1)
+    multiply<T, MR, NV, kUnitInner>(t, acc);
+  else if (t.b_k == kLanes<T> && t.a_row == 1)
+    multiply<T, MR, NV, kUnitRow>(t, acc);
+  else
+    multiply<T, MR, NV, kStreams>(t, acc);
+  finish_tile<T, MR, NV>(t, acc);
 }
 
 template <typename T>

@@ -28,10 +28,17 @@ TileFn<T> tile_fn(int64_t rows, int64_t vectors) {
   }
 }
 
+inline void apply(const ActivationRows& after, float* row, int64_t n) {
+  if (after.any()) after.run(row, n);
+}
+template <typename T>
+inline void apply(const ActivationRows&, T*, int64_t) {}
+
 // A last-pass tile whose columns are partial, or whose output or c has no unit column stride: computed into scratch,
 // with c gathered before and the result scattered after.
 template <typename T>
-void edge_tile(const GemmPass<T>& p, Tile<T> t, int64_t i, int64_t j, int64_t rows, int64_t vectors) {
+void edge_tile(const GemmPass<T>& p, Tile<T> t, int64_t i, int64_t j, int64_t rows, int64_t vectors,
+               const ActivationRows& after) {
   constexpr int64_t L = kLanes<T>;
   const int64_t width = vectors * L, cols = min64(width, p.n - j);
   T* result = p.edge;
@@ -49,6 +56,7 @@ void edge_tile(const GemmPass<T>& p, Tile<T> t, int64_t i, int64_t j, int64_t ro
   t.out = result;
   t.out_row = width;
   tile_fn<T>(rows, vectors)(t);
+  for (int64_t r = 0; r < rows; ++r) apply(after, result + r * width, cols);
   T* out = p.out + i * p.out_row + j * p.out_col;
   if (p.out_col == 1) {
     for (int64_t r = 0; r < rows; ++r)
@@ -113,7 +121,8 @@ struct AheadOfPass {
 
 // `next_rows`: rows of the tile that follows this one, 0 for none.
 template <typename T>
-void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, const T* a, AheadOfPass<T>* ahead) {
+void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, const T* a, AheadOfPass<T>* ahead,
+              const ActivationRows& after) {
   constexpr int64_t L = kLanes<T>;
   Tile<T> t{};
   t.depth = p.depth;
@@ -132,9 +141,14 @@ void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, 
   t.finish = p.last;
   t.alpha = p.alpha;
   t.beta = p.beta;
-  t.relu = p.relu;
+  t.limited = p.activation.limited != 0;
+  if (t.limited) {
+    t.low = static_cast<T>(p.activation.low);
+    t.high = static_cast<T>(p.activation.high);
+  }
   const bool direct = p.out_col == 1 && (p.c == nullptr || p.c_col == 0 || p.c_col == 1);
   const int64_t vectors = ceil_div(p.n, L);
+  int64_t direct_columns = 0;
   NextRows<T> next(a + rows * p.a_row, next_rows, p.depth, p.a_row, p.a_k, vectors / 2);
   for (int64_t v = 0; v < vectors;) {
     next.ask();
@@ -153,11 +167,14 @@ void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, 
       t.c_row = p.c_row;
       t.c_col = p.c_col;
       tile_fn<T>(rows, nv)(t);
+      direct_columns = j + nv * L;
     } else {
-      edge_tile(p, t, i, j, rows, nv);
+      edge_tile(p, t, i, j, rows, nv, after);
     }
     v += nv;
   }
+  if (direct_columns > 0)
+    for (int64_t r = 0; r < rows; ++r) apply(after, p.out + (i + r) * p.out_row, direct_columns);
 }
 
 }  // namespace
@@ -168,6 +185,7 @@ void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, 
 template <typename T>
 void gemm_pass(const GemmPass<T>& p) {
   AheadOfPass<T> ahead(p);
+  const ActivationRows activate(p.last ? p.activation : BlockActivation{});
   const int64_t span = p.a_panel > 0 ? kLanes<T> : max64(p.m, 1);
   for (int64_t i0 = 0; i0 < p.m; i0 += span) {
     const int64_t rows = min64(span, p.m - i0), best = ARN_TIER_LEVEL >= 2 ? rows_for(3) : rows_for(2);
@@ -176,7 +194,7 @@ void gemm_pass(const GemmPass<T>& p) {
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t from = rows * t / tiles, to = rows * (t + 1) / tiles;
       const int64_t after = t + 1 < tiles ? rows * (t + 2) / tiles - to : 0;
-      row_tile(p, i0 + from, to - from, after, a + from * p.a_row, &ahead);
+      row_tile(p, i0 + from, to - from, after, a + from * p.a_row, &ahead, activate);
     }
   }
 }

@@ -5,6 +5,7 @@
 #include "kernels/conv/window.h"
 #include "kernels/pool/params.h"
 #include "kernels/tile/epilogue.h"
+#include "kernels/units.h"
 
 namespace ARN_NS {
 namespace {
@@ -214,12 +215,7 @@ template <typename Run>
 int32_t run_units(const PoolBound& b, Run& r, int64_t begin, int64_t end, const arn_state* state) {
   if (begin < end) r.prepare();
   if (b.use_epilogue != 0) epilogue_begin(b.epilogue, r.operand, r.epilogue_scratch);
-  for (int64_t t = begin; t < end; ++t) {
-    if (state->stop != 0) return ARN_CANCELLED;
-    const int64_t last = min64(b.units, (t + 1) * b.units_per_task);
-    for (int64_t u = t * b.units_per_task; u < last; ++u) r.unit(u);
-  }
-  return ARN_OK;
+  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) { r.unit(u); });
 }
 
 template <typename Run, typename T>

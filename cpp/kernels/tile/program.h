@@ -7,15 +7,9 @@
 #pragma once
 
 #include "kernels/tile/convert.h"
+#include "kernels/tile/table.h"
 
 namespace ARN_NS {
-
-struct TileTypes {
-  uint8_t result, arg[3];  // ARN_NONE: unused
-};
-extern const arn_tile_fn kTileFunctions[];
-extern const TileTypes kTileTypes[];
-extern const int kTileFunctionCount;
 
 enum : uint8_t {
   kOnce = 1,       // loaded by tile_begin, the same for every block

@@ -1,6 +1,7 @@
 // The tile functions of this tier, in the order of functions.inc, and their operand types.
+#include "kernels/tile/table.h"
+
 #include "kernels/tile/functions.h"
-#include "kernels/tile/program.h"
 
 namespace ARN_NS {
 
