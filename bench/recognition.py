@@ -1,6 +1,9 @@
 """What the optimiser recognises in transformers, in every combination that torch's exporters produce.
 
-Narrow models of two layers with random weights: nothing that the passes do depends on a width.
+Narrow models of two layers with random weights: nothing that the passes do depends on a width. Exports, and the reasons
+why there is none, are kept in the zoo's cache.
+
+    python bench/recognition.py [WORD...]       the combinations whose names hold all of these words, one line each
 """
 
 from __future__ import annotations
@@ -9,7 +12,9 @@ import contextlib
 import io
 import itertools
 import logging
-import tempfile
+import signal
+import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,13 +24,23 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-from arenaut.ir import Graph
-from arenaut.ir.graph import ARENAUT_DOMAIN
 
-from arenaut.report.render import one_line
-from bench.exporters import calling, export, from_config, vary_constants
-from bench.table import markdown_table
+ROOT: Final = Path(__file__).resolve().parents[1]
+if not __package__:  # run as a script: make `bench` importable
+    sys.path.insert(0, str(ROOT))
 
+from arenaut.ir import Graph  # noqa: E402
+from arenaut.ir.graph import ARENAUT_DOMAIN  # noqa: E402
+
+from arenaut.report.render import one_line  # noqa: E402
+from bench.exporters import calling, export, from_config, vary_constants  # noqa: E402
+from bench.table import markdown_table  # noqa: E402
+from bench.zoo import EXPORT_PACKAGES, cache_folder, installed_version  # noqa: E402
+
+REVISION: Final = 1
+"""Raised when what is exported here changes, so that cached exports are made anew."""
+TIME_LIMIT: Final = 180
+"""Seconds that one export may take."""
 LAYERS: Final = 2
 ATTENTIONS: Final = ("eager", "sdpa")
 # The oldest opset asked for, and the newest that each exporter writes.
@@ -129,6 +144,89 @@ def write(
         )  # fmt: skip
 
 
+# -- exports, kept -----------------------------------------------------------------------------------------------------
+
+Label = tuple[str, str, str, int]
+"""Architecture, exporter, attention, the opset that is asked for."""
+
+
+class RefusedError(Exception):
+    """There is no model of a combination: the exporter fails, or writes what onnx's checker refuses."""
+
+
+def combinations() -> Iterator[Label]:
+    for name, exporter, attention in itertools.product(ARCHITECTURES, OPSETS, ATTENTIONS):
+        for opset in OPSETS[exporter]:
+            if name != "T5 encoder" or attention == "eager":  # T5 has no other
+                yield name, exporter, attention, opset
+
+
+def export_folder() -> Path:
+    versions = "-".join([*map(installed_version, EXPORT_PACKAGES), str(REVISION)])
+    return cache_folder() / f"recognition-{versions}"
+
+
+def exported(label: Label) -> Path:
+    """The model of a combination, made where the cache does not have it. Raises RefusedError."""
+    name, exporter, attention, opset = label
+    folder = export_folder()
+    path = folder / f"{name.lower().replace(' ', '-')}-{exporter}-{attention}-{opset}.onnx"
+    refusal = path.with_suffix(".txt")
+    if not path.exists() and not refusal.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".part")
+        try:
+            with _alarm(TIME_LIMIT):
+                write(ARCHITECTURES[name], draft, exporter, attention, opset)
+            onnx.checker.check_model(str(draft))
+            draft.rename(path)
+        except Exception as error:
+            draft.unlink(missing_ok=True)
+            refusal.write_text(_reason(error))
+    if not path.exists():
+        raise RefusedError(refusal.read_text())
+    return path
+
+
+@contextlib.contextmanager
+def _alarm(seconds: int) -> Iterator[None]:
+    def late(*_: object) -> None:
+        raise TimeoutError(f"no model within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _reason(error: BaseException) -> str:
+    """The error that started it, without the exporter's own account of its attempts."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return one_line(f"{type(error).__name__}: {error}")
+
+
+# -- what is found -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One combination. refusal: why there is no model of it. opset: of the file. missing: ops that are not there as
+    often as they should be. steps: from the first Attention to the second. difference: the largest from the oracle,
+    relative to its largest element; `oracle` says why that is not onnxruntime, where it is another."""
+
+    label: Label
+    refusal: str = ""
+    opset: int = 0
+    missing: tuple[str, ...] = ()
+    steps: int = 0
+    difference: float = 0.0
+    oracle: str = ""
+
+
 def ops_of(graph: Graph) -> Counter[str]:
     """How often each op occurs, inside fused nodes too."""
     found: Counter[str] = Counter()
@@ -140,72 +238,96 @@ def ops_of(graph: Graph) -> Counter[str]:
     return found
 
 
-def examine(architecture: Architecture, path: Path) -> tuple[list[str], int, float]:
-    """Ops that are missing, steps from the first Attention to the second, and the largest difference from
-    onnxruntime relative to the largest element."""
-    import onnxruntime
-
-    import arenaut
-
-    model = arenaut.load_onnx(path, threads=1, without=("slices",))
-    found = ops_of(model.graph)
-    missing = [
+def missing_ops(architecture: Architecture, graph: Graph) -> tuple[str, ...]:
+    found = ops_of(graph)
+    return tuple(
         f"{' or '.join(ops)} {have} of {count}"
         for ops, count in architecture.wanted.items()
         if (have := sum(found[op] for op in ops)) < count
-    ]
-    steps = [model._built.lowered.steps[i] for i in model._built.step_order]
-    at = [i for i, step in enumerate(steps) if step.node.op == "Attention"]
+    )
+
+
+def wanted_outputs(path: Path, feeds: Mapping[str, np.ndarray]) -> tuple[list[Any], str]:
+    """What the stored model means, and why onnxruntime does not say it, if it does not."""
+    import onnxruntime
+    from onnx.reference import ReferenceEvaluator
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    (want,) = session.run(None, dict(architecture.example))
-    (got,) = model.run(architecture.example).values()
-    return missing, at[1] - at[0] if len(at) > 1 else 0, float(np.abs(got - want).max() / np.abs(want).max())
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return session.run(None, dict(feeds)), ""
+    except Exception as error:
+        outputs = ReferenceEvaluator(str(path)).run(None, dict(feeds))
+        return list(outputs), one_line(str(error))
 
 
-def combinations() -> Iterator[tuple[str, str, str, int]]:
-    for name, exporter, attention in itertools.product(ARCHITECTURES, OPSETS, ATTENTIONS):
-        for opset in OPSETS[exporter]:
-            if name != "T5 encoder" or attention == "eager":  # T5 has no other
-                yield name, exporter, attention, opset
+def attempt(label: Label) -> Outcome:
+    """Raises whatever arenaut raises for a model that an exporter writes."""
+    import arenaut
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """One combination: what the exporter's refusal says, or what `examine` found."""
-
-    label: tuple[str, str, str, int]
-    failure: str = ""
-    missing: tuple[str, ...] = ()
-    steps: int = 0
-    difference: float = 0.0
-
-
-def attempt(label: tuple[str, str, str, int]) -> Outcome:
-    name, exporter, attention, opset = label
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        try:
-            write(ARCHITECTURES[name], path, exporter, attention, opset)
-            onnx.checker.check_model(str(path))
-        except Exception as error:
-            return Outcome(label, one_line(f"{type(error).__name__}: {error}"))
-        missing, steps, difference = examine(ARCHITECTURES[name], path)
-    return Outcome(label, "", tuple(missing), steps, difference)
+    architecture = ARCHITECTURES[label[0]]
+    try:
+        path = exported(label)
+    except RefusedError as error:
+        return Outcome(label, str(error))
+    opset = max(o.version for o in onnx.load(path).opset_import if o.domain in ("", "ai.onnx"))
+    model = arenaut.load_onnx(path, threads=1, without=("slices",))
+    steps = [model._built.lowered.steps[i] for i in model._built.step_order]
+    at = [i for i, step in enumerate(steps) if step.node.op == "Attention"]
+    wanted, oracle = wanted_outputs(path, architecture.example)
+    worst = 0.0
+    for options in ({}, {"optimize": False}):
+        results = arenaut.load_onnx(path, threads=1, **options).run(architecture.example).values()
+        for got, want in zip(results, wanted, strict=True):
+            worst = max(worst, float(np.abs(got - want).max() / np.abs(want).max()))
+    gap = at[1] - at[0] if len(at) > 1 else 0
+    return Outcome(label, "", opset, missing_ops(architecture, model.graph), gap, worst, oracle)
 
 
 def matrix_lines(outcomes: Sequence[Outcome]) -> list[str]:
     rows = [
-        (o.label[0], f"{o.label[1]}, {o.label[2]}", str(o.label[3]), ", ".join(o.missing) or "all", str(o.steps),
-         f"{o.difference:.1e}")
-        for o in outcomes if not o.failure
+        (o.label[0], f"{o.label[1]}, {o.label[2]}", _opset(o), ", ".join(o.missing) or "all", str(o.steps),
+         f"{o.difference:.1e}{' *' if o.oracle else ''}")
+        for o in outcomes if not o.refusal
     ]  # fmt: skip
-    failed = [f"- {', '.join(map(str, o.label))}: {o.failure}" for o in outcomes if o.failure]
     header = ("model", "export", "opset", "recognised", "steps a layer", "max rel. difference")
     lines = ["## What is recognised", "", "Attention, Gelu (Swish of SwiGLU; T5 has Relu), norms and rotary embeddings"]
-    lines += [f"in each of {LAYERS} layers of narrow models. Steps from one Attention to the next.", ""]
+    lines += [f"in each of {LAYERS} layers of narrow models. Steps from one Attention to the next. Differences: of the"]
+    lines += ["optimised and of the unoptimised model from onnxruntime, the larger one.", ""]
     lines += [*markdown_table(header, rows), ""]
+    others = [f"- {_name(o.label)}: {o.oracle}" for o in outcomes if o.oracle]
+    lines += ["(*) onnxruntime refuses; compared with onnx's reference evaluator:", "", *others, ""] if others else []
+    failed = [f"- {_name(o.label)}: {o.refusal}" for o in outcomes if o.refusal]
     lines += ["The exporter fails, or writes what onnx's checker refuses:", "", *failed, ""] if failed else []
-    rest = [", ".join(map(str, c)) for c in combinations() if c not in {o.label for o in outcomes}]
+    rest = [_name(c) for c in combinations() if c not in {o.label for o in outcomes}]
     return [*lines, *(["Not run:", "", *(f"- {c}" for c in rest), ""] if rest else [])]
+
+
+def _opset(outcome: Outcome) -> str:
+    asked = outcome.label[3]
+    return str(asked) if outcome.opset == asked else f"{outcome.opset} (asked for {asked})"
+
+
+def _name(label: Label) -> str:
+    return ", ".join(map(str, label))
+
+
+def main(words: Sequence[str]) -> int:
+    """Prints an outcome a line; 1 when something is not recognised, or fails."""
+    chosen = [c for c in combinations() if all(w.lower() in _name(c).lower() for w in words)]
+    bad = 0
+    for label in chosen:
+        start = time.perf_counter()
+        try:
+            o = attempt(label)
+            said = o.refusal or f"{', '.join(o.missing) or 'all'}; {o.steps} steps; {o.difference:.1e} {o.oracle}"
+            bad += bool(o.missing) or not o.difference < 1e-4
+        except Exception as error:
+            said, bad = one_line(f"FAILED {type(error).__name__}: {error}"), bad + 1
+        print(f"{_name(label)}: {said} [{time.perf_counter() - start:.1f} s]", flush=True)
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

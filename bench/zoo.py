@@ -435,7 +435,9 @@ def prune(names: list[str]) -> int:
 
     if not can_export():
         raise ZooError(f"pruning needs {', '.join(EXPORT_PACKAGES)}: their versions tell which exports are current")
-    current = {cache_path(entry).parent for entry in load_manifest().values()}
+    from bench.recognition import export_folder
+
+    current = {export_folder(), *(cache_path(entry).parent for entry in load_manifest().values())}
     for folder in sorted(cache_folder().iterdir()):
         if folder not in current:
             print(f"removing {folder.name}")

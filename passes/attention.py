@@ -20,11 +20,9 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import all_records
 from arenaut.passes.context import PassContext
-from arenaut.passes.elements import causal, choice, coordinates, element
+from arenaut.passes.masks import FORBIDDING, NO_MASK, Mask, mask_operand, narrows, read_bias, read_condition
 from arenaut.passes.pattern import Found, Match, Miss, Rule, Rules, made_by, number_of
 
-# Added to any score of ordinary size, a number below this gives one whose exponential beside another is zero.
-FORBIDDING = -1e30
 FLOATS = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16)
 
 
@@ -41,10 +39,7 @@ class _Found(Match):
     """query, key, value [B, H, S, D] (or [N, S, D]); key is transposed in its last two axes as it is stored."""
 
     scale: float = 1.0
-    causal: bool = False
-    bias: Value | None = None  # added
-    allowed: Value | None = None  # boolean
-    forbidden: float = 0.0  # what a boolean mask stood for, when it is finite
+    mask: Mask = NO_MASK
 
 
 @dataclass
@@ -87,10 +82,17 @@ def _find(softmax: Node) -> Found:
         return Miss(f"heads differ: {query.type}, {key.type}, {value.type}")
     nodes = (product, *inner, softmax, *scores.nodes, *scores.products)
     values = {"query": query, "key": key, "value": value}
-    found = _mask(scores, guarded, query.shape[-2], key.shape[-1])
-    if isinstance(found, str):
-        return Miss(found)
-    return _Found(product, values, nodes, scores.scale * first * second, *found)
+    mask = _mask(scores, guarded, query.shape[-2], key.shape[-1])
+    if isinstance(mask, str):
+        return Miss(mask)
+    return _Found(product, values, nodes, scores.scale * first * second, mask)
+
+
+def _mask(scores: _Scores, guarded: bool, queries: Dim, keys: Dim) -> Mask | str:
+    """How Attention says the mask, or why it cannot."""
+    if scores.condition is not None:
+        return read_condition(scores.condition, scores.inverted, scores.forbidden, guarded, queries, keys)
+    return NO_MASK if scores.mask is None else read_bias(scores.mask, guarded, queries, keys)
 
 
 def _weights(softmax: Node) -> tuple[bool, list[Node], Node] | None:
@@ -190,76 +192,6 @@ def _unscaled(value: Value) -> tuple[Value, float]:
     return (source, number) if number is not None and source.type == value.type else (value, 1.0)
 
 
-# -- masks -------------------------------------------------------------------------------------------------------------
-
-# causal, bias, allowed, forbidden
-_Mask = tuple[bool, "Value | None", "Value | None", float]
-
-
-def _mask(scores: _Scores, guarded: bool, queries: Dim, keys: Dim) -> _Mask | str:
-    """How Attention says the mask, or why it cannot."""
-    if scores.condition is not None:
-        return _condition_mask(scores, guarded, queries, keys)
-    mask = scores.mask
-    if mask is None:
-        return False, None, None, 0.0
-    reason = _unfit(mask, queries, keys)
-    if reason is not None:
-        return reason
-    chosen = made_by(mask, "Where")
-    if is_causal_bias(mask):
-        return True, None, None, 0.0
-    infinite = mask.constant is not None and bool(np.isneginf(mask.constant).any())
-    if mask.constant is not None and infinite and not guarded and bool(np.isneginf(mask.constant).all(axis=-1).any()):
-        return f"a row of '{mask.name}' forbids every key"
-    if chosen is not None and -math.inf in (number_of(chosen.operand(1)), number_of(chosen.operand(2))):
-        if not guarded:
-            return f"a row of '{mask.name}' may forbid every key, which gives NaN"
-        if number_of(chosen.operand(1)) == 0 and _unfit(chosen.operand(0), queries, keys) is None:
-            return False, None, chosen.operand(0), -math.inf
-    return False, mask, None, 0.0
-
-
-def _condition_mask(scores: _Scores, guarded: bool, queries: Dim, keys: Dim) -> _Mask | str:
-    condition = scores.condition
-    assert condition is not None
-    reason = _unfit(condition, queries, keys)
-    if reason is not None:
-        return reason
-    at = coordinates(condition.rank)
-    kept = element(condition, at) if condition.rank >= 2 else None
-    if kept is not None and (1 - kept if scores.inverted else kept) == causal(at[-2], at[-1]):
-        return True, None, None, 0.0
-    if scores.forbidden == -math.inf and not guarded:
-        return f"a row of '{condition.name}' may forbid every key, which gives NaN"
-    if scores.inverted:
-        return f"'{condition.name}' is true where keys are forbidden"
-    return False, None, condition, scores.forbidden
-
-
-def _unfit(mask: Value, queries: Dim, keys: Dim) -> str | None:
-    if not mask.has_shape or mask.rank > 4 or mask.rank < 1 or mask.shape[-1] != keys:
-        return f"the mask '{mask.name}' is {mask.type}, for {keys} keys"
-    if mask.rank > 1 and mask.shape[-2] not in (1, queries):
-        return f"the mask '{mask.name}' is {mask.type}, for {queries} queries"
-    return None
-
-
-def is_causal_bias(mask: Value) -> bool:
-    """Whether a float mask adds 0 where the key is not after the query, and forbids it elsewhere: a constant, or made
-    from nothing but sizes."""
-    if mask.rank < 2:
-        return False
-    at = coordinates(mask.rank)
-    found = choice(mask, at)
-    if found is None:
-        return False
-    allowed = causal(at[-2], at[-1])
-    if found.condition == allowed:
-        return found.yes == 0 and found.no <= FORBIDDING
-    return found.condition == 1 - allowed and found.no == 0 and found.yes <= FORBIDDING
-
-
 # -- rewriting -----------------------------------------------------------------------------------------------------
 
 
@@ -267,29 +199,19 @@ def _raise(build: GraphBuilder, match: Match) -> Value:
     assert isinstance(match, _Found)
     query, key, value = match["query"], _transposed(build, match["key"]), match["value"]
     key, value = _ungrouped(key, value)
-    mask = _mask_operand(build, match, query.dtype)
+    mask = mask_operand(build, match.mask, query.dtype)
     flat = query.rank == 3
     if flat:
         query, key, value = (_unsqueezed(build, v) for v in (query, key, value))
         mask = _unsqueezed(build, mask) if mask is not None and mask.rank == 3 else mask
     result = build.op(
-        "Attention", query, key, value, mask, scale=match.scale, is_causal=int(match.causal), softcap=0.0,
+        "Attention", query, key, value, mask, scale=match.scale, is_causal=int(match.mask.causal), softcap=0.0,
         qk_matmul_output_mode=0, left_window_size=-1, right_window_size=-1,
     )  # fmt: skip
     if flat:
         result = build.op("Squeeze", result, build.constant(np.array([1], np.int64)))
     assert isinstance(result, Value)
     return result
-
-
-def _mask_operand(build: GraphBuilder, match: _Found, dtype: DType) -> Value | None:
-    """Booleans forbid as minus infinity does; those that stood for a finite number are added as that."""
-    if match.allowed is None or match.forbidden == -math.inf:
-        return match.allowed if match.allowed is not None else match.bias
-    numbers = [build.constant(np.array(n, dtype.numpy)) for n in (0, match.forbidden)]
-    bias = build.op("Where", match.allowed, *numbers)
-    assert isinstance(bias, Value)
-    return bias
 
 
 def _unsqueezed(build: GraphBuilder, value: Value) -> Value:
@@ -356,4 +278,56 @@ def _unrepeated(value: Value) -> Value | None:
     return source if same and whole and value.shape == (batch, heads * grouped[2], length, size) else None
 
 
-_RULES = (Rule("attention", ("Softmax",), _find, _raise),)
+# -- what the op is given ----------------------------------------------------------------------------------------------
+
+
+def _find_operands(node: Node) -> Found:
+    """An Attention whose mask can be said with less, or whose keys and values are repeated: only then is there a
+    match."""
+    extra = any(v is not None for v in node.inputs[4:]) or len([v for v in node.outputs if v is not None]) > 1
+    query, key, value = (node.operand(i) for i in range(3))
+    if extra or not all(v.has_shape for v in (query, key, value)):
+        return None
+    repeated = key.rank == value.rank == 4 and _ungrouped(key, value)[0] is not key
+    mask = _given_mask(node, query.shape[-2], key.shape[-2])
+    if isinstance(mask, str):
+        return Miss(mask) if not repeated else _Found(node, {}, (node,), mask=Mask(bias=node.input(3)))
+    given = node.input(3)
+    less = given is not None and (mask.causal or mask == NO_MASK or narrows(given))
+    return _Found(node, {}, (node,), mask=mask) if less or repeated else None
+
+
+def _given_mask(node: Node, queries: Dim, keys: Dim) -> Mask | str:
+    """Rows of which every key is forbidden are zeros, whatever the mask."""
+    given = node.input(3)
+    if given is None:
+        return NO_MASK
+    if given.type is None:
+        return "the type of the mask is not known"
+    if int(node.attr("left_window_size", -1)) >= 0 or int(node.attr("right_window_size", -1)) >= 0:
+        return Mask(bias=given)
+    if given.dtype is DType.BOOL:
+        return read_condition(given, False, -math.inf, True, queries, keys)
+    return read_bias(given, True, queries, keys)
+
+
+def _write_operands(build: GraphBuilder, match: Match) -> Value:
+    assert isinstance(match, _Found)
+    node = match.root
+    key, value = node.operand(1), node.operand(2)
+    if key.rank == value.rank == 4:
+        key, value = _ungrouped(key, value)
+    given = node.input(3)
+    keep = given is None or (given is match.mask.bias and not narrows(given))
+    mask = given if keep else mask_operand(build, match.mask, node.operand(0).dtype)
+    causal = int(match.mask.causal or bool(node.attr("is_causal", 0)))
+    inputs = [node.operand(0), key, value, *([] if mask is None else [mask])]
+    result = build.op("Attention", *inputs, **{**node.attributes, "is_causal": causal})
+    assert isinstance(result, Value)
+    return result
+
+
+_RULES = (
+    Rule("attention", ("Softmax",), _find, _raise),
+    Rule("attention_operands", ("Attention",), _find_operands, _write_operands),
+)

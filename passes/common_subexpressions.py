@@ -43,6 +43,9 @@ def _key(node: Node) -> Hashable | None:
 
 
 def _value_key(value: Value | None) -> Hashable:
+    """Values of which every element is known, as a number or by sizes, are the same where the elements are."""
+    if value is not None and value.data is not None and value.constant is None:
+        return (value.dtype, value.data.shape, tuple(value.data.reshape(-1)))
     if value is None or value.constant is None or value.constant.size > MAX_COMPARED:
         return id(value)
     return _hashable(value.constant)

@@ -157,18 +157,40 @@ class Elements:
 
 
 def _known(array: np.ndarray, at: Coordinates) -> Any:
-    """The element, when all that the coordinates leave open are equal."""
-    places = [c if isinstance(c, int) else None for c in at]
+    """The element, when all that the coordinates leave open are equal, or count up evenly along each axis."""
     picked = array
-    for axis, place in reversed(list(enumerate(places))):
+    left: list[Dim] = []
+    for axis, place in reversed(list(enumerate(at))):
         if array.shape[axis] == 1:
             picked = np.take(picked, 0, axis=axis)
-        elif place is not None and -array.shape[axis] <= place < array.shape[axis]:
+        elif isinstance(place, int) and -array.shape[axis] <= place < array.shape[axis]:
             picked = np.take(picked, place, axis=axis)
-    elements = set(np.asarray(picked).reshape(-1).tolist())
-    if len(elements) != 1:
+        else:
+            left.insert(0, place)
+    picked = np.asarray(picked)
+    if picked.size == 0:
         raise UnknownElementError
-    return elements.pop()
+    first = picked.reshape(-1)[0]
+    if picked.size == 1 or (picked == first).all():
+        return picked.reshape(-1).tolist()[0]
+    return _even(picked, left)
+
+
+def _even(array: np.ndarray, at: Sequence[Dim]) -> Dim:
+    """first + step * place along each axis: positions stored as a table."""
+    if array.dtype == object or array.dtype.kind not in "iu":
+        raise UnknownElementError
+    result: Dim = int(array.reshape(-1)[0])
+    expected = np.full(array.shape, result, np.int64)
+    for axis, place in enumerate(at):
+        corner = tuple(int(i == axis) for i in range(array.ndim))
+        step = int(array[corner]) - int(array.reshape(-1)[0]) if array.shape[axis] > 1 else 0
+        shape = [-1 if i == axis else 1 for i in range(array.ndim)]
+        expected += step * np.arange(array.shape[axis]).reshape(shape)
+        result = result + step * place
+    if not np.array_equal(array, expected):
+        raise UnknownElementError
+    return result
 
 
 def _broadcast(value: Value, at: Coordinates) -> Coordinates:
@@ -330,16 +352,33 @@ def _cumulated(elements: Elements, node: Node, at: Coordinates) -> Dim:
 
 
 def _gathered(elements: Elements, node: Node, at: Coordinates) -> Dim:
-    """GatherND, of indices that are not negative."""
+    data = node.operand(0)
+    if data.constant is not None and data.constant.size and (data.constant == data.constant.reshape(-1)[0]).all():
+        return int(data.constant.reshape(-1)[0])
+    return elements.integer(data, gathered_from(elements, node, at))
+
+
+def gathered_from(elements: Elements, node: Node, at: Coordinates) -> Coordinates:
+    """Coordinates in the data of Gather, GatherND or GatherElements of the output's element at `at`, for indices that
+    are known and not negative. Raises UnknownElementError."""
     data, indices = node.operand(0), node.operand(1)
-    depth = indices.shape[-1] if indices.has_shape else None
-    if node.attr("batch_dims", 0) or not isinstance(depth, int):
+    if not data.has_shape or not indices.has_shape:
         raise UnknownElementError
-    lead = at[: indices.rank - 1]
-    places = tuple(elements.integer(indices, (*lead, k)) for k in range(depth))
-    if not all(is_nonnegative(p) for p in places):
+    if node.op == "GatherND":
+        depth = indices.shape[-1]
+        if node.attr("batch_dims", 0) or not isinstance(depth, int):
+            raise UnknownElementError
+        lead = indices.rank - 1
+        places = tuple(elements.integer(indices, (*at[:lead], k)) for k in range(depth))
+        found: Coordinates = (*places, *at[lead:])
+    else:
+        axis = int(node.attr("axis", 0)) % data.rank
+        width = indices.rank if node.op == "Gather" else 1
+        places = (elements.integer(indices, at[axis : axis + width] if node.op == "Gather" else at),)
+        found = (*at[:axis], *places, *at[axis + width :])
+    if not all(map(is_nonnegative, places)):
         raise UnknownElementError
-    return elements.integer(data, (*places, *at[indices.rank - 1 :]))
+    return found
 
 
 def _cast(elements: Elements, node: Node, at: Coordinates) -> Dim:
@@ -382,6 +421,8 @@ _RULES: Mapping[str, Callable[[Elements, Node, Coordinates], Dim]] = {
     "Range": _range,
     "Concat": _concat,
     "CumSum": _cumulated,
+    "Gather": _gathered,
+    "GatherElements": _gathered,
     "GatherND": _gathered,
     "Cast": _cast,
     "Shape": _size,

@@ -22,6 +22,7 @@ from arenaut.passes.gather_early import gather_early
 from arenaut.passes.hoist_reshapes import hoist_reshapes
 from arenaut.passes.identity import remove_identities
 from arenaut.passes.join_heads import join_heads
+from arenaut.passes.known_gathers import replace_known_gathers
 from arenaut.passes.layout import choose_layouts
 from arenaut.passes.merge_products import merge_products
 from arenaut.passes.norms import raise_norms
@@ -56,6 +57,7 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass(
         "gather_early", gather_early, "of a table too large to keep as floats only the rows that are read become floats"
     ),
+    Pass("known_gathers", replace_known_gathers, "masks and positions are read through indices that only sizes decide"),
     Pass("pads", absorb_pads, "convolutions and poolings pad as they read; a padded copy is made for nothing"),
     Pass("common_subexpressions", merge_common_subexpressions, "the same op on the same values is computed once"),
     Pass("activations", raise_activations, "an activation spelt out in eight nodes is one instruction"),

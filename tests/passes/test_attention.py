@@ -24,11 +24,13 @@ TRIANGLE = """n1 = Shape <start = 2, end = 3> (q) n = Squeeze(n1) row = Range(i0
 
 def run(
     body: str, extra: str = "", outputs: str = "float[b,4,s,6] y", feeds: dict[str, Any] | None = None,
-    signature: str = SIGNATURE,
+    signature: str = SIGNATURE, opset: int = 21,
 ) -> Rewritten:  # fmt: skip
     text = f"t ({signature}{extra}) => ({outputs})\n{CONSTANTS}\n{{ inf = Log(zero) {body} }}"
     given = {"q": draw(2, 4, 5, 8), "k": draw(2, 4, 5, 8, seed=1), "v": draw(2, 4, 5, 6, seed=2), **(feeds or {})}
-    return rewrite(parse(text), raise_attention, eliminate_dead_code, feeds=given, rtol=4e-6)
+    model = parse(text, opset=opset)
+    given = {v.name: given[v.name] for v in model.graph.input}
+    return rewrite(model, raise_attention, eliminate_dead_code, feeds=given, rtol=4e-6)
 
 
 def attention_of(result: Rewritten) -> Node:
@@ -123,6 +125,75 @@ def test_a_finite_number_for_forbidden_keys_is_added() -> None:
     body = f"{PRODUCT} m = Mul(p, c) r = Where(keep, m, least) {END}"
     node = attention_of(run(body, ", bool[b,1,s,s] keep", feeds={"keep": allowed}))
     assert node.operand(3).dtype.is_float
+
+
+WIDE = """nb = Shape <start = 0, end = 1> (q) ns = Shape <start = 2, end = 3> (q) one1 = Identity(a1)
+ whole = Concat <axis = 0> (nb, one1, ns, ns)"""
+
+
+def test_an_expanded_padding_mask_is_read_for_every_query() -> None:
+    body = f"""{WIDE} e = Unsqueeze(keys, a1) f = Unsqueeze(e, a1) wide = Expand(f, whole) g = Cast <to = 1> (wide)
+    h = Sub(one, g) mask = Mul(h, least) {PRODUCT} m = Mul(p, c) r = Add(m, mask) {END}"""
+    keys = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int64)
+    result = run(body, ", int64[b,s] keys", feeds={"keys": keys})
+    assert attention_of(result).operand(3).shape[1:3] == (1, 1) and "Expand" not in result.ops
+
+
+@pytest.mark.parametrize("number", ["inf", "least"])
+def test_conditions_that_always_hold_are_dropped(number: str) -> None:
+    keys = np.array([[1, 1, 1, 0, 0], [0, 0, 0, 0, 0]], bool)
+    body = f"""{TRIANGLE} open = GreaterOrEqual(at, i0) e = Unsqueeze(keys, a1) f = Unsqueeze(e, a1)
+    both = And(open, f) mask = Where(both, zero, {number}) {PRODUCT} m = Mul(p, c) r = Add(m, mask)
+    {GUARDED if number == "inf" else END}"""
+    result = run(body, ", bool[b,s] keys", feeds={"keys": keys})
+    assert attention_of(result).operand(3).shape[1:3] == (1, 1) and "And" not in result.ops
+
+
+def test_a_causal_mask_beside_a_padding_mask_is_a_flag() -> None:
+    """Rows without a key are zeros either way."""
+    keys = np.array([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]], bool)
+    body = f"""{TRIANGLE} e = Unsqueeze(keys, a1) f = Unsqueeze(e, a1) both = And(keep, f)
+    mask = Where(both, zero, inf) {PRODUCT} m = Mul(p, c) r = Add(m, mask) {GUARDED}"""
+    node = attention_of(run(body, ", bool[b,s] keys", feeds={"keys": keys}))
+    assert node.attr("is_causal") == 1 and node.operand(3).shape[1:3] == (1, 1)
+
+
+def test_a_finite_causal_mask_beside_a_padding_mask_is_added() -> None:
+    """A row without a key is the average of all values, those after the query too."""
+    keys = np.array([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]], bool)
+    body = f"""{TRIANGLE} e = Unsqueeze(keys, a1) f = Unsqueeze(e, a1) both = And(keep, f)
+    mask = Where(both, zero, least) {PRODUCT} m = Mul(p, c) r = Add(m, mask) {END}"""
+    node = attention_of(run(body, ", bool[b,s] keys", feeds={"keys": keys}))
+    assert node.attr("is_causal") == 0 and node.operand(3).dtype.is_float
+
+
+@pytest.mark.parametrize("mask", [
+    "z = Cast <to = 1> (i0) mask = Expand(z, whole)", "open = GreaterOrEqual(row, i0) mask = Where(open, zero, least)",
+])  # fmt: skip
+def test_a_mask_of_zeros_is_none(mask: str) -> None:
+    result = run(f"{WIDE} {TRIANGLE} {mask} {PRODUCT} m = Mul(p, c) r = Add(m, mask) {END}")
+    assert result.ops == ["Attention"] and attention_of(result).input(3) is None
+
+
+@pytest.mark.parametrize("end", [END, GUARDED])
+def test_a_condition_that_forbids(end: str) -> None:
+    shut = np.random.default_rng(0).random((2, 1, 5, 5)) < 0.5
+    number = "inf" if end is GUARDED else "least"
+    body = f"{PRODUCT} m = Mul(p, c) mask = Where(shut, {number}, zero) r = Add(m, mask) {end}"
+    attention_of(run(body, ", bool[b,1,s,s] shut", feeds={"shut": shut}))
+
+
+def test_masks_and_repeated_heads_of_the_op_itself() -> None:
+    keys = np.array([[1, 0, 1, 1, 1], [1, 1, 1, 1, 0]], bool)
+    body = f"""{TRIANGLE} to = Constant <value = int64[5] {{1, 1, 2, 1, 1}}> ()
+    lead = Constant <value = int64[4] {{2, 4, -1, 8}}> () ku = Unsqueeze(k, a2) ke = Expand(ku, to)
+    kr = Reshape(ke, lead) e = Unsqueeze(keys, a1) f = Unsqueeze(e, a1) both = And(keep, f)
+    y = Attention <scale = 0.25> (q, kr, kr, both)"""
+    result = run(body, ", bool[2,s] keys", "float[2,4,s,8] y", {"k": draw(2, 2, 5, 8, seed=1), "keys": keys},
+                 "float[2,4,s,8] q, float[2,2,s,8] k", 23)  # fmt: skip
+    node = attention_of(result)
+    assert node.attr("is_causal") == 1 and node.operand(1).name == "k" and node.operand(2).name == "k"
+    assert node.operand(3).shape[1:3] == (1, 1) and "attention_operands" in result.fired
 
 
 def test_repeated_heads_become_grouped_queries() -> None:
