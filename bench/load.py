@@ -3,7 +3,7 @@
     python bench/load.py [NAME...] [--repeat N] [--growth]
 
 Names, families and tags of bench/zoo.toml. Times are CPU times of this thread, the smallest of N loads after one that
-warms up, imports and weights excluded (packing is in `seal`, not counted). The budget is 10 ms + 0.4 ms a stored node.
+warms up, imports and the packing of weights (`WeightStore.pack`) excluded. The budget is 10 ms + 0.4 ms a stored node.
 --growth: also a decoder of 4, 8 and 16 layers, whose time must grow no faster than its nodes.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 if not __package__:  # run as a script: make `bench` importable
@@ -49,21 +49,20 @@ class Cost:
 
 
 class Clock:
-    """CPU milliseconds of calls, without those of `Program.seal`."""
+    """CPU milliseconds of calls, without the packing of weights."""
 
     def __init__(self) -> None:
-        from arenaut import _native
+        from arenaut.lowering.weights import WeightStore
 
         self.packing = 0.0
-        seal = _native.Program.seal
+        pack = WeightStore.pack
 
-        def timed(program: Any, facts: Any) -> Any:
+        def timed(store: WeightStore, threads: int) -> None:
             start = time.thread_time()
-            result = seal(program, facts)
+            pack(store, threads)
             self.packing += time.thread_time() - start
-            return result
 
-        setattr(_native.Program, "seal", timed)  # noqa: B010
+        setattr(WeightStore, "pack", timed)  # noqa: B010
 
     def of(self, call: Callable[[], T]) -> tuple[T, float]:
         start, packed = time.thread_time(), self.packing
@@ -84,6 +83,7 @@ def _load(path: Path, clock: Clock) -> Cost:
 
     from arenaut.executor.common import make_host_call
     from arenaut.lowering.build import build_program
+    from arenaut.lowering.filters import choose_filters
     from arenaut.lowering.lower import lower_graph
     from arenaut.machine import current_target
     from arenaut.session import count_nodes
@@ -94,8 +94,9 @@ def _load(path: Path, clock: Clock) -> Cost:
     nodes = count_nodes(graph)
     _, passes = clock.of(lambda: run_pipeline(graph, target))
     lowered, lower = clock.of(lambda: lower_graph(graph, target))
+    _, filters = clock.of(lambda: choose_filters(lowered, target))
     _, plan = clock.of(lambda: build_program(lowered, target, make_host_call))
-    return Cost(nodes, parse, passes, lower, plan)
+    return Cost(nodes, parse, passes, lower + filters, plan)
 
 
 def decoder(layers: int, folder: Path) -> Path:

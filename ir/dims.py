@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Union
 
 Dim = Union[int, "Expr"]
+
+# Results of arithmetic between expressions that are kept, an operation: graphs ask for the same few again and again.
+_KEPT = 4096
 
 # A slice bound or clip limit of at least this size means "no limit": no tensor has such a dim.
 UNBOUNDED = 1 << 40
@@ -26,6 +29,9 @@ class Symbol:
 
     name: str
     signed: bool = False  # read from data: may be negative
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def __str__(self) -> str:
         return self.name
@@ -155,6 +161,12 @@ class Expr:
     def _hash(self) -> int:
         return hash(self.terms)
 
+    @cached_property
+    def symbols(self) -> tuple[Symbol, ...]:
+        """Every symbol that the value depends on, each once."""
+        atoms = [atom for monomial, _ in self.terms for atom, _ in monomial]
+        return tuple(dict.fromkeys(s for a in atoms for s in ((a,) if isinstance(a, Symbol) else a.symbols)))
+
     def __hash__(self) -> int:
         return self._hash
 
@@ -168,21 +180,34 @@ class Expr:
         return Expr, (self.terms,)  # without the hash, which differs between processes
 
     def __add__(self, other: Dim) -> Dim:
-        return _make(_sum(_terms(self), _terms(other), 1))
+        return _added(self, other, 1) if isinstance(other, Expr) else self._plus(int(other))
 
     __radd__ = __add__
 
     def __sub__(self, other: Dim) -> Dim:
-        return _make(_sum(_terms(self), _terms(other), -1))
+        return _added(self, other, -1) if isinstance(other, Expr) else self._plus(-int(other))
 
     def __rsub__(self, other: Dim) -> Dim:
-        return _make(_sum(_terms(other), _terms(self), -1))
+        return -self + other
 
-    def __neg__(self) -> Dim:
-        return _make({m: -c for m, c in self.terms})
+    def __neg__(self) -> Expr:
+        return Expr(tuple([(m, -c) for m, c in self.terms]))
 
     def __mul__(self, other: Dim) -> Dim:
-        return _make(_product(_terms(self), _terms(other)))
+        if isinstance(other, Expr):
+            return _multiplied(self, other)
+        factor = int(other)
+        if factor == 1:
+            return self
+        return Expr(tuple([(m, c * factor) for m, c in self.terms])) if factor else 0
+
+    def _plus(self, number: int) -> Dim:
+        """The constant term comes last."""
+        *others, last = self.terms
+        if last[0] != ():
+            return Expr((*self.terms, ((), number))) if number else self
+        number += last[1]
+        return Expr((*others, ((), number))) if number else Expr(tuple(others))
 
     __rmul__ = __mul__
 
@@ -243,6 +268,17 @@ def _make(terms: Mapping[Monomial, int]) -> Dim:
     return Expr(tuple(sorted(kept, key=lambda t: _monomial_key(t[0]))))
 
 
+@lru_cache(_KEPT)
+def _added(a: Expr, b: Expr, sign: int) -> Dim:
+    return _make(_sum(_terms(a), _terms(b), sign))
+
+
+@lru_cache(_KEPT)
+def _multiplied(a: Expr, b: Expr) -> Dim:
+    return _make(_product(_terms(a), _terms(b)))
+
+
+@lru_cache(_KEPT)
 def symbol(name: str, *, signed: bool = False) -> Expr:
     """The dim that is the symbol of that name."""
     return Expr(((((Symbol(name, signed), 1),), 1),))
@@ -258,8 +294,13 @@ def exact_div(a: Dim, b: Dim) -> Dim | None:
     """The quotient when b divides a as polynomials, else None."""
     if isinstance(a, int) and isinstance(b, int):
         return a // b if b and a % b == 0 else None
-    if b == 0:
-        return None
+    if b == 1:
+        return a
+    return None if b == 0 else _divided(a, b)
+
+
+@lru_cache(_KEPT)
+def _divided(a: Dim, b: Dim) -> Dim | None:
     rest, divisor = _terms(a), sorted(_terms(b).items(), key=lambda t: _monomial_key(t[0]))
     lead, lead_coefficient = divisor[0]
     quotient: dict[Monomial, int] = {}
@@ -356,12 +397,9 @@ def product(dims: Sequence[Dim]) -> Dim:
     return out
 
 
-def symbols_of(d: Dim) -> Iterator[Symbol]:
-    """The symbols in d; one may come more than once."""
-    if isinstance(d, Expr):
-        for monomial, _ in d.terms:
-            for atom, _ in monomial:
-                yield from (atom,) if isinstance(atom, Symbol) else atom.symbols
+def symbols_of(d: Dim) -> tuple[Symbol, ...]:
+    """The symbols in d, each once."""
+    return d.symbols if isinstance(d, Expr) else ()
 
 
 def rewrite(d: Dim, env: Mapping[str, Dim]) -> Dim:
@@ -402,9 +440,54 @@ REBUILD: Mapping[str, Callable[..., Dim]] = {
 }
 
 
+class Sizes(dict[str, int]):
+    """Sizes of symbols by name. `evaluate` keeps what it worked out from them, so they must not change.
+
+    guess: gives the size of a symbol that is asked for and has none yet.
+    """
+
+    def __init__(self, sizes: Mapping[str, int] | None = None, guess: Callable[[str], int] | None = None) -> None:
+        super().__init__(sizes or {})
+        self.known: dict[Expr | Atom, int] = {}
+        self._guess = guess
+
+    def __missing__(self, name: str) -> int:
+        if self._guess is None:
+            raise KeyError(name)
+        self[name] = size = self._guess(name)
+        return size
+
+
 def evaluate(d: Dim, env: Mapping[str, int]) -> int:
-    """The value of d; raises KeyError naming the first symbol that env lacks."""
-    value = rewrite(d, env)
+    """The value of d; raises KeyError naming the first symbol that env lacks and that the value depends on."""
+    if isinstance(d, int):
+        return d
+    try:
+        return _value(d, env, env.known if isinstance(env, Sizes) else {})
+    except KeyError:
+        value = rewrite(d, env)  # what is missing may be in a choice that is not taken
     if isinstance(value, int):
         return value
-    raise KeyError(next(symbols_of(value)).name)
+    raise KeyError(symbols_of(value)[0].name)
+
+
+def _value(d: Expr, env: Mapping[str, int], known: dict[Expr | Atom, int]) -> int:
+    total = known.get(d)
+    if total is None:
+        total = 0
+        for monomial, coefficient in d.terms:
+            value = coefficient
+            for atom, power in monomial:
+                factor = known.get(atom)
+                if factor is None:
+                    factor = known[atom] = _value_of_atom(atom, env, known)
+                value *= factor if power == 1 else factor**power
+            total += value
+        known[d] = total
+    return total
+
+
+def _value_of_atom(atom: Atom, env: Mapping[str, int], known: dict[Expr | Atom, int]) -> int:
+    if isinstance(atom, Symbol):
+        return env[atom.name]
+    return OPAQUE_KINDS[atom.kind](*[a if isinstance(a, int) else _value(a, env, known) for a in atom.args])

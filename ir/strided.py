@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from arenaut.ir.dims import Dim, product
@@ -48,19 +49,26 @@ class Strided:
     def rank(self) -> int:
         return len(self.dims)
 
-    @property
+    @cached_property
     def is_dense(self) -> bool:
         """Proven row-major without gaps (dims of extent one aside)."""
-        return all(
-            d == 1 or s == want for d, s, want in zip(self.dims, self.strides, dense_strides(self.dims), strict=True)
-        )
+        want: Dim = 1
+        for d, s in zip(reversed(self.dims), reversed(self.strides), strict=True):
+            if d != 1:
+                if s != want:
+                    return False
+                want = want * d
+        return True
 
     @property
     def has_unit_inner_stride(self) -> bool:
         return self.rank == 0 or self.dims[-1] == 1 or self.strides[-1] == 1
 
+    def _view(self, dims: Shape, strides: Shape) -> Strided:
+        return Strided(self.buffer, self.dtype, dims, strides, self.offset)
+
     def permute(self, order: Sequence[int]) -> Strided:
-        return replace(self, dims=tuple(self.dims[i] for i in order), strides=tuple(self.strides[i] for i in order))
+        return self._view(tuple([self.dims[i] for i in order]), tuple([self.strides[i] for i in order]))
 
     def slice(self, axis: int, start: Dim, count: Dim, step: Dim = 1) -> Strided:
         """Elements start, start + step, ... (count of them) along axis."""
@@ -68,30 +76,27 @@ class Strided:
         offset = self.offset + start * strides[axis]
         dims[axis] = count
         strides[axis] = strides[axis] * step
-        return replace(self, dims=tuple(dims), strides=tuple(strides), offset=offset)
+        return Strided(self.buffer, self.dtype, tuple(dims), tuple(strides), offset)
 
     def insert(self, axis: int) -> Strided:
         """A new dim of extent one at axis."""
-        return replace(
-            self,
-            dims=(*self.dims[:axis], 1, *self.dims[axis:]),
-            strides=(*self.strides[:axis], 0, *self.strides[axis:]),
+        return self._view(
+            (*self.dims[:axis], 1, *self.dims[axis:]),
+            (*self.strides[:axis], 0, *self.strides[axis:]),
         )
 
     def drop(self, axis: int) -> Strided:
         """Without the dim at axis, index 0 of it kept."""
-        return replace(
-            self,
-            dims=(*self.dims[:axis], *self.dims[axis + 1 :]),
-            strides=(*self.strides[:axis], *self.strides[axis + 1 :]),
+        return self._view(
+            (*self.dims[:axis], *self.dims[axis + 1 :]),
+            (*self.strides[:axis], *self.strides[axis + 1 :]),
         )
 
     def split(self, axis: int, outer: Dim, inner: Dim) -> Strided:
         """The dim at axis, of extent outer * inner, as two."""
-        return replace(
-            self,
-            dims=(*self.dims[:axis], outer, inner, *self.dims[axis + 1 :]),
-            strides=(*self.strides[:axis], self.strides[axis] * inner, *self.strides[axis:]),
+        return self._view(
+            (*self.dims[:axis], outer, inner, *self.dims[axis + 1 :]),
+            (*self.strides[:axis], self.strides[axis] * inner, *self.strides[axis:]),
         )
 
     def broadcast_to(self, dims: Sequence[Dim]) -> Strided:
@@ -101,7 +106,7 @@ class Strided:
         strides: list[Dim] = [0] * lead
         for have, want, stride in zip(self.dims, dims[lead:], self.strides, strict=True):
             strides.append(0 if have == 1 and want != 1 else stride)
-        return replace(self, dims=tuple(dims), strides=tuple(strides))
+        return self._view(tuple(dims), tuple(strides))
 
     def reshape(self, dims: Sequence[Dim]) -> Strided | None:
         """The same elements in row-major order under other dims, or None when no strides express that."""
@@ -109,9 +114,9 @@ class Strided:
         if dims == self.dims:
             return self
         if self.is_dense:
-            return replace(self, dims=dims, strides=dense_strides(dims))
+            return self._view(dims, dense_strides(dims))
         strides = _regroup(self.dims, self.strides, dims)
-        return None if strides is None else replace(self, dims=dims, strides=strides)
+        return None if strides is None else self._view(dims, strides)
 
 
 def _regroup(dims: Shape, strides: Shape, target: Shape) -> Shape | None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from arenaut import _native
-from arenaut.ir.dims import Dim, Expr, Opaque, Symbol, maximum, symbols_of
+from arenaut.ir.dims import Dim, Expr, Opaque, Sizes, Symbol, maximum
 from arenaut.ir.strided import Strided
 from arenaut.ir.target import Target
 from arenaut.lowering.depth_first import run_depth_first
-from arenaut.lowering.problem import needs_of, problem_of, setters_of
+from arenaut.lowering.problem import Facts, facts_of, problem_of, setters_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind
 from arenaut.lowering.rows import pack_params
 from arenaut.lowering.weights import WeightStore
@@ -137,7 +137,8 @@ class _Builder:
         self.hints = hints
         self.batches = _batches(lowered)
         lowered = replace(lowered, shares="in-place" not in target.without)
-        self.lowered = lowered if "slices" in target.without else run_depth_first(lowered, self._sizes(lowered))
+        self.sizes, self.facts = Sizes(guess=self._guess), Facts()
+        self.lowered = lowered if "slices" in target.without else run_depth_first(lowered, self.sizes, self.facts)
         self.target = target
         self.host_call = host_call
         self.effort: Effort = effort
@@ -163,9 +164,9 @@ class _Builder:
         outputs = [self._value(p) for p in lowered.outputs]
         value_ids = {id(v): self._value(p) for v, p in lowered.values}
         setters = setters_of(lowered)
-        needs = [needs_of(lowered, step) for step in lowered.steps]
-        env = self._environment()
-        problem, shares = problem_of(lowered, env, self.native.measure([env[name] for name in self.exprs.symbols]))
+        needs = [facts_of(lowered, step, self.sizes, self.facts).needs for step in lowered.steps]
+        scratch = self.native.measure([self.sizes[name] for name in self.exprs.symbols])
+        problem, shares = problem_of(lowered, self.sizes, scratch, self.facts)
         plan = plan_memory(problem, effort=self.effort)
         order = list(plan.order)
         stages, symbol_stages = _stages(order, needs, setters)
@@ -221,20 +222,8 @@ class _Builder:
 
     # -- planning ----------------------------------------------------------------------------------------------
 
-    def _environment(self) -> dict[str, int]:
-        return {name: self._guess(name) for name in self.exprs.symbols}
-
     def _guess(self, name: str) -> int:
         return self.hints.get(name, 1 if name in self.batches else REPRESENTATIVE_SIZE)
-
-    def _sizes(self, lowered: Lowered) -> dict[str, int]:
-        """A size for every symbol of a program that has no table of expressions yet."""
-        dims: list[Dim] = [b.bytes for b in lowered.buffers]
-        for step in lowered.steps:
-            dims += [d for p in step.operands() if p is not None for d in (*p.dims, *p.strides, p.offset)]
-        names = {s.name for d in dims if isinstance(d, Expr) for s in symbols_of(d)}
-        names |= {*lowered.symbols, *setters_of(lowered)}
-        return {name: self._guess(name) for name in sorted(names)}
 
     def _set_plan(
         self, plan: MemoryPlan, problem: Problem, order: Sequence[int], shares: Sequence[Sequence[tuple[Share, Dim]]]

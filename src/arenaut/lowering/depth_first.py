@@ -18,7 +18,7 @@ from math import gcd
 
 from arenaut.ir.dims import Dim, evaluate, product
 from arenaut.ir.strided import Strided
-from arenaut.lowering.problem import problem_of
+from arenaut.lowering.problem import Facts, problem_of
 from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Region, Segment, StepKind
 from arenaut.lowering.slices import Cut, adding_first, compacted, cut_output, cut_sum, only_adds, overlay, part_of
 from arenaut.planner import Problem, aligned
@@ -334,19 +334,21 @@ def _summing(
 # -- choice -----------------------------------------------------------------------------------------------------------
 
 
-def run_depth_first(lowered: Lowered, env: Mapping[str, int]) -> Lowered:
-    """The program with those chains in slices that lower its peak, or the program itself. env: sizes of symbols."""
+def run_depth_first(lowered: Lowered, env: Mapping[str, int], facts: Facts | None = None) -> Lowered:
+    """The program with those chains in slices that lower its peak, or the program itself. env: sizes of symbols.
+    facts: of steps, at these sizes; grows."""
+    facts = {} if facts is None else facts
     chains = _Finder(lowered).chains()
     if not chains:
         return lowered
-    before = _profile(lowered, env)
+    before = _profile(lowered, env, facts)
     chosen = _choose([_Candidate.of(lowered, chain, before, env) for chain in chains], before)
     if not chosen:
         return lowered
     changed = _Rewriter(lowered, {chain.consumer: (chain, n) for chain, n in chosen}).run()
     if changed is None:
         return lowered
-    saved = before.peak - _profile(changed, env).peak
+    saved = before.peak - _profile(changed, env, facts).peak
     if saved < max(WORTH_BYTES, WORTH_SHARE * before.peak):
         return lowered
     regions = tuple(_region(lowered, chain, n, env) for chain, n in chosen)
@@ -386,8 +388,8 @@ class _Profile:
         return 0 if home is None or home[0] <= position <= home[1] else self.size(buffer)
 
 
-def _profile(lowered: Lowered, env: Mapping[str, int]) -> _Profile:
-    problem, _ = problem_of(lowered, env, [_scratch_guess(step) for step in lowered.steps])
+def _profile(lowered: Lowered, env: Mapping[str, int], facts: Facts) -> _Profile:
+    problem, _ = problem_of(lowered, env, [_scratch_guess(step) for step in lowered.steps], facts)
     choice = evaluate_order(problem, range(len(problem.steps)), "stored")
     classes = choice.sharing.classes
     hosted = place_guests(problem, classes, choose_guests(problem, classes, choice.rects))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from arenaut.ir.dims import Dim, Expr, evaluate, symbols_of
 from arenaut.ir.strided import Strided
@@ -21,42 +22,64 @@ def setters_of(lowered: Lowered) -> dict[str, int]:
     return {name: i for i, step in enumerate(lowered.steps) for _, _, name in step.sets}
 
 
-def needs_of(lowered: Lowered, step: LoweredStep) -> set[str]:
-    """Symbols that must be known when the step is bound."""
-    dims: list[Dim] = []
+class StepFacts(NamedTuple):
+    """What a step says to the planner wherever it stands. needs: symbols that must be known when it is bound."""
+
+    step: LoweredStep
+    needs: frozenset[str]
+    use: StepUse  # without scratch and dependencies
+    offers: Sequence[tuple[Share, Dim]]
+
+
+Facts = dict[int, StepFacts]
+"""By id of the step: kept while a program is rewritten, since most steps stay. Buffers keep their numbers and sizes."""
+
+
+def facts_of(lowered: Lowered, step: LoweredStep, env: Mapping[str, int], known: Facts) -> StepFacts:
+    """Worked out once for each step, at the same sizes."""
+    facts = known.get(id(step))
+    if facts is None:
+        offers = _shares(lowered, step, env)
+        use = StepUse(
+            tuple(dict.fromkeys([p.buffer for p in step.inputs if p is not None])),
+            tuple(dict.fromkeys([p.buffer for p in step.outputs if p is not None])),
+            tuple([share for share, _ in offers]),
+            parts=_parts(lowered, step, env),
+        )
+        facts = known[id(step)] = StepFacts(step, _needs(lowered, step), use, offers)
+    return facts
+
+
+def _needs(lowered: Lowered, step: LoweredStep) -> frozenset[str]:
+    dims: set[Dim] = set()
     for place in step.operands():
         if place is not None:
-            dims += [*place.dims, *place.strides, place.offset, lowered.buffers[place.buffer].bytes]
+            dims.update(place.dims, place.strides, (place.offset, lowered.buffers[place.buffer].bytes))
     for value in step.params.values():
-        dims += [d for d in (value if isinstance(value, Sequence) else [value]) if isinstance(d, Expr)]
-    return {s.name for d in dims if isinstance(d, Expr) for s in symbols_of(d)}
+        dims.update([d for d in (value if isinstance(value, Sequence) else [value]) if isinstance(d, Expr)])
+    return frozenset([s.name for d in dims if isinstance(d, Expr) for s in d.symbols])
 
 
 def problem_of(
-    lowered: Lowered, env: Mapping[str, int], scratch: Sequence[int] | None = None
+    lowered: Lowered, env: Mapping[str, int], scratch: Sequence[int] | None = None, known: Facts | None = None
 ) -> tuple[Problem, Offers]:
-    """The problem with symbols as `env` says. scratch: bytes of each step; none when left out."""
+    """The problem with symbols as `env` says. scratch: bytes of each step; none when left out. known: of these and
+    other steps of the program, at the same sizes; grows."""
     setters = setters_of(lowered)
     buffers = [
         BufferInfo(
             max(0, evaluate(b.bytes, env)), _KINDS.get(b.segment, BufferKind.FIXED),
-            max((setters.get(s.name, -1) for s in symbols_of(b.bytes)), default=-1),
+            max([setters.get(s.name, -1) for s in symbols_of(b.bytes)], default=-1),
         )
         for b in lowered.buffers
     ]  # fmt: skip
-    sizes = [buffer.size for buffer in buffers]
+    every = [facts_of(lowered, step, env, {} if known is None else known) for step in lowered.steps]
     steps: list[StepUse] = []
-    offers: Offers = []
-    for i, step in enumerate(lowered.steps):
-        reads = tuple(dict.fromkeys(p.buffer for p in step.inputs if p is not None))
-        writes = tuple(dict.fromkeys(p.buffer for p in step.outputs if p is not None))
-        offered = _shares(lowered, step, env)
-        after = sorted({setters[name] for name in needs_of(lowered, step) if name in setters} - {i})
-        shares = tuple(share for share, _ in offered)
-        bytes_ = scratch[i] if scratch is not None else 0
-        steps.append(StepUse(reads, writes, shares, tuple(after), bytes_, _parts(step, sizes, env)))
-        offers.append(offered)
-    return Problem(tuple(steps), tuple(buffers)), offers
+    for i, facts in enumerate(every):
+        after = sorted({setters[name] for name in facts.needs if name in setters} - {i}) if setters else ()
+        reads, writes, shares, _, _, parts = facts.use
+        steps.append(StepUse(reads, writes, shares, tuple(after), 0 if scratch is None else scratch[i], parts))
+    return Problem(tuple(steps), tuple(buffers)), [list(facts.offers) for facts in every]
 
 
 def _shares(lowered: Lowered, step: LoweredStep, env: Mapping[str, int]) -> list[tuple[Share, Dim]]:
@@ -80,15 +103,16 @@ def _may_overwrite(lowered: Lowered, step: LoweredStep, out: Strided, place: Str
     """In place: the same walk over the same bytes, and no other view of the buffer in this step; only a tile
     program reads all its operands at an element before it writes that element."""
     buffers = lowered.buffers
-    same = _walk(out) == _walk(place) and out.dtype.itemsize == place.dtype.itemsize
+    if buffers[place.buffer].segment is not Segment.ARENA or buffers[out.buffer].bytes != buffers[place.buffer].bytes:
+        return False
+    walk = _walk(out)
+    if walk != _walk(place) or out.dtype.itemsize != place.dtype.itemsize:
+        return False
     others = [p for p in step.operands() if p is not None and p.buffer in (out.buffer, place.buffer)]
-    once = sum(p is not None and p.buffer == place.buffer for p in step.inputs) == 1
+    once = sum([p is not None and p.buffer == place.buffer for p in step.inputs]) == 1
     return (
-        same
-        and (once or (step.row is not None and step.row.family == "Tile"))
-        and buffers[place.buffer].segment is Segment.ARENA
-        and buffers[out.buffer].bytes == buffers[place.buffer].bytes
-        and all(_walk(p) == _walk(out) for p in others)
+        (once or (step.row is not None and step.row.family == "Tile"))
+        and all(p is out or _walk(p) == walk for p in others)
         and not any(p is not None and p.buffer == place.buffer for p in step.outputs)
     )
 
@@ -112,7 +136,7 @@ def _copy_shares(lowered: Lowered, step: LoweredStep, env: Mapping[str, int]) ->
     return [(Share(target.buffer, source.buffer, evaluate(offset, env), keeps=True), offset)]
 
 
-def _parts(step: LoweredStep, sizes: Sequence[int], env: Mapping[str, int]) -> tuple[Part, ...]:
+def _parts(lowered: Lowered, step: LoweredStep, env: Mapping[str, int]) -> tuple[Part, ...]:
     """The hull of the bytes the step writes of each buffer, where it writes a single place that is not all of it."""
     parts = []
     places = [place for place in step.outputs if place is not None]
@@ -122,8 +146,9 @@ def _parts(step: LoweredStep, sizes: Sequence[int], env: Mapping[str, int]) -> t
             reach = (evaluate(dim, env) - 1) * evaluate(stride, env)
             low, high = low + min(reach, 0), high + max(reach, 0)
         start, size = low * place.dtype.itemsize, (high + 1 - low) * place.dtype.itemsize
-        alone = sum(other.buffer == place.buffer for other in places) == 1
-        if alone and size < sizes[place.buffer] and 0 <= start <= sizes[place.buffer] - size:
+        alone = sum([other.buffer == place.buffer for other in places]) == 1
+        total = max(0, evaluate(lowered.buffers[place.buffer].bytes, env))
+        if alone and size < total and 0 <= start <= total - size:
             parts.append(Part(place.buffer, start, size))
     return tuple(parts)
 
