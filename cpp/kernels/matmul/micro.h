@@ -36,6 +36,9 @@ inline V rounded(V v) {
 
 constexpr int64_t kAhead = 16;  // rows of B that are prefetched ahead
 
+// Wider vectors leave no registers for the addresses of four steps.
+constexpr int kUnroll = ARN_VECTOR_BYTES > 32 ? 2 : 4;
+
 template <typename T>
 struct Tile {
   int64_t depth;
@@ -71,9 +74,6 @@ enum Access {
   kUnitInner,  // a_k = 1, B in panels: rows of A as they are stored
   kUnitRow,    // a_row = 1, B in panels: compact tiles of A
 };
-
-// Wider vectors leave no registers for the addresses of four steps.
-constexpr int kUnroll = ARN_VECTOR_BYTES > 32 ? 2 : 4;
 
 // The multiply-adds of the tile. Strides reach the loop through an empty asm, so that addresses are formed from few
 // base registers instead of one pointer a row.
@@ -210,28 +210,92 @@ inline void finish_tile(const Tile<T>& t, typename Simd<T>::V (&acc)[MR][NV]) {
 #undef ARN_EACH_ROW
 #undef ARN_EACH_VECTOR
 
+// Asks for the rows of A that the next row of tiles reads, a share at each tile, so that they arrive while this one
+// runs: they are short pieces far apart, which the processor does not foresee.
+template <typename T>
+struct NextRows {
+  const char* at;
+  int64_t row, rows, lines, share, asked;
+
+  NextRows(const T* a, int64_t next_rows, int64_t depth, int64_t a_row, int64_t a_k, int64_t tiles)
+      : at(reinterpret_cast<const char*>(a)), row(a_row * static_cast<int64_t>(sizeof(T))), rows(next_rows) {
+    if (a_k != 1 || a_row == 1) rows = 0;
+    lines = rows == 0 ? 0 : ceil_div(depth * static_cast<int64_t>(sizeof(T)), 64);
+    share = rows == 0 ? 0 : ceil_div(lines, max64(1, tiles));
+    asked = 0;
+  }
+  inline void ask() {
+    if (rows == 0) return;
+    for (const int64_t end = min64(lines, asked + share); asked < end; ++asked)
+      for (int64_t r = 0; r < rows; ++r) __builtin_prefetch(at + r * row + asked * 64, 0, 2);
+  }
+};
+
+// Hands the lines of the next pass's panels out to the tiles of this one, kUnroll steps' worth of them to each.
+template <typename T>
+struct AheadOfPass {
+  const char* at;
+  int64_t vecs, vec_bytes, panel_bytes, tile_bytes, vec = 0, byte = 0;
+
+  explicit AheadOfPass(const GemmPass<T>& p)
+      : at(reinterpret_cast<const char*>(p.ahead)),
+        vecs(p.ahead == nullptr ? 0 : p.ahead_vecs),
+        vec_bytes(p.b_vec * static_cast<int64_t>(sizeof(T))),
+        panel_bytes(p.ahead_depth * kVectorBytes),
+        tile_bytes(p.depth / kUnroll * 64) {}
+  inline const char* take(const T* otherwise) {
+    if (vec >= vecs) return reinterpret_cast<const char*>(otherwise);
+    const char* from = at + vec * vec_bytes + byte;
+    byte += tile_bytes;
+    if (byte >= panel_bytes) {
+      byte = 0;
+      ++vec;
+    }
+    return from;
+  }
+};
+
+// `tiles` tiles of NV vectors side by side, `tile` being the first.
+template <typename T>
+struct TileRow {
+  Tile<T> tile;
+  int64_t tiles;
+  NextRows<T>* next;
+  AheadOfPass<T>* ahead;
+};
+
 template <typename T, int MR, int NV>
-void tile_kernel(const Tile<T>& t) {
-  typename Simd<T>::V acc[MR][NV];
-  begin_tile<T, MR, NV>(t, acc);
-  if (t.b_k == kLanes<T> && t.a_k == 1)
-    multiply<T, MR, NV, kUnitInner>(t, acc);
-  else if (t.b_k == kLanes<T> && t.a_row == 1)
-    multiply<T, MR, NV, kUnitRow>(t, acc);
-  else
-    multiply<T, MR, NV, kStreams>(t, acc);
-  finish_tile<T, MR, NV>(t, acc);
+void tile_row(TileRow<T>& row) {
+  constexpr int64_t width = NV * kLanes<T>;
+  Tile<T>& t = row.tile;
+  for (int64_t left = row.tiles; left > 0; --left) {
+    row.next->ask();
+    t.ahead = row.ahead->take(t.b);
+    typename Simd<T>::V acc[MR][NV];
+    begin_tile<T, MR, NV>(t, acc);
+    if (t.b_k == kLanes<T> && t.a_k == 1)
+      multiply<T, MR, NV, kUnitInner>(t, acc);
+    else if (t.b_k == kLanes<T> && t.a_row == 1)
+      multiply<T, MR, NV, kUnitRow>(t, acc);
+    else
+      multiply<T, MR, NV, kStreams>(t, acc);
+    finish_tile<T, MR, NV>(t, acc);
+    t.b += NV * t.b_vec;
+    t.out += width;
+    if (t.prior != nullptr) t.prior += width;
+    if (t.c != nullptr && t.c_col != 0) t.c += width;
+  }
 }
 
 template <typename T>
-using TileFn = void (*)(const Tile<T>&);
+using TileRowFn = void (*)(TileRow<T>&);
 
 // Kernels of one width, by row count: fn[r - 1].
 template <typename T, int NV, typename Rows = typename MakeSeq<rows_for(NV)>::Type>
 struct TileTable;
 template <typename T, int NV, int... I>
 struct TileTable<T, NV, Seq<I...>> {
-  static constexpr TileFn<T> fn[] = {tile_kernel<T, I + 1, NV>...};
+  static constexpr TileRowFn<T> fn[] = {tile_row<T, I + 1, NV>...};
 };
 
 }  // namespace
