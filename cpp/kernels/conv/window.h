@@ -155,30 +155,24 @@ template <int N>
 struct Constant {
   static constexpr int value = N;
 };
-template <typename T, typename Block>
+// kWidest: vectors of columns in the widest block, 4 or 1; 1 compiles to a quarter of the code.
+template <typename T, int kWidest = 4, typename Block>
 inline void slide_blocks(int64_t rows, int64_t columns, Block block) {
   constexpr int64_t L = kLanes<T>;
-  for (int64_t at = 0; at < columns;) {
-    const int64_t left = ceil_div(columns - at, L);
+  const auto strip = [&](auto r_count, auto v_count, int64_t at) {
+    constexpr int Rows = decltype(r_count)::value;
     int64_t r = 0;
-    if (left == 1) {
-      for (; r + 4 <= rows; r += 4) block(Constant<4>(), Constant<1>(), r, at);
-      for (; r < rows; ++r) block(Constant<1>(), Constant<1>(), r, at);
-      at += L;
-    } else if (left == 2) {
-      for (; r + 2 <= rows; r += 2) block(Constant<2>(), Constant<2>(), r, at);
-      for (; r < rows; ++r) block(Constant<1>(), Constant<2>(), r, at);
-      at += 2 * L;
-    } else if (left == 3) {
-      for (; r + 2 <= rows; r += 2) block(Constant<2>(), Constant<3>(), r, at);
-      for (; r < rows; ++r) block(Constant<1>(), Constant<3>(), r, at);
-      at += 3 * L;
-    } else {
-      for (; r + 2 <= rows; r += 2) block(Constant<2>(), Constant<4>(), r, at);
-      for (; r < rows; ++r) block(Constant<1>(), Constant<4>(), r, at);
-      at += 4 * L;
-    }
+    for (; r + Rows <= rows; r += Rows) block(r_count, v_count, r, at);
+    for (; r < rows; ++r) block(Constant<1>(), v_count, r, at);
+  };
+  int64_t at = 0;
+  if constexpr (kWidest > 1) {
+    for (; at + 3 * L < columns; at += 4 * L) strip(Constant<2>(), Constant<4>(), at);
+    const int64_t left = ceil_div(columns - at, L);
+    if (left == 3) return strip(Constant<2>(), Constant<3>(), at);
+    if (left == 2) return strip(Constant<2>(), Constant<2>(), at);
   }
+  for (; at < columns; at += L) strip(Constant<4>(), Constant<1>(), at);
 }
 
 // The first `lanes` (at most kLanes) lanes of a vector to out, out + step, ...

@@ -1,5 +1,6 @@
 // Pooling over windows of one channel; X and the output any strides. A reduction R says how a window's taps combine:
-// pad (what lies outside), step(accumulator, taps) and finish(accumulator, number of taps that count).
+// pad (what lies outside), step(accumulator, taps), finish(accumulator, number of taps that count) and the widest block
+// worth its code.
 #pragma once
 
 #include "kernels/conv/window.h"
@@ -27,6 +28,7 @@ template <typename T>
 struct MaxOf {
   typedef typename Simd<T>::V V;
   static constexpr bool kCounts = false;
+  static constexpr int kWidest = sizeof(T) == 4 ? 4 : 1;
   static T pad() { return -static_cast<T>(__builtin_inf()); }
   static V start() { return splat(pad()); }
   // NaN wins and stays.
@@ -38,6 +40,7 @@ template <typename T>
 struct MeanOf {
   typedef typename Simd<T>::V V;
   static constexpr bool kCounts = true;
+  static constexpr int kWidest = sizeof(T) == 4 ? 4 : 1;
   static T pad() { return T(0); }
   static V start() { return V{}; }
   static V step(V sum, V x) { return sum + x; }
@@ -48,6 +51,7 @@ template <typename T>
 struct SumAbsOf {
   typedef typename Simd<T>::V V;
   static constexpr bool kCounts = false;
+  static constexpr int kWidest = 1;
   static T pad() { return T(0); }
   static V start() { return V{}; }
   static V step(V sum, V x) { return sum + (x < V{} ? -x : x); }
@@ -58,6 +62,7 @@ template <typename T>
 struct NormOf {
   typedef typename Simd<T>::V V;
   static constexpr bool kCounts = false;
+  static constexpr int kWidest = 1;
   static T pad() { return T(0); }
   static V start() { return V{}; }
   static V step(V sum, V x) { return sum + x * x; }
@@ -141,7 +146,7 @@ struct PoolRun {
     const TapRange range = taps_inside(s, 0, z);
     T* out = b.use_epilogue != 0 ? block : y + n * s.yn + c * s.yc + z * s.y[0] + y0 * s.y[1];
     const int64_t out_row = b.use_epilogue != 0 ? s.out[2] : s.y[1], step = b.use_epilogue != 0 ? 1 : s.y[2];
-    slide_blocks<T>(rows, s.out[2], [&](auto r_count, auto v_count, int64_t row, int64_t at) {
+    slide_blocks<T, R::kWidest>(rows, s.out[2], [&](auto r_count, auto v_count, int64_t row, int64_t at) {
       constexpr int Rows = decltype(r_count)::value, NV = decltype(v_count)::value;
       V acc[Rows][NV];
 #pragma GCC unroll 4

@@ -230,12 +230,14 @@ struct RunFold {
   V acc[4];
   F op;
   inline void reset() {
+#pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) acc[i] = L::splat(F::start);
   }
   inline void add(const T* p, int64_t n) {
     constexpr int C = L::kCount;
     int64_t i = 0;
     for (; i + 4 * C <= n; i += 4 * C)
+#pragma GCC unroll 4
       for (int k = 0; k < 4; ++k) acc[k] = op.step(acc[k], L::load(p + i + k * C));
     for (; i + C <= n; i += C) acc[0] = op.step(acc[0], L::load(p + i));
     if (i == n) return;
@@ -294,6 +296,7 @@ static void fold_columns(const F* op, const Walk<N>& w, int role, int64_t step, 
   walk_seek(w, 0, &c);
   const int64_t folds = walk_count(w);
   for (int64_t r = 0; r < folds;) {
+#pragma GCC unroll 4
     for (int k = 0; k < kVectors; ++k) acc[k] = L::splat(F::start);
     const int64_t until = min64(folds, r + kDeep);
     for (; r < until; ++r) {
@@ -302,9 +305,11 @@ static void fold_columns(const F* op, const Walk<N>& w, int role, int64_t step, 
         for (int64_t i = 0; i < n; ++i) buffer[i] = p[i * step];
         p = buffer;
       }
+#pragma GCC unroll 4
       for (int k = 0; k < kVectors; ++k) acc[k] = op[k].step(acc[k], L::load(p + k * C));
       walk_next(w, &c);
     }
+#pragma GCC unroll 4
     for (int k = 0; k < kVectors; ++k)
       for (int i = 0; i < C; ++i) out[k * C + i] = F::merge(out[k * C + i], static_cast<typename F::Wide>(acc[k][i]));
   }
