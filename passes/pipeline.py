@@ -15,6 +15,7 @@ from arenaut.passes.batch_norm import fold_batch_norm
 from arenaut.passes.common_subexpressions import merge_common_subexpressions
 from arenaut.passes.constant_folding import fold_again, fold_constants
 from arenaut.passes.context import Event, PassContext
+from arenaut.passes.conv_bias import absorb_bias
 from arenaut.passes.dead_code import eliminate_dead_code
 from arenaut.passes.decompose import decompose_composites
 from arenaut.passes.elementwise import fuse_elementwise
@@ -53,6 +54,7 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass("reshape_chains", collapse_reshapes, "of consecutive reshapes only the last one's shape matters"),
     Pass("transposes", cancel_transposes, "consecutive transposes are one, or none"),
     Pass("batch_norm", fold_batch_norm, "a normalisation with constant statistics is part of the weights before it"),
+    Pass("conv_bias", absorb_bias, "what every pixel of a channel gets added comes with the convolution for nothing"),
     Pass("refold", fold_again, "rewritten weights and shapes are constants again"),
     Pass(
         "gather_early", gather_early, "of a table too large to keep as floats only the rows that are read become floats"
@@ -86,6 +88,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         "activations",
         "attention",
         "batch_norm",
+        "conv_bias",
         "join_heads",
         "merge_products",
         "norms",

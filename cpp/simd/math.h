@@ -73,6 +73,16 @@ static inline vf32 vexp(vf32 x) {
   return scale(exp_of_reduced(by.r), by);
 }
 
+// exp for x <= 0: the factor of a tiny result is put together from a constant and a power of two. 1 ulp
+static inline vf32 vexp_negative(vf32 x) {
+  const Reduced by = reduce_exp(vat_least(x, -104.0f));
+#if defined(__AVX512F__)
+  return scale(exp_of_reduced(by.r), by);
+#else
+  return exp_of_reduced(by.r) * power_of_two(by.n + 64) * 5.42101086e-20f;
+#endif
+}
+
 // exp for arguments whose result is a normal number: -87 <= x <= 88. 1 ulp
 static inline vf32 vexp_normal(vf32 x) {
   const Reduced by = reduce_exp(x);
@@ -121,7 +131,7 @@ static inline vf32 vtanh(vf32 x) {
 
 // 1 / (1 + exp(-x)). 2.5 ulp, the lower tail down to subnormals included
 static inline vf32 vsigmoid(vf32 x) {
-  const vf32 e = vexp(float_of(bits_of(x) | INT32_MIN));  // exp(-|x|)
+  const vf32 e = vexp_negative(float_of(bits_of(x) | INT32_MIN));  // exp(-|x|)
   return (x < 0.0f ? e : splat_f32(1.0f)) / (1.0f + e);
 }
 

@@ -28,7 +28,7 @@ struct ConvOperands {
 // Returns a status. A transposed convolution's output may have any extents (output_padding, output_shape).
 int32_t read_conv(const arn_bind_args* args, bool transposed, ConvOperands* o);
 
-constexpr double kTaskWork = 1 << 20;  // multiply-adds that are worth a task
+constexpr double kTaskWork = 1 << 17;  // multiply-adds that are worth a task
 
 // Rows of the tile that the product core cuts large blocks into.
 constexpr int64_t kTileRows = ARN_TIER_LEVEL >= 2 ? 9 : ARN_TIER_LEVEL == 1 ? 6 : 4;

@@ -55,6 +55,12 @@ void choose_orientation(ConvBound* b) {
   b->direct = b->channel_rows != 0 || (joined ? y_all : !phased && uniform(s, s.y, s.yn, false));
 }
 
+// Pointwise convolutions that gain from tiles which go through the pixels first: few channels of a group, or a last
+// vector that groups leave unfilled.
+bool suits_lines(const ConvShape& s) {
+  return s.og <= 2 * kTileVectors * kLanesF32 || (s.groups > 1 && s.og % kLanesF32 != 0);
+}
+
 // An addition that is done in registers reads its operand as the output is written: in pixel rows, of one depth block,
 // since the bias then takes the place of the sums before.
 bool adds_in_registers(const arn_desc& other, const arn_desc& y, ConvBound* b) {
@@ -78,9 +84,10 @@ void choose_grid(ConvBound* b) {
   const bool rows = b->channel_rows != 0;
   // Of pixel rows, a block's im2col and the weights of kColumns channels stay in L2 together.
   int64_t p_block = rows ? 12 * L : b->in_place != 0 ? 168 : 120;
-  int64_t o_block = b->in_place != 0 ? kColumns : 512;
+  const int64_t widest = b->in_place != 0 ? kColumns : 512;
   p_block = max64(1, min64(p_block, b->pixels));
-  o_block = min64(o_block, round_up(max64(1, b->s.og), L));
+  const int64_t share = ceil_div(max64(1, b->s.og), max64(1, ceil_div(b->s.og, widest)));
+  int64_t o_block = min64(round_up(share, kTileVectors * L), round_up(max64(1, b->s.og), L));
   const double k = static_cast<double>(tap_count(b->s) * b->s.cg) / static_cast<double>(b->phases);
   const double outer = static_cast<double>(b->items * b->s.groups * b->phases);
   const double work = outer * k * static_cast<double>(b->pixels) * static_cast<double>(b->s.og);
@@ -88,20 +95,24 @@ void choose_grid(ConvBound* b) {
     return outer * static_cast<double>(ceil_div(b->pixels, p_block) * ceil_div(b->s.og, o_block));
   };
   // Every unit fills its own im2col (paid back by its channels) and reads its weights (paid back by its pixels), so
-  // blocks are cut as squares, and no more than needed: down to 16 units, each worth a few million multiply-adds.
-  const double grain = b->in_place != 0 ? 2 << 20 : 4 << 20;
+  // blocks are cut as squares, and no more than needed: down to 16 units, each worth its loss.
+  const double grain = b->in_place != 0 ? 1 << 20 : 2 << 20;
   const double wanted = work / grain < 16 ? work / grain : 16;
-  const int64_t least_o = b->in_place != 0 ? 3 * L : 128, least_p = 3 * L;
+  const int64_t least_o = b->in_place != 0 ? 4 * kTileVectors * L : 128, least_p = b->in_place != 0 ? 6 * L : 3 * L;
   while (units() < 0.75 * wanted) {
     const bool p_fits = p_block >= 2 * least_p, o_fits = o_block >= 2 * least_o;
     if (p_fits && (p_block >= o_block || !o_fits))
       p_block = ceil_div(p_block, 2);
     else if (o_fits)
-      o_block = round_up(o_block / 2, L);
+      o_block = round_up(o_block / 2, kTileVectors * L);
     else
       break;
   }
-  p_block = max64(1, ceil_div(b->pixels, max64(1, ceil_div(b->pixels, p_block))));
+  int64_t p_blocks = max64(1, ceil_div(b->pixels, p_block));
+  // Few and odd: one more, so that two threads get as much each.
+  const bool odd = static_cast<int64_t>(units()) % 2 != 0;
+  if (odd && units() < 8 && wanted > 1 && ceil_div(b->pixels, p_blocks + 1) >= least_p) ++p_blocks;
+  p_block = max64(1, ceil_div(b->pixels, p_blocks));
   p_block = rows ? round_up(p_block, L) : min64(b->pixels, round_up(p_block, kTileRows));
   p_block = max64(1, p_block);
   b->p_block = p_block;
@@ -137,7 +148,8 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   if (transposed)
     for (int i = 0; i < 3; ++i) b->phases *= b->steps.stride[i];
   choose_orientation(b);
-  if (!transposed && b->packed != 0 && b->channel_rows == 0 && b->in_place == 0 && lines_fit(b->s))
+  if (!transposed && b->packed != 0 && b->channel_rows == 0 && (b->in_place == 0 || suits_lines(b->s)) &&
+      lines_fit(b->s))
     return lines_bind(given, o, false, out, bound);
   b->add_operand = -1;
   if (form.known && (form.add < 0 || adds_in_registers(given->operand[form.add], given->operand[given->n_in], b))) {

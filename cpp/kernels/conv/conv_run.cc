@@ -127,6 +127,7 @@ struct ConvRun {
         p.b = weights;
         p.b_vec = panel;
         p.b_k = L;
+        if (b.packed != 0) foresee(&p, f, weights, from, o0, no);
         if (b.in_place != 0) {
           p.a_row = pixel_stride(f.s, f.s.x, f.s.xn);
           p.a_k = f.s.xc;
@@ -150,11 +151,30 @@ struct ConvRun {
     }
   }
 
+  // The weights that the pass after this one reads: the next part of the inner index, or the next output channels.
+  void foresee(GemmPass<float>* p, const Phase& f, const float* weights, int64_t from, int64_t o0, int64_t no) const {
+    const int64_t next = from + p->depth, longest = depth_block(f.k), left = b.s.og - o0 - no;
+    p->ahead = nullptr;
+    if (next < f.k) {
+      p->ahead = weights + p->depth * kLanesF32;
+      p->ahead_vecs = ceil_div(min64(no, kColumns), kLanesF32);
+      p->ahead_depth = min64(longest, f.k - next);
+    } else if (left > 0 && no % kLanesF32 == 0) {
+      p->ahead = weights - from * kLanesF32 + no / kLanesF32 * p->b_vec;
+      p->ahead_vecs = ceil_div(min64(left, kColumns), kLanesF32);
+      p->ahead_depth = min64(longest, f.k);
+    }
+  }
+
   // Columns in shares whose weights stay in L2 over all rows.
   static void columns(const GemmPass<float>& whole) {
     GemmPass<float> p = whole;
     for (int64_t from = 0; from < whole.n; from += kColumns) {
       p.n = min64(kColumns, whole.n - from);
+      const int64_t after = min64(kColumns, whole.n - from - p.n);
+      p.ahead = after > 0 ? p.b + kColumns / kLanesF32 * p.b_vec : whole.ahead;
+      p.ahead_vecs = after > 0 ? ceil_div(after, kLanesF32) : whole.ahead_vecs;
+      p.ahead_depth = after > 0 ? p.depth : whole.ahead_depth;
       gemm_pass(p);
       p.b += kColumns / kLanesF32 * p.b_vec;
       p.partial += kColumns;

@@ -97,8 +97,7 @@ struct DepthwiseRun {
       if (b.use_epilogue == 0) {
         float* to = y + n * s.yn + at.z * s.y[0] + at.y * s.y[1] + at.x0 * s.y[2] + at.c0;
         depthwise_channels(s, f, x + n * s.xn, at, to, s.y[2]);
-        if (rows_after.any())
-          for (int64_t i = 0; i < at.count; ++i) rows_after.run(to + i * s.y[2], channels);
+        if (rows_after.any()) rows_after.run(to, channels, at.count, s.y[2]);
         continue;
       }
       depthwise_channels(s, f, x + n * s.xn, at, block, channels);
@@ -227,7 +226,7 @@ int32_t depthwise_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
     work = b->stage.block * round_up(s.out[2], L) * (tap_count(s) + 8);
   }
   if (pixel_count(s) == 0) b->units = 0;
-  b->units_per_task = max64(1, (1 << 19) / max64(1, work));
+  b->units_per_task = max64(1, (1 << 17) / max64(1, work));
   b->epilogue_scratch = round_up(at * 4, ARN_ALIGN);
   return bind_units(out, depthwise_run, *b, b->by_channels != 0 ? "depthwise channels" : "depthwise planes");
 }

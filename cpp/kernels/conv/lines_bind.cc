@@ -6,7 +6,8 @@ namespace ARN_NS {
 namespace {
 
 constexpr int64_t L = kLanesF32;
-constexpr int64_t kStage = 12 << 10;         // elements of the lines that several output rows share
+constexpr int64_t kStage = 12 << 10;      // elements of the lines that several output rows share, in L1 or nearly
+constexpr int64_t kWideStage = 32 << 10;  // of the lines of up to four rows, which are copied again for the next ones
 constexpr int64_t kLargestStage = 48 << 10;  // elements that the lines of one output row may take
 constexpr int64_t kLongestRow = 512;         // output columns of a unit
 
@@ -39,19 +40,21 @@ void choose_rectangles(LinesBound* b) {
   b->line = line_elements(s, b->columns);
   b->column_blocks = ceil_div(s.out[2], b->columns);
   const bool whole = b->spread > 1 && b->use_epilogue != 0;  // rows of channels become rows of pixels
-  b->o_block = whole ? s.og : min64(kColumns, round_up(s.og, L));
+  const int64_t share = round_up(ceil_div(s.og, ceil_div(s.og, kColumns)), kTileVectors * L);
+  b->o_block = whole ? s.og : min64(share, round_up(s.og, L));
   b->rows = 1;
   const int64_t outer = s.batch * s.groups * b->phases * b->column_blocks;
   const auto units = [&] { return outer * ceil_div(s.out[1], b->rows) * ceil_div(s.og, b->o_block); };
   const double work =
       static_cast<double>(s.batch * s.groups * b->phases * k * s.og) * static_cast<double>(pixel_count(s));
   const auto each = [&] { return work / static_cast<double>(max64(1, units())); };
-  const double small = 1 << 19;  // multiply-adds that are worth a unit
+  const double small = 1 << 18;  // multiply-adds that are worth a unit
   // Rows that share lines and weights, as long as enough units are left to share out.
   while (b->rows < s.out[1]) {
     const int64_t more = b->rows + 1;
-    const bool fits =
-        b->in_place != 0 ? more * b->columns <= 168 : lines_of(s, more) * b->line <= kStage || more * b->columns <= 48;
+    const bool fits = b->in_place != 0
+                          ? more * b->columns <= 168
+                          : lines_of(s, more) * b->line <= (more <= 4 ? kWideStage : kStage) || more * b->columns <= 48;
     const int64_t left = outer * ceil_div(s.out[1], more) * ceil_div(s.og, b->o_block);
     if (!fits || (left < 16 && each() >= small && b->rows * b->columns >= 48)) break;
     b->rows = more;
@@ -62,8 +65,20 @@ void choose_rectangles(LinesBound* b) {
     b->o_block = round_up(b->o_block / 2, kTileVectors * L);
   b->o_blocks = ceil_div(s.og, b->o_block);
   b->units = units();
-  b->units_per_task = units_for_task(work, b->units, small);
+  b->units_per_task = units_for_task(work, b->units, kTaskWork);
   b->lines = lines_of(s, b->rows);
+}
+
+// Walking the pixels of an image is one stride, in X as in Y.
+bool is_one_line(const ConvShape& s) {
+  return s.taps[1] == 1 && s.taps[2] == 1 && s.step[1] == 1 && s.step[2] == 1 && s.first[1] == 0 && s.first[2] == 0 &&
+         s.in[1] == s.out[1] && s.in[2] == s.out[2] && s.x[1] == s.in[2] * s.x[2] && s.y[1] == s.out[2] * s.y[2];
+}
+
+void make_one_line(LinesBound* b) {
+  ConvShape& s = b->s;
+  s.in[2] = s.out[2] = b->y_columns = s.in[1] * s.in[2];
+  s.in[1] = s.out[1] = b->y_rows = 1;
 }
 
 bool fills_output(const LinesBound& b) {
@@ -88,6 +103,9 @@ bool adds_in_registers(const arn_desc& other, const arn_desc& y, LinesBound* b) 
 }  // namespace
 
 bool lines_fit(const ConvShape& s) {
+  // Rows of pixels that fill tiles badly are joined over the image instead, which many channels pay for.
+  const bool narrow = s.out[2] < 2 * kTileRows && s.out[1] > 1 && !is_one_line(s);
+  if (narrow && s.og > 4 * kTileVectors * L) return false;
   if (s.taps[0] != 1 || s.in[0] != 1 || s.first[0] != 0 || s.out[0] != 1 || s.cg < 1 || pixel_count(s) == 0)
     return false;
   if (s.taps[1] > kMostLines || (s.tap_step[2] != 1 && s.taps[2] != 1)) return false;
@@ -128,6 +146,7 @@ int32_t lines_bind(const arn_bind_args* args, const ConvOperands& o, bool apart,
     if (bad != ARN_OK) return bad;
     b->use_epilogue = 1;
   }
+  if (!apart && is_one_line(s) && (b->add_operand < 0 || b->add[1] == s.out[2] * b->add[2])) make_one_line(b);
   b->in_place = reads_in_place(s);
   b->hop = s.step[2] * (b->in_place != 0 ? s.x[2] : s.cg);
   choose_rectangles(b);

@@ -199,19 +199,20 @@ struct LinesRun {
   void edge(LineTile* t, LineTileFn fn, int64_t offset, int64_t count, int64_t nv, int64_t channels) const {
     float *result = scratch + b.at_edge, *c = result + kMaxRows * kMaxVectors * L, *out = t->tile.out;
     const int64_t width = nv * L, row = t->tile.out_row;
-    const size_t bytes = static_cast<size_t>(channels) * sizeof(float);
     if (t->tile.c != nullptr && t->tile.c_row != 0) {
-      for (int64_t i = 0; i < count; ++i) {
-        __builtin_memset(c + i * width, 0, static_cast<size_t>(width) * sizeof(float));
-        __builtin_memcpy(c + i * width, t->tile.c + i * t->tile.c_row, bytes);
-      }
+      for (int64_t i = 0; i < count; ++i) copy_channels(c + i * width, t->tile.c + i * t->tile.c_row, channels);
       t->tile.c = c;
       t->tile.c_row = width;
     }
     t->tile.out = result;
     t->tile.out_row = width;
     fn(*t, offset);
-    for (int64_t i = 0; i < count; ++i) __builtin_memcpy(out + i * row, result + i * width, bytes);
+    for (int64_t i = 0; i < count; ++i) copy_channels(out + i * row, result + i * width, channels);
+  }
+
+  static void copy_channels(float* to, const float* from, int64_t n) {
+    for (; n >= L; n -= L, to += L, from += L) store_f32(to, load_f32(from));
+    copy_pieces<L / 2>(to, from, n);
   }
 
   void store(const Rectangle& r) const {
@@ -224,8 +225,7 @@ struct LinesRun {
         epilogue_run(b.epilogue, operand, row, r.columns * b.spread, r.g * b.og + r.o0, channels, block,
                      b.spread > 1 ? b.og : b.block_row, epilogue_scratch);
       } else if (after.any()) {
-        float* row = output_row(r, i);
-        for (int64_t j = 0; j < r.columns; ++j) after.run(row + j * s.y[2], r.no);
+        after.run(output_row(r, i), r.no, r.columns, s.y[2]);
       }
     }
   }

@@ -28,8 +28,12 @@ void choose_blocks(WinogradBound* b) {
   b->t_blocks = ceil_div(b->tiles, rows);
   const auto units = [&] { return s.groups * b->t_blocks * ceil_div(s.og, b->o_block); };
   const double work = static_cast<double>(s.groups * s.cg * s.og) * static_cast<double>(b->positions * b->tiles);
-  while (units() < 16 && b->o_block >= 2 * column && work / static_cast<double>(units()) > 2 * kTaskWork)
+  const double unit = 1 << 20;  // multiply-adds: narrower blocks of channels lose more than another thread wins
+  while (units() < 16 && b->o_block >= 2 * column && work / static_cast<double>(units()) > 2 * unit)
     b->o_block = round_up(b->o_block / 2, column);
+  // Few and odd: one more, so that two threads get as much each.
+  const int64_t narrower = round_up(ceil_div(s.og, ceil_div(s.og, b->o_block) + 1), column);
+  if (units() < 8 && units() % 2 != 0 && narrower < b->o_block && narrower >= 2 * column) b->o_block = narrower;
   b->o_blocks = ceil_div(s.og, b->o_block);
   b->units = units();
   b->units_per_task = units_for_task(work, b->units, kTaskWork);

@@ -219,8 +219,7 @@ struct WinogradRun {
         }
     }
     if (!after.any()) return;
-    for (int64_t i = 0; i < rows; ++i)
-      for (int64_t j = 0; j < columns; ++j) after.run(to + i * s.y[1] + j * s.y[2], no);
+    for (int64_t i = 0; i < rows; ++i) after.run(to + i * s.y[1], no, columns, s.y[2]);
   }
 
   // Neighbouring tiles of one row of tiles through the epilogue.

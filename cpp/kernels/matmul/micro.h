@@ -204,7 +204,9 @@ inline void finish_tile(const Tile<T>& t, typename Simd<T>::V (&acc)[MR][NV]) {
       }
     }
   }
-  ARN_EACH_ROW ARN_EACH_VECTOR store(t.out + i * t.out_row + v * L, acc[i][v]);
+  T* out = t.out;  // a store may change what t says, as far as the compiler knows
+  const int64_t out_row = t.out_row;
+  ARN_EACH_ROW ARN_EACH_VECTOR store(out + i * out_row + v * L, acc[i][v]);
 }
 
 #undef ARN_EACH_ROW

@@ -139,7 +139,9 @@ void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, 
     }
     tile_fn<T>(rows, run.vectors)(row);
   }
-  if (direct_columns > 0)
+  if (direct_columns == p.out_row)
+    apply(after, p.out + i * p.out_row, rows * direct_columns);
+  else if (direct_columns > 0)
     for (int64_t r = 0; r < rows; ++r) apply(after, p.out + (i + r) * p.out_row, direct_columns);
 }
 

@@ -325,7 +325,7 @@ int32_t plan_pool(const arn_bind_args* args, PoolBound* b, arn_bound* out) {
     work = b->stage.block * round_up(s.out[2], L) * (tap_count(s) + 8);
   }
   if (element_count(args->operand[args->n_in]) == 0) b->units = 0;
-  b->units_per_task = max64(1, (1 << 19) / max64(1, work));
+  b->units_per_task = max64(1, (1 << 17) / max64(1, work));
   b->epilogue_scratch = round_up(at * static_cast<int64_t>(sizeof(T)), ARN_ALIGN);
   out->tasks = ceil_div(b->units, b->units_per_task);
   out->step_scratch = 0;

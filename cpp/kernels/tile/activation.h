@@ -56,9 +56,13 @@ class ActivationRows {
   }
   bool any() const { return fn_ != nullptr; }
   void run(float* row, int64_t n) const {
-    for (int64_t at = 0; at < n; at += min64(step_, n - at)) {
+    for (int64_t at = 0; at < n; at += min64(step_, n - at))
       fn_(min64(step_, n - at), row + at, row + at, immediate_[0], immediate_[1]);
-    }
+  }
+  // `count` rows, `stride` elements apart.
+  void run(float* row, int64_t n, int64_t count, int64_t stride) const {
+    if (n == stride) return run(row, n * count);
+    for (int64_t i = 0; i < count; ++i) run(row + i * stride, n);
   }
 
  private:
