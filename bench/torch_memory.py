@@ -9,8 +9,8 @@ import numpy as np
 
 from arenaut.report.memory import PeerMemory
 from arenaut.report.worker import Worker
-from bench.exporters import build
-from bench.zoo import Export, ZooEntry, example_size, load_manifest, make_feeds
+from bench.torch_engine import build_module
+from bench.zoo import Export, ZooEntry, load_manifest, make_feeds
 
 
 def torch_memory(entry: ZooEntry, binding: Mapping[str, int], *, threads: int = 1) -> PeerMemory | None:
@@ -35,11 +35,7 @@ class TorchProbe:
 
         torch.set_num_threads(threads)
         entry = load_manifest()[name]
-        source = entry.source
-        assert isinstance(source, Export)
-        sizes = {symbol: example_size(symbol, size, source) for symbol, size in entry.bindings[0].items()}
-        example = list(make_feeds(entry, sizes, source.seed).values())
-        module = build(source.recipe, source.params, source.seed, example)
+        module = build_module(entry)
         feeds = [torch.from_numpy(array) for array in make_feeds(entry, binding, 0).values()]
         with torch.no_grad():
             for _ in range(2):

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from models import assert_matches_ort, parse
 
@@ -222,3 +223,23 @@ def test_a_product_does_not_overwrite_what_it_still_reads() -> None:
     )
     x = normal(8, 8)
     assert_matches_ort(model, arenaut.load_onnx(model).run(x), {"x": x}, rtol=1e-5)
+
+
+def test_slices_share_the_operations_of_their_node() -> None:
+    """A product that is cut into steps counts once, whatever the number of cuts."""
+    model = parse(
+        """wide (float[256, 64] x, float[64, 4096] up, float[4096, 64] down) => (float[256, 64] y) {
+          h = MatMul (x, up)
+          r = Relu (h)
+          y = MatMul (r, down)
+          }"""
+    )
+    rng = np.random.default_rng(0)
+    for name, shape in (("up", (64, 4096)), ("down", (4096, 64))):
+        array = rng.standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    del model.graph.input[1:]
+    profiles = [arenaut.load_onnx(model, without=without).profile(normal(256, 64)) for without in ((), ("slices",))]
+    sliced, whole = (sum(step.flops for step in profile.steps) for profile in profiles)
+    assert len(profiles[0].steps) > len(profiles[1].steps)
+    assert sliced == whole >= 2 * 2 * 256 * 64 * 4096

@@ -85,6 +85,8 @@ class EngineSpec:
     settings: str
     load: Callable[[Path, int], Engine]
     install: str
+    loads_files: bool = True
+    """False: only the models that it has a recipe for."""
 
 
 ENGINES: Final[Mapping[str, EngineSpec]] = MappingProxyType(
@@ -110,6 +112,14 @@ ENGINES: Final[Mapping[str, EngineSpec]] = MappingProxyType(
             "its own precision, INFERENCE_NUM_THREADS=N, NUM_STREAMS=1, PERFORMANCE_HINT=LATENCY",
             lambda model, threads: OpenVinoEngine(model, threads, precision=None),
             "pip install openvino",
+        ),
+        "torch": EngineSpec(
+            "torch",
+            "torch",
+            "eager, inference_mode, set_num_threads(N); exports of the zoo only, in a checkout",
+            lambda model, threads: importlib.import_module("bench.torch_engine").TorchEngine(model, threads),
+            "pip install '.[zoo]'",
+            loads_files=False,
         ),
     }
 )

@@ -71,19 +71,53 @@ def profile_of(built: Built, inputs: Sequence[Any], repeat: int) -> Profile:
     assert facts is not None
     symbols = dict(zip(built.symbols, facts["symbols"], strict=True))
     variants = {facts["first_step"] + i: s[0] for i, s in enumerate(facts["steps"])}
+    flops = _flops(built.lowered.steps, symbols)
     steps = [
-        _profile_step(built.lowered.steps[index], total / repeat / 1e3, variants.get(position, ""), symbols)
+        _profile_step(
+            built.lowered.steps[index], total / repeat / 1e3, variants.get(position, ""), flops[index], symbols
+        )
         for position, (index, total) in enumerate(zip(built.step_order, totals, strict=True))
     ]
     return Profile(tuple(steps))
 
 
-def _profile_step(step: LoweredStep, microseconds: float, variant: str, symbols: Mapping[str, int]) -> StepProfile:
-    kernel = step.row.name if step.row is not None else step.kind.name.lower()
-    rule = record_of(step.node).flops if step.kind is StepKind.KERNEL and kernel not in ("copy", "fill") else None
-    flops = _number(rule(step.node), symbols) if rule is not None else 0
-    size = sum(_span(p, symbols) for p in step.operands() if p is not None)
-    return StepProfile(step.node.name or step.node.op, step.node.op, kernel, variant, microseconds, size, flops)
+def _profile_step(
+    step: LoweredStep, microseconds: float, variant: str, flops: int, symbols: Mapping[str, int]
+) -> StepProfile:
+    places = [p for p in step.operands() if p is not None]
+    if _kernel(step) == "gather" and step.outputs[0] is not None:
+        places = [step.outputs[0], *places[1:]]  # of the table only what is gathered
+    size = sum(_span(p, symbols) for p in places)
+    return StepProfile(step.node.name or step.node.op, step.node.op, _kernel(step), variant, microseconds, size, flops)
+
+
+def _kernel(step: LoweredStep) -> str:
+    return step.row.name if step.row is not None else step.kind.name.lower()
+
+
+def _flops(steps: Sequence[LoweredStep], symbols: Mapping[str, int]) -> list[int]:
+    """Operations of each step. Steps of one node (its slices) share the node's: by what they read of the second factor
+    if it is a product, by what they write otherwise."""
+    parts: dict[int, list[int]] = {}
+    for index, step in enumerate(steps):
+        if step.kind is StepKind.KERNEL and _kernel(step) not in ("copy", "fill"):
+            parts.setdefault(id(step.node), []).append(index)
+    flops = [0] * len(steps)
+    for indices in parts.values():
+        node = steps[indices[0]].node
+        rule = record_of(node).flops
+        if rule is None:
+            continue
+        whole = _number(rule(node), symbols)
+        sizes = [_span(place, symbols) if (place := _factor(steps[index])) is not None else 0 for index in indices]
+        for index, size in zip(indices, sizes, strict=True):
+            flops[index] = whole * size // max(1, sum(sizes))
+    return flops
+
+
+def _factor(step: LoweredStep) -> Strided | None:
+    product_like = step.row is not None and step.row.family in ("MatMul", "Conv", "Attention")
+    return step.inputs[1] if product_like and len(step.inputs) > 1 else step.outputs[0]
 
 
 def _span(place: Strided, symbols: Mapping[str, int]) -> int:
