@@ -290,7 +290,7 @@ ACTIVATIONS = [  # function, immediates
 ]  # fmt: skip
 FORMS = [  # x dims, w dims, group, stride, form of the filters, variant
     ((1, 40, 9, 11), (40, 1, 3, 3), 40, 1, 0, "depthwise channels"),
-    ((2, 40, 9, 11), (37, 40, 1, 1), 1, 1, 0, "pixel rows in place"),
+    ((2, 40, 9, 11), (101, 40, 1, 1), 1, 1, 0, "pixel rows in place"),
     ((1, 12, 9, 21), (19, 12, 3, 3), 1, 2, 0, "lines"),
     ((1, 12, 9, 21), (16, 12, 1, 1), 1, 2, 0, "lines in place"),
     ((1, 20, 11, 12), (24, 20, 3, 3), 1, 1, 4, "winograd 4x4"),

@@ -127,13 +127,15 @@ struct PoolRun {
     const int64_t lines = R::kCounts ? counted(b, 0, z) * counted(b, 1, row) : 0;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t column = (x0 + i) * s.step[2] + s.first[2];
-      range[2] = taps_inside(s, 2, x0 + i);
+      const bool inside = column >= 0 && column + (s.taps[2] - 1) * s.tap_step[2] < s.in[2];
+      range[2] = inside ? TapRange{0, s.taps[2]} : taps_inside(s, 2, x0 + i);
       V divisor{};
       if (R::kCounts) divisor = splat(static_cast<T>(max64(1, lines * counted(b, 2, x0 + i))));
       const T* window = line + column * s.x[2];
       T* to = out + i * out_step;
       int64_t c = 0;
       for (; c + 4 * L <= s.groups; c += 4 * L) channels<4>(window, range, divisor, c, L, to + c);
+      for (; c + 2 * L <= s.groups; c += 2 * L) channels<2>(window, range, divisor, c, L, to + c);
       for (; c < s.groups; c += L) channels<1>(window, range, divisor, c, min64(L, s.groups - c), to + c);
     }
   }
