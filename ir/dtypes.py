@@ -51,7 +51,7 @@ class DType(IntEnum):
     @property
     def itemsize(self) -> int:
         """Bytes held per element in memory; 8 (a reference) for strings."""
-        return self.numpy.itemsize
+        return _itemsizes()[self]
 
     @property
     def compute(self) -> DType | None:
@@ -115,13 +115,26 @@ def _numpy_dtypes() -> dict[DType, np.dtype[Any]]:
 
 
 @cache
+def _itemsizes() -> dict[DType, int]:
+    return {d: n.itemsize for d, n in _numpy_dtypes().items()}
+
+
+@cache
 def _from_numpy() -> dict[np.dtype[Any], DType]:
     return {n: d for d, n in _numpy_dtypes().items()}
+
+
+# By numpy's one letter: what is looked up most.
+_PLAIN = {"f": DType.FLOAT, "d": DType.DOUBLE, "?": DType.BOOL, "b": DType.INT8, "B": DType.UINT8}
+_PLAIN |= {np.dtype(np.int64).char: DType.INT64, np.dtype(np.int32).char: DType.INT32}
 
 
 def dtype_of(array_or_dtype: np.ndarray[Any, Any] | np.dtype[Any]) -> DType:
     """The DType of an array; text arrays are STRING. Raises TypeError for what ONNX cannot hold."""
     dt = array_or_dtype.dtype if isinstance(array_or_dtype, np.ndarray) else array_or_dtype
+    known = _PLAIN.get(dt.char) if dt.isnative else None
+    if known is not None:
+        return known
     if dt.kind in "OUST":
         return DType.STRING
     try:

@@ -204,12 +204,14 @@ def _infer_data(node: Node, context: Inference) -> None:
 
 def _small_integers(value: Value) -> bool:
     t = value.type
-    if not isinstance(t, TensorType) or t.shape is None or not all(isinstance(d, int) for d in t.shape):
+    if not isinstance(t, TensorType) or not (t.dtype.is_integer or t.dtype is DType.BOOL) or t.shape is None:
         return False
     count = 1
     for d in t.shape:
-        count *= d if isinstance(d, int) else 0
-    return (t.dtype.is_integer or t.dtype is DType.BOOL) and count <= MAX_DATA_ELEMENTS
+        if not isinstance(d, int):
+            return False
+        count *= d
+    return count <= MAX_DATA_ELEMENTS
 
 
 def _as_dims(array: Array) -> Array:

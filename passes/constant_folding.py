@@ -18,8 +18,9 @@ _ARRANGE = frozenset(("", op) for op in ("Flatten", "Reshape", "Squeeze", "Trans
 
 def fold_constants(graph: Graph, context: PassContext) -> bool:
     """Replaces nodes by constants; results that grow the model by more than the limit are left to run. Types and known
-    elements of all that stays are inferred again."""
-    return _fold(graph, context, {id(n) for n in graph.nodes})
+    elements of all that stays are inferred again, unless the graph is as it was imported, with both."""
+    untouched = not context.events and all(v is None or v.type is not None for n in graph.nodes for v in n.outputs)
+    return _fold(graph, context, set() if untouched else {id(n) for n in graph.nodes})
 
 
 def fold_again(graph: Graph, context: PassContext) -> bool:

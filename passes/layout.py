@@ -33,7 +33,7 @@ def choose_layouts(graph: Graph, context: PassContext) -> bool:
     """Sets `Value.order` of what the graph's nodes make. Run last: later rewrites would not keep it."""
     roles = [_Role.of(node) for node in graph.nodes]
     regions = _regions(roles)
-    places = _Places()
+    places = _Places(roles)
     changed = False
     wanted = _wanted(roles, regions)
     for role in roles:
@@ -172,19 +172,43 @@ def _wanted(roles: Sequence[_Role], regions: _Regions) -> set[int]:
 
 
 class _Places:
-    """Where values will lie, as far as their strides go."""
+    """Where values will lie, as far as their strides go. Views are looked into when somebody asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, roles: Sequence[_Role]) -> None:
         self._places: dict[int, Strided] = {}
+        self._roles = {id(role.node): role for role in roles}
 
     def made(self, value: Value, order: Order | None) -> None:
         if value.has_shape and order is not None:
             self._places[id(value)] = Strided(0, value.dtype, value.shape, ordered_strides(value.shape, order))
 
-    def seen(self, value: Value, place: Strided) -> None:
-        self._places[id(value)] = place
+    def views(self, role: _Role) -> Sequence[Strided] | None:
+        """The places of a node's outputs as views of what it reads; None where they are none."""
+        return None if _viewed(role) is None or role.source is None else self._view(role, self.of(role.source))
+
+    def _view(self, role: _Role, source: Strided) -> Sequence[Strided] | None:
+        assert role.record.view is not None
+        views = role.record.view(role.core, source)
+        for value, place in zip(role.node.outputs, views or (), strict=False):
+            if value is not None and value.has_shape:
+                self._places[id(value)] = place
+        return views
 
     def of(self, value: Value) -> Strided:
+        chain: list[_Role] = []  # of views that lead to the value, from the last
+        at: Value | None = value
+        while at is not None and id(at) not in self._places:
+            role = self._roles.get(id(at.producer))
+            if role is None or _viewed(role) is None:
+                break
+            chain.append(role)
+            at = role.source
+        for role in reversed(chain):
+            assert role.source is not None
+            self._view(role, self._place(role.source))
+        return self._place(value)
+
+    def _place(self, value: Value) -> Strided:
         if id(value) not in self._places:
             self.made(value, tuple(range(value.rank)))
         return self._places[id(value)]
@@ -209,13 +233,11 @@ def _orders(
 ) -> Iterator[tuple[Value, Order | None]]:  # fmt: skip
     """The order of each output that the node makes; views get their place here, and no order of their own."""
     node = role.node
-    views = _views(role, places)
+    views = places.views(role) if inside else None
     for index, value in enumerate(node.outputs):
-        if value is None or not value.has_shape:
+        if value is None or not value.has_shape or (views is not None and index < len(views)):
             continue
-        if views is not None and index < len(views):
-            places.seen(value, views[index])
-        elif not inside or value.rank < 3:
+        if not inside or value.rank < 3:
             yield value, None
         elif role.windows or (role.record.view is not None and id(value) in wanted):
             yield value, channels_last(value.rank)
@@ -225,12 +247,11 @@ def _orders(
             yield value, None
 
 
-def _views(role: _Role, places: _Places) -> Sequence[Strided] | None:
-    rule = role.record.view
-    ranks_known = all(v is None or v.has_shape for v in role.core.outputs)
-    if rule is None or role.source is None or not role.source.has_shape or not ranks_known:
+def _viewed(role: _Role) -> Value | None:
+    """What a node would show if its results are views."""
+    if role.record.view is None or role.source is None or not role.source.has_shape:
         return None
-    return rule(role.core, places.of(role.source))
+    return role.source if all(v is None or v.has_shape for v in role.core.outputs) else None
 
 
 def _followed(role: _Role, value: Value, places: _Places) -> Order:

@@ -137,8 +137,11 @@ class Rule:
 def pattern(shape: Op) -> Callable[[Node], Found]:
     """The `find` of a rule whose root is the node that `shape` describes."""
     size = _size(shape)
+    heads = frozenset().union(*map(_heads, shape.inputs)) if any(map(_needs_maker, shape.inputs)) else frozenset()
 
     def find(node: Node) -> Found:
+        if heads and not any(v is not None and v.producer is not None and v.producer.op in heads for v in node.inputs):
+            return None  # nor is it a near-miss: only the root itself could be covered
         search = _Search()
         for state in search.output(shape, node.output, _State()):
             return Match(node, state.values, state.nodes)
@@ -177,6 +180,22 @@ def _size(shape: Pattern) -> int:
     if isinstance(shape, Maybe):
         return _size(shape.inner)
     return min(_size(c) for c in shape.choices) if isinstance(shape, OneOf) else 0
+
+
+def _heads(shape: Pattern) -> frozenset[str]:
+    """The ops of nodes that may be covered first where a value has this pattern."""
+    if isinstance(shape, Op):
+        return frozenset(roots(shape))
+    if isinstance(shape, Maybe):
+        return _heads(shape.inner) | {shape.op}
+    return frozenset().union(*map(_heads, shape.choices)) if isinstance(shape, OneOf) else frozenset()
+
+
+def _needs_maker(shape: Pattern) -> bool:
+    """Whether a value of this pattern is made by a node that the match covers."""
+    if isinstance(shape, OneOf):
+        return all(map(_needs_maker, shape.choices))
+    return isinstance(shape, Op) or (isinstance(shape, Maybe) and _needs_maker(shape.inner))
 
 
 class _Search:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from arenaut.ir.dims import Expr
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph
 from arenaut.ir.infer import infer_graph
 from arenaut.ir.target import Target
+from arenaut.ir.types import TensorType
 from arenaut.passes.activations import raise_activations
 from arenaut.passes.attention import raise_attention
 from arenaut.passes.batch_norm import fold_batch_norm
@@ -127,8 +129,25 @@ def run_pipeline(
             from arenaut.ir.verify import verify
 
             verify(graph, level)
-    infer_graph(graph)  # symbols read from data carry the names of values, which rewrites change
+    if not alone or not _is_settled(graph):
+        infer_graph(graph)  # symbols read from data carry the names of values, which rewrites change
     return context.events
+
+
+def _is_settled(graph: Graph) -> bool:
+    """Whether nothing that inference found can carry the name of a value: every shape is known, in sizes of inputs."""
+    names = set(graph.dim_names())
+    for node in graph.nodes:
+        for value in node.outputs:
+            if value is None:
+                continue
+            t = value.type
+            if not isinstance(t, TensorType) or t.shape is None:
+                return False
+            dims = t.shape if value.data is None else (*t.shape, *value.data.flat)
+            if any(s.name not in names for d in dims if isinstance(d, Expr) for s in d.symbols):
+                return False
+    return True
 
 
 def _graphs(graph: Graph) -> Iterator[Graph]:

@@ -77,7 +77,21 @@ std::shared_ptr<PackedWeight> PyWeights::request(const arn_row& row, const arn_b
   return known;
 }
 
-py::list PyWeights::jobs() const {
+py::list PyWeights::jobs() {
+  if (packed_bytes_ == 0 && !jobs_.empty()) {  // one slab for all: no slack between them, huge pages
+    int64_t total = 0;
+    for (const Job& job : jobs_) total += rounded(job.weight->bytes);
+    const auto slab = std::make_shared<Slab>(total);
+    for (Job& job : jobs_) {
+      job.weight->data = slab->data() + packed_bytes_;
+      job.weight->slab = slab;
+      packed_bytes_ += rounded(job.weight->bytes);
+    }
+  }
+  // What a job needs beside its result, an aligned copy or the array it packs, is gone when it is done: the largest
+  // come while little else is there.
+  std::stable_sort(jobs_.begin(), jobs_.end(),
+                   [](const Job& a, const Job& b) { return source_bytes(a) > source_bytes(b); });
   py::list out;
   for (const Job& job : jobs_)
     out.append(py::make_tuple(reinterpret_cast<intptr_t>(job.base), job.weight->bytes, job.row->family));
@@ -103,16 +117,6 @@ struct PyWeights::Batch {
 void PyWeights::pack(int32_t first, int32_t last, int32_t threads) {
   if (first < 0 || last > static_cast<int32_t>(jobs_.size())) throw std::out_of_range("no such weights");
   const py::gil_scoped_release nogil;
-  if (packed_bytes_ == 0 && !jobs_.empty()) {  // one slab for all: no slack between them, huge pages
-    int64_t total = 0;
-    for (const Job& job : jobs_) total += rounded(job.weight->bytes);
-    const auto slab = std::make_shared<Slab>(total);
-    for (Job& job : jobs_) {
-      job.weight->data = slab->data() + packed_bytes_;
-      job.weight->slab = slab;
-      packed_bytes_ += rounded(job.weight->bytes);
-    }
-  }
   PoolLease lease;
   const int32_t parts = lease.take(std::max(1, std::min(threads, last - first)));
   Batch batch{this, first, {}, {}};
@@ -120,6 +124,13 @@ void PyWeights::pack(int32_t first, int32_t last, int32_t threads) {
   for (; batch.first < last; batch.first += kMaxPieces)
     lease.run(Batch::piece, &batch, parts, std::min(last - batch.first, kMaxPieces), true);
   if (batch.failed) throw std::bad_alloc();
+}
+
+int64_t PyWeights::source_bytes(const Job& job) {
+  const arn_desc& desc = job.descs[at(job.operand)];
+  int64_t low = 0, high = 0;
+  reach(desc, &low, &high);
+  return (high - low + 1) * element_size(desc.dtype);
 }
 
 // Rows read whole elements: what a file holds at an odd place is packed from an aligned copy.

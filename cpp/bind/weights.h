@@ -21,8 +21,9 @@ class PyWeights {
   // no array that was asked for may be freed before pack() has done its job: its address names it.
   std::shared_ptr<PackedWeight> request(const arn_row& row, const arn_bind_args& args, int32_t operand,
                                         const std::string& params, const void* base);
-  // Per job, in the order of the requests: (base, packed bytes, family).
-  py::list jobs() const;
+  // Gives every form its place, in the order of the requests. Then per job, those of the largest arrays first: (base,
+  // packed bytes, family).
+  py::list jobs();
   // Does jobs [first, last), on up to `threads` threads.
   void pack(int32_t first, int32_t last, int32_t threads);
   // Forgets where jobs came from. Afterwards arrays may go.
@@ -45,6 +46,7 @@ class PyWeights {
   };
   struct Batch;
 
+  static int64_t source_bytes(const Job& job);
   void do_job(const Job& job, std::unique_ptr<Slab>* room) const;
   bool mapped(const char* from, int64_t bytes) const;
 

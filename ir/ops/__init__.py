@@ -71,9 +71,15 @@ def find_record(domain: str, op: str) -> OpRecord | None:
     return record
 
 
+_asked: dict[tuple[str, str], OpRecord] = {}  # what `record_of` found before
+
+
 def record_of(node: Node) -> OpRecord:
     """The record of a node's op. Raises UnsupportedError when nothing knows the op."""
-    record = find_record(node.domain, node.op)
+    record = _asked.get((node.domain, node.op))
     if record is None:
-        raise UnsupportedError(f"{node}: no op of that name is known")
+        record = find_record(node.domain, node.op)
+        if record is None:
+            raise UnsupportedError(f"{node}: no op of that name is known")
+        _asked[node.domain, node.op] = record
     return record
