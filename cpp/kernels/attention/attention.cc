@@ -3,6 +3,7 @@
 #include "kernels/attention/params.h"
 #include "kernels/matmul/gemm.h"
 #include "simd/math.h"
+#include "simd/shuffle.h"
 
 namespace ARN_NS {
 namespace {
@@ -25,33 +26,34 @@ struct AttentionBound {
   int64_t causal_offset;
   bool causal, values_in_place;
   int8_t mask_kind;  // 0 none, 1 added, 2 boolean
-  // Scratch, in floats from its start.
-  int64_t key_panels, value_panels, scores, sums, maxima, accumulators, compact, edge;
+  // Scratch, in floats from its start. `panels` holds the keys of a block, then its values.
+  int64_t panels, scores, sums, maxima, accumulators, compact, edge;
   int64_t score_row, accumulator_row;
 };
 
 constexpr int64_t lanes() { return kLanes<float>; }
 
+template <int S = kLanesF32 / 2>
 float reduce_max(vf32 v) {
-  float best = v[0];
-  for (int i = 1; i < kLanesF32; ++i) best = v[i] > best ? v[i] : best;
-  return best;
+  const vf32 other = rotate_lanes<S>(v), best = other > v ? other : v;
+  if constexpr (S > 1) return reduce_max<S / 2>(best);
+  return best[0];
 }
 
+template <int S = kLanesF32 / 2>
 float reduce_sum(vf32 v) {
-  float total = v[0];
-  for (int i = 1; i < kLanesF32; ++i) total += v[i];
-  return total;
+  const vf32 total = v + rotate_lanes<S>(v);
+  if constexpr (S > 1) return reduce_sum<S / 2>(total);
+  return total[0];
 }
 
-// scores = scale * Q K^T (+ the added mask) for m query rows and n keys.
-void score_block(const AttentionBound& b, const float* q, const float* k, const float* added, int64_t m, int64_t n,
-                 float* scratch) {
-  float* panels = scratch + b.key_panels;
+// scores = scale * Q K^T for m query rows and n keys, rounded up to whole vectors.
+void score_block(const AttentionBound& b, const float* q, const float* k, int64_t m, int64_t n, float* scratch) {
+  float* panels = scratch + b.panels;
   pack_panels(panels, b.depth * lanes(), k, b.depth, n, b.k.at[3], b.k.at[2]);
   GemmPass<float> p{};
   p.m = m;
-  p.n = n;
+  p.n = round_up(n, lanes());
   p.a_row = b.q.at[2];
   p.a_k = b.q.at[3];
   p.b_vec = b.depth * lanes();
@@ -70,18 +72,64 @@ void score_block(const AttentionBound& b, const float* q, const float* k, const 
     p.b = panels + d * lanes();
     p.first = d == 0;
     p.last = d + step >= b.depth;
-    if (p.last && added != nullptr && b.softcap == 0.0f) {
-      p.c = added;
-      p.c_row = b.mask.at[2];
-      p.c_col = b.mask.at[3];
-    }
     gemm_pass<float>(p);
   }
 }
 
-// row[j] = -Inf where keep[j] is 0.
-void hide(float* __restrict row, const uint8_t* __restrict keep, int64_t n) {
-  for (int64_t j = 0; j < n; ++j) row[j] = keep[j] == 0 ? -__builtin_inff() : row[j];
+// What hides keys from a row, or adds to its scores: at most one of the two.
+struct Mask {
+  const float* added;
+  const uint8_t* allowed;
+  int64_t step;  // from key to key
+};
+
+// A row's `seen` <= n scores with softcap and mask applied, and -Inf up to the next whole vector; the largest of each
+// lane. A NaN score loses every comparison here, and comes back through exp.
+vf32 ready_row(const AttentionBound& b, float* row, int64_t seen, const Mask& mask) {
+  const float lowest = -__builtin_inff();
+  const int64_t part = round_up(seen, lanes());
+  if (b.softcap > 0.0f) {
+    const vf32 cap = splat_f32(b.softcap), inverse = splat_f32(1.0f / b.softcap);
+    for (int64_t j = 0; j < part; j += lanes()) store_f32(row + j, cap * vtanh(load_f32(row + j) * inverse));
+  }
+  if (mask.allowed != nullptr) {
+    const uint8_t* keep = mask.allowed;
+    if (mask.step == 1)
+      for (int64_t j = 0; j < seen; ++j) row[j] = keep[j] == 0 ? lowest : row[j];
+    else
+      for (int64_t j = 0; j < seen; ++j) row[j] = keep[j * mask.step] == 0 ? lowest : row[j];
+  }
+  const float* added = mask.step == 1 ? mask.added : nullptr;
+  if (mask.added != nullptr && added == nullptr)
+    for (int64_t j = 0; j < seen; ++j) row[j] += mask.added[j * mask.step];
+  // Several running results, so that their latencies overlap.
+  constexpr int64_t kSteps = 4;
+  vf32 tops[kSteps];
+  for (vf32& t : tops) t = splat_f32(lowest);
+  const auto see = [&](int64_t at, vf32& top) __attribute__((always_inline)) {
+    vf32 s = load_f32(row + at);
+    if (added != nullptr) {
+      s += load_f32(added + at);
+      store_f32(row + at, s);
+    }
+    top = s > top ? s : top;
+  };
+  int64_t at = 0;
+  for (; at + kSteps * lanes() <= seen; at += kSteps * lanes()) {
+#pragma GCC unroll 4
+    for (int64_t x = 0; x < kSteps; ++x) see(at + x * lanes(), tops[x]);
+  }
+  for (; at + lanes() <= seen; at += lanes()) see(at, tops[0]);
+  if (at < seen) {
+    if (added != nullptr)
+      for (int64_t j = at; j < seen; ++j) row[j] += added[j];
+    for (int64_t j = seen; j < part; ++j) row[j] = lowest;
+    const vf32 s = load_f32(row + at);
+    tops[1] = s > tops[1] ? s : tops[1];
+  }
+#pragma GCC unroll 4
+  for (int64_t x = 1; x < kSteps; ++x) tops[0] = tops[x] > tops[0] ? tops[x] : tops[0];
+  return tops[0];
 }
 
 // exp of a score less the largest: at most 0, or NaN. Weights below the smallest normal number are zero. 1 ulp
@@ -90,82 +138,65 @@ vf32 weight_of(vf32 x) {
   return x < -87.0f ? splat_f32(0.0f) : e;
 }
 
-// What the product could not apply: softcap, then masks, element by element.
-void mask_block(const AttentionBound& b, const float* added, const uint8_t* allowed, int64_t m, int64_t n,
-                float* scores) {
-  if (b.softcap > 0.0f) {
-    const vf32 cap = splat_f32(b.softcap), inverse = splat_f32(1.0f / b.softcap);
-    for (int64_t i = 0; i < m; ++i) {
-      float* row = scores + i * b.score_row;
-      for (int64_t j = 0; j < n; j += lanes()) store_f32(row + j, cap * vtanh(load_f32(row + j) * inverse));
-      if (added != nullptr)
-        for (int64_t j = 0; j < n; ++j) row[j] += added[i * b.mask.at[2] + j * b.mask.at[3]];
-    }
-  }
-  if (allowed == nullptr) return;
-  for (int64_t i = 0; i < m; ++i) {
-    float* row = scores + i * b.score_row;
-    const uint8_t* keep = allowed + i * b.mask.at[2];
-    if (b.mask.at[3] == 1)
-      hide(row, keep, n);
-    else
-      for (int64_t j = 0; j < n; ++j) row[j] = keep[j * b.mask.at[3]] == 0 ? -__builtin_inff() : row[j];
-  }
-}
-
-// Turns a row's scores into weights relative to the largest score so far; rescales what was accumulated before.
-void soften_row(const AttentionBound& b, float* row, int64_t n, int64_t padded, bool first, float* maximum, float* sum,
-                float* accumulator) {
-  const float lowest = -__builtin_inff();
-  for (int64_t j = n; j < padded; ++j) row[j] = lowest;
-  // Several running results, so that their latencies overlap.
-  constexpr int64_t kSteps = 4;
-  const int64_t wide = kSteps * lanes();
-  vf32 tops[kSteps];
-  for (vf32& t : tops) t = splat_f32(lowest);
-  int64_t at = 0;
-  for (; at + wide <= padded; at += wide) {
-#pragma GCC unroll 4
-    for (int64_t x = 0; x < kSteps; ++x) {
-      const vf32 s = load_f32(row + at + x * lanes());
-      tops[x] = s > tops[x] ? s : tops[x];
-    }
-  }
-  for (; at < padded; at += lanes()) {
-    const vf32 s = load_f32(row + at);
-    tops[0] = s > tops[0] ? s : tops[0];
-  }
-  for (int64_t x = 1; x < kSteps; ++x) tops[0] = tops[x] > tops[0] ? tops[x] : tops[0];
-  const vf32 top = tops[0];
-  // A NaN score loses every comparison above, and comes back through exp below.
-  const float largest = reduce_max(top);
-  const float now = !first && *maximum > largest ? *maximum : largest;
-  const vf32 shift = splat_f32(now == lowest ? 0.0f : now);
+// row = exp(row - shift) over `seen` scores, zeros up to `padded`; returns their sum.
+float weigh_row(float* row, int64_t seen, int64_t padded, float shift) {
+  const vf32 s = splat_f32(shift);
   vf32 total = splat_f32(0.0f), odd = splat_f32(0.0f);
   int64_t j = 0;
-  for (; j + 2 * lanes() <= padded; j += 2 * lanes()) {
-    const vf32 w = weight_of(load_f32(row + j) - shift), x = weight_of(load_f32(row + j + lanes()) - shift);
+  for (; j + lanes() < seen; j += 2 * lanes()) {
+    const vf32 w = weight_of(load_f32(row + j) - s), x = weight_of(load_f32(row + j + lanes()) - s);
     store_f32(row + j, w);
     store_f32(row + j + lanes(), x);
     total += w;
     odd += x;
   }
-  if (j < padded) {
-    const vf32 w = weight_of(load_f32(row + j) - shift);
+  if (j < seen) {
+    const vf32 w = weight_of(load_f32(row + j) - s);
     store_f32(row + j, w);
     total += w;
+    j += lanes();
   }
-  total += odd;
+  for (; j < padded; j += lanes()) store_f32(row + j, splat_f32(0.0f));
+  return reduce_sum(total + odd);
+}
+
+// Turns a row's scores into weights relative to the largest score so far; rescales what was accumulated before.
+void soften_row(const AttentionBound& b, float* row, int64_t seen, int64_t padded, bool first, float largest,
+                float* maximum, float* sum, float* accumulator) {
+  const float lowest = -__builtin_inff();
+  const float now = !first && *maximum > largest ? *maximum : largest;
+  const float shift = now == lowest ? 0.0f : now, total = weigh_row(row, seen, padded, shift);
   if (first) {
-    *sum = reduce_sum(total);
+    *sum = total;
   } else {
-    const vf32 kept = vexp(splat_f32(*maximum - (now == lowest ? 0.0f : now)));
-    *sum = *sum * kept[0] + reduce_sum(total);
+    const vf32 kept = vexp(splat_f32(*maximum - shift));
+    *sum = *sum * kept[0] + total;
     if (kept[0] != 1.0f)
       for (int64_t d = 0; d < b.accumulator_row; d += lanes())
         store_f32(accumulator + d, load_f32(accumulator + d) * kept);
   }
   *maximum = now;
+}
+
+// Softens m rows that see keys from c0 on. The first row is row r0 of all.
+void soften_block(const AttentionBound& b, const Mask& mask, int64_t r0, int64_t m, int64_t c0, int64_t n,
+                  float* scratch) {
+  constexpr int64_t kTogether = 4;  // rows whose latencies overlap
+  const auto seen = [&](int64_t i) { return b.causal ? max64(0, min64(n, r0 + i + b.causal_offset + 1 - c0)) : n; };
+  const auto row = [&](int64_t i) { return scratch + b.scores + i * b.score_row; };
+  for (int64_t from = 0; from < m; from += kTogether) {
+    const int64_t end = min64(m, from + kTogether);
+    float largest[kTogether];
+    for (int64_t i = from; i < end; ++i) {
+      const int64_t at = i * b.mask.at[2];
+      const Mask own{mask.added == nullptr ? nullptr : mask.added + at,
+                     mask.allowed == nullptr ? nullptr : mask.allowed + at, mask.step};
+      largest[i - from] = reduce_max(ready_row(b, row(i), seen(i), own));
+    }
+    for (int64_t i = from; i < end; ++i)
+      soften_row(b, row(i), seen(i), round_up(n, lanes()), c0 == 0, largest[i - from], scratch + b.maxima + i,
+                 scratch + b.sums + i, scratch + b.accumulators + i * b.accumulator_row);
+  }
 }
 
 void accumulate_block(const AttentionBound& b, const float* v, int64_t m, int64_t n, bool first, float* scratch) {
@@ -180,7 +211,7 @@ void accumulate_block(const AttentionBound& b, const float* v, int64_t m, int64_
   p.b_vec = lanes();
   p.b_k = b.v.at[2];
   if (!b.values_in_place) {
-    float* panels = scratch + b.value_panels;
+    float* panels = scratch + b.panels;
     pack_panels(panels, n * lanes(), v, n, b.values, b.v.at[2], b.v.at[3]);
     p.b = panels;
     p.b_vec = n * lanes();
@@ -226,14 +257,10 @@ void attend(const AttentionBound& b, void* const* operand, int64_t task, float* 
   float* accumulators = scratch + b.accumulators;
   for (int64_t c0 = 0; c0 < visible; c0 += kKeyColumns) {
     const int64_t n = min64(kKeyColumns, visible - c0), mask_column = c0 * b.mask.at[3];
-    const float* added_here = added == nullptr ? nullptr : added + mask_column;
-    score_block(b, q, k + c0 * b.k.at[2], added_here, m, n, scratch);
-    mask_block(b, added_here, allowed == nullptr ? nullptr : allowed + mask_column, m, n, scratch + b.scores);
-    for (int64_t i = 0; i < m; ++i) {
-      const int64_t seen = b.causal ? max64(0, min64(n, r0 + i + b.causal_offset + 1 - c0)) : n;
-      soften_row(b, scratch + b.scores + i * b.score_row, seen, round_up(n, lanes()), c0 == 0, scratch + b.maxima + i,
-                 scratch + b.sums + i, accumulators + i * b.accumulator_row);
-    }
+    const Mask mask{added == nullptr ? nullptr : added + mask_column,
+                    allowed == nullptr ? nullptr : allowed + mask_column, b.mask.at[3]};
+    score_block(b, q, k + c0 * b.k.at[2], m, n, scratch);
+    soften_block(b, mask, r0, m, c0, n, scratch);
     accumulate_block(b, v + c0 * b.v.at[2], m, n, c0 == 0, scratch);
   }
   for (int64_t i = 0; i < m; ++i) {
@@ -272,8 +299,7 @@ int64_t lay_out(AttentionBound* b) {
   };
   b->score_row = n;
   b->accumulator_row = round_up(max64(1, b->values), lanes());
-  b->key_panels = take(n * b->depth);
-  b->value_panels = take(b->values_in_place ? 0 : n * b->accumulator_row);
+  b->panels = take(n * max64(b->depth, b->values_in_place ? 0 : b->accumulator_row));
   b->scores = take(m * n);
   b->accumulators = take(m * b->accumulator_row);
   b->maxima = take(m);

@@ -30,20 +30,16 @@ struct Transpose<T, 0> {
   static inline void run(typename Simd<T>::V*) {}
 };
 
-// Panel of n <= kLanes columns with unit inner stride in k.
-template <typename T>
+// Panel of n <= kLanes columns, n = kLanes if kWhole, with unit inner stride in k.
+template <bool kWhole, typename T>
 void pack_transposed(T* dst, const T* src, int64_t depth, int64_t n, int64_t n_stride) {
   typedef typename Simd<T>::V V;
   constexpr int64_t L = kLanes<T>;
   int64_t k = 0;
   for (; k + L <= depth; k += L) {
     V r[L];
-    if (n == L) {
 #pragma GCC unroll 16
-      for (int64_t j = 0; j < L; ++j) r[j] = load(src + j * n_stride + k);
-    } else {
-      for (int64_t j = 0; j < L; ++j) r[j] = j < n ? load(src + j * n_stride + k) : V{};
-    }
+    for (int64_t j = 0; j < L; ++j) r[j] = kWhole || j < n ? load(src + j * n_stride + k) : V{};
     Transpose<T, L / 2>::run(r);
 #pragma GCC unroll 16
     for (int64_t i = 0; i < L; ++i) store(dst + (k + i) * L, r[i]);
@@ -73,7 +69,10 @@ void pack_panels(T* dst, int64_t panel, const T* src, int64_t depth, int64_t n, 
     T* to = dst + p * panel;
     const T* from = src + p * L * n_stride;
     if (k_stride == 1) {
-      pack_transposed(to, from, depth, cols, n_stride);
+      if (cols == L)
+        pack_transposed<true>(to, from, depth, cols, n_stride);
+      else
+        pack_transposed<false>(to, from, depth, cols, n_stride);
       continue;
     }
     for (int64_t k = 0; k < depth; ++k)
