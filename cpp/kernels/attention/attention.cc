@@ -12,6 +12,7 @@ constexpr int64_t kQueryRows = 64;    // query rows of a task where later rows s
 constexpr int64_t kFullRows = 128;    // and where all see the same: panels of keys and values serve more of them
 constexpr int64_t kFewRows = 8;       // up to here values are read where they lie
 constexpr int64_t kKeyColumns = 256;  // keys of a block; at most kDepth
+constexpr int64_t kWideHead = 64;     // numbers of a head above which a block has half as many keys
 static_assert(kKeyColumns <= kDepth, "a block of keys is one block of the inner index");
 
 struct Strides4 {
@@ -20,7 +21,7 @@ struct Strides4 {
 
 struct AttentionBound {
   int64_t heads, group, rows, keys, depth, values;  // H, H / G, S, T, D, E
-  int64_t row_blocks, row_block;
+  int64_t row_blocks, row_block, key_block;
   Strides4 q, k, v, mask, out;
   float scale, softcap;
   int64_t causal_offset;
@@ -255,8 +256,8 @@ void attend(const AttentionBound& b, void* const* operand, int64_t task, float* 
   float* out = static_cast<float*>(operand[4]) + origin(b.out, head, r0);
   const int64_t visible = b.causal ? max64(0, min64(b.keys, r0 + m + b.causal_offset)) : b.keys;
   float* accumulators = scratch + b.accumulators;
-  for (int64_t c0 = 0; c0 < visible; c0 += kKeyColumns) {
-    const int64_t n = min64(kKeyColumns, visible - c0), mask_column = c0 * b.mask.at[3];
+  for (int64_t c0 = 0; c0 < visible; c0 += b.key_block) {
+    const int64_t n = min64(b.key_block, visible - c0), mask_column = c0 * b.mask.at[3];
     const Mask mask{added == nullptr ? nullptr : added + mask_column,
                     allowed == nullptr ? nullptr : allowed + mask_column, b.mask.at[3]};
     score_block(b, q, k + c0 * b.k.at[2], m, n, scratch);
@@ -290,7 +291,7 @@ Strides4 strides_of(const arn_desc& d) {
 
 // Lays the thread's scratch out; returns its floats.
 int64_t lay_out(AttentionBound* b) {
-  const int64_t m = b->row_block, n = round_up(min64(kKeyColumns, max64(1, b->keys)), lanes());
+  const int64_t m = b->row_block, n = round_up(min64(b->key_block, max64(1, b->keys)), lanes());
   int64_t at = 0;
   const auto take = [&at](int64_t floats) {
     const int64_t start = at;
@@ -360,6 +361,7 @@ ARN_DEFINE_BIND(attention_f32) {
   b->values_in_place = b->v.at[3] == 1 && b->values % lanes() == 0 && b->rows <= kFewRows;
   b->row_block = even_block(b->rows, b->causal ? kQueryRows : kFullRows);
   b->row_blocks = ceil_div(b->rows, b->row_block);
+  b->key_block = max64(b->depth, b->values) > kWideHead ? kKeyColumns / 2 : kKeyColumns;
   out->thread_scratch = lay_out(b) * 4;
   out->step_scratch = 0;
   out->tasks = element_count(o) == 0 ? 0 : q.dims[0] * b->heads * b->row_blocks;

@@ -94,7 +94,7 @@ static inline void panel_product(const float* panel, int64_t hidden, const float
 template <int G, typename Use>
 static inline void product(const float* packed, int64_t hidden, const float* h, int64_t h_row, int64_t rows,
                            bool backward, Use&& use) {
-  constexpr int kSingle = G == 3 ? 3 : 8 / G, kFew = 4 / G;  // panels at a time for one row, and for up to three
+  constexpr int kSingle = G >= 3 ? 3 : 8 / G, kFew = 4 / G;  // panels at a time for one row, and for up to three
   const int64_t panels = ceil_div(hidden, kLanesF32), bytes = hidden * G * kLanesF32;
   const int64_t together = rows == 1 ? kSingle : kFew, groups = ceil_div(panels, together);
   alignas(ARN_ALIGN) float sums[kMostSums * kLanesF32];
