@@ -95,3 +95,13 @@ class TestAttention:
         ones = np.ones((1, 1, 3, 4), np.float32)
         check(row, ones, ones, ones, np.zeros((1, 1, 3, 3), bool))
         check(row, ones, ones, ones, offset=-2)
+
+    @pytest.mark.parametrize(("depth", "values"), [(72, 40), (24, 96)])
+    def test_wide_heads_walk_their_keys_in_several_blocks(self, row: dict, depth: int, values: int) -> None:
+        rng = np.random.default_rng(6)
+        q, k, v = (
+            rng.standard_normal((1, 2, n, w)).astype(np.float32) for n, w in [(70, depth), (301, depth), (301, values)]
+        )
+        mask = rng.standard_normal((1, 2, 70, 301)).astype(np.float32)
+        check(row, q, k, v, mask, offset=231)
+        check(row, q, k, v, mask[:, :, :, ::-1], softcap=2.5)
