@@ -185,6 +185,29 @@ def test_short_epilogues_are_exact(row: dict[str, Any], kind: str, has_c: bool, 
         np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize("row", rows("matmul_f32"), ids=row_id)
+@pytest.mark.parametrize("function, immediates", [("silu_f32", []), ("gelu_f32", []), ("elu_f32", [0.7])])
+@pytest.mark.parametrize("m, n, k", [(21, 50, 20), (3, 300, 40), (64, 192, 900), (1, 33, 7)])
+def test_activations_are_those_of_tiles(
+    row: dict[str, Any], function: str, immediates: list[float], m: int, n: int, k: int
+) -> None:
+    """Multiplied by one first, the same activation is a program over tiles."""
+    rng = np.random.default_rng(k)
+    a, b, c = (rng.standard_normal(s).astype(np.float32) for s in [(m, k), (k, n), (n,)])
+    a[0, 3] = np.inf
+    known, sources = [(v, F32) for v in immediates], [f"k{i}" for i in range(len(immediates))]
+    alone = program([F32], [("t", function, "i0", *sources)], ["t"], known, 3)
+    steps = [("s", "mul_f32", "i0", f"k{len(known)}"), ("t", function, "s", *sources)]
+    spelt = program([F32], steps, ["t"], [*known, (1.0, F32)], 3)
+    for pack in ([], [1]):
+        for out in (np.zeros((m, n), np.float32), np.zeros((n, m), np.float32).T, np.zeros((m, n + 3), np.float32)):
+            got, want = out[:, :n], np.zeros((m, n), np.float32)
+            with np.errstate(invalid="ignore"):
+                assert call(row, [a, b, c], [got], params=params(), pack=pack, tile=alone)["status"] == 0
+                assert call(row, [a, b, c], [want], params=params(), pack=pack, tile=spelt)["status"] == 0
+            np.testing.assert_array_equal(got, want)
+
+
 @pytest.mark.parametrize("row", FLOAT_ROWS, ids=row_id)
 def test_nan_and_infinity_stay_in_their_rows_and_columns(row: dict[str, Any]) -> None:
     rng = np.random.default_rng(3)

@@ -96,8 +96,12 @@ struct DepthwiseRun {
     for (at.y = band * g.rows; at.y < last; ++at.y) {
       if (b.use_epilogue == 0) {
         float* to = y + n * s.yn + at.z * s.y[0] + at.y * s.y[1] + at.x0 * s.y[2] + at.c0;
-        depthwise_channels(s, f, x + n * s.xn, at, to, s.y[2]);
-        if (rows_after.any()) rows_after.run(to, channels, at.count, s.y[2]);
+        if (rows_after.any()) {
+          depthwise_channels(s, f, x + n * s.xn, at, block, channels);
+          rows_after.run(to, s.y[2], block, channels, channels, at.count);
+        } else {
+          depthwise_channels(s, f, x + n * s.xn, at, to, s.y[2]);
+        }
         continue;
       }
       depthwise_channels(s, f, x + n * s.xn, at, block, channels);
@@ -212,7 +216,8 @@ int32_t depthwise_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
     b->at_zeros = at;
     b->at_block = at += b->width;
     const int64_t widest = max64(b->grid.channels, s.groups - (b->grid.chunks - 1) * b->grid.channels);
-    at += b->use_epilogue != 0 ? b->grid.columns * widest : 0;
+    const bool on_rows = b->activation.applied != 0 && b->finish == Finish::kNone;
+    at += b->use_epilogue != 0 || on_rows ? b->grid.columns * widest : 0;
     work = b->grid.rows * b->grid.columns * widest * (tap_count(s) + 4);
   } else {
     b->stage = plan_stage<float>(s, 6144);

@@ -183,8 +183,8 @@ struct LinesRun {
             }
             t.tile.out = out + p * out_row;
             t.tile.out_row = out_row;
-            if (!whole) {
-              edge(&t, fn, p * b.hop, count, nv, r.no - v * L);
+            if (!whole || after.any()) {
+              through_scratch(&t, fn, p * b.hop, count, nv, min64(nv * L, r.no - v * L));
               continue;
             }
           }
@@ -195,11 +195,12 @@ struct LinesRun {
     }
   }
 
-  // The last vector has fewer channels: nothing is read or written past them.
-  void edge(LineTile* t, LineTileFn fn, int64_t offset, int64_t count, int64_t nv, int64_t channels) const {
+  // A tile that has fewer channels than lanes, past which nothing may be read or written, or that an activation
+  // follows.
+  void through_scratch(LineTile* t, LineTileFn fn, int64_t offset, int64_t count, int64_t nv, int64_t channels) const {
     float *result = scratch + b.at_edge, *c = result + kMaxRows * kMaxVectors * L, *out = t->tile.out;
     const int64_t width = nv * L, row = t->tile.out_row;
-    if (t->tile.c != nullptr && t->tile.c_row != 0) {
+    if (channels < width && t->tile.c != nullptr && t->tile.c_row != 0) {
       for (int64_t i = 0; i < count; ++i) copy_channels(c + i * width, t->tile.c + i * t->tile.c_row, channels);
       t->tile.c = c;
       t->tile.c_row = width;
@@ -207,6 +208,7 @@ struct LinesRun {
     t->tile.out = result;
     t->tile.out_row = width;
     fn(*t, offset);
+    if (after.any()) after.run(result, result, count * width);
     for (int64_t i = 0; i < count; ++i) copy_channels(out + i * row, result + i * width, channels);
   }
 
@@ -216,17 +218,12 @@ struct LinesRun {
   }
 
   void store(const Rectangle& r) const {
-    const ConvShape& s = b.s;
     for (int64_t i = 0; i < r.rows; ++i) {
-      if (b.use_epilogue != 0) {
-        const int64_t row = (r.n * b.y_rows + (r.y0 + i) * b.phases + r.phase) * b.y_columns + r.x0 * b.spread;
-        const int64_t channels = b.spread > 1 ? b.og : r.no;
-        float* block = scratch + b.at_block + i * r.columns * b.block_row;
-        epilogue_run(b.epilogue, operand, row, r.columns * b.spread, r.g * b.og + r.o0, channels, block,
-                     b.spread > 1 ? b.og : b.block_row, epilogue_scratch);
-      } else if (after.any()) {
-        after.run(output_row(r, i), r.no, r.columns, s.y[2]);
-      }
+      const int64_t row = (r.n * b.y_rows + (r.y0 + i) * b.phases + r.phase) * b.y_columns + r.x0 * b.spread;
+      const int64_t channels = b.spread > 1 ? b.og : r.no;
+      float* block = scratch + b.at_block + i * r.columns * b.block_row;
+      epilogue_run(b.epilogue, operand, row, r.columns * b.spread, r.g * b.og + r.o0, channels, block,
+                   b.spread > 1 ? b.og : b.block_row, epilogue_scratch);
     }
   }
 
@@ -254,9 +251,10 @@ struct LinesRun {
         terms[i] = i < r.no ? bias[(r.g * b.og + (r.o0 + i) % b.og) * b.bias_stride] : 0.0f;
     const int64_t k = b.packed_k, longest = depth_block(k);
     for (int64_t from = 0; from < k; from += longest) block(r, from, min64(longest, k - from), from + longest >= k);
+    if (b.use_epilogue == 0) return;
     store(r);
     const bool first = r.phase == 0 && r.y0 == 0 && r.x0 == 0 && r.o0 == 0;
-    if (first && b.spread * b.phases > 1 && b.use_epilogue != 0) rest_of_output(r);
+    if (first && b.spread * b.phases > 1) rest_of_output(r);
   }
 };
 

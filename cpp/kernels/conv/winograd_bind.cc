@@ -92,7 +92,8 @@ int32_t winograd_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   b->at_products = b->positions * b->v_position;
   b->at_bias = b->at_products + b->positions * b->m_position;
   b->at_stage = b->at_bias + b->m_row;
-  const int64_t end = b->at_stage + (b->use_epilogue != 0 ? b->stage_tiles * pixels * b->m_row : 0);
+  const int64_t staged = b->use_epilogue != 0 ? b->stage_tiles : b->activation.applied != 0 ? 1 : 0;
+  const int64_t end = b->at_stage + staged * pixels * b->m_row;
   b->epilogue_scratch = round_up(end * 4, ARN_ALIGN);
   return bind_units(out, winograd_run, *b, b->tile == 4 ? "winograd 4x4" : "winograd 2x2");
 }

@@ -185,7 +185,10 @@ struct WinogradRun {
     const ConvShape& s = b.s;
     const int64_t rows = min64(M, s.out[1] - t.y), columns = min64(M, s.out[2] - t.x);
     const float* terms = scratch + b.at_bias;
-    float* to = y + t.n * s.yn + t.y * s.y[1] + t.x * s.y[2] + o;
+    float* out = y + t.n * s.yn + t.y * s.y[1] + t.x * s.y[2] + o;
+    // What an activation follows is put together in scratch.
+    float* to = after.any() ? scratch + b.at_stage : out;
+    const int64_t to_column = after.any() ? b.m_row : s.y[2], to_row = after.any() ? M * b.m_row : s.y[1];
     const float* other = add == nullptr ? nullptr : add + t.n * b.add_n + t.y * b.add[1] + t.x * b.add[2] + o;
     const bool limited = b.activation.limited != 0;
     const vf32 low = splat_f32(b.activation.low), high = splat_f32(b.activation.high);
@@ -201,7 +204,7 @@ struct WinogradRun {
           v += term;
           if (other != nullptr) v += load_f32(other + i * b.add[1] + j * b.add[2] + c);
           if (limited) v = limit(v);
-          store_f32(to + i * s.y[1] + j * s.y[2] + c, v);
+          store_f32(to + i * to_row + j * to_column + c, v);
         });
         continue;
       }
@@ -215,11 +218,11 @@ struct WinogradRun {
             v += lanes == L ? load_f32(addend) : load_some(addend, lanes);
           }
           if (limited) v = limit(v);
-          put(v, lanes, to + i * s.y[1] + j * s.y[2] + c, 1);
+          put(v, lanes, to + i * to_row + j * to_column + c, 1);
         }
     }
     if (!after.any()) return;
-    for (int64_t i = 0; i < rows; ++i) after.run(to + i * s.y[1], no, columns, s.y[2]);
+    for (int64_t i = 0; i < rows; ++i) after.run(out + i * s.y[1], s.y[2], to + i * to_row, to_column, no, columns);
   }
 
   // Neighbouring tiles of one row of tiles through the epilogue.

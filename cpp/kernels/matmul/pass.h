@@ -36,11 +36,14 @@ TileRowFn<T> tile_fn(int64_t rows, int64_t vectors) {
   }
 }
 
-inline void apply(const ActivationRows& after, float* row, int64_t n) {
-  if (after.any()) after.run(row, n);
+constexpr int64_t kStagedColumns = 192;  // of rows of tiles that an activation follows
+
+inline void apply(const ActivationRows& after, float* to, int64_t to_row, const float* from, int64_t from_row,
+                  int64_t n, int64_t rows) {
+  if (after.any()) after.run(to, to_row, from, from_row, n, rows);
 }
 template <typename T>
-inline void apply(const ActivationRows&, T*, int64_t) {}
+inline void apply(const ActivationRows&, T*, int64_t, const T*, int64_t, int64_t, int64_t) {}
 
 // A last-pass tile whose columns are partial, or whose output or c has no unit column stride: computed into scratch,
 // with c gathered before and the result scattered after.
@@ -66,7 +69,7 @@ void edge_tile(const GemmPass<T>& p, TileRow<T> row, int64_t i, int64_t j, int64
   t.out = result;
   t.out_row = width;
   tile_fn<T>(rows, vectors)(row);
-  for (int64_t r = 0; r < rows; ++r) apply(after, result + r * width, cols);
+  apply(after, result, width, result, width, width, rows);
   T* out = p.out + i * p.out_row + j * p.out_col;
   if (p.out_col == 1) {
     for (int64_t r = 0; r < rows; ++r)
@@ -113,6 +116,10 @@ void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, 
   const bool direct = p.out_col == 1 && (p.c == nullptr || p.c_col == 0 || p.c_col == 1);
   const int64_t vectors = ceil_div(p.n, L), whole = !p.last ? vectors : direct ? p.n / L : 0;
   int64_t direct_columns = 0;
+  // What an activation follows is put together in L1: the output's lines may still be on their way.
+  alignas(64) T block[kMaxRows * kStagedColumns];
+  const int64_t width = whole * L;
+  const bool staged = p.last && after.any() && width <= kStagedColumns;
   NextRows<T> next(a + rows * p.a_row, next_rows, p.depth, p.a_row, p.a_k, vectors / 2);
   for (int64_t v = 0; v < vectors;) {
     const Run run = widest_tiles(rows, vectors - v);
@@ -130,8 +137,8 @@ void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, 
       row.tile.out = p.partial + i * p.partial_row + j;
       row.tile.out_row = p.partial_row;
     } else {
-      row.tile.out = p.out + i * p.out_row + j;
-      row.tile.out_row = p.out_row;
+      row.tile.out = staged ? block + j : p.out + i * p.out_row + j;
+      row.tile.out_row = staged ? width : p.out_row;
       row.tile.c = p.c == nullptr ? nullptr : p.c + i * p.c_row + j * p.c_col;
       row.tile.c_row = p.c_row;
       row.tile.c_col = p.c_col;
@@ -139,10 +146,9 @@ void row_tile(const GemmPass<T>& p, int64_t i, int64_t rows, int64_t next_rows, 
     }
     tile_fn<T>(rows, run.vectors)(row);
   }
-  if (direct_columns == p.out_row)
-    apply(after, p.out + i * p.out_row, rows * direct_columns);
-  else if (direct_columns > 0)
-    for (int64_t r = 0; r < rows; ++r) apply(after, p.out + (i + r) * p.out_row, direct_columns);
+  if (direct_columns > 0)
+    apply(after, p.out + i * p.out_row, p.out_row, staged ? block : p.out + i * p.out_row, staged ? width : p.out_row,
+          direct_columns, rows);
 }
 
 }  // namespace

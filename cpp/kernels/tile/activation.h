@@ -45,7 +45,8 @@ static inline bool read_activation(const arn_tile& t, const arn_tile_instr& i, u
   return true;
 }
 
-// Applies tile functions to rows of any length, in place.
+// Applies tile functions to rows of any length. In place only what is in L1: a row that was just stored may still be on
+// its way, and reading it waits for the rest of its lines.
 class ActivationRows {
  public:
   explicit ActivationRows(const BlockActivation& a) : fn_(a.applied != 0 ? kTileFunctions[a.fn] : nullptr) {
@@ -55,14 +56,14 @@ class ActivationRows {
       for (int64_t i = 0; i < kStep; ++i) immediate_[k][i] = a.immediate[k];
   }
   bool any() const { return fn_ != nullptr; }
-  void run(float* row, int64_t n) const {
+  void run(float* to, const float* from, int64_t n) const {
     for (int64_t at = 0; at < n; at += min64(step_, n - at))
-      fn_(min64(step_, n - at), row + at, row + at, immediate_[0], immediate_[1]);
+      fn_(min64(step_, n - at), to + at, from + at, immediate_[0], immediate_[1]);
   }
-  // `count` rows, `stride` elements apart.
-  void run(float* row, int64_t n, int64_t count, int64_t stride) const {
-    if (n == stride) return run(row, n * count);
-    for (int64_t i = 0; i < count; ++i) run(row + i * stride, n);
+  // `count` rows, to_row and from_row elements apart.
+  void run(float* to, int64_t to_row, const float* from, int64_t from_row, int64_t n, int64_t count) const {
+    if (n == to_row && n == from_row) return run(to, from, n * count);
+    for (int64_t i = 0; i < count; ++i) run(to + i * to_row, from + i * from_row, n);
   }
 
  private:
