@@ -22,7 +22,7 @@ from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Array
 from arenaut.ir.ops.fallback import type_proto
 from arenaut.ir.schemas import last_opset, newest_opset, newest_schema
-from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType
+from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
 from onnx import AttributeProto, helper
 
 Store = Callable[[Array, str], Any]  # array, name -> TensorProto
@@ -206,7 +206,9 @@ class _Writer:
             if direct.get(id(value)) != name:
                 proto.node.append(helper.make_node("Identity", [self._operand(value, proto.node)], [name]))
         proto.input.extend(_value_info(v, n) for v, n in zip(graph.inputs, inputs, strict=True))
-        proto.output.extend(_value_info(v, n) for v, n in zip(graph.outputs, outputs, strict=True))
+        stated = graph.declared or [None] * len(graph.outputs)
+        ends = [_best_known(v, t) for v, t in zip(graph.outputs, stated, strict=True)]
+        proto.output.extend(_value_info(v, n) for v, n in zip(ends, outputs, strict=True))
         proto.value_info.extend(_value_info(v, n) for v, n in self._intermediates(graph, set(outputs)))
         proto.initializer.extend(self._initializers)
         return proto
@@ -226,15 +228,15 @@ class _Writer:
     def _nodes(self, graph: Graph) -> list[Any]:
         out: list[Any] = []
         for node in graph.nodes:
-            if self._in_function and node.key == (ONNX_DOMAIN, "Swish"):
+            if node.key == (ONNX_DOMAIN, "Swish"):
                 out += self._swish(node, out)
             else:
                 out.append(self._node(node, out))
         return out
 
     def _swish(self, node: Node, before: list[Any]) -> list[Any]:
-        """x * sigmoid(alpha * x). onnxruntime knows Swish as a function of the standard only, and does not expand
-        such a function inside another."""
+        """x * sigmoid(alpha * x). onnxruntime knows Swish as a function of the standard only, and expands it neither
+        inside another function nor where a model states an opset after that of Swish."""
         x, y = self._operand(node.operand(0), before), self._names.of(node.output)
         alpha, gate = float(node.attr("alpha", 1.0)), self._names.fresh(f"{y}_gate")
         nodes, scaled = [], x
@@ -331,6 +333,13 @@ class _Writer:
         name = f"{node.op}_{len(self.functions)}"
         self.functions.append(helper.make_function(ARENAUT_DOMAIN, name, inputs, outputs, nodes, imports))
         return name
+
+
+def _best_known(value: Value, stated: Type | None) -> Value:
+    """The value, or one of the type that the stored model states where its rank is not known."""
+    known = not isinstance(value.type, TensorType) or value.type.shape is not None
+    agrees = isinstance(stated, TensorType) and isinstance(value.type, TensorType) and stated.dtype == value.type.dtype
+    return value if known or not agrees else Value(value.name, stated)
 
 
 def _value_info(value: Value, name: str) -> Any:

@@ -158,6 +158,8 @@ def _import_outputs(scope: Scope, proto: Any) -> None:
     """Phase three."""
     for declared in proto.output:
         value = scope.result(declared.name)
+        stated = type_of(declared.type, declared.name)
         if value.type is None:
-            value.type = type_of(declared.type, declared.name)
+            value.type = stated
         scope.graph.outputs.append(value)
+        scope.graph.declared.append(stated)

@@ -166,13 +166,15 @@ class Node:
 class Graph:
     """Inputs, outputs and nodes in topological order, with the edits that passes need.
 
-    Constants are values with `.constant` set and no producer; they need no list of their own.
+    Constants are values with `.constant` set and no producer; they need no list of their own. declared: the types that
+    a file states for its outputs: a claim, written again when the graph is saved and nothing better is known.
     """
 
     def __init__(self, name: str = "graph") -> None:
         self.name = name
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
+        self.declared: list[Type | None] = []
         self.nodes: list[Node] = []
         self._names: set[str] = set()
 

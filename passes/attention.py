@@ -22,8 +22,12 @@ from arenaut.ir.ops import all_records
 from arenaut.passes.context import PassContext
 from arenaut.passes.masks import FORBIDDING, NO_MASK, Mask, mask_operand, narrows, read_bias, read_condition
 from arenaut.passes.pattern import Found, Match, Miss, Rule, Rules, made_by, number_of
+from arenaut.passes.reshape_chains import RESHAPE_LIKE
 
 FLOATS = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16)
+# Between a query and the number that it is multiplied with, views are followed this far.
+MAX_VIEWS = 6
+_VIEWS = (*RESHAPE_LIKE, "Transpose")
 
 
 def raise_attention(graph: Graph, context: PassContext) -> bool:
@@ -74,8 +78,7 @@ def _find(softmax: Node) -> Found:
     if isinstance(scores, str):
         return Miss(scores)
     query, key, value = scores.products[0].operand(0), scores.products[0].operand(1), product.operand(1)
-    query, first = _unscaled(query)
-    key, second = _unscaled(key)
+    scale = scores.scale * _unscaled(query) * _unscaled(key)
     if not all(v.has_shape and v.rank == rank for v in (query, key, value)):
         return Miss("queries, keys and values have not one rank")
     if query.shape[:-2] != key.shape[:-2] or key.shape[:-2] != value.shape[:-2]:
@@ -85,7 +88,7 @@ def _find(softmax: Node) -> Found:
     mask = _mask(scores, guarded, query.shape[-2], key.shape[-1])
     if isinstance(mask, str):
         return Miss(mask)
-    return _Found(product, values, nodes, scores.scale * first * second, mask)
+    return _Found(product, values, nodes, scale, mask)
 
 
 def _mask(scores: _Scores, guarded: bool, queries: Dim, keys: Dim) -> Mask | str:
@@ -182,14 +185,40 @@ def _masked(node: Node, found: _Scores) -> str | None:
     return f"{node} does not mask by a very negative number"
 
 
-def _unscaled(value: Value) -> tuple[Value, float]:
-    """A query or key without a number that it is multiplied with."""
-    node = made_by(value, "Mul", "Div")
-    if node is None:
-        return value, 1.0
-    number, index = _factor(node)
-    source = node.operand(index)
-    return (source, number) if number is not None and source.type == value.type else (value, 1.0)
+def _unscaled(value: Value) -> float:
+    """The number that a query or key is multiplied with, before views of it."""
+    node = _scaling(value)
+    number = _factor(node)[0] if node is not None else None
+    return 1.0 if number is None else number
+
+
+def _scaling(value: Value) -> Node | None:
+    """The Mul or Div by a number that makes the value, or what the value is a view of."""
+    for _ in range(MAX_VIEWS):
+        node = made_by(value, "Mul", "Div", *_VIEWS)
+        if node is None or not node.operand(0).has_shape:
+            return None
+        if node.op not in _VIEWS:
+            number, index = _factor(node)
+            return node if number is not None and node.operand(index).type == node.output.type else None
+        value = node.operand(0)
+    return None
+
+
+def _without_scale(build: GraphBuilder, value: Value) -> Value:
+    """The value without what `_unscaled` says."""
+    scaling = _scaling(value)
+    if scaling is None:
+        return value
+    source = scaling.operand(_factor(scaling)[1])
+    views: list[Node] = []
+    while value is not scaling.output:
+        assert value.producer is not None
+        views.insert(0, value.producer)
+        value = value.producer.operand(0)
+    for view in views:
+        source = build.op(view.op, source, *view.inputs[1:], **view.attributes)
+    return source
 
 
 # -- rewriting -----------------------------------------------------------------------------------------------------
@@ -197,7 +226,8 @@ def _unscaled(value: Value) -> tuple[Value, float]:
 
 def _raise(build: GraphBuilder, match: Match) -> Value:
     assert isinstance(match, _Found)
-    query, key, value = match["query"], _transposed(build, match["key"]), match["value"]
+    query, key = (_without_scale(build, match[name]) for name in ("query", "key"))
+    key, value = _transposed(build, key), match["value"]
     key, value = _ungrouped(key, value)
     mask = mask_operand(build, match.mask, query.dtype)
     flat = query.rank == 3
@@ -291,10 +321,24 @@ def _find_operands(node: Node) -> Found:
     repeated = key.rank == value.rank == 4 and _ungrouped(key, value)[0] is not key
     mask = _given_mask(node, query.shape[-2], key.shape[-2])
     if isinstance(mask, str):
-        return Miss(mask) if not repeated else _Found(node, {}, (node,), mask=Mask(bias=node.input(3)))
+        return Miss(mask) if not repeated else _Found(node, {}, (node,), _own_scale(node), Mask(bias=node.input(3)))
     given = node.input(3)
+    scale = _given_scale(node)
     less = given is not None and (mask.causal or mask == NO_MASK or narrows(given))
-    return _Found(node, {}, (node,), mask=mask) if less or repeated else None
+    return _Found(node, {}, (node,), scale, mask) if less or repeated or scale != _own_scale(node) else None
+
+
+def _own_scale(node: Node) -> float:
+    """The scale of an Attention of which the head size is known, else zero."""
+    query, scale = node.operand(0), node.attr("scale")
+    if scale is not None:
+        return float(scale)
+    size = query.shape[-1] if query.rank == 4 else 0
+    return 1 / math.sqrt(size) if isinstance(size, int) and size > 0 else 0.0
+
+
+def _given_scale(node: Node) -> float:
+    return _own_scale(node) * _unscaled(node.operand(0)) * _unscaled(node.operand(1))
 
 
 def _given_mask(node: Node, queries: Dim, keys: Dim) -> Mask | str:
@@ -314,15 +358,18 @@ def _given_mask(node: Node, queries: Dim, keys: Dim) -> Mask | str:
 def _write_operands(build: GraphBuilder, match: Match) -> Value:
     assert isinstance(match, _Found)
     node = match.root
-    key, value = node.operand(1), node.operand(2)
+    query, key, value = (node.operand(i) for i in range(3))
+    attributes = dict(node.attributes)
+    if match.scale != _own_scale(node):
+        query, key, attributes["scale"] = _without_scale(build, query), _without_scale(build, key), match.scale
     if key.rank == value.rank == 4:
         key, value = _ungrouped(key, value)
     given = node.input(3)
     keep = given is None or (given is match.mask.bias and not narrows(given))
-    mask = given if keep else mask_operand(build, match.mask, node.operand(0).dtype)
+    mask = given if keep else mask_operand(build, match.mask, query.dtype)
     causal = int(match.mask.causal or bool(node.attr("is_causal", 0)))
-    inputs = [node.operand(0), key, value, *([] if mask is None else [mask])]
-    result = build.op("Attention", *inputs, **{**node.attributes, "is_causal": causal})
+    inputs = [query, key, value, *([] if mask is None else [mask])]
+    result = build.op("Attention", *inputs, **{**attributes, "is_causal": causal})
     assert isinstance(result, Value)
     return result
 

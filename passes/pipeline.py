@@ -14,6 +14,7 @@ from arenaut.ir.types import TensorType
 from arenaut.passes.activations import raise_activations
 from arenaut.passes.attention import raise_attention
 from arenaut.passes.batch_norm import fold_batch_norm
+from arenaut.passes.casts import merge_casts
 from arenaut.passes.common_subexpressions import merge_common_subexpressions
 from arenaut.passes.constant_folding import fold_again, fold_constants
 from arenaut.passes.context import Event, PassContext
@@ -34,8 +35,11 @@ from arenaut.passes.powers import expand_powers
 from arenaut.passes.reductions import merge_reductions
 from arenaut.passes.reshape_chains import collapse_reshapes
 from arenaut.passes.rotary import raise_rotary
+from arenaut.passes.scales import fold_scales
 from arenaut.passes.share_constants import share_constants
+from arenaut.passes.sizes import read_sizes_from_inputs
 from arenaut.passes.transposes import cancel_transposes
+from arenaut.passes.unroll import write_out_control_flow
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,17 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
         "decompose", decompose_composites, "composite ops without kernels of their own are made of ops that have some"
     ),
     Pass("constant_folding", fold_constants, "what does not depend on inputs is computed once, at load"),
+    Pass(
+        "control_flow",
+        write_out_control_flow,
+        "what is decided at load is fused with what surrounds it",
+    ),
+    Pass("sizes", read_sizes_from_inputs, "who asks for a size does not need the value that has it"),
     Pass("identity", remove_identities, "Identity, Dropout and neutral arithmetic cost a pass over memory for nothing"),
+    Pass("casts", merge_casts, "a cast that loses nothing before another one is a pass over memory for nothing"),
     Pass("reshape_chains", collapse_reshapes, "of consecutive reshapes only the last one's shape matters"),
     Pass("transposes", cancel_transposes, "consecutive transposes are one, or none"),
     Pass("batch_norm", fold_batch_norm, "a normalisation with constant statistics is part of the weights before it"),
-    Pass("conv_bias", absorb_bias, "what every pixel of a channel gets added comes with the convolution for nothing"),
     Pass("refold", fold_again, "rewritten weights and shapes are constants again"),
     Pass(
         "gather_early", gather_early, "of a table too large to keep as floats only the rows that are read become floats"
@@ -70,6 +80,8 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass("powers", expand_powers, "a square is one multiplication, a general power is forty operations"),
     Pass("rotary", raise_rotary, "rotated halves are read and written once, not sliced, negated, joined and added"),
     Pass("attention", raise_attention, "scores of a block of keys stay in cache: no tensor of all scores is ever made"),
+    Pass("scales", fold_scales, "a constant factor before or after a product is part of its constant weights"),
+    Pass("conv_bias", absorb_bias, "what every pixel of a channel gets added comes with the convolution for nothing"),
     Pass("common_subexpressions_again", merge_common_subexpressions, "every layer asks for the same masks and angles"),
     Pass("dead_code_before_merging", eliminate_dead_code, "what nobody reads any more would stand between products"),
     Pass("merge_products", merge_products, "queries, keys and values read the same rows: one product reads them once"),
@@ -97,6 +109,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
         "pads",
         "reductions",
         "rotary",
+        "scales",
     ),
     "tile driver": ("elementwise",),
     "layout": ("layout",),

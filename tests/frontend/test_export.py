@@ -152,3 +152,24 @@ def test_metadata_and_version() -> None:
     assert [(p.key, p.value) for p in saved.metadata_props] == [("author", "me")]
     assert saved.producer_name == "arenaut" and saved.doc_string == "about"
     assert saved.graph.output[0].type.tensor_type.elem_type == TensorProto.FLOAT
+
+
+def test_what_the_file_declares_of_outputs_of_unknown_rank() -> None:
+    """Reshaped by data: only the file says that the result has two axes."""
+    node = helper.make_node("Reshape", ["x", "shape"], ["y"])
+    shape = helper.make_tensor_value_info("shape", TensorProto.INT64, ["n"])
+    model = model_of([node], [tensor_info("x", [4, 6]), shape], [tensor_info("y", ["rows", "columns"])], {})
+    graph = import_model(model).graph
+    assert not graph.outputs[0].has_shape
+    saved = to_model_proto(graph)
+    onnx.checker.check_model(saved)
+    assert len(saved.graph.output[0].type.tensor_type.shape.dim) == 2
+
+
+def test_swish_is_spelt_out() -> None:
+    node = helper.make_node("Swish", ["x"], ["y"], alpha=1.5)
+    model = model_of([node], [tensor_info("x", [4])], [tensor_info("y", [4])], {}, opset=24)
+    saved = to_model_proto(import_model(model).graph)
+    x = random(4)
+    (got,) = run_ort(saved, {"x": x})
+    np.testing.assert_allclose(got, x / (1 + np.exp(-1.5 * x)), rtol=1e-6)

@@ -56,6 +56,19 @@ def compare(name: str, source: Any, peer: ort.InferenceSession, **options: Any) 
         assert model.plan.arena_bytes >= model.plan.lower_bound_bytes
 
 
+def agree(name: str, source: Any) -> None:
+    """Every binding of the manifest, optimised and not."""
+    entry = MANIFEST[name]
+    models = [arenaut.load_onnx(source, threads=1, optimize=optimize) for optimize in (False, True)]
+    for seed, binding in enumerate(entry.bindings):
+        feeds = zoo.make_feeds(entry, binding, seed)
+        plain, optimised = (model.run(feeds) for model in models)
+        assert list(plain) == list(optimised)
+        for output, want in plain.items():
+            for x, y in zip(flat(optimised[output]), flat(want), strict=True):
+                assert_close(x, y, rtol=RELATIVE_ERROR, name=f"{name} {dict(binding)} {output}")
+
+
 @pytest.mark.parametrize("name", OFFLINE)
 def test_models_that_ship(name: str) -> None:
     path = zoo.ensure(MANIFEST[name])
@@ -74,6 +87,17 @@ def test_optimised_or_not_on_both_executors(name: str) -> None:
     peer = session(data)
     compare(name, data, peer, optimize=False, threads=1)
     compare(name, data, peer, executor="interpreted", threads=1)
+
+
+@pytest.mark.parametrize("name", skeletons.names())
+def test_exported_graphs_unoptimised(name: str) -> None:
+    agree(name, skeletons.load_skeleton(name).SerializeToString())
+
+
+@pytest.mark.zoo
+@pytest.mark.parametrize("name", MANIFEST)
+def test_models_unoptimised(name: str) -> None:
+    agree(name, zoo.ensure(MANIFEST[name]))
 
 
 @pytest.mark.zoo

@@ -53,6 +53,20 @@ def test_scales_in_every_place(body: str, scale: float) -> None:
     assert node.attr("is_causal") == 0 and result.ops == ["Attention"]
 
 
+def test_a_scaled_query_before_its_heads_are_split() -> None:
+    body = f"""d = Mul(q, c) apart = Constant <value = int64[4] {{0, 0, 4, 8}}> () h = Reshape(d, apart)
+    q4 = Transpose <perm = [0, 2, 1, 3]> (h) t = Transpose <perm = [0, 1, 3, 2]> (k) r = MatMul(q4, t) {END}"""
+    result = run(body, signature="float[b,s,32] q, float[b,4,s,8] k, float[b,4,s,6] v", feeds={"q": draw(2, 5, 32)})
+    assert attention_of(result).attr("scale") == pytest.approx(0.35355339)
+    assert result.ops == ["Reshape", "Transpose", "Attention"]
+
+
+@pytest.mark.parametrize(("attributes", "scale"), [("", 0.125), ("<scale = 2.0>", 2 * 0.35355339)])
+def test_a_scaled_query_of_the_op_itself(attributes: str, scale: float) -> None:
+    result = run(f"d = Mul(q, c) y = Attention {attributes} (d, k, v)", opset=23)
+    assert attention_of(result).attr("scale") == pytest.approx(scale) and result.ops == ["Attention"]
+
+
 def test_heads_split_and_merged_around_it() -> None:
     body = f"""k3 = Transpose <perm = [0, 2, 3, 1]> (k) p = MatMul(q, k3) r = Mul(p, c) {END}"""
     result = run(body, signature="float[b,4,s,8] q, float[b,s,4,8] k, float[b,4,s,6] v",
