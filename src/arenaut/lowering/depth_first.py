@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from math import gcd
 
@@ -342,7 +343,7 @@ def run_depth_first(lowered: Lowered, env: Mapping[str, int], facts: Facts | Non
     if not chains:
         return lowered
     before = _profile(lowered, env, facts)
-    chosen = _choose([_Candidate.of(lowered, chain, before, env) for chain in chains], before)
+    chosen = _choose([_Candidate(chain, lowered, before, env) for chain in chains], before)
     if not chosen:
         return lowered
     changed = _Rewriter(lowered, {chain.consumer: (chain, n) for chain, n in chosen}).run()
@@ -412,33 +413,56 @@ def _scratch_guess(step: LoweredStep) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """A chain in time. hidden: bytes at each position from `first` on that only a slice of would be live; extra: what
-    would be live besides: partial sums, and what every slice reads whole."""
+    """A chain in time: from step `first` to step `last`. The rest is worked out where somebody asks: most chains lie
+    where little is live."""
 
     chain: _Chain
-    steps: frozenset[int]
-    first: int
-    hidden: tuple[int, ...]
-    extra: tuple[int, ...]
-    most: int
+    lowered: Lowered
+    profile: _Profile
+    env: Mapping[str, int]
 
-    @staticmethod
-    def of(lowered: Lowered, chain: _Chain, profile: _Profile, env: Mapping[str, int]) -> _Candidate:
-        steps, hidden = frozenset(chain.steps()), set(_hidden(lowered, chain))
-        span = range(min(steps), max(steps) + 1)
+    @cached_property
+    def steps(self) -> frozenset[int]:
+        return frozenset(self.chain.steps())
+
+    @cached_property
+    def first(self) -> int:
+        return min(self.steps)
+
+    @cached_property
+    def last(self) -> int:
+        return max(self.steps)
+
+    @cached_property
+    def most(self) -> int:
+        return _most_slices(self.lowered, self.chain, self.env)
+
+    @cached_property
+    def hidden(self) -> tuple[int, ...]:
+        """Bytes at each position from `first` on that only a slice of would be live."""
+        profile, uses = self.profile, self._uses
+        homes = [b for b in _hidden(self.lowered, self.chain) if b in profile.homes]
+        return tuple(
+            sum([profile.size(b) for b in homes if uses[b][0] <= index <= uses[b][-1]])
+            for index in range(self.first, self.last + 1)
+        )
+
+    @cached_property
+    def extra(self) -> tuple[int, ...]:
+        """What would be live besides: partial sums, and what every slice reads whole."""
+        steps = [self.profile.problem.steps[i] for i in self.steps]
+        lasting = {b for step in steps for b in (*step.reads, *step.writes)} - {*_hidden(self.lowered, self.chain)}
+        span = range(self.first, self.last + 1)
+        return tuple(sum([self.profile.extra(b, index) for b in lasting]) for index in span)
+
+    @cached_property
+    def _uses(self) -> dict[int, list[int]]:
         uses: dict[int, list[int]] = {}
-        for index in span:
-            for b in {*profile.problem.steps[index].reads, *profile.problem.steps[index].writes}:
+        for index in range(self.first, self.last + 1):
+            step = self.profile.problem.steps[index]
+            for b in {*step.reads, *step.writes}:
                 uses.setdefault(b, []).append(index)
-        inside = [
-            sum(profile.size(b) for b in hidden if b in profile.homes and uses[b][0] <= index <= uses[b][-1])
-            for index in span
-        ]
-        lasting = {
-            b for i in steps for b in (*profile.problem.steps[i].reads, *profile.problem.steps[i].writes)
-        } - hidden
-        extra = [sum(profile.extra(b, index) for b in lasting) for index in span]
-        return _Candidate(chain, steps, span[0], tuple(inside), tuple(extra), _most_slices(lowered, chain, env))
+        return uses
 
     def change(self, at: int, slices: int) -> int:
         """How much less is live at position first + at, with so many slices."""
@@ -466,11 +490,10 @@ def _choose(candidates: Sequence[_Candidate], profile: _Profile) -> list[tuple[_
     live = list(profile.live)
     chosen: list[tuple[_Candidate, list[int]]] = []
     taken: set[int] = set()
-    left = [each for each in candidates if each.most > 1]
     while True:
         top = max(live)
         where = live.index(top)
-        here = [c for c in left if c.first <= where < c.first + len(c.hidden) and not c.steps & taken]
+        here = [c for c in candidates if c.first <= where <= c.last and not c.steps & taken and c.most > 1]
         best = min(here, key=lambda c: c.best(live), default=None)
         if best is None or best.best(live) >= top:
             break
