@@ -11,7 +11,8 @@ from arenaut.ir.ops import record_of
 from arenaut.ir.record import Evaluator
 
 
-def _evaluator(node: Node) -> Evaluator | None:
+def evaluator_of(node: Node) -> Evaluator | None:
+    """The evaluator of the op's record, or onnx's own."""
     record = record_of(node)
     if record.evaluate is None:
         from arenaut.ir.ops.fallback import reference_record
@@ -24,13 +25,13 @@ def can_evaluate(node: Node) -> bool:
     """Whether the op has an evaluator: of its record, or onnx's own."""
     from arenaut.ir.ops.fallback import evaluate_reference, reference_has
 
-    evaluate = _evaluator(node)
+    evaluate = evaluator_of(node)
     return evaluate is not None and (evaluate is not evaluate_reference or reference_has(node))
 
 
 def evaluate_node(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """The outputs of one node for these input values (None where absent)."""
-    evaluate = _evaluator(node)
+    evaluate = evaluator_of(node)
     if evaluate is None:
         raise UnsupportedError(f"{node}: no evaluator")
     return evaluate(node, inputs)

@@ -18,3 +18,5 @@
 #include "kernels/signal/params.h"
 #include "kernels/softmax/params.h"
 #include "kernels/topk/params.h"
+#include "kernels/trees/params.h"
+#include "kernels/vision/params.h"

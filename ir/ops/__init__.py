@@ -26,6 +26,7 @@ FAMILIES = (
     "indexing",
     "logical",
     "loss",
+    "linear_models",
     "matmul",
     "ml",
     "norm",
@@ -41,6 +42,7 @@ FAMILIES = (
     "slicing",
     "softmax",
     "text",
+    "trees",
     "vision",
 )
 

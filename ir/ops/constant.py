@@ -99,7 +99,10 @@ def _range_infer(context: Infer) -> Sequence[Type]:
     elif context.dtype(0).is_integer:
         count = dims.maximum(dims.ceildiv(limit - start, delta), 0)
     else:
-        count = max(int(np.ceil((limit - start) / delta)), 0)
+        exact = np.ceil((limit - start) / delta)
+        if not abs(exact) < 2**62:
+            raise context.fail(f"start {start}, limit {limit} and delta {delta} give no number of elements")
+        count = max(int(exact), 0)
     return [TensorType(context.dtype(0), (count,))]
 
 
@@ -121,6 +124,22 @@ def _range_data(context: Infer) -> Sequence[Array | None]:
     out = np.empty(count, object)
     out[:] = [start + i * delta for i in range(count)]
     return [out]
+
+
+def _range_lower(lower: Lower, node: Node) -> None:
+    """A count that neither constants nor dims tell is worked out by a step."""
+    start, limit, delta = (lower.read(node.operand(i)) for i in range(3))
+    if any(_scalar_unknown(node, i) for i in range(3)):
+        count = lower.temp(DType.INT64, (1,))
+        lower.call("RangeCount", [start, limit, delta], [count])
+        lower.set_symbol(node.output.shape[0], count)
+    lower.call("Range", [start, delta], [lower.write(node.output)])
+
+
+def _scalar_unknown(node: Node, index: int) -> bool:
+    """Whether only running tells that input, as `_scalar` has it."""
+    value = node.operand(index)
+    return value.constant is None and value.dtype not in (DType.INT64, DType.INT32)
 
 
 # -- EyeLike -------------------------------------------------------------------------------------------------------
@@ -216,10 +235,7 @@ RECORDS: tuple[OpRecord, ...] = (
         lower=lambda lower, node: lower.fill(lower.write(node.output), _fill_value(node)), samples=_filled_samples,
     ),
     OpRecord(
-        op="Range", infer=_range_infer, evaluate=_range_evaluate, data=_range_data,
-        lower=lambda lower, node: lower.call(
-            "Range", [lower.read(node.operand(0)), lower.read(node.operand(2))], [lower.write(node.output)]
-        ),
+        op="Range", infer=_range_infer, evaluate=_range_evaluate, data=_range_data, lower=_range_lower,
         samples=_range_samples,
     ),
     OpRecord(op="EyeLike", infer=_eye_infer, evaluate=_eye_evaluate, lower=_eye_lower, samples=_eye_samples),

@@ -178,6 +178,24 @@ def _compress_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(context.dtype(0), (*shape[:axis], size, *shape[axis + 1 :]))]
 
 
+def _compress_lower(lower: Lower, node: Node) -> None:
+    """The places that the condition names, counted and listed as NonZero does, then gathered."""
+    x, chosen, axis = lower.read(node.operand(0)), lower.read(node.operand(1)), node.attr("axis")
+    if chosen.rank != 1:
+        raise NoRowError(f"a condition of rank {chosen.rank}")
+    if axis is None:
+        x, axis = lower.reshape(x, (product(x.dims),)), 0
+    axis %= x.rank
+    found = node.output.shape[axis]
+    if not isinstance(found, int):
+        count = lower.temp(DType.INT64, (1,))
+        lower.call("NonZeroCount", [chosen], [count])
+        lower.set_symbol(found, count)
+    places = lower.temp(DType.INT64, (1, found))
+    lower.call("NonZeroFill", [chosen], [places])
+    lower.call("Gather", [x, lower.reshape(places, (found,))], [lower.write(node.output)], {"axis": axis})
+
+
 def _compress_samples() -> Iterator[Sample]:
     for dtype in (*MOVABLE, DType.STRING):
         x = samples.draw((3, 4), dtype)
@@ -208,6 +226,23 @@ def _unique_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         values = np.take(values, order, 0 if axis is None else axis)
         first, inverse, counts = first[order], place[inverse], counts[order]
     return [values, *(a.astype(np.int64) for a in (first, inverse, counts))][: len(node.outputs)]
+
+
+def _unique_lower(lower: Lower, node: Node) -> None:
+    """Everything at full length, of which the first `count` elements are the results."""
+    x = lower.read(node.operand(0))
+    if node.attr("axis") is not None and x.rank != 1:
+        raise NoRowError("whole slices are compared")
+    total = product(x.dims)
+    whole = [lower.temp(x.dtype, (total,)), *(lower.temp(DType.INT64, (total,)) for _ in range(3))]
+    count = lower.temp(DType.INT64, (1,))
+    params = {"sorted": node.attr("sorted", 1)}
+    lower.call("Unique", [lower.reshape(x, (total,))], [*whole, count], params)
+    lower.set_symbol(node.outputs[0].shape[0] if node.outputs[0] is not None else 0, count)
+    for index, value in enumerate(node.outputs):
+        if value is not None:
+            part = whole[index] if index == 2 else whole[index].slice(0, 0, value.shape[0])
+            lower.copy(part, lower.write(value))
 
 
 def _unique_samples() -> Iterator[Sample]:
@@ -380,10 +415,12 @@ RECORDS: tuple[OpRecord, ...] = (
         samples=_non_zero_samples,
     ),
     OpRecord(
-        op="Compress", infer=_compress_infer, samples=_compress_samples,
+        op="Compress", infer=_compress_infer, lower=_compress_lower, samples=_compress_samples,
         evaluate=lambda node, inputs: [np.compress(inputs[1], inputs[0], node.attr("axis"))],
     ),
-    OpRecord(op="Unique", infer=_unique_infer, evaluate=_unique_evaluate, samples=_unique_samples),
+    OpRecord(
+        op="Unique", infer=_unique_infer, evaluate=_unique_evaluate, lower=_unique_lower, samples=_unique_samples,
+    ),
     OpRecord(op="TopK", infer=_top_k_infer, evaluate=_top_k_evaluate, lower=_top_k_lower, samples=_top_k_samples),
     OpRecord(
         op="ReverseSequence", infer=_reverse_infer, evaluate=_reverse_evaluate, lower=_reverse_lower,

@@ -1,4 +1,4 @@
-"""Ops of ai.onnx.ml that onnx.reference lacks or reads otherwise than onnxruntime: maps, categories, linear models."""
+"""Ops of ai.onnx.ml on maps and categories, that onnx.reference lacks or reads otherwise than onnxruntime."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ def _zip_infer(context: Infer) -> Sequence[Type]:
 
 def _zip_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """One map a row; a single row is one map."""
-    rows, labels = np.atleast_2d(np.asarray(inputs[0])), _zip_labels(node)[1]
-    return [[dict(zip(labels, row.tolist(), strict=True)) for row in rows]]
+    rows, labels = np.asarray(inputs[0]), _zip_labels(node)[1]
+    if rows.shape[-1] != len(labels):
+        raise ValueError(f"{rows.shape[-1]} columns for {len(labels)} class labels")
+    listed = rows.tolist()
+    return [[dict(zip(labels, row, strict=False)) for row in (listed if rows.ndim > 1 else [listed])]]
 
 
 # -- CastMap -------------------------------------------------------------------------------------------------------
@@ -84,50 +87,11 @@ def _category_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [np.array(found, target.numpy).reshape(x.shape)]
 
 
-# -- LinearClassifier ----------------------------------------------------------------------------------------------
-
-_POST_TRANSFORMS: Mapping[str, Callable[[Any], Any]] = {
-    "NONE": lambda s: s,
-    "LOGISTIC": lambda s: 1 / (1 + np.exp(-s)),
-    "SOFTMAX": lambda s: (e := np.exp(s - s.max(1, keepdims=True))) / e.sum(1, keepdims=True),
-}
-
-
-def _linear_labels(node: Node) -> tuple[DType, Sequence[Any]]:
-    texts = node.attr("classlabels_strings")
-    return (DType.STRING, texts) if texts else (DType.INT64, node.attr("classlabels_ints", ()))
-
-
-def _linear_infer(context: Infer) -> Sequence[Type]:
-    key, labels = _linear_labels(context.node)
-    shape = context.shape(0)
-    rows = shape[0] if len(shape) > 1 else 1
-    return [TensorType(key, (rows,)), TensorType(DType.FLOAT, (rows, len(labels)))]
-
-
-def _linear_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    """One row of coefficients a class, read at the input's width, as onnxruntime reads files that store more."""
-    from arenaut.ir.ops.fallback import evaluate_reference
-
-    x = np.atleast_2d(np.asarray(inputs[0])).astype(np.float32)
-    key, labels = _linear_labels(node)
-    transform = _POST_TRANSFORMS.get(node.attr("post_transform", "NONE"))
-    weights = np.asarray(node.attr("coefficients"), np.float32)
-    intercepts = np.asarray(node.attr("intercepts", ()), np.float32)
-    if transform is None or len(labels) < 3 or weights.size < len(labels) * x.shape[1]:
-        return evaluate_reference(node, inputs)
-    scores = x @ weights[: len(labels) * x.shape[1]].reshape(len(labels), x.shape[1]).T
-    scores = scores + intercepts if intercepts.size else scores
-    chosen = np.array([labels[i] for i in scores.argmax(axis=1)], key.numpy)
-    return [chosen, transform(scores).astype(np.float32)]
-
-
 RECORDS: tuple[OpRecord, ...] = tuple(
     OpRecord(op=op, domain=ML_DOMAIN, infer=infer, evaluate=evaluate)
     for op, infer, evaluate in (
         ("ZipMap", _zip_infer, _zip_evaluate),
         ("CastMap", _map_infer, _map_evaluate),
         ("CategoryMapper", _category_infer, _category_evaluate),
-        ("LinearClassifier", _linear_infer, _linear_evaluate),
     )
 )

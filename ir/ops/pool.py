@@ -217,37 +217,58 @@ def _global(op: str, evaluate: Any, tolerance: Tolerance, samples: Any, **native
 # -- MaxUnpool -----------------------------------------------------------------------------------------------------
 
 
+def _unpooled(node: Node, spatial: Sequence[Any]) -> list[Any]:
+    """The spatial dims of what MaxPool pooled."""
+    count = len(spatial)
+    kernel, strides = node.attr("kernel_shape", ()), node.attr("strides") or (1,) * count
+    pads = node.attr("pads") or (0,) * (2 * count)
+    return [
+        (n - 1) * s + k - b - e
+        for n, s, k, b, e in zip(spatial, strides, kernel, pads[:count], pads[count:], strict=True)
+    ]
+
+
 def _unpool_infer(context: Infer) -> Sequence[Type]:
     x, t = context.shape(0), tensor_like(context)
     if context.has(2):
         return [TensorType(t.dtype, tuple(d for d in context.data(2).flat))]
-    node, count = context.node, len(x) - 2
-    kernel, strides = node.attr("kernel_shape", ()), node.attr("strides") or (1,) * count
-    pads = node.attr("pads") or (0,) * (2 * count)
-    sizes = [
-        (n - 1) * s + k - b - e
-        for n, s, k, b, e in zip(x[2:], strides, kernel, pads[:count], pads[count:], strict=True)
-    ]
-    return [TensorType(t.dtype, (*x[:2], *sizes))]
+    return [TensorType(t.dtype, (*x[:2], *_unpooled(context.node, x[2:])))]
 
 
 def _unpool_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Scatters by the indices of MaxPool, which number the elements of the pooled input: with an output_shape larger
     than that input, an element keeps its coordinates there."""
     x, places = np.asarray(inputs[0]), np.asarray(inputs[1]).astype(np.int64)
-    count = x.ndim - 2
-    strides, pads = node.attr("strides") or (1,) * count, node.attr("pads") or (0,) * (2 * count)
-    natural = [
-        (n - 1) * s + k - b - e
-        for n, s, k, b, e in zip(
-            x.shape[2:], strides, node.attr("kernel_shape"), pads[:count], pads[count:], strict=True
-        )
-    ]
-    shape = tuple(x.shape[:2]) + tuple(natural)
+    shape = tuple(x.shape[:2]) + tuple(_unpooled(node, x.shape[2:]))
     target = tuple(int(n) for n in np.asarray(inputs[2]).flat) if len(inputs) > 2 and inputs[2] is not None else shape
     out = np.zeros(target, x.dtype)
     out[np.unravel_index(places.reshape(-1), shape)] = x.reshape(-1)
     return [out]
+
+
+def _unpool_lower(lower: Lower, node: Node) -> None:
+    x, places, target = lower.read(node.operand(0)), lower.read(node.operand(1)), lower.write(node.output)
+    shape = (*x.dims[:2], *_unpooled(node, x.dims[2:]))
+    whole = target if shape == target.dims else lower.temp(x.dtype, shape)
+    lower.fill(target, np.zeros((), x.dtype.numpy))
+    if whole is not target:
+        lower.fill(whole, np.zeros((), x.dtype.numpy))
+    flat = [lower.reshape(p, (product(p.dims),)) for p in (places, x, whole)]
+    lower.call("ScatterElements", flat[:2], flat[2:], {"axis": 0, "reduction": 0})
+    if whole is not target:
+        corner = target
+        for axis, size in enumerate(shape):
+            corner = corner.slice(axis, 0, size)
+        lower.copy(whole, corner)
+
+
+def _unpool_samples() -> Iterator[Sample]:
+    for dtype in _FLOATS:
+        x = samples.draw((1, 2, 2, 3), dtype)
+        places = np.arange(12).reshape(1, 2, 2, 3) * 4 + 1
+        chosen = {"kernel_shape": (2, 2), "strides": (2, 2)}
+        yield Sample((x, places), chosen)
+        yield Sample((x, places, np.array([1, 2, 5, 7])), chosen)
 
 
 RECORDS: tuple[OpRecord, ...] = (
@@ -278,5 +299,7 @@ RECORDS: tuple[OpRecord, ...] = (
         "GlobalLpPool", _global_lp, _SUM, _global_samples((DType.FLOAT, DType.FLOAT16), ({}, {"p": 1}, {"p": 3})),
         decompose=_global_lp_decompose,
     ),
-    OpRecord(op="MaxUnpool", infer=_unpool_infer, evaluate=_unpool_evaluate),
+    OpRecord(
+        op="MaxUnpool", infer=_unpool_infer, evaluate=_unpool_evaluate, lower=_unpool_lower, samples=_unpool_samples,
+    ),
 )  # fmt: skip

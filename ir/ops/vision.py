@@ -7,14 +7,14 @@ from itertools import product as all_pairs
 from typing import Any
 
 import numpy as np
-from arenaut.ir.dims import Dim, Expr, floordiv, product
+from arenaut.ir.dims import Dim, Expr, floordiv, minimum, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import known_ints, to_dtype, widen
-from arenaut.ir.ops.composite import one, reshape, transpose
+from arenaut.ir.ops.common import known_ints, tensor_like, to_dtype, widen
+from arenaut.ir.ops.composite import dims_of, one, reshape, transpose
 from arenaut.ir.ops.windows import ints_attribute
-from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample, Tolerance
+from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 
 _SUMS = Tolerance("product", 8)
@@ -33,6 +33,10 @@ def _dims(data: Array) -> list[Dim]:
 
 
 def _nms_infer(context: Infer) -> Sequence[Type]:
+    for index in (0, 1):
+        shape = tensor_like(context, index).shape
+        if shape is not None and len(shape) != 3:
+            raise context.fail(f"input {index} has rank {len(shape)}, expected 3")
     return [TensorType(DType.INT64, (context.fresh(0, 0), 3))]
 
 
@@ -76,6 +80,21 @@ def _nms_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         for box in _kept(_corners(boxes[batch], centered), scores[batch, kind], limit, overlap, least)
     ]
     return [np.array(found, np.int64).reshape(-1, 3)]
+
+
+def _nms_lower(lower: Lower, node: Node) -> None:
+    """Each class chooses, all that is chosen is counted, which is the symbol of the output's dim, then listed."""
+    boxes, scores = lower.read(node.operand(0)), lower.read(node.operand(1))
+    rest = [node.input(i) for i in (2, 3, 4)]
+    limit = known_ints(rest[0].constant) if rest[0] is not None and rest[0].constant is not None else None
+    most = scores.dims[2] if not limit else minimum(scores.dims[2], max(0, limit[0]))
+    chosen = lower.temp(DType.INT32, (*scores.dims[:2], most))
+    counts, total = lower.temp(DType.INT64, scores.dims[:2]), lower.temp(DType.INT64, (1, 1))
+    operands = [boxes, scores, *(None if v is None else lower.read(v) for v in rest)]
+    lower.call("NmsSelect", operands, [chosen, counts], {"centered": node.attr("center_point_box", 0)})
+    lower.call("Reduce", [counts], [total], {"kind": 0, "axes": 3})
+    lower.set_symbol(node.output.shape[0], total)
+    lower.call("NmsFill", [chosen, counts], [lower.write(node.output)])
 
 
 def _nms_samples() -> Iterator[Sample]:
@@ -151,6 +170,15 @@ def _roi_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         else:  # onnxruntime takes the largest weighted corner
             out[index] = corners.max(axis=(0, 3, 5))
     return [to_dtype(out, given.dtype)]
+
+
+def _roi_lower(lower: Lower, node: Node) -> None:
+    half = _text(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel"
+    params = {
+        "half_pixel": int(half), "maximum": int(_text(node, "mode", "avg") != "avg"),
+        "sampling_ratio": int(node.attr("sampling_ratio", 0)), "spatial_scale": float(node.attr("spatial_scale", 1.0)),
+    }  # fmt: skip
+    lower.call("RoiAlign", [lower.read(node.operand(i)) for i in range(3)], [lower.write(node.output)], params)
 
 
 def _roi_samples() -> Iterator[Sample]:
@@ -292,6 +320,22 @@ def _grid_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [to_dtype(out, given.dtype)]
 
 
+# At the numbers of the C enumerations.
+_GRID_MODES = ("linear", "nearest", "cubic")
+_GRID_PADDINGS = ("zeros", "border", "reflection")
+
+
+def _grid_lower(lower: Lower, node: Node) -> None:
+    mode, padding = _text(node, "mode", "linear"), _text(node, "padding_mode", "zeros")
+    if mode not in _GRID_MODES or padding not in _GRID_PADDINGS or node.operand(0).rank > 5:
+        raise NoRowError(f"mode {mode}, padding {padding}")
+    params = {
+        "mode": _GRID_MODES.index(mode), "padding": _GRID_PADDINGS.index(padding),
+        "align_corners": node.attr("align_corners", 0),
+    }  # fmt: skip
+    lower.call("GridSample", [lower.read(node.operand(i)) for i in range(2)], [lower.write(node.output)], params)
+
+
 def _grid_flops(node: Node) -> Dim:
     taps = {"nearest": 1, "cubic": 4}.get(_text(node, "mode", "linear"), 2)
     return 2 * product([taps] * (node.operand(0).rank - 2)) * product(node.output.shape)
@@ -342,6 +386,26 @@ def _image_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [to_dtype(out[every + crop], given.dtype)]
 
 
+def _image_decompose(build: Build, node: Node) -> Sequence[Value]:
+    """A transposed convolution whose filters are one element each."""
+    x, image, block = node.operand(0), *(known_ints(node.operand(i).data) for i in (1, 2))
+    if image is None or block is None or not x.dtype.is_float or not isinstance(x.shape[2], int):
+        raise NoRowError("sizes that are not known, or no floats")
+    rank, count = len(image), int(np.prod(block))
+    strides, dilations = ints_attribute(node, "strides", rank, 1), ints_attribute(node, "dilations", rank, 1)
+    pads = ints_attribute(node, "pads", 2 * rank, 0)
+    spans = [n + pads[i] + pads[rank + i] - dilations[i] * (block[i] - 1) - 1 for i, n in enumerate(image)]
+    counts = [span // stride + 1 for span, stride in zip(spans, strides, strict=True)]
+    columns = reshape(build, x, -1, count, *counts)
+    filters = build.constant(np.eye(count, dtype=x.dtype.numpy).reshape(count, 1, *block))
+    whole = one(
+        build, "ConvTranspose", columns, filters, kernel_shape=tuple(block), strides=tuple(strides),
+        dilations=tuple(dilations), pads=tuple(pads),
+        output_padding=tuple(span % stride for span, stride in zip(spans, strides, strict=True)),
+    )  # fmt: skip
+    return [reshape(build, whole, dims_of(build, x, 0, 1), -1, *image)]
+
+
 def _image_samples() -> Iterator[Sample]:
     def sizes(*values: int) -> Array:
         return np.array(values, np.int64)
@@ -356,15 +420,23 @@ def _image_samples() -> Iterator[Sample]:
 
 
 RECORDS: tuple[OpRecord, ...] = (
-    OpRecord(op="NonMaxSuppression", infer=_nms_infer, evaluate=_nms_evaluate, samples=_nms_samples),
-    OpRecord(op="RoiAlign", infer=_roi_infer, evaluate=_roi_evaluate, tolerance=_SUMS, samples=_roi_samples),
+    OpRecord(
+        op="NonMaxSuppression", infer=_nms_infer, evaluate=_nms_evaluate, lower=_nms_lower, samples=_nms_samples,
+    ),
+    OpRecord(
+        op="RoiAlign", infer=_roi_infer, evaluate=_roi_evaluate, lower=_roi_lower, tolerance=_SUMS,
+        samples=_roi_samples,
+    ),
     OpRecord(
         op="AffineGrid", infer=_affine_infer, evaluate=_affine_evaluate, decompose=_affine_decompose, tolerance=_SUMS,
         samples=_affine_samples,
     ),
     OpRecord(
-        op="GridSample", infer=_grid_infer, evaluate=_grid_evaluate, flops=_grid_flops, tolerance=_SUMS,
-        samples=_grid_samples,
+        op="GridSample", infer=_grid_infer, evaluate=_grid_evaluate, lower=_grid_lower, flops=_grid_flops,
+        tolerance=_SUMS, samples=_grid_samples,
     ),
-    OpRecord(op="Col2Im", infer=_image_infer, evaluate=_image_evaluate, tolerance=_SUMS, samples=_image_samples),
+    OpRecord(
+        op="Col2Im", infer=_image_infer, evaluate=_image_evaluate, decompose=_image_decompose, tolerance=_SUMS,
+        samples=_image_samples,
+    ),
 )  # fmt: skip

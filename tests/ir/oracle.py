@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from arenaut.ir.dtypes import dtype_of
-from arenaut.ir.graph import Node
+from arenaut.ir.graph import ML_DOMAIN, Node
 from arenaut.ir.ops.fallback import evaluate_reference, node_proto
 
 REFUSES = (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError)
@@ -100,6 +100,8 @@ def expected(node: Node, inputs: Sequence[Any], *, inexact: bool) -> list[Any]:
             scalar = np.vectorize(lambda *x: formula(*x, **chosen), otypes=[np.float64])
             result = scalar(*wide) if all(x.size for x in wide) else wide[0]
         return [np.asarray(result).astype(inputs[0].dtype)]
+    if node.domain == ML_DOMAIN:
+        return _wide_onnxruntime(node, inputs, 21)
     if node.op in BY_ONNXRUNTIME and not node.domain:
         for opset in (24, 21):
             with contextlib.suppress(*onnxruntime_errors()):
@@ -147,12 +149,12 @@ def onnxruntime_outputs(node: Node, inputs: Sequence[Any], version: int = 24) ->
     proto = node_proto(node)
     helper = onnx.helper
     infos = [
-        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(np.asarray(x).dtype), np.shape(x))
+        helper.make_tensor_value_info(n, int(dtype_of(np.asarray(x))), np.shape(x))
         for n, x in zip(proto.input, inputs, strict=True)
         if n
     ]
     outputs = [onnx.ValueInfoProto(name=n) for n in proto.output if n]
-    opset = helper.make_opsetid("", version)
-    model = helper.make_model(helper.make_graph([proto], "g", infos, outputs), opset_imports=[opset], ir_version=10)
+    opsets = [helper.make_opsetid("", version), helper.make_opsetid(ML_DOMAIN, 3)]
+    model = helper.make_model(helper.make_graph([proto], "g", infos, outputs), opset_imports=opsets, ir_version=10)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return list(session.run(None, {n: x for n, x in zip(proto.input, inputs, strict=True) if n}))

@@ -163,8 +163,9 @@ def product_bound(record: OpRecord, node: Node, sample: Sample, result: np.ndarr
     magnitudes = [x if x is None or not dtype_of(x).is_float else np.abs(x) for x in sample.inputs]
     operands = [x.astype(np.float64) for x in magnitudes if x is not None and x.dtype != object]
     with np.errstate(all="ignore"):
-        sums = np.abs(np.asarray(record.evaluate(node, magnitudes)[0]).astype(np.float64))
-    largest = max(float(np.max(x[np.isfinite(x)], initial=0)) for x in [*operands, sums])
+        results = [np.asarray(y) for y in record.evaluate(node, magnitudes) if y is not None]
+    sums = [np.abs(y.astype(np.float64)) for y in results if y.dtype != object]
+    largest = max(float(np.max(x[np.isfinite(x)], initial=0)) for x in [*operands, *sums])
     flops = 0 if record.flops is None else dims.evaluate(record.flops(node), {})
     terms = max(1.0, flops / 2 / max(1, result.size))
     return float(record.tolerance.amount * unit(np.ones((), result.dtype)).item() * terms**0.5 * largest)

@@ -200,3 +200,49 @@ def test_top_k_of_extreme_integers(row: dict) -> None:
             np.testing.assert_array_equal(at, want)
     too_many = call(row, [x], [np.zeros(6, np.int8), np.zeros(6, np.int64)], params=params_blob("TopK", {}))
     assert too_many["bind_status"] == 2
+
+
+@each("unique")
+@pytest.mark.parametrize("dtype", TOP)
+@pytest.mark.parametrize("ordered", [0, 1])
+def test_unique(row: dict, dtype: Any, ordered: int) -> None:
+    rng = np.random.default_rng(8)
+    floating = np.dtype(dtype).kind in "fV"
+    for count in (0, 1, 2, 17, 1000):
+        values = rng.integers(0, 9, count).astype(dtype)
+        if floating and count > 6:
+            values[:6] = np.array([np.nan, -0.0, 0.0, np.inf, -np.inf, -np.nan]).astype(dtype)
+        x = place(values, rng, zero=True)
+        shapes = [((count,), dtype), *(((count,), np.int64),) * 3, ((1,), np.int64)]
+        params = params_blob("Unique", {"sorted": ordered})
+        found, first, inverse, counts, total = run(row, [x], shapes, rng, params=params, init=lambda i: np.array(-1))
+        n = int(total[0])
+        wide = x.astype(np.float64)
+        want = [a.astype(np.int64) for a in np.unique(wide, True, True, True)[1:]]
+        if not ordered:
+            order = np.argsort(want[0])
+            want = [want[0][order], np.argsort(order)[want[1]], want[2][order]]
+        assert n == len(want[0])
+        for got, expected in zip((first[:n], inverse, counts[:n]), want, strict=True):
+            np.testing.assert_array_equal(got, expected.reshape(-1))
+        assert found[:n].tobytes() == x[want[0]].tobytes()
+
+
+@each("range_count")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.int32, np.int64])
+def test_range_count(row: dict, dtype: Any) -> None:
+    most = 2**63 - 1
+    cases = [(0, 10, 1), (0, 10, 3), (5, -5, -2), (5, -5, 2), (0, 0, 1), (1, 2, 7), (-3, 4, 2)]
+    if dtype is np.int64:
+        cases += [(-most, most, 1 << 40), (most, -most - 1, -(1 << 40))]
+    for start, limit, delta in cases:
+        ends = [np.array(v, dtype) for v in (start, limit, delta)]
+        (got,) = run(row, ends, [((1,), np.int64)])
+        assert got[0] == len(range(start, limit, delta))
+    run(row, [np.array(v, dtype) for v in (0, 1, 0)], [((1,), np.int64)], status=BAD_VALUE)
+    overflow = 6
+    if dtype is np.int64:
+        run(row, [np.array(v, dtype) for v in (-most, most, 1)], [((1,), np.int64)], status=overflow)
+    if np.dtype(dtype).kind == "f":
+        run(row, [np.array(v, dtype) for v in (0, 1e30, 1e-5)], [((1,), np.int64)], status=overflow)
+        run(row, [np.array(v, dtype) for v in (np.nan, 1, 1)], [((1,), np.int64)], status=BAD_VALUE)

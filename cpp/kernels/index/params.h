@@ -20,3 +20,7 @@ typedef struct {
 typedef struct {
   int64_t batch_axis, time_axis;  // different
 } arn_reverse_sequence_params;
+
+typedef struct {
+  int64_t sorted;  // 0: in order of appearance
+} arn_unique_params;

@@ -56,15 +56,41 @@ struct OneHotBound {
   int32_t bytes, dtype;
 };
 
-// -1 if it names no place.
+// -1 if it names no place: fractions are cut off.
 int64_t place_of(const OneHotBound& b, const char* p) {
   int64_t i;
-  if (b.dtype == ARN_F32) {
-    const float f = get<float>(p);
-    if (!(f > -9.0e18f && f < 9.0e18f)) return -1;
-    i = static_cast<int64_t>(f);
-  } else {
-    i = b.dtype == ARN_I64 ? get<int64_t>(p) : get<int32_t>(p);
+  switch (b.dtype) {
+    case ARN_F32:
+    case ARN_F64: {
+      const double f = b.dtype == ARN_F32 ? get<float>(p) : get<double>(p);
+      if (!(f > -9.0e18 && f < 9.0e18)) return -1;
+      i = static_cast<int64_t>(f);
+      break;
+    }
+    case ARN_I8:
+      i = get<int8_t>(p);
+      break;
+    case ARN_U8:
+      i = get<uint8_t>(p);
+      break;
+    case ARN_I16:
+      i = get<int16_t>(p);
+      break;
+    case ARN_U16:
+      i = get<uint16_t>(p);
+      break;
+    case ARN_I32:
+      i = get<int32_t>(p);
+      break;
+    case ARN_U32:
+      i = get<uint32_t>(p);
+      break;
+    case ARN_U64:
+      if (get<uint64_t>(p) >= static_cast<uint64_t>(b.depth)) return -1;
+      i = get<int64_t>(p);
+      break;
+    default:
+      i = get<int64_t>(p);
   }
   if (i < 0) i += b.depth;
   return i >= 0 && i < b.depth ? i : -1;

@@ -1,5 +1,6 @@
 // TopK: a heap of the k best of a line, then sorted. Elements are compared as integers in their order, ties by index.
 #include "kernels/copy/runs.h"
+#include "kernels/order.h"
 #include "kernels/topk/params.h"
 #include "kernels/walk.h"
 
@@ -21,21 +22,6 @@ struct Entry {
 };
 
 inline bool better(const Entry& a, const Entry& b) { return a.key != b.key ? a.key > b.key : a.index < b.index; }
-
-// The bits of a float in the order of its values, 0 and -0 being one, every NaN on top.
-template <typename U, U kInfinity>
-inline uint64_t float_key(U bits) {
-  constexpr U kSign = static_cast<U>(U{1} << (8 * sizeof(U) - 1));
-  const U size = static_cast<U>(bits & static_cast<U>(~kSign));
-  if (size > kInfinity) return static_cast<U>(~U{0});
-  if (size == 0) return kSign;
-  return (bits & kSign) != 0 ? static_cast<U>(~bits) : static_cast<U>(bits | kSign);
-}
-
-template <typename U, bool kSigned>
-inline uint64_t int_key(U bits) {
-  return kSigned ? static_cast<U>(bits ^ static_cast<U>(U{1} << (8 * sizeof(U) - 1))) : bits;
-}
 
 // The worst entry is at the root.
 void sift_down(Entry* heap, int64_t n, int64_t at, Entry e) {
@@ -67,32 +53,7 @@ void select(const TopKBound& b, const char* x, Entry* heap, F&& key) {
 }
 
 void select_line(const TopKBound& b, const char* x, Entry* heap) {
-  switch (b.dtype) {
-    case ARN_F32:
-      return select<uint32_t>(b, x, heap, float_key<uint32_t, 0x7f800000u>);
-    case ARN_F64:
-      return select<uint64_t>(b, x, heap, float_key<uint64_t, 0x7ff0000000000000u>);
-    case ARN_F16:
-      return select<uint16_t>(b, x, heap, float_key<uint16_t, 0x7c00>);
-    case ARN_BF16:
-      return select<uint16_t>(b, x, heap, float_key<uint16_t, 0x7f80>);
-    case ARN_I8:
-      return select<uint8_t>(b, x, heap, int_key<uint8_t, true>);
-    case ARN_U8:
-      return select<uint8_t>(b, x, heap, int_key<uint8_t, false>);
-    case ARN_I16:
-      return select<uint16_t>(b, x, heap, int_key<uint16_t, true>);
-    case ARN_U16:
-      return select<uint16_t>(b, x, heap, int_key<uint16_t, false>);
-    case ARN_I32:
-      return select<uint32_t>(b, x, heap, int_key<uint32_t, true>);
-    case ARN_U32:
-      return select<uint32_t>(b, x, heap, int_key<uint32_t, false>);
-    case ARN_I64:
-      return select<uint64_t>(b, x, heap, int_key<uint64_t, true>);
-    default:
-      return select<uint64_t>(b, x, heap, int_key<uint64_t, false>);
-  }
+  with_order(b.dtype, [&](auto bits, auto key) { select<decltype(bits)>(b, x, heap, key); });
 }
 
 int32_t top_k_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* scratch,

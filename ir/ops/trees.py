@@ -1,0 +1,526 @@
+"""Tree ensembles of ai.onnx.ml, by one table of nodes and leaves that the kernel walks.
+
+What onnxruntime does where the standard is silent is done alike: one target is never transformed, and of two classes
+with one score the signs of the weights decide what that score means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from arenaut.ir.dtypes import DType
+from arenaut.ir.graph import ML_DOMAIN, Array, Node, Value
+from arenaut.ir.ops import samples
+from arenaut.ir.ops.common import to_dtype
+from arenaut.ir.ops.composite import concat, number, one, through_decomposition
+from arenaut.ir.ops.linear_models import (
+    best_label,
+    both_scores,
+    classifier_infer,
+    float_attribute,
+    labels_of,
+    rows_infer,
+    rows_of,
+    text_attribute,
+    transformed,
+    two_labels,
+)
+from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
+from arenaut.ir.types import TensorType, Type
+
+_MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ")
+# At the numbers of the C enumeration, which are those of TreeEnsemble.
+_AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
+_TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
+_NODE = ("treeids", "nodeids", "featureids", "modes", "truenodeids", "falsenodeids", "missing_value_tracks_true")
+
+
+# -- the table -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the kernel family Trees reads: see cpp/kernels/trees/kernels.inc. A child or root is a node, or ~leaf."""
+
+    roots: Array
+    nodes: Array  # [N, 5]: feature, mode, whether NaN is true, child if true, child if false
+    splits: Array
+    leaves: Array
+    targets: Array
+    weights: Array
+
+    def arrays(self, dtype: np.dtype[Any]) -> list[Array]:
+        return [
+            self.roots,
+            self.nodes,
+            self.splits.astype(dtype),
+            self.leaves,
+            self.targets,
+            self.weights.astype(dtype),
+        ]
+
+    def always(self, target: int) -> bool:
+        """Whether every row gets a weight for that target: one tree has it in every leaf."""
+        has = np.zeros(len(self.leaves) - 1, bool)
+        owner = np.repeat(np.arange(len(self.leaves) - 1), np.diff(self.leaves))
+        has[owner[self.targets == target]] = True
+        return any(all(has[leaf] for leaf in _leaves_under(self, int(root))) for root in self.roots)
+
+
+def _leaves_under(table: Table, root: int) -> Iterator[int]:
+    pending = [root]
+    while pending:
+        at = pending.pop()
+        if at < 0:
+            yield ~at
+        else:
+            pending += [int(table.nodes[at, 3]), int(table.nodes[at, 4])]
+
+
+class _Builder:
+    """Numbers nodes so that children come after their parent. children(key): None for a leaf, else the two keys."""
+
+    def __init__(self) -> None:
+        self.nodes: list[list[int]] = []
+        self.splits: list[float] = []
+        self.leaf_keys: list[Any] = []
+        self.roots: list[int] = []
+        self._seen: set[Any] = set()
+
+    def add_tree(self, root: Any, describe: Any) -> None:
+        """describe(key): None for a leaf, else (feature, mode, NaN is true, split, key if true, key if false)."""
+        pending: list[tuple[Any, int, int]] = [(root, -1, 0)]
+        while pending:
+            key, parent, slot = pending.pop()
+            if key in self._seen:
+                raise ValueError("a node has two parents")
+            self._seen.add(key)
+            found = describe(key)
+            if found is None:
+                code = ~len(self.leaf_keys)
+                self.leaf_keys.append(key)
+            else:
+                feature, mode, missing, split, yes, no = found
+                code = len(self.nodes)
+                self.nodes.append([feature, mode, missing, 0, 0])
+                self.splits.append(split)
+                pending += [(no, code, 4), (yes, code, 3)]
+            if parent < 0:
+                self.roots.append(code)
+            else:
+                self.nodes[parent][slot] = code
+
+    def table(self, weights_of: Mapping[Any, Sequence[tuple[int, float]]]) -> Table:
+        listed = [weights_of.get(key, ()) for key in self.leaf_keys]
+        flat = [pair for pairs in listed for pair in pairs]
+        return Table(
+            np.array(self.roots, np.int32),
+            np.array(self.nodes, np.int32).reshape(-1, 5),
+            np.array(self.splits, np.float64),
+            np.cumsum([0, *(len(pairs) for pairs in listed)]).astype(np.int32),
+            np.array([t for t, _ in flat], np.int32),
+            np.array([w for _, w in flat], np.float64),
+        )
+
+
+def _listed(node: Node, name: str) -> tuple[Any, ...]:
+    """An attribute as a tuple; the form with more digits where the model has it."""
+    exact = node.attr(f"{name}_as_tensor")
+    found = exact if exact is not None and np.size(exact) else node.attr(name, ())
+    return tuple(found.reshape(-1).tolist()) if isinstance(found, np.ndarray) else tuple(found or ())
+
+
+def table_of(node: Node) -> Table:
+    """Raises ValueError where the attributes form no trees, NoRowError where nodes compare with sets."""
+    if node.op == "TreeEnsemble":
+        names = (
+            "nodes_featureids", "nodes_modes", "nodes_splits", "nodes_truenodeids", "nodes_trueleafs",
+            "nodes_falsenodeids", "nodes_falseleafs", "nodes_missing_value_tracks_true", "tree_roots",
+            "leaf_targetids", "leaf_weights",
+        )  # fmt: skip
+        return _newest_table(*(_listed(node, name) for name in names))
+    stem = "class" if node.op == "TreeEnsembleClassifier" else "target"
+    nodes = tuple(_listed(node, f"nodes_{name}") for name in (*_NODE, "values"))
+    leaves = tuple(_listed(node, f"{stem}_{name}") for name in ("treeids", "nodeids", "ids", "weights"))
+    return _older_table(nodes, leaves)
+
+
+@lru_cache(maxsize=8)
+def _older_table(nodes: tuple[tuple[Any, ...], ...], leaves: tuple[tuple[Any, ...], ...]) -> Table:
+    trees, ids, features, modes, yes, no, missing, values = nodes
+    missing = missing or (0,) * len(trees)
+    if len({len(column) for column in (trees, ids, features, modes, yes, no, missing, values)}) > 1:
+        raise ValueError("the lists of nodes have different lengths")
+    if len({len(column) for column in leaves}) > 1:
+        raise ValueError("the lists of leaf weights have different lengths")
+    keys = list(zip(trees, ids, strict=True))
+    places = {key: i for i, key in enumerate(keys)}
+    if len(places) < len(keys):
+        raise ValueError("a node is listed twice")
+    codes = [_mode_code(m) for m in modes]
+    children = {(t, c) for t, y, n, m in zip(trees, yes, no, codes, strict=True) if m >= 0 for c in (y, n)}
+
+    def describe(key: Any) -> Any:
+        if key not in places:
+            raise ValueError(f"node {key[1]} of tree {key[0]} is missing")
+        i = places[key]
+        if codes[i] < 0:
+            return None
+        if not 0 <= features[i] < 1 << 31:
+            raise ValueError(f"feature {features[i]}")
+        return features[i], codes[i], int(bool(missing[i])), values[i], (key[0], yes[i]), (key[0], no[i])
+
+    builder = _Builder()
+    for key in keys:
+        if key not in children:
+            builder.add_tree(key, describe)
+    if len(builder.nodes) + len(builder.leaf_keys) < len(keys):
+        raise ValueError("nodes that no root leads to")
+    weights: dict[Any, list[tuple[int, float]]] = {}
+    for tree, ident, target, weight in zip(*leaves, strict=True):
+        weights.setdefault((tree, ident), []).append((_small(target), weight))
+    return builder.table(weights)
+
+
+def _mode_code(mode: Any) -> int:
+    """-1 for a leaf."""
+    name = mode.decode() if isinstance(mode, bytes) else str(mode)
+    if name == "LEAF":
+        return -1
+    if name not in _MODES:
+        raise ValueError(f"nodes of mode {name}")
+    return _MODES.index(name)
+
+
+def _small(target: int) -> int:
+    if not 0 <= target < 1 << 31:
+        raise ValueError(f"target {target}")
+    return int(target)
+
+
+@lru_cache(maxsize=8)
+def _newest_table(
+    features: tuple[int, ...], modes: tuple[int, ...], splits: tuple[float, ...], yes: tuple[int, ...],
+    yes_leaf: tuple[int, ...], no: tuple[int, ...], no_leaf: tuple[int, ...], missing: tuple[int, ...],
+    roots: tuple[int, ...], targets: tuple[int, ...], weights: tuple[float, ...],
+) -> Table:  # fmt: skip
+    missing = missing or (0,) * len(features)
+    if len({len(c) for c in (features, modes, splits, yes, yes_leaf, no, no_leaf, missing)}) > 1:
+        raise ValueError("the lists of nodes have different lengths")
+    if len(targets) != len(weights):
+        raise ValueError("the lists of leaves have different lengths")
+
+    def describe(key: tuple[bool, int]) -> Any:
+        is_leaf, i = key
+        if not 0 <= i < len(targets if is_leaf else features):
+            raise ValueError(f"{'leaf' if is_leaf else 'node'} {i} is missing")
+        if is_leaf:
+            return None
+        if not 0 <= features[i] < 1 << 31:
+            raise ValueError(f"feature {features[i]}")
+        if modes[i] == len(_MODES):
+            raise NoRowError("nodes that ask for membership")
+        if not 0 <= modes[i] < len(_MODES):
+            raise ValueError(f"nodes of mode {modes[i]}")
+        children = ((bool(yes_leaf[i]), yes[i]), (bool(no_leaf[i]), no[i]))
+        if children[0] == children[1] and children[0][0]:  # a tree of one leaf is written as a node that has it twice
+            children = (children[0], (True, children[1][1]))
+        return features[i], int(modes[i]), int(bool(missing[i])), splits[i], *children
+
+    builder = _Builder()
+    for root in roots:
+        first = describe((False, root))
+        single = (bool(yes_leaf[root]), yes[root])
+        both = single[0] and single == (bool(no_leaf[root]), no[root])
+        builder.add_tree(single if both and first is not None else (False, root), describe)
+    return builder.table({(True, i): [(_small(t), w)] for i, (t, w) in enumerate(zip(targets, weights, strict=True))})
+
+
+# -- raw scores ------------------------------------------------------------------------------------------------
+
+
+def _scores(table: Table, x: Array, outputs: int, aggregate: int) -> Array:
+    """[rows, outputs] in float64; 0 where no leaf gave anything."""
+    out = np.zeros((len(x), outputs))
+    seen = np.zeros((len(x), outputs), bool)
+    for root in table.roots:
+        at = np.full(len(x), root, np.int64)
+        while (walking := at >= 0).any():
+            rows, nodes = np.nonzero(walking)[0], at[walking]
+            value, split = x[rows, table.nodes[nodes, 0]], table.splits.astype(x.dtype)[nodes]
+            yes = _compared(table.nodes[nodes, 1], value, split) | ((table.nodes[nodes, 2] != 0) & np.isnan(value))
+            at[rows] = np.where(yes, table.nodes[nodes, 3], table.nodes[nodes, 4])
+        for row, leaf in enumerate(~at):
+            for w in range(table.leaves[leaf], table.leaves[leaf + 1]):
+                target, weight = table.targets[w], table.weights.astype(x.dtype)[w]
+                best = {2: min, 3: max}.get(aggregate)
+                if best is None:
+                    out[row, target] += weight
+                else:
+                    out[row, target] = best(out[row, target], weight) if seen[row, target] else weight
+                seen[row, target] = True
+    return out / (max(1, len(table.roots)) if aggregate == 0 else 1)
+
+
+def _compared(modes: Array, value: Array, split: Array) -> Array:
+    chosen = [value <= split, value < split, value >= split, value > split, value == split, value != split]
+    return np.asarray(np.select([modes == i for i in range(6)], chosen))
+
+
+def _aggregate(node: Node) -> int:
+    """SUM by default in all forms."""
+    found = node.attr("aggregate_function", "SUM")
+    return (
+        int(found)
+        if isinstance(found, (int, np.integer))
+        else _AGGREGATES.index(text_attribute(node, "aggregate_function", "SUM"))
+    )
+
+
+def _post(node: Node) -> str:
+    found = node.attr("post_transform", "NONE")
+    return (
+        _TRANSFORMS[int(found)]
+        if isinstance(found, (int, np.integer))
+        else text_attribute(node, "post_transform", "NONE")
+    )
+
+
+def _checked(context: Infer, outputs: int) -> None:
+    """Refuses attributes that form no trees, or trees over features and targets that are not there."""
+    node, width = context.node, context.shape(0)[-1]
+    if not 0 < outputs < 1 << 24:
+        raise context.fail(f"{outputs} targets")
+    try:
+        table = table_of(node)
+        _aggregate(node)
+        _post(node)
+    except (ValueError, IndexError, TypeError) as error:
+        raise context.fail(f"its attributes form no trees: {error}") from None
+    except NoRowError:
+        return
+    if table.targets.size and int(table.targets.max()) >= outputs:
+        raise context.fail(f"a leaf gives to target {table.targets.max()} of {outputs}")
+    if isinstance(width, int) and table.nodes.size and int(table.nodes[:, 0].max()) >= width:
+        raise context.fail(f"a node reads feature {table.nodes[:, 0].max()} of {width}")
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether the sums over the leaves are the result."""
+    x = node.operand(0)
+    several = _outputs(node) > 1 or node.op == "TreeEnsemble"
+    base = float_attribute(node, "base_values").size or np.size(node.attr("base_values_as_tensor", ()))
+    return (
+        x.rank == 2 and x.dtype in (DType.FLOAT, DType.DOUBLE) and not base and not (several and _post(node) != "NONE")
+    )
+
+
+def _outputs(node: Node) -> int:
+    return int(node.attr("n_targets", 1) or 1)
+
+
+def _sums_lower(lower: Lower, node: Node) -> None:
+    if not _is_plain(node) or (_outputs(node) == 1 and _post(node) == "PROBIT"):
+        raise NoRowError("what comes after the sums is expressed by other ops")
+    x = lower.read(node.operand(0))
+    operands = [x, *(lower.constant(a) for a in table_of(node).arrays(x.dtype.numpy))]
+    lower.call("Trees", operands, [lower.write(node.output)], {"aggregate": _aggregate(node)})
+
+
+def _sums(build: Build, node: Node, x: Value, stem: str, outputs: int) -> Value:
+    """The raw scores of another node's trees."""
+    kept = {k: v for k, v in node.attributes.items() if k.startswith("nodes_")}
+    for name in ("treeids", "nodeids", "ids", "weights", "weights_as_tensor"):
+        kept[f"target_{name}"] = node.attr(f"{stem}_{name}")
+    return one(
+        build, "TreeEnsembleRegressor", x, domain=ML_DOMAIN, n_targets=outputs, post_transform="NONE",
+        aggregate_function=_AGGREGATES[_aggregate(node)], **kept,
+    )  # fmt: skip
+
+
+def _scored_rows(build: Build, node: Node) -> Value:
+    """The input as rows of float32 or float64."""
+    x = node.operand(0)
+    return x if x.rank == 2 and x.dtype is DType.DOUBLE else rows_of(build, x)
+
+
+# -- TreeEnsembleRegressor, TreeEnsemble -------------------------------------------------------------------------
+
+
+def _regressor_infer(context: Infer) -> Sequence[Type]:
+    outputs = _outputs(context.node)
+    _checked(context, outputs)
+    exact = context.node.op == "TreeEnsemble"
+    return [TensorType(context.dtype(0) if exact else DType.FLOAT, (rows_infer(context), outputs))]
+
+
+def _regressor(build: Build, node: Node) -> Sequence[Value]:
+    if _is_plain(node):
+        raise NoRowError("nothing to express by other ops")
+    if node.op == "TreeEnsemble":
+        plain = {k: v for k, v in node.attributes.items() if k != "post_transform"}
+        if _post(node) not in ("NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO") or node.operand(0).dtype.itemsize < 4:
+            raise NoRowError(f"post_transform {_post(node)} of {node.operand(0).dtype.short}")
+        scores = one(build, node.op, node.operand(0), domain=ML_DOMAIN, post_transform=0, **plain)
+        return [transformed(build, node, scores, _post(node))]
+    outputs, base = _outputs(node), np.array(_listed(node, "base_values"), np.float32)
+    if base.size not in (0, outputs) or (base.size and not all(table_of(node).always(i) for i in range(outputs))):
+        raise NoRowError("base values of targets that may have no score")
+    scores = _sums(build, node, _scored_rows(build, node), "target", outputs)
+    if base.size:
+        scores = one(build, "Add", scores, build.constant(base))
+    return [transformed(build, node, scores) if outputs > 1 else scores]
+
+
+def _regressor_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    from arenaut.ir.ops.fallback import evaluate_reference
+
+    if _is_plain(node) and _post(node) != "PROBIT":
+        try:
+            table = table_of(node)
+        except NoRowError:
+            return evaluate_reference(node, inputs)
+        scores = _scores(table, np.asarray(inputs[0]), _outputs(node), _aggregate(node))
+        return [to_dtype(scores, np.asarray(inputs[0]).dtype if node.op == "TreeEnsemble" else np.dtype(np.float32))]
+    return _through(_regressor, node, inputs)
+
+
+def _through(rule: Any, node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    from arenaut.ir.ops.fallback import evaluate_reference
+
+    try:
+        return through_decomposition(rule)(node, inputs)
+    except NoRowError:
+        return evaluate_reference(node, inputs)
+
+
+# -- TreeEnsembleClassifier ------------------------------------------------------------------------------------
+
+
+def _classes_infer(context: Infer) -> Sequence[Type]:
+    found = classifier_infer(context, "classlabels_int64s")
+    _checked(context, len(labels_of(context.node, "classlabels_int64s")[1]))
+    return found
+
+
+def _classes(build: Build, node: Node) -> Sequence[Value]:
+    key, labels = labels_of(node, "classlabels_int64s")
+    base = np.array(_listed(node, "base_values"), np.float32)
+    x = _scored_rows(build, node)
+    if len(labels) == 2:
+        return _two_classes(build, node, x, base)
+    if len(labels) < 2 or base.size not in (0, len(labels)):
+        raise NoRowError("labels and base values of different number")
+    scores = _sums(build, node, x, "class", len(labels))
+    if base.size:
+        scores = one(build, "Add", scores, build.constant(base))
+    return [best_label(build, scores, key, labels), transformed(build, node, scores)]
+
+
+def _two_classes(build: Build, node: Node, x: Value, base: Array) -> Sequence[Value]:
+    key, labels = labels_of(node, "classlabels_int64s")
+    table, ids = table_of(node), sorted(set(_listed(node, "class_ids")))
+    if not ids or base.size > (1 if ids == [0] else 0) or not all(table.always(i) for i in ids):
+        raise NoRowError("scores that only some rows have")
+    scores = _sums(build, node, x, "class", 2)
+    if ids == [0, 1]:
+        second = one(build, "Gather", scores, build.constant(np.array([1])), axis=1)
+        above = one(build, "Greater", second, number(build, 0, DType.FLOAT))
+        if key is not DType.INT64:
+            raise NoRowError("text for two scores")
+        return [two_labels(build, above, key, (0, 1)), transformed(build, node, scores)]  # as onnxruntime names them
+    positive = bool((table.weights >= 0).all())
+    score = one(build, "Gather", scores, build.constant(np.array(ids)), axis=1)
+    if base.size:
+        score = one(build, "Add", score, build.constant(base))
+    above = one(build, "Greater", score, number(build, 0.5 if positive else 0, DType.FLOAT))
+    if ids == [1]:
+        return [two_labels(build, above, key, labels), transformed(build, node, scores)]
+    if not positive and text_attribute(node, "post_transform", "NONE") not in ("LOGISTIC", "PROBIT"):
+        return [two_labels(build, above, key, labels), concat(build, [one(build, "Neg", score), score], 1)]
+    return [two_labels(build, above, key, labels), both_scores(build, node, score)]
+
+
+# -- samples ---------------------------------------------------------------------------------------------------
+
+
+def _forest(outputs: int, *, low: float = -1, trees: int = 4, stem: str = "target", mode: str = "BRANCH_LEQ",
+            given: Sequence[int] | None = None) -> dict[str, Any]:  # fmt: skip
+    """Trees of depth two over four features; every leaf has a weight for each of `given`, all outputs by default."""
+    rng = np.random.default_rng(5)
+    given = range(outputs) if given is None else given
+    columns: dict[str, list[Any]] = {name: [] for name in (*_NODE, "values")}
+    leaves: dict[str, list[Any]] = {name: [] for name in ("treeids", "nodeids", "ids", "weights")}
+    for tree in range(trees):
+        for ident in range(7):
+            inner = ident < 3
+            row = (
+                tree, ident, int(rng.integers(4)) if inner else 0, mode if inner else "LEAF",
+                2 * ident + 1 if inner else 0, 2 * ident + 2 if inner else 0, ident % 2,
+                float(np.float32(rng.uniform(-2, 2))) if inner else 0.0,
+            )  # fmt: skip
+            for name, value in zip(columns, row, strict=True):
+                columns[name].append(value)
+            for target in () if inner else given:
+                weight = float(np.float32(rng.uniform(low, 1)))
+                for name, value in zip(leaves, (tree, ident, target, weight), strict=True):
+                    leaves[name].append(value)
+    found = {f"nodes_{k}": tuple(v) for k, v in columns.items()}
+    return {**found, **{f"{stem}_{k}": tuple(v) for k, v in leaves.items()}}
+
+
+def _rows() -> Array:
+    x = samples.draw((70, 4), DType.FLOAT)
+    x[3, 1] = x[60, 0] = np.nan
+    return x
+
+
+def _regressor_samples() -> Iterator[Sample]:
+    x = _rows()
+    for outputs in (1, 3):
+        for aggregate in _AGGREGATES:
+            chosen = {**_forest(outputs), "n_targets": outputs, "aggregate_function": aggregate}
+            yield Sample((x,), chosen)
+            yield Sample((x,), {**chosen, "base_values": (0.25, -0.5, 1.0)[:outputs], "post_transform": "LOGISTIC"})
+    for mode in _MODES:
+        yield Sample((x,), {**_forest(1, mode=mode), "n_targets": 1})
+    yield Sample((x.astype(np.float64),), {**_forest(2), "n_targets": 2})
+
+
+def _classes_samples() -> Iterator[Sample]:
+    x = _rows()
+    for post in ("NONE", "LOGISTIC", "SOFTMAX"):
+        for labels in ((0, 1, 2), (5, -1, 3)):
+            chosen: dict[str, Any] = {"classlabels_int64s": labels, "post_transform": post}
+            yield Sample((x,), {**_forest(3, stem="class"), **chosen}, 2)
+            yield Sample((x,), {**_forest(3, stem="class"), **chosen, "base_values": (0.1, 0.2, 0.3)}, 2)
+        for given in ((0,), (1,), (0, 1)):
+            for low in (0, -1):
+                chosen = {"classlabels_int64s": (3, 7), "post_transform": post}
+                yield Sample((x,), {**_forest(2, stem="class", low=low, given=given), **chosen}, 2)
+    whole = {"classlabels_int64s": (0, 1, 2), "post_transform": "SOFTMAX"}
+    yield Sample((np.round(x[4:50]).astype(np.int64),), {**_forest(3, stem="class"), **whole}, 2)
+    words = {"classlabels_strings": ("no", "yes"), "post_transform": "LOGISTIC", "base_values": (0.25,)}
+    yield Sample((x,), {**_forest(2, stem="class", given=(0,)), **words}, 2)
+
+
+_SUMS = Tolerance("product", 8)
+
+RECORDS: tuple[OpRecord, ...] = (
+    OpRecord(
+        op="TreeEnsembleRegressor", domain=ML_DOMAIN, infer=_regressor_infer, evaluate=_regressor_evaluate,
+        lower=_sums_lower, decompose=_regressor, tolerance=_SUMS, samples=_regressor_samples,
+    ),
+    OpRecord(
+        op="TreeEnsemble", domain=ML_DOMAIN, infer=_regressor_infer, evaluate=_regressor_evaluate, lower=_sums_lower,
+        decompose=_regressor, tolerance=_SUMS,
+    ),
+    OpRecord(
+        op="TreeEnsembleClassifier", domain=ML_DOMAIN, infer=_classes_infer, tolerance=_SUMS, decompose=_classes,
+        evaluate=lambda node, inputs: _through(_classes, node, inputs), samples=_classes_samples,
+    ),
+)  # fmt: skip
