@@ -1,37 +1,25 @@
-"""Ops that onnxruntime's own optimiser writes (domain com.microsoft), said in standard ops.
+"""Ops that onnxruntime's own optimiser and quantiser write (domain com.microsoft), said in standard ops.
 
-onnx has no schemas for them: the table below states what each accepts. Its tests compare with onnxruntime.
+onnx has no schemas for them: the tables state what each accepts. Their tests compare with onnxruntime.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from arenaut.frontend.nodes import Handler, convert_attributes
+from arenaut.frontend import contrib_attention as attention
+from arenaut.frontend import contrib_quantized as quantized
+from arenaut.frontend.contrib_op import MICROSOFT, ContribOp, Outputs, import_contrib
+from arenaut.frontend.nodes import Handler, import_plain
 from arenaut.frontend.scope import Scope
 from arenaut.frontend.spec import Spec
-from arenaut.frontend.structure import label
+from arenaut.frontend.structure import normal_domain
 from arenaut.frontend.upgrade.common import scalar_like
 from arenaut.ir import Value
-from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.record import Build
-
-MICROSOFT = "com.microsoft"
-
-Outputs = Sequence["Value | None"]
-
-
-@dataclass(frozen=True)
-class _ContribOp:
-    """rule: the node's outputs in standard ops. defaults: every attribute it may have; None: required or optional."""
-
-    rule: Callable[[Build, Spec], Outputs]
-    inputs: tuple[int, int]  # fewest and most
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    outputs: int = 1
+from arenaut.ir.schemas import signature
 
 
 def _gelu(build: Build, spec: Spec) -> Outputs:
@@ -129,6 +117,13 @@ def _rms_norm(build: Build, spec: Spec) -> Outputs:
     return [build.op("RMSNormalization", spec.operand(0), spec.operand(1), **settings)]
 
 
+def _layer_norm(build: Build, spec: Spec) -> Outputs:
+    settings = {"axis": spec.attr("axis"), "epsilon": spec.attr("epsilon"), "stash_type": spec.attr("stash_type")}
+    results: list[Value] = build.op("LayerNormalization", *spec.inputs, outputs=3, **settings)
+    return results
+
+
+_NORM = {"axis": -1, "epsilon": 1e-5, "stash_type": 1}
 _MATMUL = {"alpha": 1.0, "transA": 0, "transB": 0, "transBatchA": 0, "transBatchB": 0}
 _ACTIVATION = {"activation": "", "activation_alpha": None, "activation_beta": None, "activation_gamma": None}
 _CONV = {
@@ -136,49 +131,38 @@ _CONV = {
     "activation": "", "activation_params": None,
 }  # fmt: skip
 
-_OPS: Mapping[tuple[str, str], _ContribOp] = MappingProxyType(
+_OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
     {
-        (MICROSOFT, "Gelu"): _ContribOp(_gelu, (1, 1)),
-        (MICROSOFT, "BiasGelu"): _ContribOp(_bias_gelu, (2, 2)),
-        (MICROSOFT, "FastGelu"): _ContribOp(_fast_gelu, (1, 2)),
-        (MICROSOFT, "QuickGelu"): _ContribOp(_quick_gelu, (1, 1), {"alpha": 1.702}),
-        (MICROSOFT, "FusedMatMul"): _ContribOp(_fused_matmul, (2, 2), _MATMUL),
-        (MICROSOFT, "TransposeMatMul"): _ContribOp(_fused_matmul, (2, 2), _MATMUL),
-        (MICROSOFT, "FusedGemm"): _ContribOp(
+        (MICROSOFT, "Gelu"): ContribOp(_gelu, (1, 1)),
+        (MICROSOFT, "BiasGelu"): ContribOp(_bias_gelu, (2, 2)),
+        (MICROSOFT, "FastGelu"): ContribOp(_fast_gelu, (1, 2)),
+        (MICROSOFT, "QuickGelu"): ContribOp(_quick_gelu, (1, 1), {"alpha": 1.702}),
+        (MICROSOFT, "FusedMatMul"): ContribOp(_fused_matmul, (2, 2), _MATMUL),
+        (MICROSOFT, "TransposeMatMul"): ContribOp(_fused_matmul, (2, 2), _MATMUL),
+        (MICROSOFT, "FusedGemm"): ContribOp(
             _fused_gemm, (2, 3), {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0, **_ACTIVATION}
         ),
-        (MICROSOFT, "FusedConv"): _ContribOp(_fused_conv, (2, 4), _CONV),
-        (MICROSOFT, "SkipLayerNormalization"): _ContribOp(
+        (MICROSOFT, "FusedConv"): ContribOp(_fused_conv, (2, 4), _CONV),
+        (MICROSOFT, "SkipLayerNormalization"): ContribOp(
             _skip_norm("LayerNormalization", 4), (3, 5), {"epsilon": 1e-12}, outputs=4
         ),
-        (MICROSOFT, "SkipSimplifiedLayerNormalization"): _ContribOp(
+        (MICROSOFT, "SkipSimplifiedLayerNormalization"): ContribOp(
             _skip_norm("RMSNormalization", 3), (3, 4), {"epsilon": 1e-12}, outputs=4
         ),
-        # onnxruntime writes this one into the standard domain, where the standard does not have it.
-        ("", "SimplifiedLayerNormalization"): _ContribOp(
-            _rms_norm, (2, 2), {"axis": -1, "epsilon": 1e-5, "stash_type": 1}, outputs=2
-        ),
+        # onnxruntime writes these into the standard domain, where the standard does not have them, or not yet.
+        ("", "SimplifiedLayerNormalization"): ContribOp(_rms_norm, (2, 2), _NORM, outputs=2),
+        ("", "LayerNormalization"): ContribOp(_layer_norm, (2, 3), _NORM, outputs=3),
+        **attention.OPS,
+        **quantized.OPS,
     }
 )
 
 
 def _import(scope: Scope, proto: Any) -> Outputs:
-    op = _OPS[proto.domain, proto.op_type]
-    stated = convert_attributes(scope, proto)
-    unknown = sorted(set(stated) - set(op.defaults))
-    if unknown:
-        raise InvalidModelError(f"{label(proto)}: it has no attribute {', '.join(unknown)} that arenaut knows of")
-    inputs = scope.operands(label(proto), proto.input)
-    if not op.inputs[0] <= len(inputs) <= op.inputs[1] or len(proto.output) > op.outputs:
-        raise InvalidModelError(
-            f"{label(proto)} has {len(inputs)} inputs and {len(proto.output)} outputs, expected "
-            f"{op.inputs[0]} to {op.inputs[1]} inputs and at most {op.outputs} outputs"
-        )
-    spec = Spec(
-        op=proto.op_type, domain=proto.domain, version=1, name=proto.name or next((o for o in proto.output if o), ""),
-        inputs=inputs, wanted=tuple(bool(o) for o in proto.output), attributes={**op.defaults, **stated},
-    )  # fmt: skip
-    return op.rule(scope.builder(spec.name), spec)
+    domain = normal_domain(proto.domain)
+    if not domain and signature(domain, proto.op_type, scope.opsets[domain]) is not None:
+        return import_plain(scope, proto)
+    return import_contrib(_OPS[domain, proto.op_type], scope, proto)
 
 
 HANDLERS: Mapping[tuple[str, str], Handler] = MappingProxyType(dict.fromkeys(_OPS, _import))
