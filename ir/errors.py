@@ -45,3 +45,16 @@ class ExecutionError(ArenautError):
 
 class RunTimeoutError(ExecutionError, TimeoutError):
     """A run was stopped because its timeout had passed."""
+
+
+# What the rules of an op raise when a model breaks a condition that no rule names: an attribute outside its values, a
+# rank that does not fit, a number that is too large.
+RULE_ERRORS: tuple[type[Exception], ...] = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)

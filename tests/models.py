@@ -18,6 +18,24 @@ def parse(body: str, *, opset: int = 21, ir_version: int = 10) -> onnx.ModelProt
     return model
 
 
+def squeezed_where_one(rest: str) -> str:
+    """A model whose x [n, m, 3] loses m where that is 1, as exporters write it, as z. rest: from z to y."""
+    return f"""
+agraph (float[n, m, 3] x) => (float y)
+<int64 one = {{1}}, int64[1] axis = {{1}}>
+{{
+    shape = Shape (x)
+    size = Gather <axis = 0> (shape, one)
+    is_one = Equal (size, one)
+    z = If (is_one) <
+        then_branch = then_graph () => (float a) {{ a = Squeeze (x, axis) }},
+        else_branch = else_graph () => (float b) {{ b = Identity (x) }}
+    >
+    {rest}
+}}
+"""
+
+
 def ort_outputs(model: onnx.ModelProto | str, feeds: Mapping[str, Any]) -> list[Any]:
     data = model if isinstance(model, str) else model.SerializeToString()
     options = ort.SessionOptions()

@@ -89,7 +89,7 @@ Tensor from_python(const py::handle& object, int32_t dtype) {
     return t;
   }
   const auto array = py::reinterpret_borrow<py::array>(object);
-  if (!(array.flags() & py::array::c_style) || array.itemsize() != element_size(dtype))
+  if (!(array.flags() & py::array::c_style) || array.itemsize() != element_bytes(dtype))
     throw std::invalid_argument("an array is not dense or has another item size than its type");
   t.dtype = dtype;
   t.dims.assign(array.shape(), array.shape() + array.ndim());
@@ -186,7 +186,7 @@ void PyProgram::pack(Step* step, const std::vector<int>& operands) {
       descs[i].strides[k] = constant(v.strides[k]);
     }
     if (b.segment == Segment::kWeight)
-      constants[i] = static_cast<const char*>(b.data) + constant(v.offset) * element_size(v.dtype);
+      constants[i] = static_cast<const char*>(b.data) + constant(v.offset) * element_bytes(v.dtype);
   }
   arn_bind_args args{};
   args.n_in = step->n_in;

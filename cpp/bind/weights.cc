@@ -136,7 +136,7 @@ int64_t PyWeights::source_bytes(const Job& job) {
 // Rows read whole elements: what a file holds at an odd place is packed from an aligned copy.
 void PyWeights::do_job(const Job& job, std::unique_ptr<Slab>* room) const {
   const arn_desc& desc = job.descs[at(job.operand)];
-  const int64_t element = element_size(desc.dtype);
+  const int64_t element = element_bytes(desc.dtype);
   int64_t low = 0, high = 0;
   reach(desc, &low, &high);
   const char* from = static_cast<const char*>(job.constants[at(job.operand)]) + low * element;

@@ -118,7 +118,7 @@ class Binder {
           __builtin_add_overflow(reach < 0 ? lo : hi, reach, reach < 0 ? &lo : &hi))
         fail(step, ARN_OVERFLOW, "a view's extent overflows");
     }
-    const int64_t limit = b_->buffer_bytes[at(v.buffer)] / element_size(d.dtype);
+    const int64_t limit = b_->buffer_bytes[at(v.buffer)] / element_bytes(d.dtype);
     if (lo < 0 || hi >= limit)
       fail(step, ARN_SHAPE_MISMATCH,
            "a view reaches elements " + std::to_string(lo) + ".." + std::to_string(hi) + " of a buffer of " +
@@ -174,7 +174,7 @@ class Binder {
   static int64_t operand_bytes(const std::vector<arn_desc>& descs) {
     int64_t bytes = 0;
     for (const arn_desc& d : descs) {
-      int64_t n = element_size(d.dtype);
+      int64_t n = element_bytes(d.dtype);
       for (int i = 0; i < d.rank; ++i) n *= d.dims[i];
       bytes += n;
     }
@@ -203,7 +203,7 @@ class Binder {
       const Value& v = p_.values[at(step.operands[i])];
       const Buffer& buffer = p_.buffers[at(v.buffer)];
       if (buffer.segment == Segment::kWeight && buffer.data != nullptr)
-        constants[i] = static_cast<const char*>(buffer.data) + value_of(v.offset) * element_size(v.dtype);
+        constants[i] = static_cast<const char*>(buffer.data) + value_of(v.offset) * element_bytes(v.dtype);
     }
     std::string params = step.params;
     for (const Patch& patch : step.patches) {
@@ -330,7 +330,7 @@ class Binder {
       return {1, static_cast<int64_t>(reinterpret_cast<intptr_t>(step.packed_weights[i]->data))};
     const Value& v = p_.values[at(step.operands[i])];
     const Buffer& buffer = p_.buffers[at(v.buffer)];
-    const int64_t bytes = value_of(v.offset) * element_size(v.dtype);
+    const int64_t bytes = value_of(v.offset) * element_bytes(v.dtype);
     const auto n_inputs = static_cast<int32_t>(p_.inputs.size());
     switch (buffer.segment) {
       case Segment::kArena: {

@@ -71,7 +71,7 @@ void run_piece(void* context, int32_t slot, int32_t piece) {
 
 }  // namespace
 
-int64_t tensor_bytes(const Tensor& t) { return count(t.dims) * element_size(t.dtype); }
+int64_t tensor_bytes(const Tensor& t) { return count(t.dims) * element_bytes(t.dtype); }
 
 void copy_strided(const std::vector<int64_t>& dims, int64_t element, const char* from,
                   const std::vector<int64_t>& from_strides, char* to, const std::vector<int64_t>& to_strides) {
@@ -440,7 +440,7 @@ void Run::run_fetch(int32_t index, const Step& step) {
     same = held.dims[i] == binding_->values[at(to.dims[i])];
   if (held.host || !same || held.dtype != to.dtype)
     throw StepError{{index, ARN_SHAPE_MISMATCH, false, "the result has another type or shape than inferred"}};
-  const int64_t bytes = elements * element_size(held.dtype);
+  const int64_t bytes = elements * element_bytes(held.dtype);
   if (bytes > 0) std::memcpy(operands_[at(bound(index).first_place) + 1], held.data, at(bytes));
   held.owned.reset();
   held.data = nullptr;
@@ -494,7 +494,7 @@ Tensor Run::read(int32_t value) const {
     t.dims.push_back(binding_->values[at(v.dims[i])]);
     strides.push_back(binding_->values[at(v.strides[i])]);
   }
-  const int64_t element = element_size(v.dtype);
+  const int64_t element = element_bytes(v.dtype);
   t.owned = std::make_shared<Block>(std::max<int64_t>(1, count(t.dims) * element));
   t.data = t.owned->data();
   const char* base = nullptr;
@@ -519,7 +519,7 @@ void Run::write(int32_t value, const Tensor& tensor) {
   }
   if (dims != tensor.dims || v.dtype != tensor.dtype) throw std::invalid_argument("another type or shape");
   char* base = buffer_start(buffer);
-  const int64_t element = element_size(v.dtype);
+  const int64_t element = element_bytes(v.dtype);
   copy_strided(dims, element, static_cast<const char*>(tensor.data), dense_strides(dims),
                base + binding_->values[at(v.offset)] * element, strides);
 }

@@ -8,27 +8,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from models import assert_matches_ort, parse
+from models import assert_matches_ort, parse, squeezed_where_one
 
 import arenaut
 from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.lowering.program import StepKind
 
 # What torch exports for x.squeeze(1): the rank of y hangs on the size of dim 1.
-SQUEEZE = """
-agraph (float[n, m, 3] x) => (float y)
-<int64 one = {1}, int64[1] axis = {1}>
-{
-    shape = Shape (x)
-    size = Gather <axis = 0> (shape, one)
-    is_one = Equal (size, one)
-    z = If (is_one) <
-        then_branch = then_graph () => (float a) { a = Squeeze (x, axis) },
-        else_branch = else_graph () => (float b) { b = Identity (x) }
-    >
-    y = Relu (z)
-}
-"""
+SQUEEZE = squeezed_where_one("y = Relu (z)")
 
 
 def feed(n: int, m: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import parse
+from models import parse, squeezed_where_one
 
 import arenaut
 from arenaut.errors import InputError, PredictionError, ShapeError
@@ -18,21 +18,7 @@ NAMES = ("transformer-block", "minilm-l3", "mlp-3x512", "ppocr-rec", "gpt2-2l")
 _models: dict[tuple[str, int], arenaut.Model] = {}
 
 # What torch exports for x.squeeze(1): the rank of y hangs on the size of dim 1.
-SQUEEZE = """
-agraph (float[n, m, 3] x) => (float y)
-<int64 one = {1}, int64[1] axis = {1}>
-{
-    shape = Shape (x)
-    size = Gather <axis = 0> (shape, one)
-    is_one = Equal (size, one)
-    z = If (is_one) <
-        then_branch = then_graph () => (float a) { a = Squeeze (x, axis) },
-        else_branch = else_graph () => (float b) { b = Identity (x) }
-    >
-    e = Exp (z)
-    y = Softmax (e)
-}
-"""
+SQUEEZE = squeezed_where_one("e = Exp (z)  y = Softmax (e)")
 
 
 def model_of(name: str, threads: int) -> arenaut.Model:

@@ -11,8 +11,9 @@ import numpy as np
 from arenaut import _native
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ArenautError, ExecutionError, MemoryLimitError, RunTimeoutError, ShapeError
-from arenaut.ir.evaluate import evaluate_node
-from arenaut.ir.graph import Array
+from arenaut.ir.evaluate import evaluator_of
+from arenaut.ir.graph import Array, Node
+from arenaut.ir.record import Evaluator
 from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import Lowered
@@ -49,7 +50,22 @@ def from_native(array: Array, dtype: DType) -> Array:
 
 
 class Executor(ABC):
-    """Runs a built program. Inputs and outputs are lists in the order of the graph's."""
+    """Runs a model. Inputs and outputs are lists in the order of the graph's."""
+
+    built: Built  # the program of the last run; before any, the one that serves all sizes
+
+    @abstractmethod
+    def run(self, inputs: Sequence[Any], timeout: float | None = None) -> list[Any]:
+        """timeout: seconds. Raises ExecutionError, ShapeError, MemoryLimitError or RunTimeoutError; safe to call from
+        several threads."""
+
+    @abstractmethod
+    def built_for(self, sizes: Mapping[str, int]) -> Built:
+        """The program that runs inputs whose symbolic dims have these sizes."""
+
+
+class ProgramExecutor(Executor):
+    """Runs one built program, whatever the sizes."""
 
     def __init__(self, built: Built, max_memory: int | None) -> None:
         self.built = built
@@ -57,8 +73,6 @@ class Executor(ABC):
         self.output_types = [v.dtype for v in built.lowered.outputs]
 
     def run(self, inputs: Sequence[Any], timeout: float | None = None) -> list[Any]:
-        """timeout: seconds. Raises ExecutionError, ShapeError, MemoryLimitError or RunTimeoutError; safe to call from
-        several threads."""
         arrays = [to_native(a) if _is_tensor(a) else a for a in inputs]
         try:
             results = self._run(arrays, timeout)
@@ -72,12 +86,13 @@ class Executor(ABC):
                 f"this binding needs {needed} bytes of arena and outputs, max_memory allows {limit}: "
                 "raise max_memory, or run smaller inputs"
             ) from None
+        except MemoryError as error:
+            raise MemoryLimitError(f"this machine has not the memory for the run: {error}") from error
         except ValueError as error:
             raise ShapeError(f"the program cannot be bound to these inputs: {error}") from None
         return [r if t is DType.STRING else from_native(r, t) for r, t in zip(results, self.output_types, strict=True)]
 
     def built_for(self, sizes: Mapping[str, int]) -> Built:
-        """The program that runs inputs whose symbolic dims have these sizes."""
         return self.built
 
     @abstractmethod
@@ -100,6 +115,15 @@ def step_error(built: Built, step: int, status: int, binding: bool, detail: str)
 def make_host_call(lowered: Lowered, order: list[int]) -> Callable[[int, list[Any]], list[Any]]:
     """The callback of HostCall steps: (native step, input arrays) -> output arrays, through the op's evaluator."""
 
+    known: dict[int, Evaluator] = {}
+
+    def evaluator(step: int, node: Node) -> Evaluator:
+        found = known.get(step) or evaluator_of(node)
+        if found is None:
+            raise ExecutionError(f"{node}: no evaluator")
+        known[step] = found
+        return found
+
     def call(step: int, arrays: list[Any]) -> list[Any]:
         item = lowered.steps[order[step]]
         inputs: list[Any] = []
@@ -111,9 +135,11 @@ def make_host_call(lowered: Lowered, order: list[int]) -> Callable[[int, list[An
             else:
                 inputs.append(_typed(arrays[i], value.type))
         try:
-            results = evaluate_node(item.node, inputs)
+            results = evaluator(step, item.node)(item.node, inputs)
         except ArenautError:
             raise
+        except MemoryError as error:
+            raise MemoryLimitError(f"{item.node}: this machine has not the memory for its result: {error}") from error
         except Exception as error:
             raise ExecutionError(f"{item.node}: its evaluator failed: {type(error).__name__}: {error}") from error
         return [_packed(r, None if v is None else v.type) for r, v in zip(results, item.node.outputs, strict=False)]

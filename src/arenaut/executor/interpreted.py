@@ -11,7 +11,7 @@ from typing import Any
 
 from arenaut import _native
 from arenaut.backends.chain import Backend, resolve_backends
-from arenaut.executor.common import Executor
+from arenaut.executor.common import ProgramExecutor
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import LoweredStep
 
@@ -19,7 +19,7 @@ from arenaut.lowering.program import LoweredStep
 Observer = Callable[[int, LoweredStep, Callable[[int], Any]], None]
 
 
-class InterpretedExecutor(Executor):
+class InterpretedExecutor(ProgramExecutor):
     def __init__(
         self,
         built: Built,

@@ -42,13 +42,13 @@ class Choices:
 
 
 class SpecialisedExecutor(Executor):
-    """Runs the program whose choices the input sizes make. `built` is that of the last run.
+    """Runs the program whose choices the input sizes make.
 
     build makes the executor of a program with the choices that a Decide makes; None where it cannot any more.
     """
 
     def __init__(self, general: Executor, types: Sequence[Type | None], build: Callable[[Decide], Executor | None]):
-        super().__init__(general.built, None if general.max_memory < 0 else general.max_memory)
+        self.built = general.built
         self._general = general
         self._types = tuple(types)
         self._build = build
@@ -61,9 +61,6 @@ class SpecialisedExecutor(Executor):
         chosen = self._by_shapes.get(shapes) or self._choose(shapes)
         self.built = chosen.built
         return chosen.run(inputs, timeout)
-
-    def _run(self, arrays: list[Any], timeout: float | None) -> list[Any]:
-        raise NotImplementedError  # run() asks the chosen executor
 
     def built_for(self, sizes: Mapping[str, int]) -> Built:
         with self._lock:

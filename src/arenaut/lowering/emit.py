@@ -1,0 +1,306 @@
+"""The protocol that the records' lowering rules are written against: places in memory, and steps on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from arenaut.ir.dims import Dim, Expr, product, symbols_of
+from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.infer import data_symbols_of
+from arenaut.ir.record import NoRowError, Param
+from arenaut.ir.strided import Strided, dense_strides, ordered_strides
+from arenaut.ir.target import Target
+from arenaut.lowering.destinations import destinations
+from arenaut.lowering.program import LoweredBuffer, LoweredStep, Segment, StepKind
+from arenaut.lowering.rows import Row, select_row
+from arenaut.lowering.tiles import Tiles, TileSpec
+from arenaut.lowering.weights import address_of, dense_copy, dense_view
+
+MAX_RANK = 8
+
+
+class Emitter:
+    """Makes the buffers and steps of one graph. Places of values are kept by identity."""
+
+    def __init__(self, graph: Graph, target: Target) -> None:
+        self.graph = graph
+        self.target = target
+        self.buffers: list[LoweredBuffer] = []
+        self.steps: list[LoweredStep] = []
+        self.places: dict[int, Strided] = {}
+        self.values: list[tuple[Value, Strided]] = []
+        self.slots = 0
+        self._destinations = destinations(graph)
+        self._weights: dict[tuple[int, int], int] = {}  # (address, bytes) of an array that a buffer holds -> buffer
+        self._defined: set[str] = set(graph.dim_names())
+        self._node: Node | None = None
+        self._epilogue: tuple[Strided, TileSpec, list[Strided]] | None = None
+
+    # -- the protocol of lowering rules ------------------------------------------------------------------------
+
+    def read(self, value: Value) -> Strided:
+        place = self.places.get(id(value))
+        if place is None:
+            if value.constant is None:
+                raise NoRowError(f"'{value.name}' has no place")
+            place = self.constant(value.constant, value.name)
+            self._put(value, place)
+        return place
+
+    def write(self, value: Value) -> Strided:
+        if id(value) in self.places:
+            return self.places[id(value)]
+        index, part = self._output_index(value), self._destinations.get(id(value))
+        if index is not None:
+            place = self._dense(Segment.OUTPUT, value.dtype, value.shape, index, value.name)
+        elif part is not None:
+            place = self.write(part.whole).slice(part.axis, part.start, value.shape[part.axis])
+        else:
+            place = self._dense(Segment.ARENA, value.dtype, value.shape, 0, value.name, value.order)
+        self._put(value, place)
+        return place
+
+    def bind(self, value: Value, place: Strided) -> None:
+        self._put(value, place)
+
+    def temp(self, dtype: DType, dims: Sequence[Dim]) -> Strided:
+        return self._dense(Segment.ARENA, dtype, tuple(dims), 0, "temp")
+
+    def constant(self, array: Array, name: str = "const") -> Strided:
+        array = np.asarray(array)
+        if array.dtype.kind in "OUST" or array.ndim > MAX_RANK:
+            raise NoRowError("a constant that only the host can hold")
+        dtype = dtype_of(array)
+        dense, places = dense_view(array)
+        key = (address_of(dense), dense.nbytes)
+        buffer = self._weights.get(key)
+        if buffer is None or not dense.nbytes:
+            buffer = self._weights[key] = self._buffer(Segment.WEIGHT, dense.nbytes, 0, dense, name)
+        dims: tuple[Dim, ...] = tuple(dense.shape)
+        return Strided(buffer, dtype, dims, dense_strides(dims)).permute(places)
+
+    def reshape(self, place: Strided, dims: Sequence[Dim]) -> Strided:
+        view = place.reshape(tuple(dims))
+        if view is None:
+            view = self._densify(place).reshape(tuple(dims))
+            assert view is not None
+        return view
+
+    def call(
+        self,
+        family: str,
+        inputs: Sequence[Strided | None],
+        outputs: Sequence[Strided | None],
+        params: Mapping[str, Param] | None = None,
+    ) -> None:
+        try:
+            row = self._select(family, inputs, outputs)
+        except NoRowError:
+            if self._epilogue is not None or not any(_is_narrow(p) for p in [*inputs, *outputs]):
+                raise
+            self._call_widened(family, inputs, outputs, params)
+            return
+        operands = list(inputs)
+        spec: TileSpec | None = None
+        if self._epilogue is not None and outputs and outputs[0] == self._epilogue[0]:
+            if not row.tile:
+                raise NoRowError(f"row {row.name} takes no epilogue")
+            _, spec, extra = self._epilogue
+            operands += [None] * (row.input_count - len(operands))
+            spec = replace(spec, first_operand=len(operands))
+            operands += extra
+            self._epilogue = None
+        self._emit(row, operands, list(outputs), params or {}, spec)
+
+    def _call_widened(
+        self,
+        family: str,
+        inputs: Sequence[Strided | None],
+        outputs: Sequence[Strided | None],
+        params: Mapping[str, Param] | None,
+    ) -> None:
+        """A family that has no row for narrow floats, run on float32: converted before and after."""
+        wide = [self.temp(DType.FLOAT, p.dims) if p is not None and _is_narrow(p) else p for p in outputs]
+        self.call(family, [self._widened(p) for p in inputs], wide, params)
+        for source, target in zip(wide, outputs, strict=True):
+            if source is not None and target is not None and source is not target:
+                self._convert(source, target)
+
+    def _widened(self, place: Strided | None) -> Strided | None:
+        if place is None or not _is_narrow(place):
+            return place
+        array = self.buffers[place.buffer].array
+        if array is not None:  # a weight, converted once
+            buffer = self._buffer(Segment.WEIGHT, array.size * 4, 0, array.astype(np.float32), "widened")
+            return replace(place, buffer=buffer, dtype=DType.FLOAT)
+        temp = self.temp(DType.FLOAT, place.dims)
+        self._convert(place, temp)
+        return temp
+
+    def _convert(self, source: Strided, target: Strided) -> None:
+        """Copies between storage types of one compute type."""
+        tiles = Tiles()
+        self._call_tile(tiles.finish([tiles.load(source.dtype)]), [source], [target])
+
+    def copy(self, source: Strided, target: Strided) -> None:
+        aligned = replace(source, dims=target.dims) if source.rank == target.rank else source
+        if aligned == target:
+            return
+        row = self._select("Copy", [aligned], [target])
+        self._step(LoweredStep(StepKind.KERNEL, self._current, [aligned], [target], row))
+
+    def fill(self, target: Strided, value: Array) -> None:
+        raw = np.ascontiguousarray(value).reshape(-1)[:1].tobytes().ljust(16, b"\0")
+        bits = [int.from_bytes(raw[i : i + 8], "little", signed=True) for i in (0, 8)]
+        row = self._select("Fill", [], [target])
+        self._emit(row, [], [target], {"bits": bits}, None)
+
+    def set_symbol(self, dim: Dim, source: Strided) -> None:
+        names = {s.name for s in symbols_of(dim)}
+        if not names:
+            return  # declared by the model as a number: the kernels compare what they find with it
+        assert len(names) == 1, "a step sets one symbol"
+        self._symbols_step(source, ((0, 0, names.pop()),))
+
+    def _output_index(self, value: Value) -> int | None:
+        """The first graph output that value is, when it is made by a node."""
+        for i, out in enumerate(self.graph.outputs):
+            if out is value:
+                return i
+        return None
+
+    # -- steps -------------------------------------------------------------------------------------------------
+
+    @property
+    def _current(self) -> Node:
+        """The node that steps belong to; before the first one, the reading of the graph's inputs."""
+        return self._node if self._node is not None else Node("Identity", [], [])
+
+    def _select(self, family: str, inputs: Sequence[Strided | None], outputs: Sequence[Strided | None]) -> Row:
+        for place in [*inputs, *outputs]:
+            if place is not None and place.rank > MAX_RANK:
+                raise NoRowError(f"rank {place.rank} is over {MAX_RANK}")
+        row = select_row(
+            family, [None if p is None else p.dtype for p in inputs], [None if p is None else p.dtype for p in outputs],
+            self.target,
+        )  # fmt: skip
+        if row is None:
+            types = ", ".join("-" if p is None else p.dtype.short for p in inputs)
+            raise NoRowError(f"no row of family {family} for ({types})")
+        return row
+
+    def _emit(
+        self,
+        row: Row,
+        inputs: Sequence[Strided | None],
+        outputs: Sequence[Strided | None],
+        params: Mapping[str, Param],
+        tile: TileSpec | None,
+    ) -> None:
+        readable = [self._accepted(p, row.access_of(i, False)) for i, p in enumerate(inputs)]
+        writable: list[Strided | None] = []
+        late: list[tuple[Strided, Strided]] = []
+        for i, place in enumerate(outputs):
+            if place is not None and not _satisfies(place, row.access_of(i, True)):
+                temp = self.temp(place.dtype, place.dims)
+                late.append((temp, place))
+                place = temp
+            writable.append(place)
+        pack = tuple(
+            i for i, p in enumerate(readable)
+            if row.packs and p is not None and self.buffers[p.buffer].segment is Segment.WEIGHT
+            and "packing" not in self.target.without
+        )  # fmt: skip
+        self._step(LoweredStep(StepKind.KERNEL, self._current, readable, writable, row, dict(params), tile, pack))
+        for temp, place in late:
+            self.copy(temp, place)
+
+    def _accepted(self, place: Strided | None, access: str) -> Strided | None:
+        if place is None or _satisfies(place, access):
+            return place
+        return self._densify(place)
+
+    def _densify(self, place: Strided) -> Strided:
+        if place.is_dense:
+            return place
+        array = self.buffers[place.buffer].array
+        copied = None if array is None else dense_copy(array, place)
+        if copied is not None:  # a view of a constant, made once at load
+            return self.constant(copied, "dense")
+        temp = self.temp(place.dtype, place.dims)
+        self.copy(place, temp)
+        return temp
+
+    def _densify_or_host(self, place: Strided) -> Strided:
+        return place if self.buffers[place.buffer].segment is Segment.HOST else self._densify(place)
+
+    def _step(self, step: LoweredStep) -> None:
+        self.steps.append(step)
+
+    def _symbols_step(self, source: Strided, sets: tuple[tuple[int, int, str], ...]) -> None:
+        dense = self._densify(source)
+        self._step(LoweredStep(StepKind.SYMBOLS, self._current, [dense], [], sets=sets))
+        self._defined.update(name for _, _, name in sets)
+
+    def _read_data_symbols(self, value: Value) -> None:
+        """Symbols that inference made of this tensor's elements are read when it is there."""
+        names = [n for n in data_symbols_of(value) if n not in self._defined]
+        if not names or value.data is None:
+            return
+        elements = {str(d): i for i, d in enumerate(value.data.flat) if isinstance(d, Expr)}
+        self._symbols_step(self.read(value), tuple((0, elements[n], n) for n in names))
+
+    def _call_tile(self, spec: TileSpec, inputs: Sequence[Strided], outputs: Sequence[Strided]) -> None:
+        aligned = [align_rank(p, outputs[0].rank) for p in inputs]
+        row = self._select("Tile", aligned, outputs)
+        self._emit(row, aligned, list(outputs), {}, spec)
+
+    # -- buffers -----------------------------------------------------------------------------------------------
+
+    def _put(self, value: Value, place: Strided) -> None:
+        self.places[id(value)] = place
+        self.values.append((value, place))
+
+    def _slot(self) -> int:
+        self.slots += 1
+        return self.slots - 1
+
+    def _buffer(self, segment: Segment, size: Dim, index: int = 0, array: Array | None = None, name: str = "") -> int:
+        self.buffers.append(LoweredBuffer(segment, size, index, array, name))
+        return len(self.buffers) - 1
+
+    def _dense(
+        self,
+        segment: Segment,
+        dtype: DType,
+        dims: tuple[Dim, ...],
+        index: int,
+        name: str,
+        order: tuple[int, ...] | None = None,
+    ) -> Strided:
+        if len(dims) > MAX_RANK:
+            raise NoRowError(f"rank {len(dims)} is over {MAX_RANK}")
+        buffer = self._buffer(segment, product(dims) * dtype.itemsize, index, name=name)
+        return Strided(buffer, dtype, dims, dense_strides(dims) if order is None else ordered_strides(dims, order))
+
+
+def _is_narrow(place: Strided | None) -> bool:
+    """Whether its elements are floats that are computed in another type."""
+    return place is not None and place.dtype.is_float and place.dtype.compute is not place.dtype
+
+
+def _satisfies(place: Strided, access: str) -> bool:
+    if access == "d":
+        return place.is_dense
+    return access == "s" or place.has_unit_inner_stride
+
+
+def align_rank(place: Strided, rank: int) -> Strided:
+    """Leading dims of extent one, up to rank: what numpy broadcasting adds."""
+    for _ in range(rank - place.rank):
+        place = place.insert(0)
+    return place
