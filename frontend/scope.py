@@ -15,7 +15,7 @@ from arenaut.ir.errors import InvalidModelError
 FunctionKey = tuple[str, str, str]  # domain, name, overload
 
 # A chain of functions that each call the next one twice grows without end; no honest model comes near this.
-MAX_INLINED_NODES = 2_000_000
+MAX_INLINED_NODES = 250_000
 
 
 @dataclass

@@ -21,6 +21,7 @@ class _Problem:
 def check_supported(model: Any, opsets: Mapping[str, int]) -> None:
     """Raises UnsupportedError naming every op, with domain, opset, nodes and what to do, that the model uses and that
     has neither a schema nor a function. The model's IR version is no reason to refuse it."""
+    check_text(opsets)
     functions = {function_key(f): f for f in model.functions}
     too_new = [
         f"{domain or 'ai.onnx'} {version} (newest known: {newest_opset(domain)})"

@@ -130,7 +130,7 @@ int64_t PyWeights::source_bytes(const Job& job) {
   const arn_desc& desc = job.descs[at(job.operand)];
   int64_t low = 0, high = 0;
   reach(desc, &low, &high);
-  return (high - low + 1) * element_size(desc.dtype);
+  return (high - low + 1) * element_bytes(desc.dtype);
 }
 
 // Rows read whole elements: what a file holds at an odd place is packed from an aligned copy.

@@ -9,6 +9,9 @@
 namespace arenaut {
 namespace {
 
+// Bytes set aside at once for results of iterations that are still to come.
+constexpr int64_t kMostReserved = int64_t{1} << 30;
+
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 bool read_bool(const void* data) { return data != nullptr && *static_cast<const uint8_t*>(data) != 0; }
@@ -52,7 +55,11 @@ void Run::stack(Stack* s, const Tensor& t, int64_t expected, int32_t step) {
   }
   const int64_t bytes = tensor_bytes(t), used = s->count * bytes;
   if (!s->result.owned || s->result.owned->bytes() < used + bytes) {
-    std::shared_ptr<Block> larger = spare_block(std::max(std::max(expected, int64_t{1}) * bytes, 2 * used));
+    const int64_t limit = options_.max_memory;
+    if (limit >= 0 && used + bytes > limit) throw MemoryLimit{used + bytes, limit};
+    int64_t all = 0;  // what a model says of its trips may be far from what they will be
+    if (__builtin_mul_overflow(expected, bytes, &all) || all > (limit >= 0 ? limit : kMostReserved)) all = 0;
+    std::shared_ptr<Block> larger = spare_block(std::max({all, 2 * used, bytes}));
     if (used > 0) std::memcpy(larger->data(), s->result.owned->data(), at(used));
     s->result.owned = std::move(larger);
   }

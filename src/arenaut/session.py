@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from os import PathLike
@@ -17,7 +18,7 @@ from arenaut.executor.compiled import CompiledExecutor
 from arenaut.executor.specialised import Decide, SpecialisedExecutor
 from arenaut.ir.dims import Expr
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import ArenautError, InputError
+from arenaut.ir.errors import RULE_ERRORS, ArenautError, InputError, InvalidModelError, MemoryLimitError
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.types import TensorType, Type
 from arenaut.lowering.build import Built, build_program
@@ -120,15 +121,17 @@ def load_onnx(
         return built, InterpretedExecutor(built, max_memory, backends), rewrites, constants
 
     stamp = _stamp(source)
-    imported = import_model(source)
-    types, stored_nodes = [v.type for v in imported.graph.inputs], count_nodes(imported.graph)
-    built, runner, rewrites, constants = prepare(imported)
+    with _broken_rules():
+        imported = import_model(source)
+        types, stored_nodes = [v.type for v in imported.graph.inputs], count_nodes(imported.graph)
+        built, runner, rewrites, constants = prepare(imported)
     if imported.open_choices and optimize and stop_after is None:
         again = source if stamp is not None else _as_bytes(source)
 
         def build(decide: Decide) -> Executor | None:
             try:
-                return prepare(import_model(again, decide=decide))[1] if _stamp(source) == stamp else None
+                with _broken_rules():
+                    return prepare(import_model(again, decide=decide))[1] if _stamp(source) == stamp else None
             except (ArenautError, OSError):
                 return None
 
@@ -137,6 +140,20 @@ def load_onnx(
         imported.graph, built, runner, imported.input_names, imported.output_names, stored_nodes, target.threads,
         rewrites, constants,
     )  # fmt: skip
+
+
+@contextmanager
+def _broken_rules() -> Iterator[None]:
+    """A model may break the rules of its ops in ways that no check foresees: that is the model's error too."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MemoryLimitError(f"this machine has not the memory to load the model: {error}") from error
+    except RULE_ERRORS as error:
+        raise InvalidModelError(
+            f"the model breaks a rule of ONNX that arenaut does not name: {error!r}. Check it with "
+            "onnx.checker.check_model(model, full_check=True); if that accepts it, this is an error of arenaut"
+        ) from error
 
 
 def _optimized_again(imported: ImportedModel, optimized: Callable[[Graph, VerifyLevel], Sequence[Event]]) -> Graph:

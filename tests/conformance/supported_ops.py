@@ -256,7 +256,18 @@ def page() -> str:
             count = f"{passed[key]} of {total[key]}" if total[key] else "-"
             lines.append(f"| {s.op} | {s.since} | {s.how()} | {types} | {count} |")
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_contrib()])
+
+
+def _contrib() -> list[str]:
+    """Ops outside the standard that are said in standard ops when a model is read."""
+    from arenaut.frontend.contrib import HANDLERS
+
+    found: dict[str, list[str]] = {}
+    for domain, op in sorted(HANDLERS):
+        found.setdefault(domain or "ai.onnx, where the model's opset does not have them", []).append(op)
+    lines = ["## Ops of onnxruntime", "", "What its optimiser and quantiser write, read as standard ops:", ""]
+    return [*lines, *(f"- {domain}: {', '.join(ops)}" for domain, ops in sorted(found.items())), ""]
 
 
 if __name__ == "__main__":

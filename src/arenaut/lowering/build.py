@@ -8,6 +8,7 @@ from typing import Any
 
 from arenaut import _native
 from arenaut.ir.dims import Dim, Expr, Opaque, Sizes, Symbol, maximum
+from arenaut.ir.errors import ShapeError
 from arenaut.ir.strided import Strided
 from arenaut.ir.target import Target
 from arenaut.lowering.depth_first import run_depth_first
@@ -71,6 +72,8 @@ class Expressions:
         return self._known[key]
 
     def _const(self, n: int) -> int:
+        if not -(1 << 63) <= n < 1 << 63:
+            raise ShapeError(f"a size of {n} does not fit 64 bits: the model's shapes are wrong, or far too large")
         return self._add("const", n)
 
     def _sum(self, d: Expr) -> int:

@@ -1,0 +1,183 @@
+"""Inputs and models made to exhaust, to overflow or to lead astray: each ends in an error of arenaut's own, soon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import arenaut
+from arenaut.errors import (
+    ExecutionError,
+    ExternalDataError,
+    InvalidModelError,
+    MemoryLimitError,
+    ModelError,
+    RunTimeoutError,
+    ShapeError,
+)
+from tests.fuzz import seeds
+
+LIMIT = 1 << 24
+HUGE = np.int64(1) << 40
+MOST = np.iinfo(np.int64).max
+
+
+def model_of(name: str, **settings: Any) -> arenaut.Model:
+    return arenaut.load_onnx(seeds.serialized(seeds.MODELS[name]), threads=1, max_memory=LIMIT, **settings)
+
+
+def ints(*values: Any) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+ONES = np.ones((2, 3), np.float32)
+SIZES = {"x": np.ones(3, np.float32), "n": ints(1), "lower": np.float32(0), "upper": np.float32(2)}
+PADS = {"x": ONES, "p": ints(0, 0, 0, 0), "d": ints(2, 2), "t": ints(1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "feeds", "error"),
+    [
+        ("sizes", {**SIZES, "n": ints(HUGE)}, MemoryLimitError),
+        ("sizes", {**SIZES, "n": ints(MOST)}, ShapeError),
+        ("sizes", {**SIZES, "n": ints(-1)}, ShapeError),
+        ("sizes", {**SIZES, "upper": np.float32(1e12)}, MemoryLimitError),
+        ("sizes", {**SIZES, "upper": np.float32(1e30)}, ExecutionError),
+        ("sizes", {**SIZES, "upper": np.float32(np.nan)}, ExecutionError),
+        ("padding", {**PADS, "p": ints(0, HUGE, 0, 0)}, MemoryLimitError),
+        ("padding", {**PADS, "p": ints(MOST, MOST, MOST, MOST)}, (ShapeError, ExecutionError)),
+        ("padding", {**PADS, "p": ints(-5, 0, 0, 0)}, ShapeError),
+        ("padding", {**PADS, "d": ints(HUGE, 3)}, MemoryLimitError),
+        ("padding", {**PADS, "d": ints(-2, 3)}, ShapeError),
+        ("padding", {**PADS, "t": ints(HUGE, HUGE)}, ShapeError),
+        ("padding", {**PADS, "t": ints(1, HUGE)}, MemoryLimitError),
+        ("loops", {"n": np.int64(HUGE), "x": np.ones(3, np.float32)}, MemoryLimitError),
+        ("loops", {"n": np.int64(MOST), "x": np.ones(3, np.float32)}, MemoryLimitError),
+    ],
+)
+def test_sizes_that_data_gives(name: str, feeds: dict[str, Any], error: Any) -> None:
+    with pytest.raises(error):
+        model_of(name).run(feeds, timeout=30)
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e30, float("inf"), float("nan"), -1.0])
+def test_scales(scale: float) -> None:
+    feeds = {"x": np.ones((1, 1, 4, 4), np.float32), "s": np.array([1, 1, scale, scale], np.float32)}
+    with pytest.raises((MemoryLimitError, ShapeError, ExecutionError)):
+        model_of("resizing").run(feeds, timeout=30)
+
+
+@pytest.mark.parametrize("key", ["i", "j", "k"])
+@pytest.mark.parametrize("value", [99, -99, MOST, -MOST - 1])
+def test_indices(key: str, value: int) -> None:
+    feeds = {
+        "x": np.ones((4, 5), np.float32), "i": ints(0, 1), "k": ints(2), "u": np.ones((2, 5), np.float32),
+        "j": ints(0, 1, 2).reshape(3, 1),
+    }  # fmt: skip
+    model_of("choosing").run(feeds)
+    feeds[key] = np.full_like(feeds[key], value)
+    with pytest.raises((ExecutionError, ShapeError, MemoryLimitError)):
+        model_of("choosing").run(feeds)
+
+
+def test_loops_stop_at_their_time() -> None:
+    body = "b (int64 i, bool go, float[3] v) => (bool on, float[3] w) { on = Identity(go) w = Add(v, x) }"
+    text = f"g (int64 n, bool c, float[3] x) => (float[3] y) {{ y = Loop(n, c, x) < body = {body} > }}"
+    feeds = {"n": np.int64(MOST), "c": np.bool_(True), "x": np.ones(3, np.float32)}
+    with pytest.raises(RunTimeoutError):
+        arenaut.load_onnx(seeds.serialized(text), threads=1).run(feeds, timeout=0.3)
+
+
+# -- models ----------------------------------------------------------------------------------------------------
+
+
+def loaded(model: onnx.ModelProto) -> arenaut.Model:
+    return arenaut.load_onnx(model.SerializeToString(), threads=1, max_memory=LIMIT)
+
+
+def test_functions_that_call_each_other() -> None:
+    head = '<domain: "local", opset_import: ["" : 21, "local" : 1]>'
+    text = f"""g (float[3] x) => (float[3] y) {{ y = local.one(x) }}
+{head} one (v) => (w) {{ w = local.two(v) }}
+{head} two (v) => (w) {{ w = local.one(v) }}"""
+    with pytest.raises(InvalidModelError):
+        arenaut.load_onnx(seeds.serialized(text), threads=1)
+
+
+def test_functions_that_double_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty functions, each of which calls the next twice, stand for a million million nodes."""
+    monkeypatch.setattr("arenaut.frontend.functions.MAX_INLINED_NODES", 5000)
+    head = '<domain: "local", opset_import: ["" : 21, "local" : 1]>'
+    parts = [f"{head} f{i} (v) => (w) {{ a = local.f{i + 1}(v) w = local.f{i + 1}(a) }}" for i in range(40)]
+    text = (
+        "g (float[3] x) => (float[3] y) { y = local.f0(x) }\n"
+        + "\n".join(parts)
+        + f"\n{head} f40 (v) => (w) {{ w = Neg(v) }}"
+    )
+    with pytest.raises(ModelError):
+        arenaut.load_onnx(seeds.serialized(text), threads=1)
+
+
+def test_branches_within_branches() -> None:
+    ends = [helper.make_tensor_value_info("o", TensorProto.FLOAT, [3])]
+    leaf = helper.make_graph([helper.make_node("Neg", ["x"], ["o"])], "b", [], ends)
+    inner = leaf
+    for _ in range(25):
+        node = helper.make_node("If", ["c"], ["o"], then_branch=inner, else_branch=leaf)
+        inner = helper.make_graph([node], "b", [], ends)
+    inputs = [helper.make_tensor_value_info("c", TensorProto.BOOL, []), helper.make_tensor_value_info("x", 1, [3])]
+    graph = helper.make_graph(list(inner.node), "g", inputs, ends)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    feeds = {"c": np.bool_(True), "x": np.ones(3, np.float32)}
+    try:
+        assert loaded(model).run(feeds)["o"].tolist() == [-1, -1, -1]
+    except InvalidModelError as error:
+        assert "deep" in str(error)
+
+
+@pytest.mark.parametrize("dims", [[1 << 40], [1 << 31, 1 << 31], [(1 << 63) - 1, 2], [-3], [0, 1 << 62]])
+def test_dims_of_stored_tensors(dims: list[int]) -> None:
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims, raw_data=b"\0" * 12)
+    node = helper.make_node("Identity", ["w"], ["y"])
+    graph = helper.make_graph([node], "g", [], [onnx.ValueInfoProto(name="y")], [tensor])
+    with pytest.raises(ModelError):
+        loaded(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
+
+
+@pytest.mark.parametrize("shape", [[1 << 40, 1 << 40], [1 << 62], [-1]])
+def test_constants_that_are_large_when_they_are_made(shape: list[int]) -> None:
+    first = helper.make_node("Constant", [], ["s"], value_ints=shape)
+    nodes = [first, helper.make_node("ConstantOfShape", ["s"], ["c"]), helper.make_node("Neg", ["c"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [], [onnx.ValueInfoProto(name="y")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    with pytest.raises((ModelError, MemoryLimitError)):
+        loaded(model).run({})
+
+
+@pytest.mark.parametrize(
+    ("location", "offset", "length"),
+    [
+        ("data", 0, 13), ("data", -4, 12), ("data", 1 << 62, 12), ("data", 0, -1), ("data", 0, 1 << 62),
+        ("none", 0, 12),
+        ("../data", 0, 12), ("/etc/hostname", 0, 12), ("", 0, 12), ("data\0x", 0, 12),
+    ],
+)  # fmt: skip
+def test_external_data(tmp_path: Path, location: str, offset: int, length: int) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for place in (folder, tmp_path):
+        (place / "data").write_bytes(b"\0" * 12)
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", location), ("offset", offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(value))
+    node = helper.make_node("Identity", ["w"], ["y"])
+    graph = helper.make_graph([node], "g", [], [onnx.ValueInfoProto(name="y")], [tensor])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises((ExternalDataError, InvalidModelError)):
+        arenaut.load_onnx(folder / "m.onnx", threads=1)
