@@ -17,6 +17,8 @@ constexpr int64_t kGuessedBytesPerNanosecond = 8;
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
+int64_t rounded(int64_t n) { return (n + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN; }
+
 void require(bool ok, const char* what) {
   if (!ok) throw std::invalid_argument(what);
 }
@@ -42,10 +44,15 @@ class Binder {
     BlobSpace space;
     for (size_t s = 0; s < p_.steps.size(); ++s) {
       out.push_back(0);
-      if (p_.steps[s].kind != StepKind::kKernel) continue;
+      const Step& step = p_.steps[s];
+      if (step.kind != StepKind::kKernel && step.bodies.empty()) continue;
       try {
         BoundStep bound;
-        bind_kernel(static_cast<int32_t>(s), p_.steps[s], describe_all(static_cast<int32_t>(s)), &bound, &space);
+        const std::vector<arn_desc> descs = describe_all(static_cast<int32_t>(s));
+        if (step.kind == StepKind::kKernel)
+          bind_kernel(static_cast<int32_t>(s), step, descs, &bound, &space);
+        else
+          bind_bodies(static_cast<int32_t>(s), step, descs, &bound, false);
         out.back() = b_->rects[p_.regions.size() + s].bytes;
       } catch (const StepError&) {
         out.back() = 1;
@@ -154,7 +161,9 @@ class Binder {
       if (step.kind == StepKind::kKernel) {
         bind_kernel(s, step, descs, &bound, &space);
         blobs.emplace_back(total, std::string(space.bytes, at(bound.head.bound_bytes)));
-        total += (bound.head.bound_bytes + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN;
+        total += rounded(bound.head.bound_bytes);
+      } else if (!step.bodies.empty()) {
+        bind_bodies(s, step, descs, &bound, true);
       }
       bound.kind = step.kind;
       b_->steps.push_back(bound);
@@ -225,14 +234,123 @@ class Binder {
     if (bound->head.bound_bytes < 0 || bound->head.bound_bytes > ARN_BOUND_MAX || bound->head.tasks < 0 ||
         bound->head.step_scratch < 0 || bound->head.thread_scratch < 0)
       fail(s, ARN_OVERFLOW, "the kernel asked for impossible sizes");
-    const auto rounded = [](int64_t n) { return (n + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN; };
-    Rect& r = b_->rects[p_.regions.size() + at(s)];
     const int64_t used = std::max<int64_t>(1, std::min<int64_t>(p_.threads, bound->head.tasks));
-    r.bytes = rounded(bound->head.step_scratch) + used * rounded(bound->head.thread_scratch);
-    if (r.bytes > kMaxBytes) fail(s, ARN_OVERFLOW, "scratch");
-    r.first = r.last = s;
-    r.offset = -1;
+    set_scratch(s, rounded(bound->head.step_scratch) + used * rounded(bound->head.thread_scratch));
   }
+
+  void set_scratch(int32_t s, int64_t bytes) {
+    if (bytes < 0 || bytes > kMaxBytes) fail(s, ARN_OVERFLOW, "scratch");
+    b_->rects[p_.regions.size() + at(s)] = Rect{bytes, s, s, -1};
+  }
+
+  // Binds the bodies of a step whose sizes are those of its operands, and lets them lie in the step's scratch: all
+  // from its start, since one body runs at a time. keep: false only measures.
+  void bind_bodies(int32_t s, const Step& step, const std::vector<arn_desc>& descs, BoundStep* bound, bool keep) {
+    std::vector<BoundBody> bodies;
+    int64_t bytes = 0;
+    for (const auto& body : step.bodies) {
+      bodies.push_back(bind_body(step, *body, descs, keep));
+      bytes = std::max(bytes, bodies.back().bytes);
+    }
+    set_scratch(s, bytes);
+    if (!keep) return;
+    bound->control = static_cast<int32_t>(b_->controls.size());
+    b_->controls.push_back(std::move(bodies));
+  }
+
+  // Without a binding where the body's sizes are not settled by the operands', or where it cannot run with them:
+  // what is never run need not be able to.
+  BoundBody bind_body(const Step& step, const Program& body, const std::vector<arn_desc>& descs, bool keep) const {
+    BoundBody out;
+    std::vector<int64_t> key;
+    if (body.stages() > 1 || !body_key(step, body, descs, &key)) return out;
+    std::shared_ptr<const Binding> binding;
+    try {
+      binding = keep ? body.bind(key) : body.bind_anew(key);
+    } catch (const StepError&) {
+      return out;
+    } catch (const std::invalid_argument&) {
+      return out;
+    }
+    BodyOutputs outputs{step, body, *binding, descs, key};
+    if (!outputs.place(&out)) return BoundBody();
+    if (keep) out.binding = std::move(binding);
+    return out;
+  }
+
+  // The dims of a body's inputs in its first iteration; false where they are not known.
+  bool body_key(const Step& step, const Program& body, const std::vector<arn_desc>& descs,
+                std::vector<int64_t>* key) const {
+    const size_t skipped = step.kind == StepKind::kIf ? 1 : step.kind == StepKind::kLoop ? 2 : 0;
+    const size_t fixed = step.kind == StepKind::kLoop ? 2 : 0;  // iteration number and condition
+    if (body.inputs.size() != fixed + at(step.n_in) - skipped) return false;
+    for (size_t i = 0; i < body.inputs.size(); ++i) {
+      if (body.inputs[i].host) return false;
+      arn_desc d{};
+      if (i >= fixed) {
+        const size_t operand = i - fixed + skipped;
+        if (step.operands[operand] < 0 || is_host(step.operands[operand])) return false;
+        d = descs[operand];
+      }
+      const size_t scanned = step.kind == StepKind::kScan ? at(step.counts[0]) : body.inputs.size();
+      const int first = i >= scanned && i < scanned + at(step.counts[1]) ? 1 : 0;
+      if (d.rank - first != static_cast<int>(body.values[at(body.inputs[i].value)].dims.size())) return false;
+      body.append_key(i, d.dims + first, static_cast<size_t>(d.rank - first), key);
+    }
+    return true;
+  }
+
+  // Where what a body returns lies: in the step's result, or in the scratch.
+  struct BodyOutputs {
+    const Step& step;
+    const Program& body;
+    const Binding& binding;
+    const std::vector<arn_desc>& descs;  // of the step's operands
+    const std::vector<int64_t>& key;     // the dims of the body's inputs
+
+    // False where a size changes from one iteration to the next, or differs from that of the step's result.
+    bool place(BoundBody* out) const {
+      const size_t leading = step.kind == StepKind::kLoop ? 1 : 0, carried = leading + at(step.counts[0]);
+      int64_t end = rounded(binding.arena_bytes);
+      const auto scratch = [&end](int64_t bytes) {
+        const int64_t offset = end;
+        end += rounded(std::max<int64_t>(1, bytes));
+        return offset;
+      };
+      size_t state = 0;  // in the key: the dims of carried values come first, since what precedes them are scalars
+      for (size_t i = 0; i < body.outputs.size(); ++i) {
+        const Value& v = body.values[at(body.outputs[i])];
+        const Buffer& buffer = body.buffers[at(v.buffer)];
+        if (buffer.segment != Segment::kOutput) return false;
+        const int64_t bytes = binding.buffer_bytes[at(v.buffer)];
+        if (step.kind != StepKind::kIf && i >= leading && i < carried) {
+          for (const int32_t d : v.dims)
+            if (state >= key.size() || key[state++] != binding.values[at(d)]) return false;
+          out->seconds.push_back(scratch(bytes));
+        }
+        const bool stacked = step.kind != StepKind::kIf && i >= carried;
+        const size_t result = at(step.n_in) + i - leading;
+        if (i < leading || result >= step.operands.size() || step.operands[result] < 0) {
+          out->outputs.push_back(scratch(bytes));
+        } else if (descs[result].dtype == ARN_NONE) {
+          if (step.kind != StepKind::kIf && !stacked) return false;
+          out->outputs.push_back(stacked ? scratch(bytes) : kHeld);
+        } else {
+          if (!same_dims(v, descs[result], stacked ? 1 : 0)) return false;
+          out->outputs.push_back(kInResult);
+        }
+      }
+      out->bytes = end;
+      return true;
+    }
+
+    bool same_dims(const Value& v, const arn_desc& d, int first) const {
+      if (d.dtype != v.dtype || d.rank - first != static_cast<int>(v.dims.size())) return false;
+      for (size_t k = 0; k < v.dims.size(); ++k)
+        if (binding.values[at(v.dims[k])] != d.dims[k + at(first)]) return false;
+      return true;
+    }
+  };
 
   static std::string describe_operands(const std::vector<arn_desc>& descs) {
     std::string text;
@@ -316,7 +434,7 @@ class Binder {
           set_place(bound.first_place + static_cast<int32_t>(i), locate(step, i));
       const int64_t scratch = b_->rects[p_.regions.size() + at(begin) + k].offset;
       bound.step_scratch = scratch;
-      bound.thread_scratch = scratch + (bound.head.step_scratch + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN;
+      bound.thread_scratch = scratch + rounded(bound.head.step_scratch);
     }
   }
 
@@ -434,13 +552,7 @@ int64_t Binding::footprint() const {
          bytes(steps) + bytes(places) + bytes(moving) + blobs.bytes() + per_step * static_cast<int64_t>(steps.size());
 }
 
-std::shared_ptr<const Binding> Program::bind(const std::vector<int64_t>& key) const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  for (auto it = cache_.begin(); it != cache_.end(); ++it)
-    if ((*it)->key == key) {
-      cache_.splice(cache_.begin(), cache_, it);
-      return cache_.front();
-    }
+std::shared_ptr<Binding> Program::bind_anew(const std::vector<int64_t>& key) const {
   auto b = std::make_shared<Binding>();
   b->threads = threads;
   b->key = key;
@@ -473,6 +585,17 @@ std::shared_ptr<const Binding> Program::bind(const std::vector<int64_t>& key) co
   require(next == key.size(), "an input has the wrong rank");
   Binder(*this, b.get()).run();
   for (const auto& [expr, size] : given) require(b->values[at(expr)] == size, "input dims contradict the model's");
+  return b;
+}
+
+std::shared_ptr<const Binding> Program::bind(const std::vector<int64_t>& key) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (auto it = cache_.begin(); it != cache_.end(); ++it)
+    if ((*it)->key == key) {
+      cache_.splice(cache_.begin(), cache_, it);
+      return cache_.front();
+    }
+  const std::shared_ptr<const Binding> b = bind_anew(key);
   cache_.push_front(b);
   int64_t others = -b->footprint();
   for (const auto& each : cache_) others += each->footprint();

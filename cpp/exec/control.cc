@@ -87,23 +87,96 @@ Run& Run::body_run(const Program& body) {
   return *run;
 }
 
-RunOptions Run::body_options(int32_t index, const Program& body) const {
+const BoundBody* Run::planned_body(const BoundStep& bound, size_t body) const {
+  if (bound.control < 0) return nullptr;
+  const BoundBody& found = binding_->controls[at(bound.control)][body];
+  return found.binding ? &found : nullptr;
+}
+
+RunOptions Run::body_options(int32_t index, const Program& body, const BoundBody* planned) const {
   RunOptions options = options_;
   options.profile = nullptr;
   options.lease = lease_;
   options.host = options_.host == nullptr ? nullptr : options_.host->body(index, &body);
+  options.arena = planned == nullptr ? nullptr : base_ + bound(index).step_scratch;
+  if (planned != nullptr) options.max_memory = -1;  // it lies in what was counted
   return options;
 }
 
 void Run::run_if(int32_t index, const Step& step) {
-  const Program& body = *step.bodies.at(read_bool(operand_data(step, bound(index), 0)) ? 0 : 1);
+  const size_t branch = read_bool(operand_data(step, bound(index), 0)) ? 0 : 1;
+  const Program& body = *step.bodies.at(branch);
+  const BoundBody* planned = planned_body(bound(index), branch);
+  const RunOptions options = body_options(index, body, planned);
   Run& run = body_run(body);
   for (size_t i = 1; i < at(step.n_in); ++i) borrow_into(&run.input(i - 1), step, bound(index), i);
-  run.begin(body_options(index, body));
+  for (size_t i = 0; planned != nullptr && i < body.outputs.size(); ++i) {
+    const int64_t offset = planned->outputs[i];
+    if (offset == kInResult)
+      run.give_output(i, operands_[at(bound(index).first_place) + at(step.n_in) + i]);
+    else if (offset != kHeld)
+      run.give_output(i, options.arena + offset);
+  }
+  run.begin(options, planned == nullptr ? nullptr : planned->binding);
   run.finish();
-  for (size_t i = 0; i < body.outputs.size(); ++i) keep(step, i, run.output(i));
+  for (size_t i = 0; i < body.outputs.size(); ++i) keep(index, i, run.output(i));
   run.end();
   set_kept_symbols(index, step);
+}
+
+void Run::give_outputs(int32_t index, const BoundBody& planned, const Program& body, size_t leading, int64_t n,
+                       int64_t parity, Run* run) const {
+  const Step& step = program_.steps[at(index)];
+  const BoundStep& s = bound(index);
+  const size_t carried = run->states_.size();
+  char* scratch = base_ + s.step_scratch;
+  for (size_t i = 0; i < body.outputs.size(); ++i) {
+    const bool second = i >= leading && i < leading + carried && (n & 1) != parity;
+    if (second || planned.outputs[i] != kInResult) {
+      run->give_output(i, scratch + (second ? planned.seconds[i - leading] : planned.outputs[i]));
+      continue;
+    }
+    const size_t operand = at(step.n_in) + i - leading;
+    auto* result = static_cast<char*>(operands_[at(s.first_place) + operand]);
+    if (i >= leading + carried) {
+      const Value& v = program_.values[at(step.operands[operand])];
+      if (n >= binding_->values[at(v.dims[0])])
+        throw StepError{{index, ARN_SHAPE_MISMATCH, false, "more iterations than inferred"}};
+      result += n * planned.binding->buffer_bytes[at(body.values[at(body.outputs[i])].buffer)];
+    }
+    run->give_output(i, result);
+  }
+}
+
+// What an iteration returned: the next one's state, and elements to stack where they do not lie in the result.
+void Run::take_outputs(int32_t index, const BoundBody* planned, size_t leading, int64_t expected, Run* run) {
+  const size_t carried = run->states_.size();
+  for (size_t i = 0; i < carried; ++i) run->states_[i] = run->output(leading + i);
+  for (size_t i = 0; i < run->stacks_.size(); ++i)
+    if (planned == nullptr || planned->outputs[leading + carried + i] != kInResult)
+      stack(&run->stacks_[i], run->output(leading + carried + i), expected, index);
+}
+
+void Run::keep_outputs(int32_t index, const BoundBody* planned, const Program& body, size_t leading,
+                       int64_t iterations, Run* run) {
+  const Step& step = program_.steps[at(index)];
+  const size_t carried = run->states_.size();
+  for (size_t i = 0; i < carried; ++i) {
+    Tensor& state = run->states_[i];
+    const int32_t value = at(step.n_in) + i < step.operands.size() ? step.operands[at(step.n_in) + i] : -1;
+    if (value >= 0 && program_.buffers[at(program_.values[at(value)].buffer)].segment == Segment::kHost) own(&state);
+    keep(index, i, state);
+  }
+  for (size_t i = 0; i < run->stacks_.size(); ++i) {
+    const size_t output = leading + carried + i;
+    if (planned == nullptr || planned->outputs[output] != kInResult) {
+      keep(index, carried + i, stacked(&run->stacks_[i], body, output));
+      continue;
+    }
+    const Value& v = program_.values[at(step.operands[at(step.n_in) + carried + i])];
+    if (iterations != binding_->values[at(v.dims[0])])
+      throw StepError{{index, ARN_SHAPE_MISMATCH, false, "fewer iterations than inferred"}};
+  }
 }
 
 void Run::run_loop(int32_t index, const Step& step) {
@@ -114,33 +187,30 @@ void Run::run_loop(int32_t index, const Step& step) {
   int64_t limit = INT64_MAX;
   if (trip != nullptr) std::memcpy(&limit, trip, sizeof limit);
   uint8_t going = start == nullptr || read_bool(start) ? 1 : 0;
+  const BoundBody* planned = planned_body(s, 0);
+  const RunOptions options = body_options(index, body, planned);
   Run& run = body_run(body);
-  const RunOptions options = body_options(index, body);
   std::vector<Tensor>& state = run.states_;
   state.resize(carried);
   run.stacks_.resize(body.outputs.size() - 1 - carried);
   for (size_t i = 0; i < carried; ++i) borrow_into(&state[i], step, s, 2 + i);
   for (size_t i = 2 + carried; i < at(step.n_in); ++i) borrow_into(&run.input(i), step, s, i);
-  for (int64_t n = 0; going != 0 && n < limit; ++n) {
+  int64_t n = 0;
+  for (; going != 0 && n < limit; ++n) {
     check_stop(index);
     run.input(0).set_scalar(ARN_I64, &n);
     run.input(1).set_scalar(ARN_BOOL, &going);
     for (size_t i = 0; i < carried; ++i) run.input(2 + i) = state[i];
-    run.begin(options);
+    // The last of as many iterations as there may be leaves its values where they stay.
+    if (planned != nullptr) give_outputs(index, *planned, body, 1, n, (limit - 1) & 1, &run);
+    run.begin(options, planned == nullptr ? nullptr : planned->binding);
     run.finish();
-    for (size_t i = 0; i < carried; ++i) state[i] = run.output(1 + i);
-    for (size_t i = 0; i < run.stacks_.size(); ++i)
-      stack(&run.stacks_[i], run.output(1 + carried + i), limit == INT64_MAX ? 0 : limit - n, index);
+    take_outputs(index, planned, 1, limit == INT64_MAX ? 0 : limit - n, &run);
     const bool again = read_bool(run.output(0).data);
     run.end_iteration();
     going = again ? 1 : 0;
   }
-  for (size_t i = 0; i < carried; ++i) {
-    own(&state[i]);
-    keep(step, i, state[i]);
-  }
-  for (size_t i = 0; i < run.stacks_.size(); ++i)
-    keep(step, carried + i, stacked(&run.stacks_[i], body, 1 + carried + i));
+  keep_outputs(index, planned, body, 1, n, &run);
   run.end();
   set_kept_symbols(index, step);
 }
@@ -148,9 +218,10 @@ void Run::run_loop(int32_t index, const Step& step) {
 void Run::run_scan(int32_t index, const Step& step) {
   const Program& body = *step.bodies.at(0);
   const auto carried = at(step.counts[0]), scanned = at(step.counts[1]);
-  Run& run = body_run(body);
-  const RunOptions options = body_options(index, body);
   const BoundStep& s = bound(index);
+  const BoundBody* planned = planned_body(s, 0);
+  const RunOptions options = body_options(index, body, planned);
+  Run& run = body_run(body);
   std::vector<Tensor>& state = run.states_;
   state.resize(carried);
   run.stacks_.resize(body.outputs.size() - carried);
@@ -167,21 +238,17 @@ void Run::run_scan(int32_t index, const Step& step) {
   for (int64_t n = 0; n < length; ++n) {
     check_stop(index);
     for (size_t i = 0; i < carried; ++i) run.input(i) = state[i];
-    run.begin(options);
+    if (planned != nullptr) give_outputs(index, *planned, body, 0, n, (length - 1) & 1, &run);
+    run.begin(options, planned == nullptr ? nullptr : planned->binding);
     run.finish();
-    for (size_t i = 0; i < carried; ++i) state[i] = run.output(i);
-    for (size_t i = 0; i < run.stacks_.size(); ++i) stack(&run.stacks_[i], run.output(carried + i), length, index);
+    take_outputs(index, planned, 0, length, &run);
     run.end_iteration();
     for (size_t i = carried; i < carried + scanned; ++i) {
       Tensor& t = run.input(i);
       t.data = static_cast<const char*>(t.data) + tensor_bytes(t);
     }
   }
-  for (size_t i = 0; i < carried; ++i) {
-    own(&state[i]);
-    keep(step, i, state[i]);
-  }
-  for (size_t i = 0; i < run.stacks_.size(); ++i) keep(step, carried + i, stacked(&run.stacks_[i], body, carried + i));
+  keep_outputs(index, planned, body, 0, length, &run);
   run.end();
   set_kept_symbols(index, step);
 }

@@ -97,8 +97,21 @@ struct BoundStep {
   const char* blob = nullptr;  // in Binding::blobs
   StepKind kind = StepKind::kKernel;
   int32_t first_place = 0;
+  int32_t control = -1;                          // in Binding::controls; -1: bodies find memory of their own
   int64_t step_scratch = 0, thread_scratch = 0;  // arena offsets
 };
+
+struct Binding;
+
+// What a body program uses of the scratch of its step: its arena from the start on, then memory for what it returns.
+struct BoundBody {
+  std::shared_ptr<const Binding> binding;  // of every iteration; null: sizes that change or that only running decides
+  // Per output of the body: an offset in the scratch; -1: it is written where the step's result lies; -2: it is held.
+  std::vector<int64_t> outputs;
+  std::vector<int64_t> seconds;  // per carried value of a Loop or Scan: its second buffer, in the scratch
+  int64_t bytes = 0;
+};
+constexpr int64_t kInResult = -1, kHeld = -2;
 
 // What is known of a step's time, for how many threads it is worth. Written by the first runs of a binding, read by
 // all; which thread computes what never changes a byte.
@@ -116,6 +129,7 @@ struct Binding {
   std::vector<Rect> rects;       // regions, then the scratch of each step
   std::vector<bool> hosted;      // per region: its rect's offset counts from the start of the region's host
   std::vector<BoundStep> steps;  // of this stage only
+  std::vector<std::vector<BoundBody>> controls;  // per step with bodies that has a plan for them: of each body
   std::vector<Place> places;
   std::vector<int32_t> moving;  // places whose base is an input or output: the others stay while the arena does
   Block blobs;
@@ -129,7 +143,7 @@ struct Binding {
   mutable std::mutex mutex;
   mutable std::map<std::vector<int64_t>, std::shared_ptr<const Binding>> next;  // by the symbols that stage sets
 
-  // Bytes that the binding itself takes, later stages excluded.
+  // Bytes that the binding itself takes, and those of bodies; of later stages as many as were there when last asked.
   int64_t footprint() const;
 };
 
@@ -180,6 +194,7 @@ struct RunOptions {
   Host* host = nullptr;
   PoolLease* lease = nullptr;  // the pool share of the run that this one is part of; null: its own
   int64_t deadline = 0;        // nanoseconds of the steady clock after which tasks stop; 0: none
+  char* arena = nullptr;       // memory for a binding's arena; null: the run's own
   std::vector<StepTime>* profile = nullptr;
 };
 
@@ -214,12 +229,15 @@ class Program {
 
   // Checks every index, computes stages. Throws std::invalid_argument.
   void seal();
-  // Scratch bytes of every step were the symbols these; 1 where the kernel cannot be bound to such sizes.
+  // Scratch bytes of every step were the symbols these; 1 where the kernel cannot be bound to such sizes. Binds
+  // nothing for good, so weights may still be unpacked.
   std::vector<int64_t> measure(const std::vector<int64_t>& symbols) const;
   // Appends the dims of input i to the key of a binding; a host input's rank may vary and is part of its key.
   void append_key(size_t i, const int64_t* dims, size_t rank, std::vector<int64_t>* key) const;
   // The binding of stage 0 for these input dims, from the cache or new. Throws StepError, std::invalid_argument.
   std::shared_ptr<const Binding> bind(const std::vector<int64_t>& key) const;
+  // The same without the cache.
+  std::shared_ptr<Binding> bind_anew(const std::vector<int64_t>& key) const;
   // The binding of the stage after `before`, whose symbols (all of them) are given.
   std::shared_ptr<const Binding> bind_next(const std::shared_ptr<const Binding>& before,
                                            const std::vector<int64_t>& symbols) const;

@@ -183,14 +183,15 @@ void Run::enter_stage(std::shared_ptr<const Binding> binding) {
   stage_end_ = program_.stage_ends[at(binding_->stage)];
   const int64_t needed = binding_->arena_bytes + binding_->output_bytes;
   if (options_.max_memory >= 0 && needed > options_.max_memory) throw MemoryLimit{needed, options_.max_memory};
-  if (arena_.bytes() < binding_->arena_bytes) {
+  if (options_.arena == nullptr && arena_.bytes() < binding_->arena_bytes) {
     if (binding_->stage == 0) arena_ = Block();  // nothing to keep: never two arenas at once
     Block larger(binding_->arena_bytes);
     if (binding_->stage > 0 && arena_.bytes() > 0) std::memcpy(larger.data(), arena_.data(), at(arena_.bytes()));
     arena_ = std::move(larger);
     located_.reset();
   }
-  bases_[0] = arena_.data();
+  base_ = options_.arena != nullptr ? options_.arena : arena_.data();
+  bases_[0] = base_;
   provide_outputs();
   locate_operands();
   timing_ = binding_->cost != nullptr && binding_->timed.load(std::memory_order_relaxed) < kTimedRuns;
@@ -216,13 +217,13 @@ void Run::provide_outputs() {
 void Run::locate_operands() {
   const std::vector<Place>& places = binding_->places;
   operands_.resize(places.size());
-  if (located_ == binding_ && located_arena_ == arena_.data()) {
+  if (located_ == binding_ && located_arena_ == base_) {
     for (const int32_t i : binding_->moving) operands_[at(i)] = address(places[at(i)]);
     return;
   }
   for (size_t i = 0; i < places.size(); ++i) operands_[i] = places[i].base < 0 ? nullptr : address(places[i]);
   located_ = binding_;
-  located_arena_ = arena_.data();
+  located_arena_ = base_;
 }
 
 void Run::finish() {
@@ -284,7 +285,7 @@ void Run::run_kernels() {
   const BoundStep* s = binding_->steps.data() + (next_ - first_step());
   const StepCost* cost = binding_->cost ? binding_->cost.get() + (next_ - first_step()) : nullptr;
   void* const* operands = operands_.data();
-  char* arena = arena_.data();
+  char* arena = base_;
   int32_t index = next_;
   for (; index < stage_end_ && s->kind == StepKind::kKernel; ++index, ++s) {
     const int32_t parts = cost != nullptr ? (cost++)->parts.load(std::memory_order_relaxed) : 1;
@@ -307,7 +308,7 @@ void Run::run_kernel(int32_t index, const BoundStep& bound, int32_t parts) {
   if (options_.deadline != 0) pieces = std::min<int64_t>(bound.head.tasks, int64_t{parts} * kDeadlinePieces);
   pieces = std::min<int64_t>(pieces, kMaxPieces);
   const int64_t thread_bytes = (bound.head.thread_scratch + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN;
-  ParallelCall call{&bound,       operands_.data() + bound.first_place, arena_.data(),
+  ParallelCall call{&bound,       operands_.data() + bound.first_place, base_,
                     thread_bytes, static_cast<int32_t>(pieces),         options_.deadline,
                     &state_};
   if (parts > 1) {
@@ -392,11 +393,31 @@ Tensor Run::borrow(const Step& step, const BoundStep& bound, size_t operand) con
   return t;
 }
 
-// The step's output number `output` goes to its host slot.
-void Run::keep(const Step& step, size_t output, const Tensor& result) {
-  const int32_t operand = step.operands[at(step.n_in) + output];
-  if (operand < 0) return;
-  slots_[at(program_.buffers[at(program_.values[at(operand)].buffer)].index)] = result;
+// The step's output number `output`: to its host slot, or where it lies in memory.
+void Run::keep(int32_t index, size_t output, const Tensor& result) {
+  const Step& step = program_.steps[at(index)];
+  const size_t operand = at(step.n_in) + output;
+  if (operand >= step.operands.size() || step.operands[operand] < 0) return;
+  const Value& v = program_.values[at(step.operands[operand])];
+  const Buffer& buffer = program_.buffers[at(v.buffer)];
+  if (buffer.segment == Segment::kHost)
+    slots_[at(buffer.index)] = result;
+  else
+    deliver(index, v, operands_[at(bound(index).first_place) + operand], result);
+}
+
+void Run::deliver(int32_t index, const Value& value, void* to, const Tensor& result) const {
+  bool same = result.dims.size() == value.dims.size();
+  int64_t elements = 1;
+  for (size_t i = 0; same && i < value.dims.size(); ++i) elements *= binding_->values[at(value.dims[i])];
+  // A loop without iterations cannot know the other dims of what it would have stacked.
+  const bool both_empty = same && count(result.dims) == 0 && elements == 0;
+  for (size_t i = 0; same && !both_empty && i < value.dims.size(); ++i)
+    same = result.dims[i] == binding_->values[at(value.dims[i])];
+  if (result.host || !same || result.dtype != value.dtype)
+    throw StepError{{index, ARN_SHAPE_MISMATCH, false, "the result has another type or shape than inferred"}};
+  const int64_t bytes = elements * element_bytes(result.dtype);
+  if (bytes > 0 && to != result.data) std::memcpy(to, result.data, at(bytes));
 }
 
 // The symbols that the dims of the step's outputs decide.
@@ -422,26 +443,15 @@ void Run::run_host(int32_t index, const Step& step) {
   for (size_t i = 0; at(step.n_in) + i < step.operands.size(); ++i) {
     if (step.operands[at(step.n_in) + i] < 0) continue;
     if (i >= results.size()) throw StepError{{index, ARN_BAD_VALUE, false, "the step made fewer outputs than it has"}};
-    keep(step, i, results[i]);
+    keep(index, i, results[i]);
   }
   set_kept_symbols(index, step);
 }
 
 void Run::run_fetch(int32_t index, const Step& step) {
   const Value& from = program_.values[at(step.operands[0])];
-  const Value& to = program_.values[at(step.operands[1])];
   Tensor& held = slots_[at(program_.buffers[at(from.buffer)].index)];
-  bool same = held.dims.size() == to.dims.size();
-  int64_t elements = 1;
-  for (size_t i = 0; same && i < to.dims.size(); ++i) elements *= binding_->values[at(to.dims[i])];
-  // A loop without iterations cannot know the other dims of what it would have stacked.
-  const bool both_empty = same && count(held.dims) == 0 && elements == 0;
-  for (size_t i = 0; same && !both_empty && i < to.dims.size(); ++i)
-    same = held.dims[i] == binding_->values[at(to.dims[i])];
-  if (held.host || !same || held.dtype != to.dtype)
-    throw StepError{{index, ARN_SHAPE_MISMATCH, false, "the result has another type or shape than inferred"}};
-  const int64_t bytes = elements * element_bytes(held.dtype);
-  if (bytes > 0) std::memcpy(operands_[at(bound(index).first_place) + 1], held.data, at(bytes));
+  deliver(index, program_.values[at(step.operands[1])], operands_[at(bound(index).first_place) + 1], held);
   held.owned.reset();
   held.data = nullptr;
 }
@@ -480,7 +490,7 @@ char* Run::buffer_start(const Buffer& buffer) const {
     const int32_t host = program_.buffers[at(program_.regions[at(buffer.region)].host)].index;
     return bases_[outputs + at(host)] + binding_->rects[at(buffer.region)].offset + offset;
   }
-  return arena_.data() + binding_->rects[at(buffer.region)].offset + offset;
+  return base_ + binding_->rects[at(buffer.region)].offset + offset;
 }
 
 Tensor Run::read(int32_t value) const {

@@ -17,7 +17,8 @@ class Run {
   // A call: fill every input, begin(), finish() or step() until false, read outputs, end(). After a throw: end().
 
   Tensor& input(size_t i) { return inputs_[i]; }
-  // Memory for output i, dense; for outputs whose size the input dims decide. The run allocates the others.
+  // Memory for output i, dense, of the size that the binding says; for outputs whose size the input dims decide. The
+  // run allocates the others.
   void give_output(size_t i, void* data) { given_[i] = data; }
   // binding: that of stage 0 for these inputs, when the caller has it.
   // Throws StepError, std::invalid_argument, MemoryLimit, std::bad_alloc.
@@ -59,11 +60,23 @@ class Run {
   void run_loop(int32_t index, const Step& step);
   void run_scan(int32_t index, const Step& step);
   Run& body_run(const Program& body);
-  RunOptions body_options(int32_t index, const Program& body) const;
+  // planned: where the binding lets the body lie; null: it finds memory of its own.
+  RunOptions body_options(int32_t index, const Program& body, const BoundBody* planned) const;
+  const BoundBody* planned_body(const BoundStep& bound, size_t body) const;
+  // Iteration n of a Loop or Scan writes what it returns where the plan says. leading: outputs before the carried ones;
+  // parity: of the iterations whose carried values go to the first of their two buffers.
+  void give_outputs(int32_t index, const BoundBody& planned, const Program& body, size_t leading, int64_t n,
+                    int64_t parity, Run* run) const;
+  void take_outputs(int32_t index, const BoundBody* planned, size_t leading, int64_t expected, Run* run);
+  // After the last iteration: carried values and stacked results become what the step returns.
+  void keep_outputs(int32_t index, const BoundBody* planned, const Program& body, size_t leading, int64_t iterations,
+                    Run* run);
   Tensor borrow(const Step& step, const BoundStep& bound, size_t operand) const;
   void borrow_into(Tensor* t, const Step& step, const BoundStep& bound, size_t operand) const;
-  void keep(const Step& step, size_t output, const Tensor& result);
+  void keep(int32_t index, size_t output, const Tensor& result);
   void set_kept_symbols(int32_t index, const Step& step);
+  // Copies a dense result to where a value lies. Throws StepError where type or dims are not the value's.
+  void deliver(int32_t index, const Value& value, void* to, const Tensor& result) const;
   // A tensor that outlives the memory that it may borrow.
   void own(Tensor* t);
   const void* operand_data(const Step& step, const BoundStep& bound, size_t operand) const;
@@ -88,6 +101,7 @@ class Run {
   int32_t next_ = 0;
   int32_t stage_end_ = 0;
   Block arena_;
+  char* base_ = nullptr;  // where the arena lies: arena_, or what the options give
   std::map<const Program*, std::unique_ptr<Run>> bodies_;
   std::vector<char*> bases_;
   std::vector<void*> operands_;             // addresses of binding_->places

@@ -256,23 +256,28 @@ class Lowerer(Emitter):
         bodies: tuple[Lowered, ...] = (),
         counts: tuple[int, int] = (0, 0),
     ) -> None:
-        """A step whose results are held outside the arena until their sizes are known, then fetched."""
-        held: list[Strided | None] = []
+        """A step whose results go where they belong, if their sizes are known before it runs. The others are held
+        outside the arena and fetched by a step of their own."""
+        placed: list[Strided | None] = []
+        late: list[tuple[Value, Strided]] = []
+        copies: list[tuple[Strided, Strided]] = []
         sets: list[tuple[int, int, str]] = []
         for i, value in enumerate(outputs):
             if value is None:
-                held.append(None)
-                continue
-            held.append(host_place(self._buffer(Segment.HOST, 0, self._slot()), self._held_dtype(value)))
-            for axis, dim in enumerate(() if self._is_host(value) else value.shape):
-                names = [s.name for s in symbols_of(dim)]
-                if len(names) == 1 and str(dim) == names[0] and names[0] not in self._defined:
-                    sets.append((i, axis, names[0]))
-                    self._defined.add(names[0])
-        self._step(LoweredStep(kind, node, list(inputs), held, sets=tuple(sets), bodies=bodies, counts=counts))
-        for value, place in zip(outputs, held, strict=True):
-            if value is None or place is None:
-                continue
+                placed.append(None)
+            elif not self._is_host(value) and all(name in self._defined for name in _symbols(value)):
+                target = self.write(value)
+                placed.append(target if target.is_dense else self.temp(target.dtype, target.dims))
+                copies.append((placed[-1] or target, target))
+            else:
+                placed.append(host_place(self._buffer(Segment.HOST, 0, self._slot()), self._held_dtype(value)))
+                late.append((value, placed[-1] or self.read(value)))
+                sets += [(i, axis, name) for axis, name in self._open_dims(value)]
+        self._defined.update(name for _, _, name in sets)
+        self._step(LoweredStep(kind, node, list(inputs), placed, sets=tuple(sets), bodies=bodies, counts=counts))
+        for source, target in copies:
+            self.copy(source, target)
+        for value, place in late:
             if self._is_host(value):
                 self._put(value, place)
                 continue
@@ -283,6 +288,12 @@ class Lowerer(Emitter):
             dense = target if target.is_dense else self.temp(target.dtype, target.dims)
             self._step(LoweredStep(StepKind.FETCH, node, [place], [dense]))
             self.copy(dense, target)
+
+    def _open_dims(self, value: Value) -> list[tuple[int, str]]:
+        """Axes of a held result whose size is a symbol that nothing decided yet."""
+        dims = () if self._is_host(value) else value.shape
+        names = [(axis, [s.name for s in symbols_of(dim)]) for axis, dim in enumerate(dims)]
+        return [(a, n[0]) for a, n in names if len(n) == 1 and str(dims[a]) == n[0] and n[0] not in self._defined]
 
     def _is_host(self, value: Value) -> bool:
         """Values that only Python can hold: no tensors, strings, unknown or too high rank."""
