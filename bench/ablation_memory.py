@@ -23,7 +23,7 @@ from arenaut.planner import Problem, aligned, plan_memory  # noqa: E402
 from arenaut.planner.hosting import choose_guests, place_guests, without_guests  # noqa: E402
 from arenaut.planner.order import evaluate_order  # noqa: E402
 from arenaut.planner.packing import PLACEMENTS, Packer, pack, placement_order  # noqa: E402
-from arenaut.planner.problem import BufferKind, Rect  # noqa: E402
+from arenaut.planner.problem import BufferKind, Rect, step_dependencies  # noqa: E402
 
 from arenaut.report.render import one_line, significant  # noqa: E402
 from arenaut.report.stats import geometric_mean  # noqa: E402
@@ -46,10 +46,12 @@ class Variant:
 VARIANTS: Final = (
     Variant("all", "everything on: what load_onnx does"),
     Variant("no slices", "no chain runs depth first"),
+    Variant("no views", "every reshape, transpose, split and slice is a copy, and no copy is saved"),
     Variant("no hosting", "nothing lies in outputs before they are written"),
     Variant("no in-place", "no result over an operand that dies"),
     Variant("no copies saved", "no part made inside its Concat, no slice left where it is"),
     Variant("stored order", "the steps as the model has them, not the best of three orders"),
+    Variant("FIFO order", "the steps as they become ready, first in, first out"),
     Variant("greedy by size", "one first fit, largest first, instead of the portfolio and the search"),
     Variant("first fit", "first fit in the order in which buffers are born"),
     Variant("no fusion", "the graph as stored: every node a step"),
@@ -67,14 +69,17 @@ class PlanProbe:
         path, sizes = zoo.ensure(entry), dict(entry.bindings[0])
         sliced, outputs = problem_at(path, sizes)
         whole, _ = problem_at(path, sizes, without=["slices"])
+        copied, _ = problem_at(path, sizes, without=["views"])
         raw, raw_outputs = problem_at(path, sizes, optimize=False, without=["slices"])
         found = {
             "all": arena(sliced),
             "no slices": arena(whole),
+            "no views": arena(without_shares(copied, keeps=False)),
             "no hosting": arena(sliced, hosting=False),
             "no in-place": arena(without_shares(sliced, keeps=True)),
             "no copies saved": arena(without_shares(sliced, keeps=False)),
             "stored order": packed(sliced, order="stored", placement=None),
+            "FIFO order": packed(sliced, order="FIFO", placement=None),
             "greedy by size": packed(sliced, order="", placement="size"),
             "first fit": packed(sliced, order="", placement="first"),
         }
@@ -110,8 +115,11 @@ def arena(problem: Problem, *, hosting: bool = True) -> int:
 
 
 def packed(problem: Problem, *, order: str, placement: str | None, hosting: bool = True) -> int:
-    """The arena with one thing fixed: the order ("stored", or "" for the planner's), the placement rule (None: all)."""
-    steps = range(len(problem.steps)) if order == "stored" else plan_memory(problem).order
+    """The arena with one thing fixed: the order ("stored", "FIFO", "" for the planner's), the placement rule (None:
+    all)."""
+    steps: Sequence[int] = range(len(problem.steps))
+    if order != "stored":
+        steps = fifo_order(problem) if order == "FIFO" else plan_memory(problem).order
     choice = evaluate_order(problem, steps, order or "chosen")
     classes, rects = choice.sharing.classes, list(choice.rects)
     if hosting:
@@ -119,6 +127,22 @@ def packed(problem: Problem, *, order: str, placement: str | None, hosting: bool
     if placement is None:
         return pack(rects).arena_bytes
     return _placed(rects, placement)
+
+
+def fifo_order(problem: Problem) -> list[int]:
+    """Kahn's order without a priority: a step comes when the last step that it needs has come."""
+    missing = [len(needed) for needed in step_dependencies(problem)]
+    waiting: list[list[int]] = [[] for _ in missing]
+    for index, needed in enumerate(step_dependencies(problem)):
+        for earlier in needed:
+            waiting[earlier].append(index)
+    order = [index for index, count in enumerate(missing) if not count]
+    for index in order:
+        for later in waiting[index]:
+            missing[later] -= 1
+            if not missing[later]:
+                order.append(later)
+    return order
 
 
 def _placed(rects: Sequence[Rect], rule: str) -> int:

@@ -35,10 +35,6 @@ class MemoryLimitError(ArenautError):
     """A plan needs more than max_memory allows; raised before anything is allocated."""
 
 
-class PredictionError(ArenautError):
-    """What a run needs is decided by data, so that only running tells."""
-
-
 class ExecutionError(ArenautError):
     """A step failed while running: an index out of range, a division by zero, a cancelled run."""
 

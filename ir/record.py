@@ -196,6 +196,7 @@ class OpRecord:
                   alike in any layout that input 0 and the output share (elementwise ops do anyway).
     anchor        lower ends in one call that writes output 0 and takes an elementwise epilogue.
     decompose     the op in terms of simpler ones; applied when there is neither view, tile nor lower.
+    most          (node, output, axis) -> the most that a size which only running decides can be; None: no limit known.
     flops         floating-point operations, a dim.
     deterministic False: never folded, never merged (random ops).
     tolerance, samples  for the tests.
@@ -213,6 +214,7 @@ class OpRecord:
     layout: Literal["", "channels", "follow"] = ""
     anchor: bool = False
     decompose: DecomposeRule | None = None
+    most: Callable[[Node, int, int], Dim | None] | None = None
     flops: Callable[[Node], Dim] | None = None
     deterministic: bool = True
     tolerance: Tolerance = EXACT

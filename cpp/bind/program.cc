@@ -18,6 +18,8 @@ size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 // Idle runs kept per program; more concurrent calls than this allocate and free their own.
 constexpr size_t kIdleRuns = 4;
+// Blocks that an output pool keeps; more are freed.
+constexpr size_t kMostIdle = 64;
 
 const char* numpy_code(int32_t dtype) {
   switch (dtype) {
@@ -322,10 +324,40 @@ void PyProgram::give_run(std::unique_ptr<Run> run) {
 
 int64_t PyProgram::trim() {
   const std::lock_guard<std::mutex> lock(idle_mutex_);
-  int64_t bytes = 0;
+  int64_t bytes = outputs->clear();
   for (const auto& run : idle_) bytes += run->kept_bytes();
   idle_.clear();
   return bytes;
+}
+
+Block OutputPool::take(int64_t bytes, int64_t total) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  limit_ = std::max(limit_, total);
+  idle_.reserve(kMostIdle);
+  const auto found = std::find_if(idle_.begin(), idle_.end(), [bytes](const Block& b) { return b.bytes() >= bytes; });
+  if (found == idle_.end()) return Block(bytes);
+  Block block = std::move(*found);
+  idle_.erase(found);
+  held_ -= block.bytes();
+  return block;
+}
+
+void OutputPool::give(Block block) noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (idle_.size() == idle_.capacity()) return;
+  held_ += block.bytes();
+  const auto at = std::find_if(idle_.begin(), idle_.end(), [&](const Block& b) { return b.bytes() >= block.bytes(); });
+  idle_.insert(at, std::move(block));
+  while (held_ > limit_) {  // the smallest go
+    held_ -= idle_.front().bytes();
+    idle_.erase(idle_.begin());
+  }
+}
+
+int64_t OutputPool::clear() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  idle_.clear();
+  return std::exchange(held_, 0);
 }
 
 void PyProgram::run_to_end(const py::list& arrays, const RunOptions& options, py::list* out) {
@@ -335,7 +367,7 @@ void PyProgram::run_to_end(const py::list& arrays, const RunOptions& options, py
     const py::gil_scoped_release nogil;
     call->begin(options);
     call->finish();
-    ran(call->binding());
+    ran(*call.get());
   }
   for (size_t i = 0; i < program->outputs.size(); ++i) out->append(to_python(call->output(i), false));
 }
@@ -363,13 +395,34 @@ py::tuple PyProgram::profile(const py::list& arrays) {
 
 namespace {
 
+py::dict describe_binding(const Program& program, const Binding& b);
+
+// Per body of a step: where its arena and what it returns lie in the step's scratch; none where it finds memory itself.
+py::list describe_bodies(const Step& step, const std::vector<BoundBody>& bodies) {
+  py::list out;
+  for (size_t i = 0; i < bodies.size(); ++i) {
+    const BoundBody& body = bodies[i];
+    if (body.binding)
+      out.append(py::make_tuple(body.bytes, describe_binding(*step.bodies[i], *body.binding)));
+    else
+      out.append(py::none());
+  }
+  return out;
+}
+
 py::dict describe_binding(const Program& program, const Binding& b) {
-  py::list rects, steps, buffers;
+  py::list rects, steps, buffers, bodies;
   for (const int64_t n : b.buffer_bytes) buffers.append(n);
   for (const Rect& r : b.rects) rects.append(py::make_tuple(r.bytes, r.first, r.last, r.offset));
-  for (const BoundStep& s : b.steps)
+  const int32_t first = program.stage_begin(b.stage);
+  for (size_t i = 0; i < b.steps.size(); ++i) {
+    const BoundStep& s = b.steps[i];
     steps.append(
         py::make_tuple(s.head.variant ? s.head.variant : "", s.head.tasks, s.head.step_scratch, s.head.thread_scratch));
+    if (s.control >= 0)
+      bodies.append(py::make_tuple(first + static_cast<int32_t>(i),
+                                   describe_bodies(program.steps[at(first) + i], b.controls[at(s.control)])));
+  }
   py::dict d;
   d["stage"] = b.stage;
   d["stages"] = program.stages();
@@ -378,30 +431,59 @@ py::dict describe_binding(const Program& program, const Binding& b) {
   d["regions"] = program.regions.size();
   d["hosted"] = b.hosted;
   d["buffer_bytes"] = buffers;
-  d["first_step"] = program.stage_begin(b.stage);
+  d["first_step"] = first;
   d["steps"] = steps;
+  d["bodies"] = bodies;
   d["symbols"] = b.symbols;
   d["values"] = b.values;
+  d["outside"] = 0;
   return d;
 }
 
 }  // namespace
 
-py::dict PyProgram::describe(const std::vector<std::vector<int64_t>>& dims) const {
+py::dict PyProgram::describe(const std::vector<std::vector<int64_t>>& dims) const { return describe_with(dims, {}); }
+
+py::dict PyProgram::describe_with(const std::vector<std::vector<int64_t>>& dims,
+                                  const std::map<int32_t, int64_t>& late) const {
   if (dims.size() != program->inputs.size()) throw std::invalid_argument("wrong number of inputs");
   std::vector<int64_t> key;
   for (size_t i = 0; i < dims.size(); ++i) program->append_key(i, dims[i].data(), dims[i].size(), &key);
-  return describe_binding(*program, *program->bind(key));
+  std::shared_ptr<const Binding> binding = program->bind(key);
+  py::list earlier;  // bodies of steps of earlier stages
+  while (binding->stage + 1 < program->stages()) {
+    std::vector<int64_t> symbols = binding->symbols;
+    bool known = true;
+    for (size_t i = 0; i < symbols.size(); ++i) {
+      if (program->symbol_stage[i] != binding->stage + 1) continue;
+      const auto found = late.find(static_cast<int32_t>(i));
+      known = known && found != late.end();
+      if (known) symbols[i] = found->second;
+    }
+    if (!known) break;
+    const py::dict facts = describe_binding(*program, *binding);
+    for (const auto& body : facts["bodies"].cast<py::list>()) earlier.append(body);
+    binding = program->bind_next(binding, symbols);
+  }
+  py::dict facts = describe_binding(*program, *binding);
+  for (const auto& body : facts["bodies"].cast<py::list>()) earlier.append(body);
+  facts["bodies"] = earlier;
+  return facts;
 }
 
 py::object PyProgram::describe_last() const {
   const std::lock_guard<std::mutex> lock(idle_mutex_);
-  return last_ ? py::object(describe_binding(*program, *last_)) : py::none();
+  if (!last_) return py::none();
+  py::dict facts = describe_binding(*program, *last_);
+  facts["outside"] = last_outside_;
+  return facts;
 }
 
-void PyProgram::ran(std::shared_ptr<const Binding> binding) {
+void PyProgram::ran(const Run& run) {
+  const int64_t outside = run.kept_bytes() - run.arena_bytes();
   const std::lock_guard<std::mutex> lock(idle_mutex_);
-  if (last_ != binding) last_ = std::move(binding);
+  last_outside_ = outside;
+  if (last_ != run.binding()) last_ = run.binding();
 }
 
 }  // namespace arenaut

@@ -26,6 +26,21 @@ class PyHost : public Host {
   PyProgram* owner_;
 };
 
+// Memory of outputs that their owners have let go, for outputs to come: at most as much as the largest run returned.
+class OutputPool {
+ public:
+  // At least so many bytes. total: of all outputs of the run that come from here. Throws std::bad_alloc.
+  Block take(int64_t bytes, int64_t total);
+  void give(Block block) noexcept;
+  // Frees all of it; returns the bytes.
+  int64_t clear();
+
+ private:
+  std::mutex mutex_;
+  std::vector<Block> idle_;  // by size
+  int64_t limit_ = 0, held_ = 0;
+};
+
 class PyProgram {
  public:
   PyProgram(int32_t threads, int32_t tier, std::shared_ptr<PyWeights> weights);
@@ -52,7 +67,9 @@ class PyProgram {
   py::dict describe(const std::vector<std::vector<int64_t>>& dims) const;
   // The last binding that ran, to its last stage; None before any run.
   py::object describe_last() const;
-  void ran(std::shared_ptr<const Binding> binding);
+  // describe() to later stages, as far as the symbols that running decides are given, by number.
+  py::dict describe_with(const std::vector<std::vector<int64_t>>& dims, const std::map<int32_t, int64_t>& late) const;
+  void ran(const Run& run);
   // Frees what idle runs keep for the next call; returns the bytes given back.
   int64_t trim();
 
@@ -63,6 +80,7 @@ class PyProgram {
 
   std::shared_ptr<Program> program = std::make_shared<Program>();
   py::object host_call = py::none();
+  std::shared_ptr<OutputPool> outputs = std::make_shared<OutputPool>();
   PyHost host{this};
   std::map<const Program*, std::shared_ptr<PyProgram>> bodies;
 
@@ -76,6 +94,7 @@ class PyProgram {
 
   mutable std::mutex idle_mutex_;
   std::shared_ptr<const Binding> last_;
+  int64_t last_outside_ = 0;  // what that run held outside its arena
   std::vector<std::unique_ptr<Run>> idle_;
 };
 

@@ -28,7 +28,7 @@ class PyRun {
   }
   py::list outputs() {
     py::list out;
-    program_->ran(run_.binding());
+    program_->ran(run_);
     for (size_t i = 0; i < program_->program->outputs.size(); ++i) out.append(to_python(run_.output(i), false));
     return out;
   }
@@ -92,6 +92,7 @@ void register_program(py::module_& m) {
       .def("run", &PyProgram::run, py::arg("arrays"), py::arg("max_memory") = -1, py::arg("timeout") = -1.0)
       .def("profile", &PyProgram::profile)
       .def("describe", &PyProgram::describe)
+      .def("describe_with", &PyProgram::describe_with)
       .def("describe_last", &PyProgram::describe_last)
       .def("trim", &PyProgram::trim);
   py::class_<PyRun>(m, "Run", "One run, step by step.")

@@ -2,7 +2,7 @@
 // Whatever is unusual goes to the subclass's method _run(*args, **kwargs), which says precisely what is wrong.
 #include <pybind11/numpy.h>
 
-#include <cstdlib>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -23,13 +23,22 @@ using npy = py::detail::npy_api;
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
+// From here on, memory that its owner lets go is kept for the outputs of later runs.
+constexpr int64_t kPooled = int64_t{1} << 16;
+
 // The memory of an output that numpy does not allocate.
 struct Memory {
-  PyObject_HEAD void* data;
+  struct Held {
+    Block block;
+    std::shared_ptr<OutputPool> pool;
+  };
+  PyObject_HEAD Held held;
 };
 
 void memory_dealloc(PyObject* self) {
-  free(reinterpret_cast<Memory*>(self)->data);
+  Memory::Held& held = reinterpret_cast<Memory*>(self)->held;
+  if (held.block.bytes() >= kPooled) held.pool->give(std::move(held.block));
+  held.~Held();
   PyObject_Free(self);
 }
 
@@ -191,20 +200,18 @@ class FastCall {
     return py::reinterpret_steal<py::object>(array);
   }
 
-  py::object allocate(const OutputSpec& spec, const Binding& binding) const {
+  // pooled: bytes of all the run's outputs that come from the pool.
+  py::object allocate(const OutputSpec& spec, const Binding& binding, int64_t pooled) const {
     const Value& v = program_->program->values[at(spec.value)];
     int64_t dims[ARN_MAX_RANK];
     for (size_t k = 0; k < v.dims.size(); ++k) dims[k] = binding.values[at(v.dims[k])];
     const int64_t bytes = binding.buffer_bytes[at(spec.buffer)];
     if (bytes < kOwnMemory) return make_array(spec.descr, dims, v.dims.size(), nullptr, nullptr);
-    void* data = nullptr;
-    if (posix_memalign(&data, ARN_ALIGN, at(bytes)) != 0) throw std::bad_alloc();
+    Block block = bytes < kPooled ? Block(bytes) : program_->outputs->take(bytes, pooled);
     Memory* owner = PyObject_New(Memory, &g_memory_type);
-    if (owner == nullptr) {
-      free(data);
-      throw py::error_already_set();
-    }
-    owner->data = data;
+    if (owner == nullptr) throw py::error_already_set();
+    void* data = block.data();
+    new (&owner->held) Memory::Held{std::move(block), program_->outputs};
     return make_array(spec.descr, dims, v.dims.size(), data, reinterpret_cast<PyObject*>(owner));
   }
 
@@ -217,9 +224,14 @@ class FastCall {
 
   PyObject* run(Run* call, const std::shared_ptr<const Binding>& binding) {
     auto results = py::reinterpret_steal<py::dict>(PyDict_New());
+    int64_t pooled = 0;
+    for (const OutputSpec& spec : outputs_) {
+      const int64_t bytes = spec.early ? binding->buffer_bytes[at(spec.buffer)] : 0;
+      if (bytes >= kPooled) pooled += bytes;
+    }
     for (size_t i = 0; i < outputs_.size(); ++i) {
       if (!outputs_[i].early) continue;
-      const py::object array = allocate(outputs_[i], *binding);
+      const py::object array = allocate(outputs_[i], *binding, pooled);
       call->give_output(i, py::detail::array_proxy(array.ptr())->data);
       if (PyDict_SetItem(results.ptr(), outputs_[i].name.ptr(), array.ptr()) < 0) throw py::error_already_set();
     }
@@ -240,7 +252,7 @@ class FastCall {
       ordered = false;
       results[outputs_[i].name] = late_array(outputs_[i], call->output(i));
     }
-    program_->ran(call->binding());
+    program_->ran(*call);
     if (ordered) return results.release().ptr();
     py::dict in_order;
     for (const OutputSpec& spec : outputs_) in_order[spec.name] = results[spec.name];

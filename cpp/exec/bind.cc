@@ -169,7 +169,7 @@ class Binder {
       b_->steps.push_back(bound);
       work.push_back(operand_bytes(descs));
     }
-    b_->blobs = Block(total);
+    if (b_->blobs.bytes() < total) b_->blobs = Block(total);
     size_t kernel = 0;
     for (BoundStep& bound : b_->steps) {
       if (bound.kind != StepKind::kKernel) continue;
@@ -192,7 +192,7 @@ class Binder {
 
   // Before anything is timed, the bytes of a step's operands stand for its work.
   void guess_cost(const std::vector<int64_t>& work) {
-    b_->cost = std::make_unique<StepCost[]>(b_->steps.size());
+    if (!b_->cost) b_->cost = std::make_unique<StepCost[]>(b_->steps.size());
     for (size_t i = 0; i < b_->steps.size(); ++i) {
       if (b_->steps[i].kind != StepKind::kKernel) continue;
       const int64_t nanoseconds = work[i] / kGuessedBytesPerNanosecond;
@@ -548,12 +548,28 @@ void Program::append_key(size_t i, const int64_t* dims, size_t rank, std::vector
 int64_t Binding::footprint() const {
   const auto bytes = [](const auto& v) { return static_cast<int64_t>(v.capacity() * sizeof(v[0])); };
   const auto per_step = cost ? static_cast<int64_t>(sizeof(StepCost)) : 0;
-  return static_cast<int64_t>(sizeof(Binding)) + bytes(symbols) + bytes(values) + bytes(buffer_bytes) + bytes(rects) +
+  int64_t others = 0;
+  for (const auto& bodies : controls)
+    for (const BoundBody& body : bodies) others += body.binding ? body.binding->footprint() : 0;
+  const std::lock_guard<std::mutex> lock(mutex);
+  for (const auto& each : next) others += each.second->footprint();
+  return others + static_cast<int64_t>(sizeof(Binding)) + bytes(symbols) + bytes(values) + bytes(buffer_bytes) + bytes(rects) +
          bytes(steps) + bytes(places) + bytes(moving) + blobs.bytes() + per_step * static_cast<int64_t>(steps.size());
 }
 
-std::shared_ptr<Binding> Program::bind_anew(const std::vector<int64_t>& key) const {
-  auto b = std::make_shared<Binding>();
+void Binding::reset() {
+  stage = 0;
+  symbols.clear(), values.clear(), buffer_bytes.clear(), rects.clear(), hosted.clear();
+  steps.clear(), controls.clear(), places.clear(), moving.clear(), next.clear();
+  arena_bytes = output_bytes = 0;
+  shareable = 0, timed = 0, fastest = -1;
+}
+
+std::shared_ptr<Binding> Program::bind_anew(const std::vector<int64_t>& key, std::shared_ptr<Binding> b) const {
+  if (b)
+    b->reset();
+  else
+    b = std::make_shared<Binding>();
   b->threads = threads;
   b->key = key;
   b->symbols.assign(symbol_stage.size(), 0);
@@ -595,12 +611,14 @@ std::shared_ptr<const Binding> Program::bind(const std::vector<int64_t>& key) co
       cache_.splice(cache_.begin(), cache_, it);
       return cache_.front();
     }
-  const std::shared_ptr<const Binding> b = bind_anew(key);
+  const std::shared_ptr<Binding> b = bind_anew(key, std::move(spare_));
   cache_.push_front(b);
   int64_t others = -b->footprint();
   for (const auto& each : cache_) others += each->footprint();
   while (cache_.size() > 1 && (static_cast<int64_t>(cache_.size()) > cache_limit || others > cache_bytes)) {
     others -= cache_.back()->footprint();
+    // The next one takes over the memory of one that no run uses any more, or the heap would crumble.
+    if (cache_.back().use_count() == 1) spare_ = std::move(cache_.back());
     cache_.pop_back();
   }
   return b;
@@ -624,7 +642,7 @@ std::shared_ptr<const Binding> Program::bind_next(const std::shared_ptr<const Bi
   Binder(*this, b.get()).run();
   int64_t held = 0;
   for (const auto& each : before->next) held += each.second->footprint();
-  if (static_cast<int64_t>(before->next.size()) >= cache_limit || held > cache_bytes) before->next.clear();
+  if (static_cast<int64_t>(before->next.size()) >= cache_limit || held > cache_bytes / 4) before->next.clear();
   before->next.emplace(symbols, b);
   return b;
 }

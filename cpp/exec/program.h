@@ -143,8 +143,10 @@ struct Binding {
   mutable std::mutex mutex;
   mutable std::map<std::vector<int64_t>, std::shared_ptr<const Binding>> next;  // by the symbols that stage sets
 
-  // Bytes that the binding itself takes, and those of bodies; of later stages as many as were there when last asked.
+  // Bytes that the binding takes, with those of bodies and of later stages.
   int64_t footprint() const;
+  // As new, but what its vectors hold stays reserved.
+  void reset();
 };
 
 // A tensor that a run was given, holds or returns.
@@ -236,8 +238,8 @@ class Program {
   void append_key(size_t i, const int64_t* dims, size_t rank, std::vector<int64_t>* key) const;
   // The binding of stage 0 for these input dims, from the cache or new. Throws StepError, std::invalid_argument.
   std::shared_ptr<const Binding> bind(const std::vector<int64_t>& key) const;
-  // The same without the cache.
-  std::shared_ptr<Binding> bind_anew(const std::vector<int64_t>& key) const;
+  // The same without the cache, in the memory of a binding that nobody uses any more if there is one.
+  std::shared_ptr<Binding> bind_anew(const std::vector<int64_t>& key, std::shared_ptr<Binding> b = nullptr) const;
   // The binding of the stage after `before`, whose symbols (all of them) are given.
   std::shared_ptr<const Binding> bind_next(const std::shared_ptr<const Binding>& before,
                                            const std::vector<int64_t>& symbols) const;
@@ -250,7 +252,8 @@ class Program {
   friend class Binder;
   std::vector<int32_t> expr_stage_;
   mutable std::mutex mutex_;
-  mutable std::list<std::shared_ptr<const Binding>> cache_;  // the latest first
+  mutable std::list<std::shared_ptr<Binding>> cache_;  // the latest first
+  mutable std::shared_ptr<Binding> spare_;
 };
 
 }  // namespace arenaut

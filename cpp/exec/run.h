@@ -42,6 +42,8 @@ class Run {
   void write(int32_t value, const Tensor& tensor);
   // Bytes of memory kept for the next call: the arena, bodies and held results.
   int64_t kept_bytes() const;
+  // Of these, the arena's own.
+  int64_t arena_bytes() const { return arena_.bytes(); }
 
  private:
   void enter_stage(std::shared_ptr<const Binding> binding);

@@ -163,6 +163,14 @@ def _trip_count(context: Infer) -> Dim | None:
     return maximum(count, 0) if isinstance(count, Expr) else max(int(count), 0)
 
 
+def _loop_most(node: Node, output: int, axis: int) -> Dim | None:
+    """No more results are stacked than the trip count says; what else may change while it runs is not known."""
+    trips = node.input(0)
+    if trips is None or trips.data is None or trips.data.size != 1 or axis or output < _loop_carried(node):
+        return None
+    return maximum(trips.data.reshape(-1)[0], 0)
+
+
 def _is_true(value: Value) -> bool:
     return value.constant is not None and bool(value.constant.reshape(-1)[0])
 
@@ -305,6 +313,6 @@ def _scan_lower(lower: Lower, node: Node) -> None:
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(op="If", infer=_if_infer, evaluate=_if_evaluate, lower=_if_lower),
-    OpRecord(op="Loop", infer=_loop_infer, evaluate=_loop_evaluate, lower=_loop_lower),
+    OpRecord(op="Loop", infer=_loop_infer, most=_loop_most, evaluate=_loop_evaluate, lower=_loop_lower),
     OpRecord(op="Scan", infer=_scan_infer, evaluate=_scan_evaluate, lower=_scan_lower),
 )

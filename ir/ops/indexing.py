@@ -143,6 +143,17 @@ def _non_zero_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(DType.INT64, (len(context.shape(0)), count))]
 
 
+def _all_elements(node: Node, output: int, axis: int) -> Dim:
+    """What is chosen among all elements of the first input."""
+    return product(node.operand(0).shape)
+
+
+def _along_axis(node: Node, output: int, axis: int) -> Dim:
+    """What is chosen along an axis of the first input, or among all its elements."""
+    shape, chosen = node.operand(0).shape, node.attr("axis")
+    return product(shape) if chosen is None else shape[chosen % len(shape)]
+
+
 def _non_zero_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x = np.asarray(inputs[0])
     if x.ndim == 0:
@@ -411,15 +422,16 @@ RECORDS: tuple[OpRecord, ...] = (
         tolerance=Tolerance("product", 4), samples=_running_samples,
     ),
     OpRecord(
-        op="NonZero", infer=_non_zero_infer, evaluate=_non_zero_evaluate, lower=_non_zero_lower,
+        op="NonZero", infer=_non_zero_infer, most=_all_elements, evaluate=_non_zero_evaluate, lower=_non_zero_lower,
         samples=_non_zero_samples,
     ),
     OpRecord(
-        op="Compress", infer=_compress_infer, lower=_compress_lower, samples=_compress_samples,
+        op="Compress", infer=_compress_infer, most=_along_axis, lower=_compress_lower, samples=_compress_samples,
         evaluate=lambda node, inputs: [np.compress(inputs[1], inputs[0], node.attr("axis"))],
     ),
     OpRecord(
-        op="Unique", infer=_unique_infer, evaluate=_unique_evaluate, lower=_unique_lower, samples=_unique_samples,
+        op="Unique", infer=_unique_infer, most=_along_axis, evaluate=_unique_evaluate, lower=_unique_lower,
+        samples=_unique_samples,
     ),
     OpRecord(op="TopK", infer=_top_k_infer, evaluate=_top_k_evaluate, lower=_top_k_lower, samples=_top_k_samples),
     OpRecord(

@@ -40,6 +40,14 @@ def _nms_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(DType.INT64, (context.fresh(0, 0), 3))]
 
 
+def _nms_most(node: Node, output: int, axis: int) -> Dim | None:
+    """So many boxes of each class of each image as the third input allows, none without it."""
+    batch, kinds, boxes = node.operand(1).shape
+    limit = node.input(2)
+    known = [0] if limit is None else known_ints(limit.data)
+    return batch * kinds * (boxes if known is None else minimum(boxes, max(0, known[0])))
+
+
 def _corners(boxes: Array, centered: bool) -> Array:
     """[N, 4] as (low 0, low 1, high 0, high 1)."""
     if centered:
@@ -421,7 +429,8 @@ def _image_samples() -> Iterator[Sample]:
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="NonMaxSuppression", infer=_nms_infer, evaluate=_nms_evaluate, lower=_nms_lower, samples=_nms_samples,
+        op="NonMaxSuppression", infer=_nms_infer, most=_nms_most, evaluate=_nms_evaluate, lower=_nms_lower,
+        samples=_nms_samples,
     ),
     OpRecord(
         op="RoiAlign", infer=_roi_infer, evaluate=_roi_evaluate, lower=_roi_lower, tolerance=_SUMS,

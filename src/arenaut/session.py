@@ -362,20 +362,22 @@ class Model(_native.Runner):
 
         Raises RuntimeError when no binding is known yet.
         """
-        return plan_of(self._executor.built, self._output_names)
+        return plan_of(self._executor.built)
 
     def memory(self, sizes: Mapping[str, int] | None = None, /, **dims: int) -> Plan:
         """The memory plan of a run with these sizes of the symbolic dims, by name, without running or allocating an
         arena: memory({"batch": 4, "seq": 128}) or memory(batch=4, seq=128).
 
-        Its arena_bytes and parts are exactly what such a run uses. A model whose ranks hang on sizes gets the program
-        of these sizes, as their first run would. Raises InputError for sizes that are missing, unknown or no sizes,
-        ShapeError for sizes that the model cannot run, PredictionError where data decides what is needed.
+        Its arena_bytes and parts are exactly what such a run uses, where its `certainty` is "exact". Sizes that data
+        decides count as the largest they can be ("most"); where nothing limits one, the plan ends before it ("part").
+        `undecided` lists these sizes. A model whose ranks hang on sizes gets the program of these sizes, as their first
+        run would. Raises InputError for sizes that are missing, unknown or no sizes, ShapeError for sizes that the
+        model cannot run.
         """
         named = {**(sizes or {}), **dims}
         self._check_sizes(named)
         known = {name: int(size) for name, size in named.items()}
-        return plan_at(self._executor.built_for(known), self._output_names, known)
+        return plan_at(self._executor.built_for(known), known)
 
     def _check_sizes(self, sizes: Mapping[str, Any]) -> None:
         names = self._built.lowered.symbols

@@ -4,7 +4,7 @@ from pathlib import Path
 from arenaut.planner import BufferInfo, BufferKind, Problem, Share, StepUse
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from bench.ablation_memory import VARIANTS, arena, document, packed, plot, without_shares
+from bench.ablation_memory import VARIANTS, arena, document, fifo_order, packed, plot, without_shares
 
 FIXED = BufferInfo(64, BufferKind.FIXED)
 STEPS = (
@@ -24,6 +24,12 @@ def test_variants_leave_out_what_they_say() -> None:
     assert arena(without_shares(PROBLEM, keeps=None), hosting=False) == 1024
     assert arena(PROBLEM, hosting=False) == packed(PROBLEM, order="stored", placement="size", hosting=False) == 512
     assert [len(step.shares) for step in without_shares(PROBLEM, keeps=False).steps] == [0, 1, 0, 0]
+
+
+def test_fifo_goes_breadth_first() -> None:
+    buffers = (FIXED, *(BufferInfo(64) for _ in range(5)))
+    chains = (StepUse((0,), (1,)), StepUse((1,), (2,)), StepUse((0,), (3,)), StepUse((3,), (4,)), StepUse((2, 4), (5,)))
+    assert fifo_order(Problem(chains, buffers)) == [0, 2, 1, 3, 4]
 
 
 def test_the_page_has_means_and_every_model() -> None:

@@ -14,6 +14,7 @@ import arenaut
 from arenaut import _native
 
 SMALL_OUTPUT = 1024
+POOLED_OUTPUT = 65536  # from here on, memory of outputs that were let go is used again
 
 TEXTS = {
     "loop": """g (int64 n, float[16, 16] x) => (float[16, 16] y, float[k, 16, 16] s) <bool go = {1}> {
@@ -102,14 +103,18 @@ def main() -> None:
     early = [o.nbytes for o in outputs.values() if o.nbytes >= SMALL_OUTPUT]
     plan = model.plan
     warm = [counted() for _ in range(3)]
+    all_bytes = sum(o.nbytes for o in outputs.values())
+    del outputs
     model.trim()
     result = {
         "warm": warm,
         "cold": counted(),
         "output_bytes": sum(early),
-        "all_output_bytes": sum(o.nbytes for o in outputs.values()),
+        "fresh_bytes": sum(n for n in early if n < POOLED_OUTPUT),
+        "all_output_bytes": all_bytes,
         "late_outputs": LATE_OUTPUTS.get(case, 0),
         "intermediate_bytes": plan.intermediate_bytes,
+        "body_bytes": plan.body_bytes,
         "planned_bytes": plan.arena_bytes,
     }
     print(json.dumps(result))

@@ -25,7 +25,9 @@ NETWORK = """network (float[2, 4, 12, 12] x) => (float[2, 6] y)
   axes = Constant <value_ints = [2, 3]> ()
   m = ReduceMean <keepdims = 0> (g, axes)
   p = MatMul (m, v)
-  y = Tanh (p)
+  left, right = Split <axis = 1, num_outputs = 2> (p)
+  turned = Concat <axis = 1> (right, left)
+  y = Tanh (turned)
 }"""
 
 
@@ -52,6 +54,9 @@ def test_what_is_left_out_does_not_happen(network: Any) -> None:
     assert any(step.pack for step in whole._built.lowered.steps)
     assert not any(step.pack for step in arenaut.load_onnx(network, without=["packing"])._built.lowered.steps)
     assert arenaut.load_onnx(network, without=["in-place"])._built.shares == []
+    copies = [sum(step.row is not None and step.row.family == "Copy" for step in m._built.lowered.steps)
+              for m in (whole, arenaut.load_onnx(network, without=["views"]))]  # fmt: skip
+    assert copies[0] < copies[1]
     for name in ("fusion", "tile driver"):
         assert len(arenaut.load_onnx(network, without=[name]).graph.nodes) > len(whole.graph.nodes), name
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models import parse, squeezed_where_one
 
 import arenaut
-from arenaut.errors import InputError, PredictionError, ShapeError
+from arenaut.errors import InputError, ShapeError
 from tests import skeletons
 
 NAMES = ("transformer-block", "minilm-l3", "mlp-3x512", "ppocr-rec", "gpt2-2l")
@@ -95,18 +95,76 @@ def test_sizes_that_do_not_run() -> None:
         model.memory(a=2, b=3)
 
 
+IF = """n (bool c, float[b] x) => (float[b] y) { y = If (c) <
+    then_branch = t () => (float[b] p) { h = Exp (x)  i = Neg (x)  j = Sin (h)  p = Where (c, j, i) },
+    else_branch = e () => (float[b] q) { q = Neg (x) }> }"""
+LOOP = """n (int64 t, float[b] x) => (float[b] y) { y = Loop (t, , x) <body = l (int64 i, bool go, float[b] s) =>
+    (bool g, float[b] r) { g = Identity (go)  e = Exp (s)  r = Softmax (e) }> }"""
+SCAN = """n (float[b] x, float[7, b] u) => (float[b] y, float[7, b] z) { y, z = Scan <num_scan_inputs = 1,
+    body = l (float[b] s, float[b] v) => (float[b] r, float[b] o) {
+        e = Exp (s)  r = Add (e, v)  o = Softmax (r) }> (x, u)
+}"""
+
+
 @pytest.mark.parametrize(
-    ("text", "part"),
-    [
-        ("n (float[b] x) => (int64[1, k] y) { y = NonZero (x) }", "NonZero.*decides the size"),
-        (
-            """n (bool c, float[b] x) => (float[b] y) { y = If (c) <
-                then_branch = t () => (float[b] p) { h = Exp (x)  p = Softmax (h) },
-                else_branch = e () => (float[b] q) { q = Neg (x) }> }""",
-            "If.*decides which steps run",
-        ),
-    ],
+    ("text", "decided"),
+    [(IF, {"c": True}), (IF, {"c": False}), (LOOP, {"t": 5}), (LOOP, {"t": 0}), (LOOP, {"t": 6}), (SCAN, {})],
 )
-def test_what_data_decides_is_not_predicted(text: str, part: str) -> None:
-    with pytest.raises(PredictionError, match=part):
-        arenaut.load_onnx(parse(text)).memory(b=3)
+@pytest.mark.parametrize("b", [0, 1, 300])
+def test_bodies_are_predicted_with_the_step_that_runs_them(text: str, decided: dict[str, Any], b: int) -> None:
+    model = arenaut.load_onnx(parse(text), threads=1)
+    predicted = model.memory(b=b)
+    assert predicted.certainty == "exact"
+    assert predicted.bodies
+    assert all(body.plan is not None and body.plan.arena_bytes <= body.bytes + body.plan.output_bytes
+               for body in predicted.bodies)  # fmt: skip
+    shapes = {i.name: [d if isinstance(d, int) else b for d in i.shape or ()] for i in model.inputs}
+    dtypes = {i.name: i.dtype for i in model.inputs}
+    model.run({n: np.asarray(decided[n] if n in decided else np.zeros(s), dtypes[n]) for n, s in shapes.items()})
+    assert model.plan == predicted
+
+
+CHOSEN = """n (float[b, 8] x) => (float[k] y) {
+    above = Greater (x, limit)  m = Not (above)  e = Exp (x)  s = Reshape (e, flat)  f = Reshape (m, flat)
+    c = Compress (s, f)  d = Sin (c)  y = Softmax (d)
+}"""
+NON_ZERO = "n (float[b] x) => (int64[1, k] y) { y = NonZero (x) }"
+
+
+@pytest.mark.parametrize("b", [1, 40])
+@pytest.mark.parametrize("text", [NON_ZERO, CHOSEN])
+def test_sizes_that_data_decides_are_predicted_up_to_their_limit(text: str, b: int) -> None:
+    text = text.replace("(float[k] y)", "(float[k] y) <float limit = {0.5}, int64[1] flat = {-1}>")
+    model = arenaut.load_onnx(parse(text), threads=1)
+    predicted = model.memory(b=b)
+    assert predicted.certainty == "most"
+    assert [u.most for u in predicted.undecided] == [b if text == NON_ZERO else 8 * b]
+    random = np.random.default_rng(b)
+    shape = [d if isinstance(d, int) else b for d in model.inputs[0].shape or ()]
+    for share in (0.0, 0.3, 0.9, 1.0):
+        model.run((random.random(shape) < share).astype(np.float32))
+        assert model.plan.arena_bytes <= predicted.arena_bytes
+
+
+def test_what_has_no_limit_ends_the_prediction() -> None:
+    text = """n (float[b] x, int64[1] s) => (float[k] y) { e = Exp (x)  m = ReduceMax <keepdims = 1> (e)
+        f = Expand (m, s)  y = Sin (f) }"""
+    model = arenaut.load_onnx(parse(text), threads=1)
+    predicted = model.memory(b=1000)
+    assert predicted.certainty == "part"
+    assert [u.most for u in predicted.undecided] == [None]
+    assert "more than" in str(predicted)
+    model.run({"x": np.ones(1000, np.float32), "s": np.array([5000])})
+    assert model.plan.arena_bytes > predicted.arena_bytes > 0
+
+
+def test_a_loop_whose_state_grows_is_predicted_without_its_body() -> None:
+    text = """n (int64 t, float[b] x) => (float[k] y) { y = Loop (t, , x) <body = l (int64 i, bool go, float[n] s) =>
+        (bool g, float[m] r) { g = Identity (go)  r = Concat <axis = 0> (s, s) }> }"""
+    model = arenaut.load_onnx(parse(text), threads=1)
+    predicted = model.memory(b=100)
+    assert predicted.certainty == "part"
+    assert [body.plan for body in predicted.bodies] == [None]
+    y = model.run({"t": np.array(4), "x": np.ones(100, np.float32)})["y"]
+    assert model.plan.certainty == "exact"
+    assert model.plan.body_bytes >= y.nbytes

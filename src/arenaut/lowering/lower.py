@@ -146,8 +146,13 @@ class Lowerer(Emitter):
             views = rule(node, source)
         if views is None:
             return False
+        copied = "views" in self.target.without and self.buffers[source.buffer].segment is not Segment.WEIGHT
         for out, view in zip(node.outputs, views, strict=False):
-            if out is not None:
+            if out is None:
+                continue
+            if copied:
+                self.copy(view, self.write(out))
+            else:
                 self.bind(out, view)
         return True
 
