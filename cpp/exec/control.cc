@@ -157,8 +157,8 @@ void Run::take_outputs(int32_t index, const BoundBody* planned, size_t leading, 
       stack(&run->stacks_[i], run->output(leading + carried + i), expected, index);
 }
 
-void Run::keep_outputs(int32_t index, const BoundBody* planned, const Program& body, size_t leading,
-                       int64_t iterations, Run* run) {
+void Run::keep_outputs(int32_t index, const BoundBody* planned, const Program& body, size_t leading, int64_t iterations,
+                       Run* run) {
   const Step& step = program_.steps[at(index)];
   const size_t carried = run->states_.size();
   for (size_t i = 0; i < carried; ++i) {

@@ -60,7 +60,7 @@ def test_a_warm_run_allocates_outputs_only(counter: Path, case: str, threads: st
         assert warm["block_bytes"] == found["fresh_bytes"], (case, warm)
 
 
-@pytest.mark.parametrize("case", [*CASES, "unet-256", "gpt2-2l"])
+@pytest.mark.parametrize("case", [*(c for c in CASES if c != "stages"), "unet-256", "gpt2-2l"])
 def test_the_plan_is_what_a_cold_run_takes(counter: Path, case: str) -> None:
     found = count(counter, case, "2")
     arena = found["intermediate_bytes"] + found["body_bytes"]

@@ -53,7 +53,7 @@ class Lowerer(Emitter):
         if failures:
             raise UnsupportedError("nothing can run these nodes: " + "; ".join(failures))
         outputs = [self._output(v, i) for i, v in enumerate(self.graph.outputs)]
-        self.steps = _needed_steps(self.steps, outputs)
+        self.steps = needed_steps(self.steps, outputs)
         return Lowered(self.buffers, self.steps, inputs, outputs, self.graph.dim_names(), self.slots, self.values)
 
     def _input(self, value: Value, index: int) -> Strided:
@@ -272,11 +272,13 @@ class Lowerer(Emitter):
                 placed.append(None)
             elif not self._is_host(value) and all(name in self._defined for name in _symbols(value)):
                 target = self.write(value)
-                placed.append(target if target.is_dense else self.temp(target.dtype, target.dims))
-                copies.append((placed[-1] or target, target))
+                dense = target if target.is_dense else self.temp(target.dtype, target.dims)
+                placed.append(dense)
+                copies.append((dense, target))
             else:
-                placed.append(host_place(self._buffer(Segment.HOST, 0, self._slot()), self._held_dtype(value)))
-                late.append((value, placed[-1] or self.read(value)))
+                held = host_place(self._buffer(Segment.HOST, 0, self._slot()), self._held_dtype(value))
+                placed.append(held)
+                late.append((value, held))
                 sets += [(i, axis, name) for axis, name in self._open_dims(value)]
         self._defined.update(name for _, _, name in sets)
         self._step(LoweredStep(kind, node, list(inputs), placed, sets=tuple(sets), bodies=bodies, counts=counts))
