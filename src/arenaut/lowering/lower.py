@@ -53,7 +53,7 @@ class Lowerer(Emitter):
         if failures:
             raise UnsupportedError("nothing can run these nodes: " + "; ".join(failures))
         outputs = [self._output(v, i) for i, v in enumerate(self.graph.outputs)]
-        self.steps = needed_steps(self.steps, outputs)
+        self.steps = _needed_steps(self.steps, outputs)
         return Lowered(self.buffers, self.steps, inputs, outputs, self.graph.dim_names(), self.slots, self.values)
 
     def _input(self, value: Value, index: int) -> Strided:
