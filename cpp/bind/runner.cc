@@ -13,7 +13,8 @@ namespace arenaut {
 namespace {
 
 constexpr size_t kMaxInputs = 128;
-// Below, numpy's own allocator is quicker; above, memory is aligned like the arena.
+// Below, numpy's own allocator is quicker; above, memory is aligned like the arena, and what its owner lets go is kept
+// for the outputs of later runs.
 constexpr int64_t kOwnMemory = 1024;
 // Runs that take longer let other Python threads run.
 constexpr int64_t kWorthOfUnlocking = 20'000;  // nanoseconds
@@ -22,9 +23,6 @@ using Descr = py::detail::PyArrayDescr_Proxy;
 using npy = py::detail::npy_api;
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
-
-// From here on, memory that its owner lets go is kept for the outputs of later runs.
-constexpr int64_t kPooled = int64_t{1} << 16;
 
 // The memory of an output that numpy does not allocate.
 struct Memory {
@@ -37,7 +35,7 @@ struct Memory {
 
 void memory_dealloc(PyObject* self) {
   Memory::Held& held = reinterpret_cast<Memory*>(self)->held;
-  if (held.block.bytes() >= kPooled) held.pool->give(std::move(held.block));
+  held.pool->give(std::move(held.block));
   held.~Held();
   PyObject_Free(self);
 }
@@ -207,7 +205,7 @@ class FastCall {
     for (size_t k = 0; k < v.dims.size(); ++k) dims[k] = binding.values[at(v.dims[k])];
     const int64_t bytes = binding.buffer_bytes[at(spec.buffer)];
     if (bytes < kOwnMemory) return make_array(spec.descr, dims, v.dims.size(), nullptr, nullptr);
-    Block block = bytes < kPooled ? Block(bytes) : program_->outputs->take(bytes, pooled);
+    Block block = program_->outputs->take(bytes, pooled);
     Memory* owner = PyObject_New(Memory, &g_memory_type);
     if (owner == nullptr) throw py::error_already_set();
     void* data = block.data();
@@ -227,7 +225,7 @@ class FastCall {
     int64_t pooled = 0;
     for (const OutputSpec& spec : outputs_) {
       const int64_t bytes = spec.early ? binding->buffer_bytes[at(spec.buffer)] : 0;
-      if (bytes >= kPooled) pooled += bytes;
+      if (bytes >= kOwnMemory) pooled += bytes;
     }
     for (size_t i = 0; i < outputs_.size(); ++i) {
       if (!outputs_[i].early) continue;

@@ -15,6 +15,8 @@ namespace {
 
 constexpr int64_t kMaxBytes = int64_t{1} << 46;
 constexpr int64_t kGuessedBytesPerNanosecond = 8;
+// Bytes of the largest arena for each byte of bindings kept beside it.
+constexpr int64_t kArenaPerCache = 128;
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
@@ -521,9 +523,13 @@ std::shared_ptr<const Binding> Program::bind(const std::vector<int64_t>& key) co
     }
   const std::shared_ptr<Binding> b = bind_anew(key, std::move(spare_));
   cache_.push_front(b);
-  int64_t others = -b->footprint();
-  for (const auto& each : cache_) others += each->footprint();
-  while (cache_.size() > 1 && (static_cast<int64_t>(cache_.size()) > cache_limit || others > cache_bytes)) {
+  int64_t others = -b->footprint(), largest = 0;
+  for (const auto& each : cache_) {
+    others += each->footprint();
+    largest = std::max(largest, each->arena_bytes);
+  }
+  const int64_t most = cache_bytes + largest / kArenaPerCache;
+  while (cache_.size() > 1 && (static_cast<int64_t>(cache_.size()) > cache_limit || others > most)) {
     others -= cache_.back()->footprint();
     // The next one takes over the memory of one that no run uses any more, or the heap would crumble.
     if (cache_.back().use_count() == 1) spare_ = std::move(cache_.back());
@@ -537,7 +543,20 @@ std::shared_ptr<const Binding> Program::bind_next(const std::shared_ptr<const Bi
   const std::lock_guard<std::mutex> lock(before->mutex);
   const auto found = before->next.find(symbols);
   if (found != before->next.end()) return found->second;
-  auto b = std::make_shared<Binding>();
+  std::shared_ptr<Binding> b;
+  int64_t held = 0;
+  for (const auto& each : before->next) held += each.second->footprint();
+  while (!before->next.empty() &&
+         (static_cast<int64_t>(before->next.size()) >= cache_limit || held > cache_bytes / 4)) {
+    const auto first = before->next.begin();
+    held -= first->second->footprint();
+    if (first->second.use_count() == 1) b = std::move(first->second);
+    before->next.erase(first);
+  }
+  if (b)
+    b->reset();
+  else
+    b = std::make_shared<Binding>();
   b->stage = before->stage + 1;
   b->threads = before->threads;
   b->symbols = symbols;
@@ -548,9 +567,6 @@ std::shared_ptr<const Binding> Program::bind_next(const std::shared_ptr<const Bi
   b->arena_bytes = before->arena_bytes;
   b->output_bytes = before->output_bytes;
   Binder(*this, b.get()).run();
-  int64_t held = 0;
-  for (const auto& each : before->next) held += each.second->footprint();
-  if (static_cast<int64_t>(before->next.size()) >= cache_limit || held > cache_bytes / 4) before->next.clear();
   before->next.emplace(symbols, b);
   return b;
 }

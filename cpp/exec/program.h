@@ -141,7 +141,7 @@ struct Binding {
   mutable std::atomic<int32_t> timed{0};      // runs that have measured cost
   mutable std::atomic<int64_t> fastest{-1};   // nanoseconds of the fastest whole run that measured; -1 before
   mutable std::mutex mutex;
-  mutable std::map<std::vector<int64_t>, std::shared_ptr<const Binding>> next;  // by the symbols that stage sets
+  mutable std::map<std::vector<int64_t>, std::shared_ptr<Binding>> next;  // by the symbols that stage sets
 
   // Bytes that the binding takes, with those of bodies and of later stages.
   int64_t footprint() const;
@@ -227,7 +227,7 @@ class Program {
   arn_target target{};
   int32_t threads = 1;
   int64_t cache_limit = 16;                // bindings kept per stage
-  int64_t cache_bytes = int64_t{1} << 19;  // and bytes of them, the one in use apart
+  int64_t cache_bytes = int64_t{1} << 18;  // and bytes of them, the one in use apart; more beside a large arena
 
   // Checks every index, computes stages. Throws std::invalid_argument.
   void seal();

@@ -8,7 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from bench.speed import Row, Work, document, stored
 
-ENGINES = ["arenaut", "onnxruntime", "openvino"]
+VERSIONS = {"arenaut": "1", "onnxruntime": "2", "openvino": "3"}
 
 
 def row(
@@ -33,7 +33,7 @@ def page() -> str:
         row("tiny", "tabular", 3.0, seconds=1e-5),
         row("one", "cnn", 1.0, 2.0, threads=2),
     ]
-    return document(rows, ENGINES, "python bench/speed.py", "7 rounds")
+    return document(rows, VERSIONS, "python bench/speed.py", "7 rounds")
 
 
 def test_a_model_is_slower_when_its_interval_lies_below_the_limit(page: str) -> None:
@@ -57,5 +57,5 @@ def test_a_measurement_goes_on_from_what_is_there(tmp_path: Path) -> None:
     rows = [row("one", "cnn", 2.0, 1.0), row("two", "mlp", 1.5)]
     path = tmp_path / "speed.jsonl"
     path.write_text("".join(json.dumps(asdict(each)) + "\n" for each in rows))
-    assert document(stored(path), ENGINES, "x", "y") == document(rows, ENGINES, "x", "y")
+    assert document(stored(path), VERSIONS, "x", "y") == document(rows, VERSIONS, "x", "y")
     assert stored(tmp_path / "none") == []

@@ -59,16 +59,16 @@ def test_the_callers_setting_comes_back() -> None:
 
 
 def test_python_steps_see_the_callers_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    import arenaut.executor.common as common
+    import arenaut.backends.reference as reference
 
     seen: list[bool] = []
-    real = common.evaluate_node
+    real = reference.evaluate_node
 
     def spy(*args: Any) -> Any:
         seen.append(keeps_denormals())
         return real(*args)
 
-    monkeypatch.setattr(common, "evaluate_node", spy)
+    monkeypatch.setattr(reference, "evaluate_node", spy)
     model = arenaut.load_onnx(parse("g (string[n] x) => (string[n] y) { y = StringConcat (x, x) }"))
     model.run(np.array(["a", "b"], object))
     assert seen == [True]
