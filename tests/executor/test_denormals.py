@@ -59,16 +59,22 @@ def test_the_callers_setting_comes_back() -> None:
 
 
 def test_python_steps_see_the_callers_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    import arenaut.backends.reference as reference
+    import arenaut.executor.common as common
 
     seen: list[bool] = []
-    real = reference.evaluate_node
+    real = common.evaluator_of
 
-    def spy(*args: Any) -> Any:
-        seen.append(keeps_denormals())
-        return real(*args)
+    def spy(node: Any) -> Any:
+        evaluate = real(node)
+        assert evaluate is not None
 
-    monkeypatch.setattr(reference, "evaluate_node", spy)
+        def spied(*args: Any) -> Any:
+            seen.append(keeps_denormals())
+            return evaluate(*args)
+
+        return spied
+
+    monkeypatch.setattr(common, "evaluator_of", spy)
     model = arenaut.load_onnx(parse("g (string[n] x) => (string[n] y) { y = StringConcat (x, x) }"))
     model.run(np.array(["a", "b"], object))
     assert seen == [True]
