@@ -53,6 +53,11 @@ class Work:
     peak: float
     bandwidth: float
 
+    @property
+    def counted(self) -> bool:
+        """False where bodies of control flow, whose steps are not counted, hide the work."""
+        return 100 * self.flops > self.bytes
+
 
 @dataclass(frozen=True)
 class Row:
@@ -216,7 +221,7 @@ def speed_table(rows: Sequence[Row], engines: Sequence[str]) -> list[str]:
             "{:.2f} [{:.2f}, {:.2f}]".format(*row.ratios[peer]) if peer in row.ratios else "refused" for peer in peers
         ]
         rates = ["-", "-", "-"]
-        if row.work is not None and row.work.flops and ours > 0:
+        if row.work is not None and row.work.counted and ours > 0:
             rate = row.work.flops / ours
             share, intensity = rate / row.work.peak, row.work.flops / max(1, row.work.bytes)
             rates = [significant(rate / 1e9), f"{share:.0%}", significant(intensity)]
@@ -265,7 +270,8 @@ def document(rows: Sequence[Row], versions: Mapping[str, str], command: str, how
         f"- Engines in child processes pinned to the same cores, one per thread, taking turns: {how}; other data",
         "  in every run, Python call included. Ratios: the peer's time over arenaut's in a round, median over the",
         "  rounds with a 95 % interval; above 1 arenaut is faster.",
-        "- GFLOP/s: multiply-adds count two; of peak: of the multiply-add peak measured after it, all threads.",
+        "- GFLOP/s: multiply-adds count two, Winograd's as if it were direct, bodies of control flow not.",
+        "  of peak: of the multiply-add peak of all threads, measured after it.",
         "  FLOP a byte: of the operands of all steps, weights included. max rel: largest difference from",
         "  onnxruntime's outputs by the largest element.",
         "",
@@ -299,7 +305,9 @@ def roofline(rows: Sequence[Row], path: Path) -> None:
     for color, threads in zip(
         ("tab:blue", "tab:orange", "tab:green"), sorted({row.threads for row in rows}), strict=False
     ):
-        known = [(row, row.work) for row in rows if row.threads == threads and row.work is not None and row.work.flops]
+        known = [
+            (row, row.work) for row in rows if row.threads == threads and row.work is not None and row.work.counted
+        ]
         if not known:
             continue
         peak = max(work.peak for _, work in known) / 1e9
@@ -311,7 +319,8 @@ def roofline(rows: Sequence[Row], path: Path) -> None:
         axes.scatter(intensities, rates, s=14, color=color, label=plural(threads))
         if threads == 1:
             for (row, _), x, y in zip(known, intensities, rates, strict=True):
-                axes.annotate(row.model, (x, y), fontsize=5, xytext=(2, 2), textcoords="offset points")
+                if y < min(peak, bandwidth * x) / 2:
+                    axes.annotate(row.model, (x, y), fontsize=6, xytext=(3, -2), textcoords="offset points")
     axes.set(xscale="log", yscale="log", xlabel="FLOP a byte of operands", ylabel="GFLOP/s")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
