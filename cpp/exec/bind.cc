@@ -17,6 +17,8 @@ constexpr int64_t kMaxBytes = int64_t{1} << 46;
 constexpr int64_t kGuessedBytesPerNanosecond = 8;
 // Bytes of the largest arena for each byte of bindings kept beside it.
 constexpr int64_t kArenaPerCache = 128;
+// Placements tried where the planned one misses the lower bound.
+constexpr int kRetries = 24;
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
@@ -318,9 +320,44 @@ class Binder {
         rects.swap(other);
       }
     }
+    end = lower_top(planned.empty() ? by_size : planned, end, &rects);
     for (size_t i = 0; i < rects.size(); ++i)
       if (in_arena(i)) b_->rects[i].offset = rects[i].offset;
     b_->arena_bytes = std::max(b_->arena_bytes, end);
+  }
+
+  // Where a placement planned for other sizes misses the lower bound: what lies highest is placed first, again and
+  // again. Returns the lowest end found, and leaves its offsets in `rects`.
+  int64_t lower_top(std::vector<int32_t> order, int64_t end, std::vector<Rect>* rects) const {
+    const int64_t bound = most_live(*rects);
+    std::vector<Rect> tried = *rects;
+    for (int left = kRetries; left > 0 && end > bound; --left) {
+      const auto top = std::max_element(order.begin(), order.end(), [&tried](int32_t x, int32_t y) {
+        return tried[at(x)].offset + tried[at(x)].bytes < tried[at(y)].offset + tried[at(y)].bytes;
+      });
+      if (top == order.end()) break;
+      std::rotate(order.begin(), top, top + 1);
+      tried = arena_rects();
+      const int64_t reached = first_fit(&tried, order);
+      if (reached >= end) continue;
+      end = reached;
+      *rects = tried;
+    }
+    return end;
+  }
+
+  static int64_t most_live(const std::vector<Rect>& rects) {
+    int32_t last = 0;
+    for (const Rect& r : rects) last = std::max(last, r.last);
+    std::vector<int64_t> change(at(last) + 2, 0);
+    for (const Rect& r : rects) {
+      if (r.bytes == 0) continue;
+      change[at(r.first)] += rounded(r.bytes);
+      change[at(r.last) + 1] -= rounded(r.bytes);
+    }
+    int64_t live = 0, most = 0;
+    for (const int64_t c : change) most = std::max(most, live += c);
+    return most;
   }
 
   bool in_arena(size_t i) const { return i >= p_.regions.size() || (p_.regions[i].output < 0 && !b_->hosted[i]); }
