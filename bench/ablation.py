@@ -63,21 +63,37 @@ def variants(subject: Subject, threads: int) -> dict[str, arenaut.Model]:
     return models
 
 
+def runs_at_all(run: Callable[[], object]) -> bool:
+    """Whether the variant runs; the reason is printed where it does not."""
+    try:
+        run()
+    except arenaut.errors.ArenautError as error:
+        print(error, file=sys.stderr)
+        return False
+    return True
+
+
 def measure(subject: Subject, threads: int, rounds: int) -> tuple[float, dict[str, float]]:
     """Seconds of the whole, and by variant the median ratio of its time to the whole's."""
     models = variants(subject, threads)
     feeds = subject.make_feeds(0)
     runs = {name: (lambda m=model: m.run(feeds)) for name, model in models.items()}
     calls = {}
+    failed = [name for name, run in runs.items() if name != "whole" and not runs_at_all(run)]
+    for name in failed:
+        del runs[name]
     for name, run in runs.items():
-        run()
         calls[name] = max(1, int(SLOT / max(1e-7, seconds(run, 1))))
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(seconds(run, calls[name]))
+    names = list(runs)
+    for turn in range(rounds):
+        at = turn * len(names) // rounds  # who comes first changes from round to round
+        for name in names[at:] + names[:at]:
+            runs[name]()  # brings its memory back into the caches
+            times[name].append(seconds(runs[name], calls[name]))
     whole = times.pop("whole")
     ratios = {name: statistics.median(t / w for t, w in zip(each, whole, strict=True)) for name, each in times.items()}
+    ratios = {name: ratios.get(name, math.nan) for name in models if name != "whole"}
     single = models["threads"]
     ratios["cblas"] = with_cblas(single, feeds, rounds)
     return statistics.median(whole), ratios
@@ -144,7 +160,7 @@ def document(results: Mapping[str, tuple[float, Mapping[str, float]]], command: 
         f"- A cell: the model's time without that optimisation by its time with all, median over {rounds} rounds in",
         "  which all variants take turns in one process. Above 1 the optimisation pays. threads: one instead of all.",
         "  cblas: what the model would take on one thread with OpenBLAS's bare sgemm in place of every f32 product,",
-        "  fused operations free.",
+        "  fused operations free. nan: the variant does not run.",
         "",
         table(results),
     ]
