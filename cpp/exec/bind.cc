@@ -346,20 +346,6 @@ class Binder {
     return end;
   }
 
-  static int64_t most_live(const std::vector<Rect>& rects) {
-    int32_t last = 0;
-    for (const Rect& r : rects) last = std::max(last, r.last);
-    std::vector<int64_t> change(at(last) + 2, 0);
-    for (const Rect& r : rects) {
-      if (r.bytes == 0) continue;
-      change[at(r.first)] += rounded(r.bytes);
-      change[at(r.last) + 1] -= rounded(r.bytes);
-    }
-    int64_t live = 0, most = 0;
-    for (const int64_t c : change) most = std::max(most, live += c);
-    return most;
-  }
-
   bool in_arena(size_t i) const { return i >= p_.regions.size() || (p_.regions[i].output < 0 && !b_->hosted[i]); }
 
   // Only arena blocks take part in packing.

@@ -42,4 +42,19 @@ int64_t first_fit(std::vector<Rect>* rects, const std::vector<int32_t>& order) {
   return end;
 }
 
+int64_t most_live(const std::vector<Rect>& rects) {
+  int32_t last = 0;
+  for (const Rect& r : rects) last = std::max(last, r.last);
+  std::vector<int64_t> change(static_cast<size_t>(last) + 2, 0);
+  for (const Rect& r : rects) {
+    if (r.bytes == 0) continue;
+    const int64_t bytes = (r.bytes + 63) / 64 * 64;
+    change[static_cast<size_t>(r.first)] += bytes;
+    change[static_cast<size_t>(r.last) + 1] -= bytes;
+  }
+  int64_t live = 0, most = 0;
+  for (const int64_t c : change) most = std::max(most, live += c);
+  return most;
+}
+
 }  // namespace arenaut

@@ -18,4 +18,7 @@ struct Rect {
 // Returns the end of the highest placed rect, rounded up to 64 bytes.
 int64_t first_fit(std::vector<Rect>* rects, const std::vector<int32_t>& order);
 
+// The most bytes, each rect rounded up to 64, that are alive at one step: no placement ends lower.
+int64_t most_live(const std::vector<Rect>& rects);
+
 }  // namespace arenaut
