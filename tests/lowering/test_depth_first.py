@@ -102,6 +102,17 @@ ATTENTION = """heads (float[1, 96, 128] x) => (float[1, 96, 128] y) {
 }"""
 ATTENTION_WEIGHTS = {"joint": (128, 384), "out": (128, 128)}
 
+# Both halves of what a depthwise convolution makes are wanted, each of its own half of what that reads.
+SPLIT = """split (float[1, 16, 40, 40] x) => (float[1, 16, 40, 40] y) {
+  e = Conv (x, w1)
+  d = Conv <group = 192, pads = [1, 1, 1, 1]> (e, w2)
+  p, q = Split <axis = 1, num_outputs = 2> (d)
+  s = Sigmoid (p)
+  g = Mul (s, q)
+  y = Conv (g, w3)
+}"""
+SPLIT_WEIGHTS = {"w1": (192, 16, 1, 1), "w2": (192, 1, 3, 3), "w3": (16, 96, 1, 1)}
+
 CASES = {
     "bias, gelu, residual": (MLP % ("Gelu (b)", "Identity (s)"), MLP_WEIGHTS),
     "an epilogue that is no sum": (MLP % ("Relu (b)", "Tanh (s)"), MLP_WEIGHTS),
@@ -109,6 +120,7 @@ CASES = {
     "expand, depthwise, project": (EXPAND, EXPAND_WEIGHTS),
     "two convolutions and a pool": (PAIR, PAIR_WEIGHTS),
     "heads": (ATTENTION, ATTENTION_WEIGHTS),
+    "halves of a depthwise": (SPLIT, SPLIT_WEIGHTS),
 }
 
 
@@ -196,3 +208,15 @@ def test_bounds_cover_everything_once(size: int, slices: int, unit: int) -> None
     assert bounds[0] == 0 and bounds[-1] == size
     assert all(low < high for low, high in pairwise(bounds))
     assert all(bound % unit == 0 for bound in bounds[:-1]) and len(bounds) <= slices + 1
+
+
+def test_a_bias_of_its_own_step_is_cut_with_the_heads() -> None:
+    """Without the tile driver a joint projection and its bias are two steps; each of three wants its range of both."""
+    name = "minilm-l3"
+    entry = load_manifest()[name]
+    model, feeds = load_skeleton(name), make_feeds(entry, entry.bindings[0], seed=1)
+    whole, apart = (arenaut.load_onnx(model, threads=1, without=without) for without in (["slices"], ["tile driver"]))
+    reference = whole.run(feeds)
+    for output, got in apart.run(feeds).items():
+        assert_close(got, reference[output], rtol=1e-4, name=output)
+    assert apart.plan.regions

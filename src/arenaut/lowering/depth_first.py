@@ -165,13 +165,26 @@ class _Finder:
             chain.parts.append(part)
             chain.unit = _join(chain.unit, chain.size // gcd(chain.size, over.extent // gcd(over.extent, cut.unit)))
             for i, (source, at) in enumerate(zip(step.inputs, cut.axes, strict=False)):
-                if source is not None and at is not None:
-                    self._demand(chain, part, i, source, at, outside)
+                wanted = None if source is None or at is None else _wanted(self.lowered, part, source, at)
+                if wanted is not None and at is not None:
+                    self._demand(chain, part, i, wanted, at, outside)
         chain.sources[reader, operand] = part
 
     def _narrowest(self, chain: _Chain) -> bool:
         family = _family(self.lowered.steps[chain.consumer])
         return chain.size >= 2 * NARROWEST[family] and chain.size % chain.unit == 0
+
+
+def _wanted(lowered: Lowered, reader: _Part | None, place: Strided, axis: int) -> Strided | None:
+    """What of an operand the chain wants: its axis runs along all of the reader's output axis, of which the chain may
+    want only a range (the keys of a joint projection). None where that range is not whole."""
+    if reader is None:
+        return place
+    out = lowered.steps[reader.step].outputs[0]
+    assert out is not None
+    whole = out.dims[reader.axis]
+    assert isinstance(whole, int)
+    return part_of(place, axis, reader.start, reader.extent, whole)
 
 
 def _family(step: LoweredStep) -> str:
@@ -271,32 +284,21 @@ class _Rewriter:
             if place is None or axis is None:
                 inputs.append(place)
                 continue
+            wanted = _wanted(self.lowered, reader, place, axis)
+            if wanted is None:
+                return None
             source = chain.sources.get((reader, i))
-            if source is None:
-                cut = self._leaf(place, axis, chain, reader, low, count)
+            if source is None:  # a tensor that stays whole
+                cut = part_of(wanted, axis, low, count, chain.size)
             else:
                 new = made[source]
-                cut = part_of(place, axis, 0, count, chain.size)
+                cut = part_of(wanted, axis, 0, count, chain.size)
                 width = new.dims[source.axis] * new.strides[source.axis]
                 cut = None if cut is None else compacted(cut, source.pitch, width, new.buffer, 0)
             if cut is None:
                 return None
             inputs.append(cut)
         return inputs
-
-    def _leaf(
-        self, place: Strided, axis: int, chain: _Chain, reader: _Part | None, low: int, count: int
-    ) -> Strided | None:
-        """Part of a tensor that stays whole. Its axis runs along all of the reader's output axis, of which the chain
-        may want only a range (the keys of a joint projection)."""
-        if reader is None:
-            return part_of(place, axis, low, count, chain.size)
-        out = self.lowered.steps[reader.step].outputs[0]
-        assert out is not None
-        whole = out.dims[reader.axis]
-        assert isinstance(whole, int)
-        first, width = reader.start + low * reader.extent // chain.size, count * reader.extent // chain.size
-        return part_of(place, axis, first, width, whole)
 
     def _like(self, place: Strided) -> Strided:
         """Memory for a partial sum, laid out like the result."""
