@@ -48,9 +48,8 @@ int64_t most_live(const std::vector<Rect>& rects) {
   std::vector<int64_t> change(static_cast<size_t>(last) + 2, 0);
   for (const Rect& r : rects) {
     if (r.bytes == 0) continue;
-    const int64_t bytes = (r.bytes + 63) / 64 * 64;
-    change[static_cast<size_t>(r.first)] += bytes;
-    change[static_cast<size_t>(r.last) + 1] -= bytes;
+    change[static_cast<size_t>(r.first)] += align_up(r.bytes);
+    change[static_cast<size_t>(r.last) + 1] -= align_up(r.bytes);
   }
   int64_t live = 0, most = 0;
   for (const int64_t c : change) most = std::max(most, live += c);

@@ -11,6 +11,7 @@
 
 #include "kernels/conv/shape.h"
 #include "kernels/conv/weights.h"
+#include "kernels/matmul/forms.h"
 #include "kernels/tile/epilogue.h"
 #include "kernels/units.h"
 
@@ -47,6 +48,47 @@ int32_t bind_units(arn_bound* out, arn_run_fn run, const Bound& b, const char* v
   out->bound_bytes = sizeof(Bound);
   out->variant = variant;
   return ARN_OK;
+}
+
+// Applies what follows the convolution in registers where its form is known and the output's places allow it, else
+// through an epilogue of whole rows of channels. adds: whether the operand of an addition can be read at the output's
+// own places, which it notes.
+template <typename Bound, typename Adds>
+int32_t bind_rest(const arn_bind_args* args, const ConvOperands& o, bool in_registers, Adds adds, Bound* b) {
+  b->bias_stride = o.bias_stride;
+  b->has_bias = o.has_bias;
+  b->out_operand = args->n_in;
+  b->add_operand = -1;
+  const RegisterForm form = register_form(args);
+  const arn_desc& y = args->operand[args->n_in];
+  const bool plain = args->tile == nullptr && y.dtype == ARN_F32;
+  if ((form.known || plain) && in_registers && (form.add < 0 || adds(args->operand[form.add], y, b))) {
+    b->activation = form.activation;
+    b->add_operand = form.add;
+    return ARN_OK;
+  }
+  if (args->tile != nullptr && args->tile->reg_dtype[0] != ARN_F32) return ARN_UNSUPPORTED;
+  b->use_epilogue = 1;
+  return epilogue_bind(args, 1, 1, &b->epilogue);
+}
+
+// Runs tasks [begin, end) by a Run that begins with what operands and scratch are, and goes on with `rest`.
+template <typename Run, typename Bound, typename... Rest>
+int32_t run_units(const Bound& b, void* const* operand, int64_t begin, int64_t end, void* scratch,
+                  const arn_state* state, Rest... rest) {
+  void* after = static_cast<char*>(scratch) + b.epilogue_scratch;
+  Run r{b,
+        static_cast<const float*>(operand[0]),
+        static_cast<const float*>(operand[1]),
+        b.has_bias != 0 ? static_cast<const float*>(operand[2]) : nullptr,
+        b.add_operand >= 0 ? static_cast<const float*>(operand[b.add_operand]) : nullptr,
+        static_cast<float*>(operand[b.out_operand]),
+        static_cast<float*>(scratch),
+        operand,
+        after,
+        rest...};
+  if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after);
+  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) { r.unit(u); });
 }
 
 struct ConvBound {

@@ -2,7 +2,6 @@
 #include "kernels/conv/conv.h"
 #include "kernels/conv/entry.h"
 #include "kernels/conv/lines.h"
-#include "kernels/matmul/forms.h"
 
 namespace ARN_NS {
 namespace {

@@ -246,20 +246,8 @@ struct ConvRun {
 int32_t conv_run(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* thread_scratch,
                  const arn_state* state) {
   const ConvBound& b = *static_cast<const ConvBound*>(bound);
-  void* after = static_cast<char*>(thread_scratch) + b.epilogue_scratch;
-  ConvRun r{b,
-            static_cast<const float*>(operand[0]),
-            static_cast<const float*>(operand[1]),
-            b.has_bias != 0 ? static_cast<const float*>(operand[2]) : nullptr,
-            b.add_operand >= 0 ? static_cast<const float*>(operand[b.add_operand]) : nullptr,
-            static_cast<float*>(operand[b.out_operand]),
-            static_cast<float*>(thread_scratch),
-            operand,
-            after,
-            span_of(b.s, static_cast<const float*>(operand[0])),
-            -1};
-  if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after);
-  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) { r.unit(u); });
+  return run_units<ConvRun>(b, operand, begin, end, thread_scratch, state,
+                            span_of(b.s, static_cast<const float*>(operand[0])), int64_t{-1});
 }
 
 }  // namespace ARN_NS

@@ -1,6 +1,5 @@
 // Binding of convolutions over lines: where lines lie, rectangles, scratch.
 #include "kernels/conv/lines.h"
-#include "kernels/matmul/forms.h"
 
 namespace ARN_NS {
 namespace {
@@ -131,21 +130,8 @@ int32_t lines_bind(const arn_bind_args* args, const ConvOperands& o, bool apart,
     in_registers = in_registers && (b->spread == 1 || o.s.y[2] == o.s.og) && fills_output(*b);
   }
   const ConvShape& s = b->s;
-  b->bias_stride = o.bias_stride;
-  b->has_bias = o.has_bias;
-  b->out_operand = args->n_in;
-  b->add_operand = -1;
-  const RegisterForm form = register_form(args);
-  const bool plain = args->tile == nullptr && y.dtype == ARN_F32;
-  if ((form.known || plain) && in_registers && (form.add < 0 || adds_in_registers(args->operand[form.add], y, b))) {
-    b->activation = form.activation;
-    b->add_operand = form.add;
-  } else {
-    if (args->tile != nullptr && args->tile->reg_dtype[0] != ARN_F32) return ARN_UNSUPPORTED;
-    const int32_t bad = epilogue_bind(args, 1, 1, &b->epilogue);
-    if (bad != ARN_OK) return bad;
-    b->use_epilogue = 1;
-  }
+  const int32_t bad = bind_rest(args, o, in_registers, adds_in_registers, b);
+  if (bad != ARN_OK) return bad;
   if (!apart && is_one_line(s) && (b->add_operand < 0 || b->add[1] == s.out[2] * b->add[2])) make_one_line(b);
   b->in_place = reads_in_place(s);
   b->hop = s.step[2] * (b->in_place != 0 ? s.x[2] : s.cg);

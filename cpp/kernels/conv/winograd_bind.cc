@@ -1,6 +1,5 @@
 // Binding of Winograd convolutions: tiles, blocks, scratch.
 #include "kernels/conv/winograd.h"
-#include "kernels/matmul/forms.h"
 
 namespace ARN_NS {
 namespace {
@@ -59,28 +58,14 @@ int32_t winograd_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   const int32_t status = read_conv(args, false, &o);
   if (status != ARN_OK) return status;
   b->s = o.s;
-  b->bias_stride = o.bias_stride;
-  b->has_bias = o.has_bias;
-  b->out_operand = args->n_in;
-  b->add_operand = -1;
   b->tile = winograd_tile(args);
   b->positions = (b->tile + 2) * (b->tile + 2);
   b->tiles_y = ceil_div(b->s.out[1], b->tile);
   b->tiles_x = ceil_div(b->s.out[2], b->tile);
   b->tiles = b->s.batch * b->tiles_y * b->tiles_x;
   const arn_desc& y = args->operand[args->n_in];
-  const RegisterForm form = register_form(args);
-  const bool plain = args->tile == nullptr && y.dtype == ARN_F32;
-  if ((form.known || plain) && (b->s.yc == 1 || y.dims[1] == 1) &&
-      (form.add < 0 || adds_in_registers(args->operand[form.add], y, b))) {
-    b->activation = form.activation;
-    b->add_operand = form.add;
-  } else {
-    if (args->tile != nullptr && args->tile->reg_dtype[0] != ARN_F32) return ARN_UNSUPPORTED;
-    const int32_t bad = epilogue_bind(args, 1, 1, &b->epilogue);
-    if (bad != ARN_OK) return bad;
-    b->use_epilogue = 1;
-  }
+  const int32_t bad = bind_rest(args, o, b->s.yc == 1 || y.dims[1] == 1, adds_in_registers, b);
+  if (bad != ARN_OK) return bad;
   choose_blocks(b);
   b->v_row = round_up(b->s.cg, L);
   if (b->v_row % 256 == 0) b->v_row += 16;

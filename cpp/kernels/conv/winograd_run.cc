@@ -272,32 +272,14 @@ struct WinogradRun {
   }
 };
 
-template <int A>
-int32_t run_units(const WinogradBound& b, void* const* operand, int64_t begin, int64_t end, void* thread_scratch,
-                  const arn_state* state) {
-  void* after = static_cast<char*>(thread_scratch) + b.epilogue_scratch;
-  WinogradRun<A> r{b,
-                   static_cast<const float*>(operand[0]),
-                   static_cast<const float*>(operand[1]),
-                   b.has_bias != 0 ? static_cast<const float*>(operand[2]) : nullptr,
-                   b.add_operand >= 0 ? static_cast<const float*>(operand[b.add_operand]) : nullptr,
-                   static_cast<float*>(operand[b.out_operand]),
-                   static_cast<float*>(thread_scratch),
-                   operand,
-                   after,
-                   -1,
-                   ActivationRows(b.activation)};
-  if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after);
-  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) { r.unit(u); });
-}
-
 }  // namespace
 
 int32_t winograd_run(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* thread_scratch,
                      const arn_state* state) {
   const WinogradBound& b = *static_cast<const WinogradBound*>(bound);
-  return b.tile == 4 ? run_units<6>(b, operand, begin, end, thread_scratch, state)
-                     : run_units<4>(b, operand, begin, end, thread_scratch, state);
+  const ActivationRows rows(b.activation);
+  return b.tile == 4 ? run_units<WinogradRun<6>>(b, operand, begin, end, thread_scratch, state, int64_t{-1}, rows)
+                     : run_units<WinogradRun<4>>(b, operand, begin, end, thread_scratch, state, int64_t{-1}, rows);
 }
 
 }  // namespace ARN_NS
