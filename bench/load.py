@@ -27,6 +27,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 if not __package__:  # run as a script: make `bench` importable
     sys.path.insert(0, str(ROOT))
 
+from bench.pace import LOOP_MS, loop  # noqa: E402
+
 DEFAULT: Final = (
     "digits", "mlp-3x512", "gpt2-2l", "gpt2-2l-dynamic", "bert-base", "qwen3-2l", "t5-small-encoder", "swin-tiny",
     "whisper-tiny-encoder", "light-densenet121-random", "light-inception-v2-random", "mobilenet-v3-large",
@@ -34,8 +36,6 @@ DEFAULT: Final = (
 )  # fmt: skip
 BASE_MS: Final = 10.0
 NODE_MS: Final = 0.4
-LOOP_MS: Final = 21.3
-"""What `loop` takes on an AMD Zen 3 at its full clock (CPython 3.11)."""
 LAYERS: Final = (4, 8, 16)
 T = TypeVar("T")
 
@@ -79,17 +79,6 @@ class Clock:
         start, packed = time.thread_time(), self.packing
         result = call()
         return result, (time.thread_time() - start - (self.packing - packed)) * 1e3
-
-
-def loop() -> int:
-    """A fixed amount of plain Python: numbers and a table."""
-    table: dict[int, int] = {}
-    total = 0
-    for i in range(100_000):
-        key = i * 7919 % 10007
-        table[key] = table.get(key, 0) + i
-        total += table[key] & 255
-    return total
 
 
 def measure(path: Path, clock: Clock, repeat: int) -> Cost:

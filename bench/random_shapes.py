@@ -24,17 +24,16 @@ import onnx
 import arenaut
 from arenaut.report.process import resident_bytes
 from arenaut.report.worker import Worker
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+from models import parse
+
 from bench import zoo
 from bench.table import markdown_table, sizes_text
 
 WARM_RUNS: Final = 16
 CYCLES: Final = WARM_RUNS
 """Different contents of the inputs; every one is drawn before anything is measured."""
-
-
-def parse(body: str) -> onnx.ModelProto:
-    """A model from `signature { nodes }`. Nothing else of the tests is imported: onnxruntime's threads take memory."""
-    return onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]>\n{body}')
 
 
 def convolutions() -> onnx.ModelProto:

@@ -24,9 +24,9 @@ if not __package__:  # run as a script: make `bench` importable, here and in chi
 
 from arenaut.report.engines import version_of  # noqa: E402
 from arenaut.report.process import choose_cores, machine, pin  # noqa: E402
-from arenaut.report.render import mebibytes, milliseconds, one_line, scientific, significant  # noqa: E402
+from arenaut.report.render import mebibytes, milliseconds, one_line, ratio_text, scientific, significant  # noqa: E402
 from arenaut.report.speed import SpeedResult, bench  # noqa: E402
-from arenaut.report.stats import geometric_mean  # noqa: E402
+from arenaut.report.stats import Interval, PairedRatio, family_means, geometric_mean  # noqa: E402
 from arenaut.report.subjects import Subject, find_subjects  # noqa: E402
 from arenaut.report.worker import Worker, WorkerError  # noqa: E402
 from bench.table import markdown_table  # noqa: E402
@@ -61,13 +61,13 @@ class Work:
 
 @dataclass(frozen=True)
 class Row:
-    """One model at one number of threads. By engine, in seconds and bytes; ratios: (median, low, high) by peer."""
+    """One model at one number of threads. By engine, in seconds and bytes; ratios by peer."""
 
     model: str
     family: str
     threads: int
     seconds: Mapping[str, float]
-    ratios: Mapping[str, Sequence[float]]
+    ratios: Mapping[str, PairedRatio]
     load: Mapping[str, float]
     first: Mapping[str, float]
     resident: Mapping[str, int]
@@ -75,10 +75,10 @@ class Row:
     work: Work | None
     failed: Mapping[str, str]
 
-    def better(self) -> tuple[str, Sequence[float]] | None:
-        """The peer that comes closest, and its ratio."""
-        peers = [(peer, self.ratios[peer]) for peer in ("onnxruntime", "openvino") if peer in self.ratios]
-        return min(peers, key=lambda pair: pair[1][0], default=None)
+    def ratio(self, peer: str | None) -> float | None:
+        """The median ratio to a peer, None: to the one of both that comes closest. None where it did not run."""
+        peers = ("onnxruntime", "openvino") if peer is None else (peer,)
+        return min((self.ratios[each].median for each in peers if each in self.ratios), default=None)
 
 
 class WorkProbe:
@@ -125,7 +125,7 @@ def row_of(family: str, result: SpeedResult, work: Work | None) -> Row:
         family,
         result.threads,
         {each.engine: each.median_seconds for each in ran},
-        {peer: (r.median, r.interval.low, r.interval.high) for peer, r in result.ratios.items()},
+        result.ratios,
         {each.engine: each.load_seconds for each in ran},
         {each.engine: each.first_run_seconds for each in ran},
         {each.engine: each.resident_peak or 0 for each in ran},
@@ -140,8 +140,11 @@ def stored(path: Path) -> list[Row]:
     rows = []
     for line in path.read_text().splitlines() if path.exists() else ():
         fields = json.loads(line)
-        work = fields.pop("work")
-        rows.append(Row(**fields, work=None if work is None else Work(**work)))
+        work, ratios = fields.pop("work"), fields.pop("ratios")
+        paired = {
+            peer: PairedRatio(**{**ratio, "interval": Interval(**ratio["interval"])}) for peer, ratio in ratios.items()
+        }
+        rows.append(Row(**fields, ratios=paired, work=None if work is None else Work(**work)))
     return rows
 
 
@@ -151,17 +154,16 @@ def goal_lines(rows: Sequence[Row]) -> list[str]:
     for threads in sorted({row.threads for row in rows}):
         here = [row for row in rows if row.threads == threads]
         slower = [
-            f"{row.model} {row.ratios['onnxruntime'][0]:.2f}"
+            f"{row.model} {row.ratios['onnxruntime'].median:.2f}"
             for row in here
-            if "onnxruntime" in row.ratios and row.ratios["onnxruntime"][2] < SLOWER
+            if "onnxruntime" in row.ratios and row.ratios["onnxruntime"].interval.high < SLOWER
         ]
         count = sum("onnxruntime" in row.ratios for row in here)
         lines.append(
             f"- {plural(threads)}: slower than onnxruntime on {len(slower)} of {count} (goal: none)"
             + (f": {', '.join(slower)}." if slower else ".")
         )
-        against_ort = family_means(here, "onnxruntime")
-        against_best = family_means(here, None)
+        against_ort, against_best = means(here, "onnxruntime"), means(here, None)
         if against_ort and against_best:
             lines.append(
                 f"- {plural(threads)}, geometric mean of the families' means: onnxruntime's time over arenaut's "
@@ -170,7 +172,7 @@ def goal_lines(rows: Sequence[Row]) -> list[str]:
             )
         light = [row for row in here if row.seconds.get("onnxruntime", math.inf) < OVERHEAD_SECONDS]
         if light:
-            ratios = ", ".join(f"{row.model} {row.ratios['onnxruntime'][0]:.2f}" for row in light)
+            ratios = ", ".join(f"{row.model} {row.ratios['onnxruntime'].median:.2f}" for row in light)
             lines.append(f"- {plural(threads)}, below 100 us in onnxruntime (goal {OVERHEAD_GOAL:g}): {ratios}.")
     return lines
 
@@ -179,15 +181,9 @@ def plural(threads: int) -> str:
     return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
-def family_means(rows: Iterable[Row], peer: str | None) -> dict[str, float]:
-    """Geometric means by family of the ratio to a peer; None: to the better of both."""
-    ratios: dict[str, list[float]] = {}
-    for row in rows:
-        closest = row.better() if peer is None else None
-        ratio = closest[1][0] if closest else row.ratios[peer][0] if peer and peer in row.ratios else None
-        if ratio is not None:
-            ratios.setdefault(row.family, []).append(ratio)
-    return {family: geometric_mean(values) for family, values in ratios.items()}
+def means(rows: Iterable[Row], peer: str | None) -> dict[str, float]:
+    """By family, of the ratio to a peer; None: to the better of both."""
+    return family_means((row.family, ratio) for row in rows if (ratio := row.ratio(peer)) is not None)
 
 
 def family_table(rows: Sequence[Row]) -> list[str]:
@@ -197,15 +193,15 @@ def family_table(rows: Sequence[Row]) -> list[str]:
         header += [f"onnxruntime, {plural(threads)}", f"the better, {plural(threads)}"]
     header.append("goal against the better")
     columns = [
-        family_means([row for row in rows if row.threads == threads], peer)
+        means([row for row in rows if row.threads == threads], peer)
         for threads in counts
         for peer in ("onnxruntime", None)
     ]
     lines = []
     for family in dict.fromkeys(row.family for row in rows):
         models = {row.model for row in rows if row.family == family}
-        means = [f"{column[family]:.2f}" if family in column else "-" for column in columns]
-        lines.append([family, str(len(models)), *means, f"{GOALS.get(family, PLAIN_GOAL):g}"])
+        cells = [f"{column[family]:.2f}" if family in column else "-" for column in columns]
+        lines.append([family, str(len(models)), *cells, f"{GOALS.get(family, PLAIN_GOAL):g}"])
     return markdown_table(header, lines)
 
 
@@ -217,9 +213,7 @@ def speed_table(rows: Sequence[Row], engines: Sequence[str]) -> list[str]:
     lines = []
     for row in rows:
         ours = row.seconds.get(engines[0], math.nan)
-        ratios = [
-            "{:.2f} [{:.2f}, {:.2f}]".format(*row.ratios[peer]) if peer in row.ratios else "refused" for peer in peers
-        ]
+        ratios = [ratio_text(row.ratios[peer]) if peer in row.ratios else "refused" for peer in peers]
         rates = ["-", "-", "-"]
         if row.work is not None and row.work.counted and ours > 0:
             rate = row.work.flops / ours

@@ -9,7 +9,7 @@ import numpy as np
 
 from arenaut.report.memory import PeerMemory
 from arenaut.report.worker import Worker
-from bench.torch_engine import build_module
+from bench.torch_engine import build_module, flat
 from bench.zoo import Export, ZooEntry, load_manifest, make_feeds
 
 
@@ -56,5 +56,4 @@ def _peak(changes: Sequence[int]) -> int:
 
 
 def _bytes(outputs: Any) -> int:
-    tensors = outputs if isinstance(outputs, tuple | list) else [outputs]
-    return sum(tensor.nbytes for tensor in tensors if hasattr(tensor, "nbytes"))
+    return sum(tensor.nbytes for tensor in flat(outputs) if hasattr(tensor, "nbytes"))

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 
 
 def parse(body: str, *, opset: int = 21, ir_version: int = 10) -> onnx.ModelProto:
@@ -37,6 +36,8 @@ agraph (float[n, m, 3] x) => (float y)
 
 
 def ort_outputs(model: onnx.ModelProto | str, feeds: Mapping[str, Any]) -> list[Any]:
+    import onnxruntime as ort  # here: its threads take memory, of which benches that import this file keep account
+
     data = model if isinstance(model, str) else model.SerializeToString()
     options = ort.SessionOptions()
     options.log_severity_level = 3

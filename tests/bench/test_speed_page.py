@@ -5,19 +5,25 @@ from pathlib import Path
 
 import pytest
 
+from arenaut.report.stats import Interval, PairedRatio
+
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from bench.speed import Row, Work, document, stored
 
 VERSIONS = {"arenaut": "1", "onnxruntime": "2", "openvino": "3"}
 
 
+def paired(ratio: float, spread: float) -> PairedRatio:
+    return PairedRatio(ratio, Interval(ratio * (1 - spread), ratio * (1 + spread), 0.97), 7)
+
+
 def row(
     model: str, family: str, ratio: float, other: float | None = None, seconds: float = 1e-3, threads: int = 1
 ) -> Row:
-    ratios = {"onnxruntime": (ratio, ratio * 0.99, ratio * 1.01)}
+    ratios = {"onnxruntime": paired(ratio, 0.01)}
     times = {"arenaut": seconds, "onnxruntime": seconds * ratio}
     if other is not None:
-        ratios["openvino"] = (other, other * 0.9, other * 1.1)
+        ratios["openvino"] = paired(other, 0.1)
         times["openvino"] = seconds * other
     failed = {} if other is not None else {"openvino": "no such op"}
     work = Work(flops=10**7, bytes=10**6, peak=1e11, bandwidth=1e10)

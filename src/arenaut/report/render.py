@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from arenaut.report.memory import PeerMemory
 from arenaut.report.speed import EngineResult, SpeedResult
-from arenaut.report.stats import PairedRatio, geometric_mean
+from arenaut.report.stats import PairedRatio, family_means, geometric_mean
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -159,18 +159,13 @@ class Overall:
 
 def overall(results: Iterable[tuple[str, SpeedResult]]) -> list[Overall]:
     """The overall figures of `results`, pairs of a model's family and its result."""
-    ratios: dict[tuple[int, str], dict[str, list[float]]] = {}
+    ratios: dict[tuple[int, str], list[tuple[str, float]]] = {}
     for family, result in results:
         for peer, ratio in result.ratios.items():
-            ratios.setdefault((result.threads, peer), {}).setdefault(family, []).append(ratio.median)
+            ratios.setdefault((result.threads, peer), []).append((family, ratio.median))
     return [
-        Overall(
-            threads,
-            peer,
-            geometric_mean([geometric_mean(values) for values in families.values()]),
-            sum(map(len, families.values())),
-        )
-        for (threads, peer), families in ratios.items()
+        Overall(threads, peer, geometric_mean(list(family_means(values).values())), len(values))
+        for (threads, peer), values in ratios.items()
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -63,3 +63,11 @@ def geometric_mean(values: Sequence[float]) -> float:
     if not values or min(values) <= 0.0:
         raise ValueError("a geometric mean needs at least one value, and all of them above zero")
     return math.exp(math.fsum(math.log(value) for value in values) / len(values))
+
+
+def family_means(values: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Geometric means by family of (family, value) pairs, in the order in which families appear."""
+    members: dict[str, list[float]] = {}
+    for family, value in values:
+        members.setdefault(family, []).append(value)
+    return {family: geometric_mean(each) for family, each in members.items()}
