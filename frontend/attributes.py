@@ -1,17 +1,30 @@
-"""AttributeProto to what ir.Node holds: ints, floats, text, arrays, types, and tuples of those."""
+"""AttributeProto to what ir.Node holds: ints, floats, text, arrays, types, and tuples of those; long lists of
+numbers stay arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+from arenaut.frontend.messages import AttributeType
 from arenaut.frontend.typeproto import type_of
 from arenaut.frontend.weights import Weights
 from arenaut.ir.errors import InvalidModelError
-from onnx import AttributeProto
+from arenaut.ir.numbers import Numbers
 
 Converter = Callable[[Any, Weights, str], Any]
+
+
+# Lists of more numbers than this stay arrays: the tables of tree ensembles hold millions.
+LONGEST_TUPLE = 256
+
+
+def _numbers(items: Any, dtype: Any) -> Sequence[Any]:
+    if len(items) > LONGEST_TUPLE:
+        return Numbers(np.asarray(items, dtype))
+    return tuple(items.tolist() if isinstance(items, np.ndarray) else items)
 
 
 def text(raw: bytes) -> str:
@@ -21,41 +34,46 @@ def text(raw: bytes) -> str:
 
 _CONVERTERS: Mapping[int, Converter] = MappingProxyType(
     {
-        AttributeProto.FLOAT: lambda a, w, o: a.f,
-        AttributeProto.INT: lambda a, w, o: a.i,
-        AttributeProto.STRING: lambda a, w, o: text(a.s),
-        AttributeProto.TENSOR: lambda a, w, o: w.array(a.t, o),
-        AttributeProto.SPARSE_TENSOR: lambda a, w, o: w.dense(a.sparse_tensor, o),
-        AttributeProto.TYPE_PROTO: lambda a, w, o: type_of(a.tp, o),
-        AttributeProto.FLOATS: lambda a, w, o: tuple(a.floats),
-        AttributeProto.INTS: lambda a, w, o: tuple(a.ints),
-        AttributeProto.STRINGS: lambda a, w, o: tuple(text(s) for s in a.strings),
-        AttributeProto.TENSORS: lambda a, w, o: tuple(w.array(t, o) for t in a.tensors),
-        AttributeProto.SPARSE_TENSORS: lambda a, w, o: tuple(w.dense(t, o) for t in a.sparse_tensors),
-        AttributeProto.TYPE_PROTOS: lambda a, w, o: tuple(type_of(t, o) for t in a.type_protos),
+        AttributeType.FLOAT: lambda a, w, o: a.f,
+        AttributeType.INT: lambda a, w, o: a.i,
+        AttributeType.STRING: lambda a, w, o: text(a.s),
+        AttributeType.TENSOR: lambda a, w, o: w.array(a.t, o),
+        AttributeType.SPARSE_TENSOR: lambda a, w, o: w.dense(a.sparse_tensor, o),
+        AttributeType.TYPE_PROTO: lambda a, w, o: type_of(a.tp, o),
+        AttributeType.FLOATS: lambda a, w, o: _numbers(a.floats, np.float32),
+        AttributeType.INTS: lambda a, w, o: _numbers(a.ints, np.int64),
+        AttributeType.STRINGS: lambda a, w, o: tuple(text(s) for s in a.strings),
+        AttributeType.TENSORS: lambda a, w, o: tuple(w.array(t, o) for t in a.tensors),
+        AttributeType.SPARSE_TENSORS: lambda a, w, o: tuple(w.dense(t, o) for t in a.sparse_tensors),
+        AttributeType.TYPE_PROTOS: lambda a, w, o: tuple(type_of(t, o) for t in a.type_protos),
     }
 )
 
 # Files of IR versions 1 and 2 could leave the type out; the one field set then tells it.
 _FIELDS: Mapping[str, int] = MappingProxyType(
     {
-        "f": AttributeProto.FLOAT, "i": AttributeProto.INT, "s": AttributeProto.STRING, "t": AttributeProto.TENSOR,
-        "g": AttributeProto.GRAPH, "floats": AttributeProto.FLOATS, "ints": AttributeProto.INTS,
-        "strings": AttributeProto.STRINGS, "tensors": AttributeProto.TENSORS, "graphs": AttributeProto.GRAPHS,
+        "f": AttributeType.FLOAT, "i": AttributeType.INT, "s": AttributeType.STRING, "t": AttributeType.TENSOR,
+        "g": AttributeType.GRAPH, "floats": AttributeType.FLOATS, "ints": AttributeType.INTS,
+        "strings": AttributeType.STRINGS, "tensors": AttributeType.TENSORS, "graphs": AttributeType.GRAPHS,
     }
 )  # fmt: skip
 
 
 def attribute_type(attribute: Any) -> int:
-    """The AttributeProto.AttributeType of an attribute, 0 when nothing tells."""
+    """The AttributeType.AttributeType of an attribute, 0 when nothing tells."""
     if attribute.type:
         return int(attribute.type)
-    present = [field.name for field, _ in attribute.ListFields() if field.name in _FIELDS]
+    present = [name for name in _FIELDS if _is_set(attribute, name)]
     return _FIELDS[present[0]] if len(present) == 1 else 0
 
 
+def _is_set(attribute: Any, field: str) -> bool:
+    repeated = field.endswith("s") and field != "s"
+    return bool(len(getattr(attribute, field))) if repeated else bool(attribute.HasField(field))
+
+
 def is_body(attribute: Any) -> bool:
-    return attribute_type(attribute) in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+    return attribute_type(attribute) in (AttributeType.GRAPH, AttributeType.GRAPHS)
 
 
 def convert(attribute: Any, weights: Weights, owner: str) -> Any:

@@ -164,7 +164,7 @@ def _scan(scope: Scope, proto: Any) -> Sequence[Value | None]:
         for attribute in proto.attribute:
             expected = _SCAN_LISTS.get(attribute.name)
             wanted = {"inputs": scanned, "outputs": results}.get(expected or "")
-            if attribute.ints and wanted is not None and len(attribute.ints) != wanted:
+            if wanted is not None and len(attribute.ints) not in (0, wanted):
                 raise InvalidModelError(
                     f"{label(proto)}: attribute '{attribute.name}' has {len(attribute.ints)} entries, expected {wanted}"
                 )

@@ -20,6 +20,7 @@ from arenaut.ir import ARENAUT_DOMAIN, ONNX_DOMAIN, Graph, Node, Value, dtype_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Array
+from arenaut.ir.numbers import Numbers
 from arenaut.ir.ops.fallback import type_proto
 from arenaut.ir.schemas import last_opset, newest_opset, newest_schema
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
@@ -355,6 +356,8 @@ def _attribute(name: str, value: Any, declared: Any) -> Any:
         value = tensor_proto(value)
     elif isinstance(value, _TYPES):
         value = type_proto(value, str)
+    elif isinstance(value, Numbers):
+        value = list(value)
     elif isinstance(value, tuple):
         value = [tensor_proto(v) if isinstance(v, np.ndarray) else v for v in value]
         value = [type_proto(v, str) if isinstance(v, _TYPES) else v for v in value]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import onnx
 from arenaut.frontend import attributes as attribute_values
+from arenaut.frontend.messages import to_protobuf
 from arenaut.frontend.nodes import convert_attributes, import_nodes, spec_of
 from arenaut.frontend.scope import MAX_INLINED_NODES, FunctionKey, Scope
 from arenaut.frontend.structure import bodies_of, free_names, label, normal_domain, ordered, rename_free
@@ -74,8 +74,9 @@ def import_expanded(scope: Scope, node: Any) -> Sequence[Value | None]:
     if any(v is not None and v.type is None for v in arguments):
         raise UnsupportedError(f"{label(node)}: the types of its inputs are not known before running")
     aliases: dict[str, str] = {}
-    closed = onnx.NodeProto()
-    closed.CopyFrom(node)
+    import onnx
+
+    closed = to_protobuf(node, onnx.NodeProto(), scope.model.weights.bytes_of)
     for _, body in bodies_of(closed):
         aliases.update({name: f"{node.op_type}/outer/{name}" for name in sorted(free_names(body))})
         rename_free(body, aliases)

@@ -86,7 +86,7 @@ def _import(
     opsets = _opsets(source)
     check_supported(model, opsets)
     functions = {function_key(f): f for f in model.functions}
-    context = ModelContext(Weights(source.lifted, source.files), functions, decide)
+    context = ModelContext(Weights(source.storage, source.files), functions, decide)
     proto = model.graph
     graph = Graph(proto.name or "graph")
     scope = Scope(model=context, graph=graph, opsets=opsets, initializers=initializers_of(proto))

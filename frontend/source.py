@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import onnx
-from arenaut.frontend.blobs import Blob, ExternalFiles, FileStorage, MemoryStorage, Storage
-from arenaut.frontend.wire import lift_tensor_data
+from arenaut.frontend.blobs import ExternalFiles, FileStorage, MemoryStorage, Storage
+from arenaut.frontend.messages import read_model
 from arenaut.ir.errors import InvalidModelError
-from google.protobuf.message import DecodeError
 
 # What files that are often taken for ONNX begin with, at which byte, and what to do with them.
 _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
@@ -34,13 +33,12 @@ _LONGEST_MAGIC = 64
 class Source:
     """An opened model.
 
-    lifted: large tensor data left out of `model`, by the tag that stands in raw_data instead. again: parses the same
-    model once more, also after the files are closed. storage: what `model` was parsed from.
+    model: a message of arenaut.frontend.messages, or the ModelProto that was given. again: reads the same model once
+    more, also after the files are closed. storage: what `model` was read from, where its tensors' data lies.
     """
 
     model: Any
     label: str
-    lifted: Mapping[bytes, Blob]
     files: ExternalFiles
     again: Callable[[], Source]
     storage: Storage | None = None
@@ -52,6 +50,12 @@ class Source:
         return [*([] if own is None else [own]), *self.files.mapped]
 
 
+def is_model_proto(source: Any) -> bool:
+    """Whether it is onnx's ModelProto; without importing onnx, which then was imported by whoever made it."""
+    onnx = sys.modules.get("onnx")
+    return onnx is not None and isinstance(source, onnx.ModelProto)
+
+
 @contextmanager
 def open_source(source: Any, external_data_folder: str | None = None) -> Iterator[Source]:
     """Opens a model; files stay open until the block ends, arrays made inside it stay valid after.
@@ -59,7 +63,7 @@ def open_source(source: Any, external_data_folder: str | None = None) -> Iterato
     Raises InvalidModelError when it is no ONNX model, FileNotFoundError when there is no such file, TypeError when
     source is neither a path, bytes nor a ModelProto.
     """
-    if isinstance(source, onnx.ModelProto):
+    if is_model_proto(source):
         opened = _given(source, ExternalFiles(folder=external_data_folder))
         storage: FileStorage | None = None
     elif isinstance(source, (bytes, bytearray, memoryview)):
@@ -88,7 +92,7 @@ def open_source(source: Any, external_data_folder: str | None = None) -> Iterato
 
 
 def _given(model: Any, files: ExternalFiles) -> Source:
-    return Source(model, "the model", {}, files, lambda: _given(model, files))
+    return Source(model, "the model", files, lambda: _given(model, files))
 
 
 def _open_file(path: str) -> FileStorage:
@@ -103,14 +107,11 @@ def _open_file(path: str) -> FileStorage:
 def _parse(storage: Storage, data: memoryview, label: str, files: ExternalFiles) -> Source:
     if not data.nbytes:
         raise InvalidModelError(f"{label} is empty. Download or export the model again")
-    slim, spans = lift_tensor_data(data)
-    lifted = {tag: Blob(storage, offset, length) for tag, (offset, length) in spans.items()}
-    model = onnx.ModelProto()
     try:
-        model.ParseFromString(slim)
-    except DecodeError:
+        model = read_model(data)
+    except ValueError:
         raise InvalidModelError(_not_onnx(data, label)) from None
-    return Source(model, label, lifted, files, lambda: _parse(storage, data, label, files), storage)
+    return Source(model, label, files, lambda: _parse(storage, data, label, files), storage)
 
 
 def _check_is_model(source: Source) -> None:

@@ -12,7 +12,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from arenaut.frontend.blobs import Blob, ExternalFiles
+from arenaut.frontend.blobs import Blob, ExternalFiles, Storage
 from arenaut.frontend.typeproto import dtype_of_number
 from arenaut.ir import DType
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
@@ -50,9 +50,14 @@ _COMPLEX_PARTS: Mapping[DType, Any] = {DType.COMPLEX64: np.float32, DType.COMPLE
 class Weights:
     """Reads the tensors of one model."""
 
-    def __init__(self, lifted: Mapping[bytes, Blob], files: ExternalFiles) -> None:
-        self._lifted = lifted  # raw_data that the source left out of the proto, by the tag it put there
+    def __init__(self, storage: Storage | None, files: ExternalFiles) -> None:
+        self._storage = storage  # what the model was read from; None: a ModelProto, which holds its data
         self._files = files
+
+    def bytes_of(self, span: tuple[int, int]) -> bytes:
+        """What lies at an offset of the model's bytes, for a length."""
+        assert self._storage is not None
+        return self._storage.view(np.dtype(np.uint8), *span).tobytes()
 
     def array(self, tensor: Any, owner: str = "") -> Array:
         """The tensor as an array. owner: what to name in errors when the tensor has no name of its own.
@@ -112,7 +117,10 @@ class Weights:
         if not tensor.HasField("raw_data"):
             return None
         raw = tensor.raw_data
-        return self._lifted.get(raw) or Blob.of_bytes(raw)
+        if isinstance(raw, bytes):
+            return Blob.of_bytes(raw)
+        assert self._storage is not None
+        return Blob(self._storage, *raw)
 
 
 def _strings(tensor: Any, dims: tuple[int, ...], where: str) -> Array:

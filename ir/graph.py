@@ -14,10 +14,11 @@ from typing import Any, Union
 import numpy as np
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.numbers import Numbers
 from arenaut.ir.types import Shape, TensorType, Type
 
 Array = np.ndarray[Any, Any]
-Attribute = Union[int, float, str, bytes, Array, "Graph", Type, tuple[Any, ...]]
+Attribute = Union[int, float, str, bytes, Array, "Graph", Type, tuple[Any, ...], Numbers]
 
 # So many nodes are taken out of the list one by one: a search for an object is quicker than a new list.
 FEW = 16

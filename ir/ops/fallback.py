@@ -14,6 +14,7 @@ from arenaut.ir.dims import Dim, Expr
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.numbers import Numbers
 from arenaut.ir.record import Infer, OpRecord, UnknownError
 from arenaut.ir.schemas import newest_opset, newest_schema
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
@@ -70,6 +71,8 @@ def _attribute(schema: Any, name: str, value: Any) -> Any:
         value = numpy_helper.from_array(value.astype(np.str_).astype(object) if value.dtype == object else value)
     elif isinstance(value, (TensorType, SequenceType, OptionalType, MapType)):
         value = type_proto(value, str)
+    elif isinstance(value, Numbers):
+        value = list(value)
     declared = schema.attributes.get(name)
     return helper.make_attribute(name, value, attr_type=None if declared is None else declared.type.value)
 

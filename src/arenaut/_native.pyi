@@ -77,6 +77,13 @@ class Runner:
         Raises InputError for feeds that do not fit, ExecutionError when a step fails.
         """
 
+class WireReader:
+    """Reads protobuf's wire format into objects of the classes of a table: name -> (class, {number: (name, kind)})."""
+
+    def __init__(self, table: Mapping[str, tuple[type, dict[int, tuple[str, str]]]], /) -> None: ...
+    def read(self, data: bytes | memoryview, message: str, /) -> Any:
+        """Raises ValueError when the bytes are no such message."""
+
 class Run:
     def __init__(self, program: Program, arrays: Sequence[Any], max_memory: int = -1) -> None: ...
     def step(self) -> bool: ...

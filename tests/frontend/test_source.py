@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 from arenaut.frontend import import_model
-from arenaut.frontend.wire import MIN_LIFTED_BYTES, lift_tensor_data
 from arenaut.ir.errors import ArenautError, InvalidModelError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -193,43 +192,6 @@ def _other(field: Any, data: st.DataObject) -> Any:
     if field.enum_type is not None:
         return data.draw(st.sampled_from([v.number for v in field.enum_type.values]))
     return data.draw(st.sampled_from([0, 1, 2, -1, 7, 13, 30, 2**31 - 1]))
-
-
-# -- the wire scanner ----------------------------------------------------------------------------------------------
-
-
-def test_lifted_data_is_the_data() -> None:
-    model = onnx.ModelProto()
-    slim, spans = lift_tensor_data(memoryview(SAMPLE))
-    model.ParseFromString(slim)
-    assert [length for _, length in spans.values()] == [6400]
-    tensor = model.graph.node[6].attribute[0].t
-    offset, length = spans[tensor.raw_data]
-    assert SAMPLE[offset : offset + length] == random(40, 40).tobytes()
-    tensor.raw_data = SAMPLE[offset : offset + length]
-    assert model.SerializeToString(deterministic=True) == onnx.load_from_string(SAMPLE).SerializeToString(
-        deterministic=True
-    )
-
-
-def test_nothing_to_lift_leaves_the_bytes_alone() -> None:
-    small = model_of([helper.make_node("Abs", ["x"], ["y"])], [tensor_info("x", [3])], ["y"]).SerializeToString()
-    assert lift_tensor_data(memoryview(small)) == (small, {})
-
-
-def test_a_tag_cannot_be_forged() -> None:
-    """Two scans of one file use other tags, so a file cannot hold one that refers to its own bytes."""
-    first, second = (lift_tensor_data(memoryview(SAMPLE))[1] for _ in range(2))
-    assert not set(first) & set(second)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=60), st.integers(0, 2 * MIN_LIFTED_BYTES))
-def test_any_bytes_scan_to_bytes_that_parse_alike(start: bytes, size: int) -> None:
-    data = start + SAMPLE[:size]
-    slim, spans = lift_tensor_data(memoryview(data))
-    if not spans:
-        assert slim == data
 
 
 @pytest.mark.parametrize("levels", [30, 60])
