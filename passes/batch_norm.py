@@ -33,7 +33,7 @@ def _scale_and_shift(node: Node) -> tuple[Array, Array] | None:
     """y = x * scale + shift per channel, in float64."""
     statistics = [node.operand(i).constant for i in range(1, 5)]
     extra = any(v is not None and v.uses for v in node.outputs[1:])
-    if any(s is None for s in statistics) or node.attr("training_mode", 0) or extra:
+    if any(s is None for s in statistics) or node.attr("training_mode", 0) or extra or not node.operand(0).has_shape:
         return None
     gamma, beta, mean, variance = (np.asarray(s, np.float64) for s in statistics)
     scale = gamma / np.sqrt(variance + float(node.attr("epsilon", 1e-5)))

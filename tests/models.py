@@ -10,10 +10,12 @@ import onnx
 
 
 def parse(body: str, *, opset: int = 21, ir_version: int = 10) -> onnx.ModelProto:
-    """A model from `signature { nodes }` in ONNX's text form."""
+    """A model from `signature { nodes }` in ONNX's text form. `float[] x` is a value of unknown rank, which onnx's
+    checker does not accept for inputs and outputs: a model with one is not checked."""
     text = f'<ir_version: {ir_version}, opset_import: ["" : {opset}]>\n{body}'
     model = onnx.parser.parse_model(text)
-    onnx.checker.check_model(model)
+    if "[]" not in body:
+        onnx.checker.check_model(model)
     return model
 
 

@@ -214,7 +214,14 @@ class FastCall {
   }
 
   static py::object late_array(const OutputSpec& spec, const Tensor& t) {
-    if (t.host || t.dtype == ARN_NONE || spec.descr.is_none()) return to_python(t, false);
+    if (t.host) {  // of unknown rank: an array of the type that the native side uses in its place
+      py::object result = to_python(t, false);
+      if (spec.descr.is_none() || !py::isinstance<py::array>(result)) return result;
+      const int same = PyObject_RichCompareBool(py::object(result.attr("dtype")).ptr(), spec.descr.ptr(), Py_EQ);
+      if (same < 0) throw py::error_already_set();
+      return same == 1 ? result : py::object(result.attr("view")(spec.descr));
+    }
+    if (t.dtype == ARN_NONE || spec.descr.is_none()) return to_python(t, false);
     auto* keep = new std::shared_ptr<Block>(t.owned);
     py::capsule owner(keep, [](void* p) { delete static_cast<std::shared_ptr<Block>*>(p); });
     return make_array(spec.descr, t.dims.data(), t.dims.size(), const_cast<void*>(t.data), owner.release().ptr());

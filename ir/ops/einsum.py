@@ -13,6 +13,7 @@ from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops import samples
 from arenaut.ir.ops.common import broadcast_dim, to_dtype, widen
 from arenaut.ir.ops.composite import (
+    cast,
     counting,
     dims_of,
     ints,
@@ -117,8 +118,14 @@ def _summed(build: Build, term: _Term, kept: set[str]) -> _Term:
     axes = [i for i, label in enumerate(term.labels) if label not in kept]
     if not axes:
         return term
-    value = one(build, "ReduceSum", term.value, ints(build, *axes), keepdims=0)
-    return _Term(value, tuple(x for x in term.labels if x in kept))
+    return _Term(_sum_over(build, term.value, axes), tuple(x for x in term.labels if x in kept))
+
+
+def _sum_over(build: Build, x: Value, axes: Sequence[int]) -> Value:
+    """ReduceSum without the axes. The standard sums no integers of less than 32 bits: those wrap afterwards."""
+    narrow = x.dtype.is_integer and x.dtype.itemsize < 4
+    wide = cast(build, x, DType.INT32) if narrow else x
+    return cast(build, one(build, "ReduceSum", wide, ints(build, *axes), keepdims=0), x.dtype)
 
 
 def _contracted(build: Build, a: _Term, b: _Term, kept: set[str]) -> _Term:
@@ -167,7 +174,7 @@ def _diagonal(build: Build, term: _Term) -> _Term:
         first = labels.index(labels[again])
         rows, columns = (_places(build, value, axis) for axis in (first, again))
         kept = one(build, "Where", one(build, "Equal", rows, columns), value, number(build, 0, value.dtype))
-        value = one(build, "ReduceSum", kept, ints(build, again), keepdims=0)
+        value = _sum_over(build, kept, [again])
         labels = labels[:again] + labels[again + 1 :]
     return _Term(value, labels)
 

@@ -1,4 +1,4 @@
-"""Matrix products: MatMul and Gemm. Both anchor an elementwise epilogue."""
+"""Matrix products, MatMul and Gemm, which anchor an elementwise epilogue; Det."""
 
 from __future__ import annotations
 
@@ -163,7 +163,32 @@ def _gemm_samples() -> Iterator[Sample]:
         yield Sample((a, b, bias), {"alpha": 0.25, "beta": -0.5})
 
 
+# -- Det -----------------------------------------------------------------------------------------------------------
+
+
+def _det_infer(context: Infer) -> Sequence[Type]:
+    shape = context.shape(0)
+    if len(shape) < 2:
+        raise context.fail(f"a determinant needs rank 2 or more, got {len(shape)}")
+    agree(context, shape[-2], shape[-1], "a determinant needs square matrices")
+    return [TensorType(context.dtype(0), shape[:-2])]
+
+
+def _det_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    x = np.asarray(inputs[0])
+    return [to_dtype(np.linalg.det(widen(x).astype(np.float64)), x.dtype)]
+
+
+def _det_samples() -> Iterator[Sample]:
+    for dtype in (DType.FLOAT, DType.DOUBLE, DType.FLOAT16, DType.BFLOAT16):
+        for shape in ((1, 1), (3, 3), (2, 4, 4), (2, 0, 3, 3)):
+            yield Sample((samples.draw(shape, dtype),))
+
+
 RECORDS: tuple[OpRecord, ...] = (
+    OpRecord(
+        op="Det", infer=_det_infer, evaluate=_det_evaluate, tolerance=Tolerance("product", 8), samples=_det_samples,
+    ),
     OpRecord(
         op="MatMul", infer=_matmul_infer, evaluate=_matmul_evaluate, lower=_matmul_lower, anchor=True,
         flops=_matmul_flops, tolerance=PRODUCT, samples=_matmul_samples,

@@ -98,9 +98,11 @@ def _max_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         hit = ((views == widest) | (np.isnan(views) & np.isnan(widest)) if x.dtype.kind == "f" else views == widest) & (
             places >= 0
         )
-        flat = hit.reshape(*best.shape, -1)
-        first = flat.argmax(axis=-1) if flat.size else np.zeros(best.shape, np.int64)
-        picked = np.take_along_axis(places.reshape(*best.shape, -1), first[..., None], -1) if flat.size else first
+        if hit.size:
+            first = hit.reshape(*best.shape, -1).argmax(axis=-1)[..., None]
+            picked = np.take_along_axis(places.reshape(*best.shape, -1), first, -1)
+        else:
+            picked = np.zeros(best.shape, np.int64)
         results.append(np.asarray(picked, np.int64).reshape(best.shape))
     return results
 

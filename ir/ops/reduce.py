@@ -101,9 +101,10 @@ def _mean(x: Array, axes: Axes) -> Array:
 
 
 def _log_sum_exp(x: Array, axes: Axes) -> Array:
-    top = np.max(x, axes, keepdims=True, initial=-np.inf)
+    wide = x.astype(np.float64)
+    top = np.max(wide, axes, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(top), top, 0)
-    return np.asarray(np.log(_sum(np.exp(x.astype(np.float64) - shift), axes)) + shift)
+    return np.asarray(np.log(_sum(np.exp(wide - shift), axes)) + shift)
 
 
 _FUNCTIONS: dict[str, Callable[[Array, Axes], Any]] = {

@@ -77,6 +77,18 @@ def _infer(context: Infer) -> Sequence[Type]:
     return [TensorType(context.dtype(0), tuple(shape))]
 
 
+def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """onnx.reference's, which wants axes from the front."""
+    axes = node.attr("axes")
+    if axes is None:
+        return evaluate_reference(node, inputs)
+    rank = np.ndim(inputs[0])
+    if any(not -rank <= a < rank for a in axes):
+        raise ValueError(f"axes {list(axes)} are out of range for rank {rank}")
+    attributes = {**node.attributes, "axes": tuple(a % rank for a in axes)}
+    return evaluate_reference(Node(node.op, node.inputs, node.outputs, attributes, name=node.name), inputs)
+
+
 # -- lowering ------------------------------------------------------------------------------------------------------
 
 # The numbers of the C enumerations, in order.
@@ -197,7 +209,7 @@ def _samples() -> Iterator[Sample]:
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="Resize", infer=_infer, evaluate=evaluate_reference, lower=_lower, layout="follow",
+        op="Resize", infer=_infer, evaluate=_evaluate, lower=_lower, layout="follow",
         tolerance=Tolerance("product", 8), flops=lambda node: 8 * dims.product(node.output.shape), samples=_samples,
     ),
 )  # fmt: skip

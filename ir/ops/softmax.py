@@ -11,7 +11,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops import samples
 from arenaut.ir.ops.common import axis_in, tensor_like, to_dtype, widen
-from arenaut.ir.ops.composite import counting, length_of, one, unsqueeze
+from arenaut.ir.ops.composite import counting, ints, length_of, number, one, unsqueeze
 from arenaut.ir.record import EXACT, Build, Infer, Lower, LowerRule, OpRecord, Sample, Tolerance
 from arenaut.ir.types import Type
 
@@ -74,11 +74,20 @@ def _hardmax_decompose(build: Build, node: Node) -> Sequence[Value]:
     """1 where the place along the axis is that of the first maximum."""
     x = node.operand(0)
     axis = axis_of(node, x.rank)
-    best = one(build, "ArgMax", x, axis=axis, keepdims=1)
+    extent = x.shape[axis]
+    if extent == 0:
+        return [one(build, "Identity", x)]
+    best = one(build, "ArgMax", x if isinstance(extent, int) else _never_empty(build, x, axis), axis=axis, keepdims=1)
     places = counting(build, length_of(build, x, axis))
     if x.rank - axis > 1:
         places = unsqueeze(build, places, *range(1, x.rank - axis))
     return [one(build, "Cast", one(build, "Equal", places, best), to=int(x.dtype))]
+
+
+def _never_empty(build: Build, x: Value, axis: int) -> Value:
+    """x with one more element at the end of the axis, which is never the first maximum: ArgMax wants an element."""
+    pads = [0] * x.rank + [int(i == axis) for i in range(x.rank)]
+    return one(build, "Pad", x, ints(build, *pads), number(build, -np.inf, x.dtype))
 
 
 def _samples() -> Iterator[Sample]:

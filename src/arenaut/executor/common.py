@@ -70,7 +70,6 @@ class ProgramExecutor(Executor):
     def __init__(self, built: Built, max_memory: int | None) -> None:
         self.built = built
         self.max_memory = -1 if max_memory is None else max_memory
-        self.output_types = [v.dtype for v in built.lowered.outputs]
 
     def run(self, inputs: Sequence[Any], timeout: float | None = None) -> list[Any]:
         arrays = [to_native(a) if _is_tensor(a) else a for a in inputs]
@@ -90,13 +89,20 @@ class ProgramExecutor(Executor):
             raise MemoryLimitError(f"this machine has not the memory for the run: {error}") from error
         except ValueError as error:
             raise ShapeError(f"the program cannot be bound to these inputs: {error}") from None
-        return [r if t is DType.STRING else from_native(r, t) for r, t in zip(results, self.output_types, strict=True)]
+        return [_given(r, t) for r, t in zip(results, self.built.lowered.dtypes, strict=True)]
 
     def built_for(self, sizes: Mapping[str, int]) -> Built:
         return self.built
 
     @abstractmethod
     def _run(self, arrays: list[Any], timeout: float | None) -> list[Any]: ...
+
+
+def _given(result: Any, dtype: DType | None) -> Any:
+    """An output with its own type; text, and what is no tensor, as it is."""
+    if dtype is None or dtype is DType.STRING or not isinstance(result, np.ndarray):
+        return result
+    return from_native(result, dtype)
 
 
 def _is_tensor(a: object) -> bool:

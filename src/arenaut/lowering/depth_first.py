@@ -108,7 +108,7 @@ class _Finder:
         source = step.inputs[0]
         assert weight is not None and source is not None and axis is not None
         size = source.dims[axis]
-        if self.lowered.buffers[weight.buffer].segment is not Segment.WEIGHT or not isinstance(size, int):
+        if self.lowered.buffers[weight.buffer].segment is not Segment.WEIGHT or not isinstance(size, int) or not size:
             return None
         outside: set[int] = set()  # buffers that stay whole
         while True:

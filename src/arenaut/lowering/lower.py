@@ -54,7 +54,9 @@ class Lowerer(Emitter):
             raise UnsupportedError("nothing can run these nodes: " + "; ".join(failures))
         outputs = [self._output(v, i) for i, v in enumerate(self.graph.outputs)]
         self.steps = _needed_steps(self.steps, outputs)
-        return Lowered(self.buffers, self.steps, inputs, outputs, self.graph.dim_names(), self.slots, self.values)
+        dtypes = [v.type.dtype if isinstance(v.type, TensorType) else None for v in self.graph.outputs]
+        symbols = self.graph.dim_names()
+        return Lowered(self.buffers, self.steps, inputs, outputs, dtypes, symbols, self.slots, self.values)
 
     def _input(self, value: Value, index: int) -> Strided:
         if self._is_host(value):

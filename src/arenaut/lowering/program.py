@@ -87,7 +87,8 @@ class Region:
 class Lowered:
     """A graph as steps. inputs and outputs are places of the graph's inputs and outputs, in order.
 
-    symbols: the names that input shapes set. values: where each value of the graph was put, for the interpreter.
+    dtypes: the element type of each output, None where it is no tensor; one of unknown rank has a place that does not
+    tell. symbols: the names that input shapes set. values: where each value of the graph was put, for the interpreter.
     regions: what runs depth first, in slices. shares: whether steps may offer to share memory.
     """
 
@@ -95,6 +96,7 @@ class Lowered:
     steps: list[LoweredStep]
     inputs: list[Strided]
     outputs: list[Strided]
+    dtypes: list[DType | None]
     symbols: list[str]
     slots: int
     values: list[tuple[Value, Strided]]
