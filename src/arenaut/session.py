@@ -231,8 +231,8 @@ class Model(_native.Runner):
     def _allow_short_way(self) -> None:
         """Lets run() hand feeds that fit straight to the native program."""
         inputs = [_array_dtype(v) for v in self.graph.inputs]
-        if not isinstance(self._executor, CompiledExecutor) or None in inputs:
-            return
+        if not isinstance(self._executor, CompiledExecutor) or any(dtype is None for dtype in inputs):
+            return  # by identity: a numpy type equals None where it is float64
         self._enable(
             self._built.native,
             [(name, dtype) for name, dtype in zip(self._input_names, inputs, strict=True) if dtype is not None],

@@ -125,6 +125,17 @@ def test_types_that_numpy_lacks() -> None:
     np.testing.assert_array_equal(y.astype(np.float32), -x.astype(np.float32))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int8", "uint64", "bool", "complex128"])
+def test_every_type_of_numpy_takes_the_short_way(dtype: str) -> None:
+    names = {"float32": "float", "float64": "double"}
+    declared = names.get(dtype, dtype)
+    loaded = arenaut.load_onnx(parse(f"g ({declared}[n] x) => ({declared}[n] y) {{ y = Identity (x) }}"))
+    loaded.__class__, Watched.slow = Watched, 0
+    x = np.ones(3, dtype)
+    np.testing.assert_array_equal(loaded.run({"x": x})["y"], x)
+    assert Watched.slow == 0
+
+
 def test_dims_that_data_decides() -> None:
     model = arenaut.load_onnx(parse("g (float[n, 4] x, int64[2] s) => (float[a, b] y, float[n, 4] z, int64[r, m] i) "
                                     "{ y = Reshape (x, s)  z = Neg (x)  i = NonZero (x) }"))  # fmt: skip
