@@ -191,6 +191,7 @@ class OpRecord:
                   (None where not known).
     view          the outputs as views of input 0's place, or None when they are not; needs no kernel.
     tile          the op as tile instructions: elementwise with numpy broadcasting.
+    tile_when     which nodes of the op `tile` does (None: all); the others are lowered or decomposed.
     lower         emits kernel steps. Tried after view and tile.
     layout        "channels": windows slide over [N, C, spatial...], best where channels lie innermost. "follow": works
                   alike in any layout that input 0 and the output share (elementwise ops do anyway).
@@ -210,6 +211,7 @@ class OpRecord:
     data: Callable[[Infer], Sequence[Array | None]] | None = None
     view: ViewRule | None = None
     tile: TileRule | None = None
+    tile_when: Callable[[Node], bool] | None = None
     lower: LowerRule | None = None
     layout: Literal["", "channels", "follow"] = ""
     anchor: bool = False
@@ -223,6 +225,10 @@ class OpRecord:
     @property
     def key(self) -> tuple[str, str]:
         return (self.domain, self.op)
+
+    def is_elementwise(self, node: Node) -> bool:
+        """Whether the node is tile instructions."""
+        return self.tile is not None and (self.tile_when is None or self.tile_when(node))
 
     @property
     def has_native_form(self) -> bool:

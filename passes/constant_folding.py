@@ -110,7 +110,7 @@ def _packed(node: Node) -> bool:
 
 def _remakes(node: Node) -> bool:
     """Whether the node makes other elements, or another arrangement, of what it is given."""
-    return len(node.outputs) == 1 and (record_of(node).tile is not None or node.key in _ARRANGE)
+    return len(node.outputs) == 1 and (record_of(node).is_elementwise(node) or node.key in _ARRANGE)
 
 
 def _from_constants(value: Value, seen: set[int]) -> bool:

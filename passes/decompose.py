@@ -37,4 +37,4 @@ def decompose_composites(graph: Graph, context: PassContext) -> bool:
 
 def _has_kernels(node: Node) -> bool:
     record = record_of(node)
-    return record.view is not None or record.tile is not None or record.lower is not None
+    return record.view is not None or record.is_elementwise(node) or record.lower is not None

@@ -31,7 +31,7 @@ def fuse_elementwise(graph: Graph, context: PassContext) -> bool:
 
 def _is_elementwise(node: Node) -> bool:
     return node.domain != ARENAUT_DOMAIN and len(node.outputs) == 1 and node.output.has_shape and (
-        record_of(node).tile is not None
+        record_of(node).is_elementwise(node)
     )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def _grow(root: Node, outputs: set[int], context: PassContext) -> list[Node]:
             if value.shape != root.output.shape or value.dtype not in COMPUTE_TYPES:
                 context.missed("join", node, f"{value.type} is not held at the shape of {root.output.type}")
                 continue
-            reason = why_no_tile([*region, node])
+            reason = why_no_tile([node, *reversed(region)])
             if reason is not None:
                 context.missed("join", node, reason)
                 continue

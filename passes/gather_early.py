@@ -65,7 +65,7 @@ def _chain(data: Value) -> list[Node]:
 
 def _is_elementwise(node: Node) -> bool:
     return node.domain != ARENAUT_DOMAIN and len(node.outputs) == 1 and node.output.has_shape and (
-        record_of(node).tile is not None
+        record_of(node).is_elementwise(node)
     )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def hoist_reshapes(graph: Graph, context: PassContext) -> bool:
 
 def _is_elementwise(node: Node) -> bool:
     return node.domain != ARENAUT_DOMAIN and len(node.outputs) == 1 and node.output.has_shape and (
-        record_of(node).tile is not None
+        record_of(node).is_elementwise(node)
     )  # fmt: skip
 
 

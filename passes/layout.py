@@ -71,8 +71,8 @@ class _Role:
     def of(node: Node) -> _Role:
         body, core = node.attr("body"), node
         source = node.input(0)
-        if isinstance(body, Graph) and record_of(node).tile is None and node.op == "Fused":
-            core = next((n for n in body.nodes if record_of(n).tile is None), body.nodes[0])
+        if isinstance(body, Graph) and not record_of(node).is_elementwise(node) and node.op == "Fused":
+            core = next((n for n in body.nodes if not record_of(n).is_elementwise(n)), body.nodes[0])
             inner = {id(v): outer for v, outer in zip(body.inputs, node.inputs, strict=True)}
             first = core.input(0)
             source = None if first is None else inner.get(id(first))
@@ -81,7 +81,7 @@ class _Role:
         first_out = node.outputs[0]  # may be absent: a recurrent layer's Y
         if first_out is None or not first_out.has_shape:
             return role
-        if record.layout == "" and record.tile is None and record.view is None:
+        if record.layout == "" and not record.is_elementwise(core) and record.view is None:
             return role
         rank = first_out.rank
         tied = [v for v in node.outputs if v is not None and v.has_shape and v.rank == rank]
@@ -97,7 +97,7 @@ class _Role:
 
     @property
     def follows(self) -> bool:
-        return self.record.layout == "follow" or (self.record.tile is not None and self.record.view is None)
+        return self.record.layout == "follow" or (self.record.is_elementwise(self.core) and self.record.view is None)
 
 
 # -- regions -------------------------------------------------------------------------------------------------------

@@ -196,7 +196,7 @@ def _holds_operand(value: Value | None) -> bool:
 
 
 def _is_elementwise(node: Node) -> bool:
-    return len(node.outputs) == 1 and record_of(node).tile is not None and all(v is not None for v in node.inputs)
+    return len(node.outputs) == 1 and record_of(node).is_elementwise(node) and all(v is not None for v in node.inputs)
 
 
 def _narrowed(build: GraphBuilder, value: Value, known: dict[int, Value]) -> Value:

@@ -100,7 +100,7 @@ def _why_apart(p: _Product, outputs: set[int]) -> str | None:
             return f"'{value.name}' is an output of the graph"
         for user in value.users:
             record = record_of(user)
-            if user.domain == ARENAUT_DOMAIN or record.tile is not None:
+            if user.domain == ARENAUT_DOMAIN or record.is_elementwise(user):
                 return f"{user} joins the product"
             if record.view is None:
                 continue

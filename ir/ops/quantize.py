@@ -18,7 +18,7 @@ from arenaut.ir.ops.common import agree, axis_in, tensor_like, to_dtype, widen
 from arenaut.ir.ops.composite import cast, dims_of, ints, number, one, reshape
 from arenaut.ir.ops.conv import check_bias, conv_shape, convolve
 from arenaut.ir.ops.matmul import matmul_shape
-from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample, Tolerance
+from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Reg, Sample, TileBuilder, Tolerance
 from arenaut.ir.types import TensorType, Type
 
 _RANGES = {
@@ -98,13 +98,24 @@ def _quantize_infer(context: Infer) -> Sequence[Type]:
 
 
 def saturated(x: Array, zero_point: Any, to: DType, saturate: bool = True) -> Array:
-    """round(x) + zero_point clipped to a type's range; into narrow floats x + zero_point as Cast does it."""
+    """round(x) + zero_point clipped to a type's range, NaN its lowest number; into narrow floats x + zero_point as Cast
+    does it."""
     if to not in _RANGES:
         return cast_array(x + zero_point, to, saturate)
     low, high = _RANGES[to]
     with np.errstate(all="ignore"):
-        whole = np.nan_to_num(np.clip(np.rint(x) + zero_point, low, high))
+        whole = np.nan_to_num(np.clip(np.rint(x) + zero_point, low, high), nan=low)
         return np.asarray(whole, np.int32).astype(to.numpy)
+
+
+_TILED = frozenset({DType.UINT8, DType.INT8, DType.UINT16, DType.INT16})  # what tile functions quantise to
+
+
+def _of_one_scale(node: Node) -> bool:
+    """Whether scale and zero point are single numbers that broadcast against the input."""
+    given = [v for v in node.inputs[1:] if v is not None]
+    single = all(v.has_shape and (v.rank == 0 or (v.shape == (1,) and node.operand(0).rank > 0)) for v in given)
+    return node.operand(0).has_shape and single
 
 
 def _quantize_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
@@ -119,6 +130,18 @@ def _quantize_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         quotient = (x.astype(precision).astype(work) / divisor).astype(precision).astype(work)
     shift = np.zeros((), work) if zero is None else _spread(zero, x.shape, axis, block).astype(work)
     return [saturated(quotient, shift, to, bool(node.attr("saturate", 1)))]
+
+
+def _quantize_on_tiles(node: Node) -> bool:
+    x, scale = node.operand(0).dtype, node.operand(1).dtype
+    plain = x is scale is _precision(node, scale) is DType.FLOAT
+    return plain and node.output.dtype in _TILED and _of_one_scale(node)
+
+
+def _quantize_tile(builder: TileBuilder, node: Node, registers: Sequence[Reg | None]) -> Sequence[Reg]:
+    x, scale, zero = [*registers, None][:3]
+    assert x is not None and scale is not None
+    return [builder.op(f"quantize_{node.output.dtype.short}", x, scale, zero or builder.imm(0, DType.INT32))]
 
 
 def _saturated_node(build: Build, x: Value, zero_point: Value | None, to: DType, saturate: int = 1) -> Value:
@@ -168,6 +191,17 @@ def _dequantize_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         zero = np.asarray(inputs[2])
         wide = wide - _spread(zero, x.shape, axis, block).astype(wide.dtype)
     return [to_dtype(wide.astype(work) * _spread(scale, x.shape, axis, block).astype(work), to.numpy)]
+
+
+def _dequantize_on_tiles(node: Node) -> bool:
+    x, scale = node.operand(0).dtype, node.operand(1).dtype
+    return x in _TILED and scale is node.output.dtype is DType.FLOAT and _of_one_scale(node)
+
+
+def _dequantize_tile(builder: TileBuilder, node: Node, registers: Sequence[Reg | None]) -> Sequence[Reg]:
+    x, scale, zero = [*registers, None][:3]
+    assert x is not None and scale is not None
+    return [builder.op("dequantize", x, zero or builder.imm(0, DType.INT32), scale)]
 
 
 def _dequantize_decompose(build: Build, node: Node) -> Sequence[Value]:
@@ -474,13 +508,14 @@ _ELEMENT = Tolerance("ulp", 1)
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="QuantizeLinear", infer=_quantize_infer, evaluate=_quantize_evaluate, decompose=_quantize_decompose,
+        op="QuantizeLinear", infer=_quantize_infer, evaluate=_quantize_evaluate, tile=_quantize_tile,
+        tile_when=_quantize_on_tiles, decompose=_quantize_decompose,
         flops=lambda node: 4 * product(node.output.shape), samples=_quantize_samples,
     ),
     OpRecord(
-        op="DequantizeLinear", infer=_dequantize_infer, evaluate=_dequantize_evaluate,
-        decompose=_dequantize_decompose, flops=lambda node: 2 * product(node.output.shape), tolerance=_ELEMENT,
-        samples=_dequantize_samples,
+        op="DequantizeLinear", infer=_dequantize_infer, evaluate=_dequantize_evaluate, tile=_dequantize_tile,
+        tile_when=_dequantize_on_tiles, decompose=_dequantize_decompose,
+        flops=lambda node: 2 * product(node.output.shape), tolerance=_ELEMENT, samples=_dequantize_samples,
     ),
     OpRecord(
         op="DynamicQuantizeLinear", infer=_dynamic_infer, evaluate=_dynamic_evaluate, decompose=_dynamic_decompose,

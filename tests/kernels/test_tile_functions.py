@@ -255,9 +255,11 @@ def test_rounding_to_odd_makes_two_roundings_one(row: dict, narrow: str) -> None
 
 def test_every_function_is_tested() -> None:
     import test_math
+    import test_quantize_tile
 
     transcendental = {f"{n}_{k}" for n in [*test_math.ORACLE, *test_math.EXPM1, "pow"] for k in FLOATS}
     here = {name for name, _ in CASES} | {f"{n}_{k}" for n in [*ROUNDED, "clip"] for k in FLOATS}
     here |= {f"cast_{f}_{t}" for f, t in CASTS} | {"pow_i32", "pow_i64", "cast_odd_f64"}
+    here |= {f"quantize_{t}_f32" for t in test_quantize_tile.STORED} | {"dequantize_i32"}
     assert set(FUNCTIONS) == transcendental | here
     assert operator.and_(transcendental, here) == set()

@@ -1,11 +1,13 @@
 // Family Tile: a tile program over the output's dims. Inputs broadcast as in ONNX; every output has the dims of output
 // 0; any strides, storage types as convert.h has them. Dims are walked in the order of output 0's strides and merged
 // where all operands allow, so most calls come down to one long row.
-#include "kernels/tile/program.h"
+#include "kernels/tile/lookup.h"
+#include "kernels/units.h"
 
 namespace ARN_NS {
 namespace {
 
+constexpr int64_t kLookups = 16384;   // of a unit
 constexpr int64_t kLongRow = 512;     // a row of this many elements is cut into tiles of its own
 constexpr int64_t kLongest = 16384;   // elements of a tile when no register needs memory
 constexpr int64_t kTaskWork = 65536;  // elements times instructions that are worth a task
@@ -14,6 +16,11 @@ constexpr int64_t kTransposeRows = 32;
 struct DriverBound {
   TileCore core;
   int64_t tile_rows, tile_cols, col_tiles, tiles, tiles_per_task;
+};
+
+struct LookupBound {
+  int64_t elements, units, units_per_task;
+  uint8_t table[256];
 };
 
 // Largest output stride first, positive; equal strides by the inputs' sum. Extents of one go first.
@@ -100,6 +107,37 @@ int32_t run_tiles(const void* bound, void* const* operand, int64_t begin, int64_
   return ARN_OK;
 }
 
+int32_t run_lookup(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void*,
+                   const arn_state* state) {
+  const LookupBound& b = *static_cast<const LookupBound*>(bound);
+  const uint8_t* from = static_cast<const uint8_t*>(operand[0]);
+  uint8_t* to = static_cast<uint8_t*>(operand[1]);
+  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) {
+    const int64_t at = u * kLookups;
+    look_up(min64(kLookups, b.elements - at), to + at, from + at, b.table);
+  });
+}
+
+// Both operands lie alike and without gaps: one run of elements.
+bool is_one_run(const Walk& w) {
+  if (w.n_row + w.n_col != 1 || w.slots != 2 || w.offset[0] != w.offset[1]) return false;
+  return w.offset[0] == 0 && w.dim[0].stride[0] == 1 && w.dim[0].stride[1] == 1;
+}
+
+bool bind_lookup(const arn_bind_args* args, int64_t elements, arn_bound* out, void* bound) {
+  LookupBound* b = static_cast<LookupBound*>(bound);
+  if (elements < 256 || !tabulate(args, b->table)) return false;
+  b->elements = elements;
+  b->units = ceil_div(elements, kLookups);
+  b->units_per_task = 4;
+  out->run = run_lookup;
+  out->tasks = ceil_div(b->units, b->units_per_task);
+  out->step_scratch = out->thread_scratch = 0;
+  out->bound_bytes = sizeof(LookupBound);
+  out->variant = "table";
+  return true;
+}
+
 }  // namespace
 }  // namespace ARN_NS
 
@@ -123,6 +161,7 @@ ARN_DEFINE_BIND(tile) {
   }
   sort_dims(&walk);
   collapse(&walk);
+  if (is_one_run(walk) && bind_lookup(args, total, out, bound)) return ARN_OK;
   if (walk.n_row > 0) {
     walk.n_row -= 1;
     walk.n_col = 1;

@@ -63,7 +63,7 @@ def _can_be_told(value: Value, whole: Value) -> bool:
     if node is None or not _lie_alike(value, whole) or sum(v is value for v in node.outputs) != 1:
         return False
     record = record_of(node)
-    native = record.tile is not None or record.lower is not None or node.op == "Fused"
+    native = record.is_elementwise(node) or record.lower is not None or node.op == "Fused"
     return native and record.view is None and not any(True for name, _ in node.bodies() if name != "body")
 
 

@@ -130,7 +130,7 @@ class Lowerer(Emitter):
         if node.key == FUSED and isinstance(body, Graph):
             self._lower_fused(node, body)
             return True
-        if record.tile is not None:
+        if record.is_elementwise(node):
             self._lower_tile(node)
             return True
         if record.lower is not None:
@@ -171,7 +171,7 @@ class Lowerer(Emitter):
         for inner, outer in zip(body.inputs, node.inputs, strict=True):
             assert outer is not None
             self.places[id(inner)] = self.read(outer)
-        anchor = next((n for n in body.nodes if record_of(n).tile is None), None)
+        anchor = next((n for n in body.nodes if not record_of(n).is_elementwise(n)), None)
         outputs = [self.write(v) for v in node.outputs if v is not None]
         if anchor is None:
             spec, operands = tile_of_graph(body, body.nodes)

@@ -1,0 +1,95 @@
+"""Quantising and dequantising tile functions, and programs of one byte that become tables, against float32 division."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from rowcall import call, rows
+from tileprog import COMPUTE, F32, I32, Guarded, lone, program
+
+ROWS = rows("tile")
+by_tier = pytest.mark.parametrize("row", ROWS, ids=lambda r: f"tier{r['tier']}")
+Array = np.ndarray
+STORED = {"u8": np.uint8, "i8": np.int8, "u16": np.uint16, "i16": np.int16}
+
+
+def quantised(x: Array, scale: Array, zero: Array, dtype: Any) -> Array:
+    info = np.iinfo(dtype)
+    with np.errstate(all="ignore"):
+        whole = np.rint((x / scale).astype(np.float32)).astype(np.float64) + zero
+    return np.where(np.isnan(whole), info.min, np.clip(whole, info.min, info.max)).astype(dtype)
+
+
+def near_ties(scale: np.float32, count: int, rng: np.random.Generator) -> Array:
+    """Floats whose quotient by scale is a tie, or one of the three floats above and below it."""
+    middle = (rng.integers(-300, 300, count) + 0.5) * np.float64(scale)
+    middle = np.clip(middle, -3e38, 3e38).astype(np.float32)
+    for _ in range(3):
+        middle = np.where(rng.random(count) < 0.5, np.nextafter(middle, np.float32(np.inf)), middle)
+        middle = np.where(rng.random(count) < 0.5, np.nextafter(middle, np.float32(-np.inf)), middle)
+    return middle
+
+
+@by_tier
+@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("scale", [0.25, 0.0078431377, 1.0, 3.1e-41, 1e36, 0.1, 1e-31])
+def test_quantize_divides_and_rounds_half_to_even(row: dict, name: str, scale: float) -> None:
+    rng = np.random.default_rng(3)
+    step, dtype = np.float32(scale), STORED[name]
+    special = np.array([np.nan, np.inf, -np.inf, 0, -0.0, 3e38, -3e38, 1e-44], np.float32)
+    x = np.concatenate([special, near_ties(step, 20000, rng), rng.standard_normal(5001).astype(np.float32) * step * 90])
+    for zero in (0, 3, np.iinfo(dtype).max):
+        out = np.empty(x.shape, dtype)
+        inputs = [x, np.array(step), np.array(zero, dtype)]
+        assert call(row, inputs, [out], tile=lone(f"quantize_{name}_f32"), parts=2)["status"] == 0
+        np.testing.assert_array_equal(out, quantised(x, step, np.array(zero, np.float64), dtype))
+
+
+@by_tier
+@pytest.mark.parametrize("name", STORED)
+def test_scales_and_zero_points_of_each_channel(row: dict, name: str) -> None:
+    rng = np.random.default_rng(4)
+    dtype = STORED[name]
+    x = (rng.standard_normal((37, 53)) * 30).astype(np.float32)
+    scale, zero = (rng.random(53) + 0.01).astype(np.float32), rng.integers(0, 9, 53).astype(dtype)
+    out, back = np.empty(x.shape, dtype), np.empty(x.shape, np.float32)
+    assert call(row, [x, scale, zero], [out], tile=lone(f"quantize_{name}_f32"))["status"] == 0
+    np.testing.assert_array_equal(out, quantised(x, scale, zero.astype(np.float64), dtype))
+    assert call(row, [out, zero, scale], [back], tile=lone("dequantize_i32"))["status"] == 0
+    np.testing.assert_array_equal(back, (out.astype(np.int32) - zero.astype(np.int32)).astype(np.float32) * scale)
+
+
+def chain(result: str) -> Any:
+    """sigmoid of a dequantised byte, quantised."""
+    steps = [("x", "dequantize_i32", "i0", "k0", "k1"), ("y", "sigmoid_f32", "x"),
+             ("q", f"quantize_{result}_f32", "y", "k2", "k0")]  # fmt: skip
+    return program([I32], steps, ["q"], [(3, I32), (0.05, F32), (1 / 256, F32)])
+
+
+@by_tier
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+@pytest.mark.parametrize("result", ["u8", "i8"])
+def test_a_function_of_a_byte_is_a_table(row: dict, dtype: Any, result: str) -> None:
+    every = np.arange(256).astype(np.uint8).view(dtype)
+    for count in (256, 1000, 70001):
+        x = np.random.default_rng(5).choice(every, count)
+        whole = Guarded((count,), STORED[result])
+        before = whole.bytes.copy()
+        done = call(row, [x], [whole.array], tile=chain(result), parts=3)
+        assert (done["status"], done["variant"]) == (0, "table")
+        assert whole.intact(before)
+        strided = np.empty((count, 2), STORED[result])[:, 0]
+        assert call(row, [x], [strided], tile=chain(result))["variant"] != "table"
+        np.testing.assert_array_equal(whole.array, strided)
+
+
+@by_tier
+def test_tables_in_place_and_of_any_program(row: dict) -> None:
+    x = np.random.default_rng(6).integers(0, 256, 5000).astype(np.uint8)
+    want = np.minimum(x.astype(np.int32) * 3, 77).astype(np.uint8)
+    tile = program([COMPUTE[x.dtype]], [("t", "mul_i32", "i0", "k0"), ("u", "min_i32", "t", "k1")], ["u"],
+                   [(3, I32), (77, I32)])  # fmt: skip
+    assert call(row, [x], [x], tile=tile)["variant"] == "table"
+    np.testing.assert_array_equal(x, want)
