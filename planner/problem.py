@@ -2,12 +2,17 @@
 
 A program is a list of steps in a valid sequential order (the *stored* order). A step reads and writes buffers. Values
 that are views of one another carry the same buffer number and never appear here as separate buffers.
+
+Numbers of bytes are those at the sizes planned for, which choose between plans. What a plan may rely on holds for every
+size: where a number changes with the sizes, a form (`planner.forms`) beside it says how.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
+
+from arenaut.planner.forms import Form, constant, plus, proved_order
 
 ALIGNMENT = 64
 """Bytes. Every rectangle starts at a multiple of it, and every size is rounded up to it before packing."""
@@ -24,11 +29,19 @@ class BufferKind(Enum):
 
 
 class BufferInfo(NamedTuple):
-    """`size` in bytes. `known_after` is the step that makes the size known (-1: known when the program is bound)."""
+    """`size` in bytes. `known_after` is the step that makes the size known (-1: known when the program is bound).
+
+    form: of a size that changes.
+    """
 
     size: int
     kind: BufferKind = BufferKind.ARENA
     known_after: int = -1
+    form: Form | None = None
+
+    @property
+    def exact(self) -> Form:
+        return constant(self.size) if self.form is None else self.form
 
 
 class Share(NamedTuple):
@@ -39,6 +52,7 @@ class Share(NamedTuple):
     keeps=True: while both buffers share memory the step leaves the bytes of `read` as they are, so `read` may live on.
     One of the two lies within the other: a part of a Concat within its result (offset = -position of the part), or a
     copy of a slice within its source. The step then has nothing to copy for this operand.
+    form: of an offset that changes.
     """
 
     write: int
@@ -46,14 +60,29 @@ class Share(NamedTuple):
     offset: int = 0
     keeps: bool = False
     any_size: bool = False
+    form: Form | None = None
+
+    @property
+    def exact(self) -> Form:
+        return constant(self.offset) if self.form is None else self.form
 
 
 class Part(NamedTuple):
-    """The `size` bytes of `buffer` from `start` on: all that a step writes of it."""
+    """The `size` bytes of `buffer` from `start` on: all that a step writes of it, whatever the sizes.
+
+    forms: of a start and a size that change; the size is never negative.
+    """
 
     buffer: int
     start: int
     size: int
+    forms: tuple[Form, Form] | None = None
+
+    @property
+    def exact(self) -> tuple[Form, Form]:
+        """(start, end)"""
+        start, size = self.forms or (constant(self.start), constant(self.size))
+        return start, plus(start, size)
 
 
 class StepUse(NamedTuple):
@@ -156,12 +185,40 @@ def positions(order: Sequence[int]) -> list[int]:
     return result
 
 
+EVERYTHING = (0, 1 << 62)
+"""What a step writes of a buffer that it may write any byte of, whatever its size."""
+
+
+def written_ranges(problem: Problem) -> dict[tuple[int, int], tuple[int, int]]:
+    """(step, buffer) -> numbers [low, high) that stand for the bytes the step writes of the buffer, for each part of
+    which that can be said: ranges that do not meet are bytes that do not meet, for every size."""
+    parts: dict[int, list[tuple[int, Part]]] = {}
+    for index, step in enumerate(problem.steps):
+        for part in step.parts:
+            parts.setdefault(part.buffer, []).append((index, part))
+    ranges: dict[tuple[int, int], tuple[int, int]] = {}
+    for number, written in parts.items():
+        if all(part.forms is None for _, part in written):
+            ranges.update({(index, number): (part.start, part.start + part.size) for index, part in written})
+            continue
+        cuts: dict[Form, int] = {}
+        for _, part in written:
+            start, end = part.exact
+            cuts |= {start: part.start, end: part.start + part.size}
+        order = proved_order(cuts, {part.exact for _, part in written})
+        if order is not None:
+            rank = {cut: i for i, cut in enumerate(order)}
+            ranges.update({(index, number): (rank[p.exact[0]], rank[p.exact[1]]) for index, p in written})
+    return ranges
+
+
 def step_dependencies(problem: Problem) -> list[list[int]]:
-    """For each step, the earlier steps that must stay before it.
+    """For each step, the earlier steps that must stay before it, whatever the sizes.
 
     They are its `after`, the steps that set the sizes of what it writes, and every read/write hazard.
     """
-    writers: list[list[tuple[int, int, int]]] = [[] for _ in problem.buffers]  # start, end, step: what stands written
+    ranges = written_ranges(problem)
+    writers: list[list[tuple[int, int, int]]] = [[] for _ in problem.buffers]  # low, high, step: what stands written
     readers: list[list[int]] = [[] for _ in problem.buffers]
     result = []
     for index, step in enumerate(problem.steps):
@@ -171,10 +228,10 @@ def step_dependencies(problem: Problem) -> list[list[int]]:
                 needed.add(writer)
             readers[number].append(index)
         for number in step.writes:
-            buffer = problem.buffers[number]
-            start, end = step.written_range(number, buffer.size) if step.parts else (0, buffer.size)
-            if buffer.known_after >= 0:
-                needed.add(buffer.known_after)
+            known_after = problem.buffers[number].known_after
+            start, end = ranges.get((index, number), EVERYTHING) if step.parts else EVERYTHING
+            if known_after >= 0:
+                needed.add(known_after)
             if not writers[number] and not readers[number]:
                 writers[number].append((start, end, index))
                 continue
@@ -187,7 +244,7 @@ def step_dependencies(problem: Problem) -> list[list[int]]:
                 standing.append((low, high, writer))
             writers[number] = [*standing, (start, end, index)]
             needed.update(readers[number])
-            if end - start == buffer.size:
+            if (start, end) == EVERYTHING:
                 readers[number].clear()
         needed.discard(index)
         result.append(sorted(needed))

@@ -3,16 +3,20 @@
 Two buffers of a class may occupy the same bytes at the same time only if
 - writing the later one leaves those bytes as they are, by a chain of accepted `keeps` offers that each cover them; or
 - one dies at the very step that first writes the other, and that step offers this pair at this distance.
+Both have to hold for every size. What is compared are the ends of buffers and parts as they lie at the planned sizes,
+so where ends move with the sizes, a merge also needs the proof that they never change places.
 Of the merges that one result could make, those are made that keep the live bytes over the steps they touch lowest.
 Among equals, and below a floor that the plan reaches in any case, the more the better: each saves a copy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import NamedTuple
 
-from arenaut.planner.problem import BufferKind, Lifetime, Problem, Share, aligned, positions
+from arenaut.planner.forms import Form, plus, proved_order
+from arenaut.planner.problem import BufferKind, Lifetime, Part, Problem, Share, aligned, positions
 
 
 class Member(NamedTuple):
@@ -52,13 +56,47 @@ class Sharing:
     accepted: tuple[AcceptedShare, ...]
 
 
+class _Ends:
+    """Where the members of a class and their parts end, as forms from the class's origin on.
+
+    cuts: each end with its number at the planned sizes; spans: (start, end) of each member and part; even: whether two
+    ends that differ as forms are one at the planned sizes, so that nothing is known of their order.
+    """
+
+    __slots__ = ("cuts", "even", "spans")
+
+    def __init__(self, spans: Mapping[tuple[Form, Form], tuple[int, int]] = MappingProxyType({})) -> None:
+        self.spans = set(spans)
+        self.cuts: dict[Form, int] = {}
+        for forms, numbers in spans.items():
+            self.cuts |= zip(forms, numbers, strict=True)
+        self.even = len(set(self.cuts.values())) < len(self.cuts)
+
+    def add(self, other: "_Ends", shift: int, move: Form) -> None:
+        """Those of `other` too, whose origin lies `shift` bytes after this one's, for every size `move`."""
+        self.cuts |= {plus(cut, move): number + shift for cut, number in other.cuts.items()}
+        self.spans |= {(plus(start, move), plus(end, move)) for start, end in other.spans}
+        self.even = len(set(self.cuts.values())) < len(self.cuts)
+
+    @property
+    def proved(self) -> bool:
+        """Whether the order of the ends at the planned sizes is their order at every size."""
+        return not self.even and (len(self.cuts) <= 2 or proved_order(self.cuts, self.spans) is not None)
+
+
 class _Group:
-    """A class under construction. Positions of members count from an arbitrary origin; [low, high) is their hull."""
+    """A class under construction. Positions of members count from an arbitrary origin; [low, high) is their hull.
 
-    __slots__ = ("cost", "first", "high", "last", "low", "members", "output", "recent")
+    ends: None where no size of the problem ever changes.
+    """
 
-    def __init__(self, buffer: int, size: int, life: Lifetime, output: int, cost: int) -> None:
+    __slots__ = ("cost", "ends", "first", "high", "last", "low", "members", "output", "recent")
+
+    def __init__(
+        self, buffer: int, size: int, life: Lifetime, output: int, cost: int, ends: _Ends | None = None
+    ) -> None:
         self.members = [buffer]
+        self.ends = ends
         self.recent = [buffer]  # what `_live_members` left: nothing of use to a later step is missing
         self.low, self.high = 0, size
         self.first, self.last = life
@@ -68,9 +106,10 @@ class _Group:
 
 @dataclass(slots=True)
 class _Union:
-    """Groups that might become one: each with the distance from its origin to that of the first."""
+    """Groups that might become one: each with the distance from its origin to that of the first, and that as a form."""
 
     shifts: dict[_Group, int]
+    moves: dict[_Group, Form]
     offers: list[int]  # numbers of the shares of the step that hold in this union
     links: list[tuple[int, int]]  # keeps offers among them
 
@@ -93,6 +132,10 @@ class Sharer:
         for index, step in enumerate(problem.steps):
             for number in step.writes:
                 pieces.setdefault(number, []).append((*step.written_range(number, self.sizes[number]), index))
+        self.changes = any(buffer.form is not None for buffer in problem.buffers)
+        self.parts: dict[int, list[Part]] = {}  # where sizes change
+        for part in (part for step in problem.steps for part in step.parts if self.changes):
+            self.parts.setdefault(part.buffer, []).append(part)
         # (start, end, step) of each write, of the buffers that several steps write
         self.pieces = {number: written for number, written in pieces.items() if len(written) > 1}
         self.offers: list[dict[int, list[int]]] = []  # per step: written buffer -> admissible shares, by their number
@@ -117,6 +160,14 @@ class Sharer:
         start, end = share.offset, share.offset + write.size
         return (start >= 0 and end <= read.size) or (start <= 0 and end >= read.size)
 
+    def ends(self, buffer: int) -> _Ends | None:
+        """Those of a buffer alone."""
+        if not self.changes:
+            return None
+        parts = self.parts.get(buffer, ()) if buffer in self.pieces else ()
+        spans = {part.exact: (part.start, part.start + part.size) for part in parts}
+        return _Ends({((), self.problem.buffers[buffer].exact): (0, self.sizes[buffer])} | spans)
+
     def along(self, order: Sequence[int], lifetimes: Sequence[Lifetime | None], floor_bytes: int = 0) -> "SharedOrder":
         """Merges buffers into classes along `order`; `lifetimes` are those of the buffers in this order.
 
@@ -137,6 +188,7 @@ class SharedOrder:
         self.sizes = rules.sizes
         self.order = order
         self.place = [0] * len(self.sizes)  # bytes from the origin of the buffer's group
+        self.form: dict[int, Form] = {}  # of its place, where that is not 0 for every size
         self.links: dict[int, list[int]] = {}  # from a buffer to those whose bytes its write keeps
         self.accepted: list[AcceptedShare] = []
         unused = Lifetime(0, -1)
@@ -204,7 +256,8 @@ class SharedOrder:
         group = self.groups.get(buffer)
         if group is None:
             output = buffer if self.problem.buffers[buffer].kind is BufferKind.OUTPUT else -1
-            group = _Group(buffer, self.sizes[buffer], self.lives[buffer], output, self.rules.costs[buffer])
+            cost, ends = self.rules.costs[buffer], self.rules.ends(buffer)
+            group = _Group(buffer, self.sizes[buffer], self.lives[buffer], output, cost, ends)
             self.groups[buffer] = group
         return group
 
@@ -227,6 +280,10 @@ class SharedOrder:
         group.last = self.lives[share.write].last
         self.groups[share.write] = group
         self.place[share.write] = self.place[share.read]
+        ends = self.rules.ends(share.write)
+        if group.ends is not None and ends is not None:
+            self.form[share.write] = self.form.get(share.read, ())
+            group.ends.add(ends, self.place[share.write], self.form[share.write])
         self.live[position] -= cost
         self.accepted.append(AcceptedShare(index, number))
         return True
@@ -254,20 +311,21 @@ class SharedOrder:
         """The groups joined by those of the offers that are legal, taken one by one."""
         shares = self.problem.steps[index].shares
         target = shares[numbers[0]].write
-        union = _Union({self._group(target): 0}, [], [])
+        union = _Union({self._group(target): 0}, {self._group(target): ()}, [], [])
         for number in numbers:
             share = shares[number]
             group = self._group(share.read)
             shift = self.place[target] - share.offset - self.place[share.read]
+            move = plus(self.form.get(target, ()), plus(share.exact, self.form.get(share.read, ())), -1)
             linked = self._links(share, position)
             if linked:
                 union.links.append((share.write, share.read))
             if group in union.shifts:
-                legal = union.shifts[group] == shift and linked
+                legal = (union.shifts[group], union.moves[group]) == (shift, move) and linked
             else:
-                legal = self._joins(union, group, shift, position)
+                legal = self._joins(union, group, shift, position) and self._keep_order(union, group, shift, move)
             if legal:
-                union.shifts[group] = shift
+                union.shifts[group], union.moves[group] = shift, move
                 union.offers.append(number)
             elif linked:
                 union.links.pop()
@@ -292,6 +350,16 @@ class SharedOrder:
                     if not self._compatible(m, self.place[m] + shift, n, self.place[n] + other_shift, shifts, union):
                         return False
         return True
+
+    def _keep_order(self, union: _Union, group: _Group, shift: int, move: Form) -> bool:
+        """Whether all ends of the groups together keep their order for every size."""
+        if group.ends is None:
+            return True
+        together = _Ends()
+        for each, by, form in [*((g, union.shifts[g], union.moves[g]) for g in union.shifts), (group, shift, move)]:
+            if each.ends is not None:
+                together.add(each.ends, by, form)
+        return together.proved
 
     def _live_members(self, group: _Group, since: int, position: int) -> list[int]:
         """Members whose last use is not before `since`, a position."""
@@ -374,9 +442,14 @@ class SharedOrder:
         for group, shift in union.shifts.items():
             if group is keeper:
                 continue
+            move = plus(union.moves[group], union.moves[keeper], -1)
             for member in group.members:
                 self.place[member] += shift - base
                 self.groups[member] = keeper
+                if move:
+                    self.form[member] = plus(self.form.get(member, ()), move)
+            if keeper.ends is not None and group.ends is not None:
+                keeper.ends.add(group.ends, shift - base, move)
             keeper.members += group.members
             keeper.recent += group.recent
             keeper.low = min(keeper.low, group.low + shift - base)

@@ -340,7 +340,7 @@ def _summing(
 def run_depth_first(lowered: Lowered, env: Mapping[str, int], facts: Facts | None = None) -> Lowered:
     """The program with those chains in slices that lower its peak, or the program itself. env: sizes of symbols.
     facts: of steps, at these sizes; grows."""
-    facts = {} if facts is None else facts
+    facts = Facts() if facts is None else facts
     chains = _Finder(lowered).chains()
     if not chains:
         return lowered

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from arenaut.ir.dims import Dim, Expr, evaluate, symbols_of
+from arenaut.ir.dims import Dim, Expr, Monomial, evaluate, is_nonnegative, product, symbols_of
 from arenaut.ir.strided import Strided
 from arenaut.lowering.program import Lowered, LoweredStep, Segment
 from arenaut.lowering.rows import TILE_OPERANDS
 from arenaut.planner import BufferInfo, BufferKind, Part, Problem, Share, StepUse
+from arenaut.planner.forms import Form
 
 Offers = list[list[tuple[Share, Dim]]]
 """Per step its offers to share memory, each with its symbolic byte offset."""
@@ -31,20 +32,41 @@ class StepFacts(NamedTuple):
     offers: Sequence[tuple[Share, Dim]]
 
 
-Facts = dict[int, StepFacts]
-"""By id of the step: kept while a program is rewritten, since most steps stay. Buffers keep their numbers and sizes."""
+class Facts(dict[int, StepFacts]):
+    """By id of the step: kept while a program is rewritten, since most steps stay. Buffers keep their numbers and
+    sizes, and what changes with the sizes has one name throughout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._quantities: dict[Monomial, int] = {(): 0}
+
+    def form(self, d: Dim) -> Form | None:
+        """The planner's form of a size that changes; None of one that does not."""
+        if isinstance(d, int):
+            return None
+        return tuple(sorted((self._quantity(monomial), coefficient) for monomial, coefficient in d.terms))
+
+    def exact(self, d: Dim) -> Form:
+        return self.form(d) or (((0, d),) if isinstance(d, int) and d else ())
+
+    def _quantity(self, monomial: Monomial) -> int:
+        known = self._quantities.get(monomial)
+        if known is None:
+            sign = 1 if is_nonnegative(Expr(((monomial, 1),))) else -1
+            known = self._quantities[monomial] = sign * len(self._quantities)
+        return known
 
 
 def facts_of(lowered: Lowered, step: LoweredStep, env: Mapping[str, int], known: Facts) -> StepFacts:
     """Worked out once for each step, at the same sizes."""
     facts = known.get(id(step))
     if facts is None:
-        offers = _shares(lowered, step, env)
+        offers = _shares(lowered, step, env, known)
         use = StepUse(
             tuple(dict.fromkeys([p.buffer for p in step.inputs if p is not None])),
             tuple(dict.fromkeys([p.buffer for p in step.outputs if p is not None])),
             tuple([share for share, _ in offers]),
-            parts=_parts(lowered, step, env),
+            parts=_parts(lowered, step, env, known),
         )
         facts = known[id(step)] = StepFacts(step, _needs(lowered, step), use, offers)
     return facts
@@ -66,23 +88,25 @@ def problem_of(
     """The problem with symbols as `env` says. scratch: bytes of each step; none when left out. known: of these and
     other steps of the program, at the same sizes; grows."""
     setters = setters_of(lowered)
+    facts = Facts() if known is None else known
     buffers = [
         BufferInfo(
             max(0, evaluate(b.bytes, env)), _KINDS.get(b.segment, BufferKind.FIXED),
             max([setters.get(s.name, -1) for s in symbols_of(b.bytes)], default=-1),
+            facts.form(b.bytes),
         )
         for b in lowered.buffers
     ]  # fmt: skip
-    every = [facts_of(lowered, step, env, {} if known is None else known) for step in lowered.steps]
+    every = [facts_of(lowered, step, env, facts) for step in lowered.steps]
     steps: list[StepUse] = []
-    for i, facts in enumerate(every):
-        after = sorted({setters[name] for name in facts.needs if name in setters} - {i}) if setters else ()
-        reads, writes, shares, _, _, parts = facts.use
+    for i, each in enumerate(every):
+        after = sorted({setters[name] for name in each.needs if name in setters} - {i}) if setters else ()
+        reads, writes, shares, _, _, parts = each.use
         steps.append(StepUse(reads, writes, shares, tuple(after), 0 if scratch is None else scratch[i], parts))
-    return Problem(tuple(steps), tuple(buffers)), [list(facts.offers) for facts in every]
+    return Problem(tuple(steps), tuple(buffers)), [list(each.offers) for each in every]
 
 
-def _shares(lowered: Lowered, step: LoweredStep, env: Mapping[str, int]) -> list[tuple[Share, Dim]]:
+def _shares(lowered: Lowered, step: LoweredStep, env: Mapping[str, int], facts: Facts) -> list[tuple[Share, Dim]]:
     if step.row is None or not lowered.shares:
         return []
     offers: list[tuple[Share, Dim]] = []
@@ -95,7 +119,7 @@ def _shares(lowered: Lowered, step: LoweredStep, env: Mapping[str, int]) -> list
             if out is not None and place is not None and _may_overwrite(lowered, step, out, place):
                 offers.append((Share(out.buffer, place.buffer), 0))
     if step.row.family == "Copy":
-        offers += _copy_shares(lowered, step, env)
+        offers += _copy_shares(lowered, step, env, facts)
     return list(dict.fromkeys(offers))
 
 
@@ -122,7 +146,7 @@ def _walk(place: Strided) -> tuple[object, ...]:
     return place.dims, tuple(0 if d == 1 else s for d, s in zip(place.dims, place.strides, strict=True)), place.offset
 
 
-def _copy_shares(lowered: Lowered, step: LoweredStep, env: Mapping[str, int]) -> list[tuple[Share, Dim]]:
+def _copy_shares(lowered: Lowered, step: LoweredStep, env: Mapping[str, int], facts: Facts) -> list[tuple[Share, Dim]]:
     """A copy of a whole dense buffer into a part laid out alike: the source may be made there at once."""
     source, target = step.inputs[0], step.outputs[0]
     if source is None or target is None or source.buffer == target.buffer:
@@ -133,28 +157,56 @@ def _copy_shares(lowered: Lowered, step: LoweredStep, env: Mapping[str, int]) ->
     if not (whole and alike and buffers[source.buffer].segment is Segment.ARENA):
         return []
     offset = -1 * (target.offset * target.dtype.itemsize)
-    return [(Share(target.buffer, source.buffer, evaluate(offset, env), keeps=True), offset)]
+    share = Share(target.buffer, source.buffer, evaluate(offset, env), keeps=True, form=facts.form(offset))
+    return [(share, offset)]
 
 
-def _parts(lowered: Lowered, step: LoweredStep, env: Mapping[str, int]) -> tuple[Part, ...]:
-    """The hull of the bytes the step writes of each buffer, where it writes a single place that is not all of it."""
+def _parts(lowered: Lowered, step: LoweredStep, env: Mapping[str, int], facts: Facts) -> tuple[Part, ...]:
+    """The bytes the step writes of each buffer, where it writes a single place that is not all of it."""
     parts = []
     places = [place for place in step.outputs if place is not None]
     for place in places:
-        low = high = evaluate(place.offset, env)
-        for dim, stride in zip(place.dims, place.strides, strict=True):
-            reach = (evaluate(dim, env) - 1) * evaluate(stride, env)
-            low, high = low + min(reach, 0), high + max(reach, 0)
-        start, size = low * place.dtype.itemsize, (high + 1 - low) * place.dtype.itemsize
         alone = sum([other.buffer == place.buffer for other in places]) == 1
-        total = max(0, evaluate(lowered.buffers[place.buffer].bytes, env))
-        if alone and size < total and 0 <= start <= total - size:
-            parts.append(Part(place.buffer, start, size))
+        span = _span(place) if alone else None
+        if span is None:
+            continue
+        start, size = (d * place.dtype.itemsize for d in span)
+        whole = lowered.buffers[place.buffer].bytes
+        first, count, total = evaluate(start, env), evaluate(size, env), max(0, evaluate(whole, env))
+        if (start, size) != (0, whole) and 0 <= first <= first + count <= total:
+            changing = not isinstance(start, int) or not isinstance(size, int)
+            forms = (facts.exact(start), facts.exact(size)) if changing else None
+            parts.append(Part(place.buffer, first, count, forms))
     return tuple(parts)
 
 
+def _span(place: Strided) -> tuple[Dim, Dim] | None:
+    """(start, count) in elements of a hull of the place that holds for every size; the count is never negative."""
+    if _is_run(place):
+        return place.offset, product(place.dims)
+    low = high = place.offset
+    for dim, stride in zip(place.dims, place.strides, strict=True):
+        if not isinstance(dim, int) or not isinstance(stride, int):
+            return None
+        if dim == 0:
+            return place.offset, 0
+        reach = (dim - 1) * stride
+        low, high = low + min(reach, 0), high + max(reach, 0)
+    return low, high + 1 - low
+
+
+def _is_run(place: Strided) -> bool:
+    """Whether the elements lie one beside the other in some order of the axes."""
+    axes = [(d, s) for d, s in zip(place.dims, place.strides, strict=True) if d != 1]
+    want: Dim = 1
+    while axes:
+        inner = next((axis for axis in axes if axis[1] == want), None)
+        if inner is None:
+            return False
+        axes.remove(inner)
+        want = want * inner[0]
+    return True
+
+
 def _bytes(place: Strided) -> Dim:
-    total: Dim = place.dtype.itemsize
-    for d in place.dims:
-        total = total * d
-    return total
+    return product(place.dims) * place.dtype.itemsize
