@@ -58,9 +58,16 @@ enum {
   ARN_CANCELLED = 7,
 };
 
-// ISA tiers, in order. Features refine a tier.
+// ISA tiers, in order. Features refine a tier; kernels/features.inc names them.
 enum { ARN_TIER_BASELINE = 0, ARN_TIER_V3 = 1, ARN_TIER_V4 = 2 };  // AArch64: baseline is NEON
-enum { ARN_FEATURE_VNNI = 1, ARN_FEATURE_BF16 = 2 };
+enum {
+  ARN_FEATURE_VNNI = 1,      // AVX512-VNNI
+  ARN_FEATURE_BF16 = 2,      // AVX512-BF16
+  ARN_FEATURE_AVX_VNNI = 4,  // VNNI on the vectors of v3
+  ARN_FEATURE_AMX_INT8 = 8,
+  ARN_FEATURE_AMX_BF16 = 16,
+  ARN_FEATURE_DOT = 32,  // AArch64's dot products of bytes
+};
 
 typedef struct {
   int32_t dtype;                  // ARN_NONE: the operand is absent, nothing else is set

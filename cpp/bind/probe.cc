@@ -130,7 +130,7 @@ struct Bound {
 
 // Binds row `index` and runs its tasks in `parts` contiguous ranges (each with its own thread scratch), `repeat` times.
 py::dict call_row(int index, const py::list& inputs, const py::list& outputs, const py::object& params,
-                  const TileProgram* tile, const std::vector<int>& pack, int parts, int repeat) {
+                  const TileProgram* tile, const std::vector<int>& pack, int parts, int repeat, int64_t features) {
   const arn_row& row = rows().at(static_cast<size_t>(index));
   std::vector<Operand> operands;
   for (const auto& h : inputs) operands.push_back(read_operand(h));
@@ -145,6 +145,7 @@ py::dict call_row(int index, const py::list& inputs, const py::list& outputs, co
   }
   arn_target target = cpu().target;
   target.tier = row.tier;
+  target.features &= static_cast<uint32_t>(features);
   const std::string blob = params.is_none() ? std::string() : params.cast<std::string>();
   arn_bind_args args{
       static_cast<int32_t>(inputs.size()),  static_cast<int32_t>(outputs.size()), descs.data(), constants.data(),
@@ -231,7 +232,9 @@ void register_probe(py::module_& m) {
         "Nanoseconds of each of `jobs` jobs on `threads` threads, each of which is busy for so many nanoseconds.");
   m.def("call_row", &call_row, py::arg("row"), py::arg("inputs"), py::arg("outputs"), py::arg("params") = py::none(),
         py::arg("tile") = nullptr, py::arg("pack") = std::vector<int>{}, py::arg("parts") = 1, py::arg("repeat") = 1,
-        "Binds and runs one row on raw memory; 'seconds' is the fastest repetition. The caller vouches for the "
+        py::arg("features") = -1,
+        "Binds and runs one row on raw memory, with those of the machine's features that the mask names; 'seconds' is "
+        "the fastest repetition. The caller vouches for the "
         "addresses: for tests and benches only.");
 }
 

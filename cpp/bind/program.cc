@@ -124,10 +124,12 @@ std::vector<Tensor> PyHost::call(int32_t step, const std::vector<Tensor>& inputs
 
 Host* PyHost::body(int32_t, const Program* program) { return &owner_->bodies.at(program)->host; }
 
-PyProgram::PyProgram(int32_t threads, int32_t tier, std::shared_ptr<PyWeights> weights) : pool_(std::move(weights)) {
+PyProgram::PyProgram(int32_t threads, int32_t tier, uint32_t features, std::shared_ptr<PyWeights> weights)
+    : pool_(std::move(weights)) {
   program->threads = std::max(1, threads);
   program->target = cpu().target;
   program->target.tier = std::min(tier, program->target.tier);
+  program->target.features &= features;
 }
 
 int32_t PyProgram::add_expr(int32_t op, int64_t a, int64_t b, int64_t c) {

@@ -43,7 +43,7 @@ class OutputPool {
 
 class PyProgram {
  public:
-  PyProgram(int32_t threads, int32_t tier, std::shared_ptr<PyWeights> weights);
+  PyProgram(int32_t threads, int32_t tier, uint32_t features, std::shared_ptr<PyWeights> weights);
 
   int32_t add_expr(int32_t op, int64_t a, int64_t b, int64_t c);
   int32_t add_buffer(int32_t segment, int32_t bytes, int32_t index, const py::object& array);

@@ -35,6 +35,12 @@ py::dict describe_cpu() {
   return d;
 }
 
+py::list describe_features() {
+  py::list out;
+  for (const Feature& f : features()) out.append(py::make_tuple(f.name, f.bit, f.least_tier));
+  return out;
+}
+
 py::tuple params_of(const std::string& family) {
   for (const arn_params_table& t : params_tables()) {
     if (family != t.family) continue;
@@ -57,6 +63,7 @@ void register_registry(py::module_& m) {
         return out;
       },
       "Every kernel row that was built: a dict each, in index order.");
+  m.def("features", &describe_features, "What may stand beside a tier: (name, bit, lowest tier with sources for it).");
   m.def("cpu", &describe_cpu, "The ISA tier this machine allows, why, and its cache sizes in bytes.");
   m.def("params", &params_of, py::arg("family"), "(bytes, [(name, offset, count, is_float)]) of a parameter struct.");
   m.def(

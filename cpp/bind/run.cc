@@ -76,8 +76,8 @@ void register_program(py::module_& m) {
       .def("packed_bytes", &PyWeights::packed_bytes)
       .def("drop_maps", &PyWeights::drop_maps);
   py::class_<PyProgram, std::shared_ptr<PyProgram>>(m, "Program", "A lowered and planned program; see cpp/exec.")
-      .def(py::init<int32_t, int32_t, std::shared_ptr<PyWeights>>(), py::arg("threads"), py::arg("tier"),
-           py::arg("weights"))
+      .def(py::init<int32_t, int32_t, uint32_t, std::shared_ptr<PyWeights>>(), py::arg("threads"), py::arg("tier"),
+           py::arg("features"), py::arg("weights"))
       .def("add_expr", &PyProgram::add_expr, py::arg("op"), py::arg("a"), py::arg("b") = 0, py::arg("c") = 0)
       .def("add_buffer", &PyProgram::add_buffer, py::arg("segment"), py::arg("bytes"), py::arg("index"),
            py::arg("array") = py::none())

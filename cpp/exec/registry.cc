@@ -111,6 +111,15 @@ const std::vector<TileFunction>& tile_functions() {
   return all;
 }
 
+const std::vector<Feature>& features() {
+  static const std::vector<Feature> all = {
+#define ARN_FEATURE(name, bit, least_tier) {name, bit, least_tier},
+#include "kernels/features.inc"
+#undef ARN_FEATURE
+  };
+  return all;
+}
+
 const arn_tile_fn* tile_table(int32_t tier) {
 #ifdef ARN_HAS_X86_TIERS
 #if ARN_HAS_X86_TIERS >= 2

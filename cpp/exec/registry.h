@@ -20,6 +20,13 @@ const std::vector<TileFunction>& tile_functions();
 // The function pointers of a tier, indexed as tile_functions().
 const arn_tile_fn* tile_table(int32_t tier);
 
+struct Feature {
+  const char* name;
+  uint32_t bit;
+  int32_t least_tier;  // the lowest tier that has sources for it
+};
+const std::vector<Feature>& features();
+
 struct Cpu {
   arn_target target;   // the best this machine and its operating system allow, before ARENAUT_ISA_MAX
   std::string vendor;  // "x86-64", "aarch64"

@@ -11,6 +11,7 @@
 #include "kernels/norm/params.h"
 #include "kernels/pad/params.h"
 #include "kernels/pool/params.h"
+#include "kernels/qmatmul/params.h"
 #include "kernels/recurrent/params.h"
 #include "kernels/reduce/params.h"
 #include "kernels/resize/params.h"

@@ -112,6 +112,7 @@ def info() -> None:
 
     facts = kernel_info()
     typer.echo(f"{facts['processor']}, tier {facts['tier']}: {facts['reason']}; {default_threads()} threads")
+    typer.echo(f"features: {', '.join(facts['features']) or 'none'}")
     for name, tier in sorted(facts["rows"].items()):
         typer.echo(f"  {name:28} {tier}")
 

@@ -13,6 +13,7 @@ from arenaut.lowering.rows import all_rows
 
 TIERS = ("baseline", "v3", "v4")
 ISA_CAP_VARIABLE = "ARENAUT_ISA_MAX"
+FEATURE_CAP_VARIABLE = "ARENAUT_ISA_WITHOUT"
 
 
 def default_threads() -> int:
@@ -71,6 +72,23 @@ def allowed_tier() -> int:
     return min(best, TIERS.index(cap))
 
 
+def allowed_features(tier: int) -> int:
+    """The features of this machine that kernels of `tier` may use: a mask, without what ARENAUT_ISA_WITHOUT (names,
+    comma-separated) leaves out."""
+    known = _native.features()
+    without = [name for name in os.environ.get(FEATURE_CAP_VARIABLE, "").split(",") if name]
+    unknown = sorted(set(without) - {name for name, _, _ in known})
+    if unknown:
+        names = ", ".join(name for name, _, _ in known)
+        raise ValueError(f"{FEATURE_CAP_VARIABLE}={','.join(unknown)!r} is none of {names}")
+    present: int = _native.cpu()["features"]
+    return sum(bit & present for name, bit, least in known if least <= tier and name not in without)
+
+
+def feature_names(mask: int) -> tuple[str, ...]:
+    return tuple(name for name, bit, _ in _native.features() if bit & mask)
+
+
 def current_target(threads: int | None = None, without: Collection[str] = ()) -> Target:
     """What kernels may be picked for here. threads: None for all that this process may use. without: see Target."""
     unknown = sorted(set(without) - set(OPTIMISATIONS))
@@ -82,7 +100,7 @@ def current_target(threads: int | None = None, without: Collection[str] = ()) ->
     _native.set_pool_limit(available)
     cpu = _native.cpu()
     tier = allowed_tier()
-    features = cpu["features"] if tier == cpu["tier"] else 0
+    features = allowed_features(tier)
     rows = [row for row in all_rows() if row.tier <= tier and row.features & ~features == 0]
     return Target(
         tier, features, threads or available, cpu["l1d_bytes"], cpu["l2_bytes"], cpu["l3_bytes"],
@@ -91,17 +109,19 @@ def current_target(threads: int | None = None, without: Collection[str] = ()) ->
 
 
 def kernel_info() -> dict[str, Any]:
-    """Which ISA tier runs here and why, and for each kernel row name the tier that is picked."""
+    """Which ISA tier and features run here and why, and for each kernel row name the tier that is picked."""
     cpu = _native.cpu()
     tier = allowed_tier()
     capped = tier < cpu["tier"]
+    features = allowed_features(tier)
     picked: dict[str, str] = {}
     for row in sorted(all_rows(), key=lambda r: r.tier):
-        if row.tier <= tier and row.features & ~cpu["features"] == 0:
+        if row.tier <= tier and row.features & ~features == 0:
             picked[row.name] = TIERS[row.tier]
     return {
         "processor": cpu["vendor"],
         "tier": TIERS[tier],
+        "features": feature_names(features),
         "machine_tier": cpu["tier_name"],
         "reason": f"capped by {ISA_CAP_VARIABLE}" if capped else cpu["reason"],
         "rows": picked,

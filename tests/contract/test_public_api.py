@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 import arenaut
+from arenaut.machine import current_target
 
 
 @pytest.mark.parametrize("name", sorted(arenaut.__all__))
@@ -40,4 +41,17 @@ def test_kernel_info_says_what_was_picked(monkeypatch: pytest.MonkeyPatch) -> No
     assert capped["tier"] == "baseline" and set(capped["rows"].values()) == {"baseline"}
     monkeypatch.setenv("ARENAUT_ISA_MAX", "avx1024")
     with pytest.raises(ValueError, match="avx1024"):
+        arenaut.kernel_info()
+
+
+def test_features_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ARENAUT_ISA_WITHOUT", raising=False)
+    found = arenaut.kernel_info()["features"]
+    for name in found:
+        monkeypatch.setenv("ARENAUT_ISA_WITHOUT", name)
+        assert arenaut.kernel_info()["features"] == tuple(f for f in found if f != name)
+    monkeypatch.setenv("ARENAUT_ISA_WITHOUT", ",".join(found))
+    assert arenaut.kernel_info()["features"] == () and current_target().features == 0
+    monkeypatch.setenv("ARENAUT_ISA_WITHOUT", "amx,telepathy")
+    with pytest.raises(ValueError, match="telepathy"):
         arenaut.kernel_info()

@@ -41,6 +41,19 @@ def rows(name: str) -> list[dict[str, Any]]:
     return [r for r in _native.rows() if r["name"] == name and TIERS[r["tier"]] in usable]
 
 
+def feature_masks(row: Mapping[str, Any]) -> list[int]:
+    """Masks of features to run a row with, each choosing another of its code paths: all that the machine has, then one
+    kind fewer at a time, from the rarest on."""
+    present = _native.cpu()["features"]
+    mask = sum(bit & present for _, bit, least in _native.features() if least <= row["tier"])
+    masks = [mask]
+    for name, bit, _ in reversed(_native.features()):
+        if mask & bit and any(word in name for word in ("int8", "vnni", "dot")):
+            mask &= ~bit
+            masks.append(mask)
+    return masks
+
+
 def params_blob(family: str, values: Mapping[str, Any]) -> bytes:
     """The family's parameter struct, filled by name; members not named are zero."""
     size, fields = _native.params(family)
@@ -73,6 +86,7 @@ def call(
     pack: Sequence[int] = (),
     parts: int = 1,
     repeat: int = 1,
+    features: int = -1,
 ) -> dict[str, Any]:
     """Binds and runs `row` in place on `outputs`; returns what bind said, with both statuses."""
     consts = set(constant) | set(pack)
@@ -85,4 +99,5 @@ def call(
         list(pack),
         parts,
         repeat,
+        features,
     )

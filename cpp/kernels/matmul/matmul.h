@@ -8,34 +8,25 @@
 #include "kernels/matmul/forms.h"
 #include "kernels/matmul/gemm.h"
 #include "kernels/matmul/params.h"
+#include "kernels/matmul/shape.h"
 #include "kernels/tile/epilogue.h"
 #include "kernels/units.h"
 
 namespace ARN_NS {
 namespace {
 
-constexpr int kMaxBatch = ARN_MAX_RANK - 2;
 constexpr int64_t kFewRows = 48;  // rows that pay for bringing a block of B into L2
-
-// One operand as a stack of matrices: the strides of the last two dims and of the batch dims, in elements.
-struct Stack {
-  int64_t row, col;
-  int64_t batch[kMaxBatch];
-};
 
 enum PanelMode { kPacked, kInPlace, kOnTheFly };
 
-struct MatMulBound {
-  int64_t m, n, k, depth;
-  int64_t batch_rank, batch_dims[kMaxBatch];
-  Stack a, b, c, out;    // after a swap, a is B transposed, and b is A transposed
+struct MatMulBound : ProductShape {  // after a swap, a is B transposed, and b is A transposed
+  int64_t depth;
   int64_t panel_matrix;  // elements of one packed matrix
   int64_t m_block, n_block, m_blocks, n_blocks, units, units_per_task;
   // Offsets in thread scratch, in elements. At 0: partial sums, which a block for the epilogue overwrites.
   int64_t slab, compact, edge;
   int64_t epilogue_scratch;  // in bytes from the start of thread scratch
   int64_t partial_row;
-  int32_t a_operand, b_operand, c_operand, out_operand;  // -1: absent
   int32_t panels, use_compact, use_epilogue;
   double alpha, beta;
   BlockActivation activation;
@@ -58,72 +49,6 @@ inline double scalar<double>(double x) {
 template <typename T>
 inline bool scalar_fits(double x) {
   return T(1) / T(2) != T(0) || (x > -9e15 && x < 9e15 && static_cast<double>(static_cast<int64_t>(x)) == x);
-}
-
-inline Stack read_stack(const arn_desc& d, int64_t batch_rank, bool transposed) {
-  Stack s{};
-  s.row = d.strides[d.rank - 2];
-  s.col = d.strides[d.rank - 1];
-  if (transposed) {
-    s.row = d.strides[d.rank - 1];
-    s.col = d.strides[d.rank - 2];
-  }
-  const int64_t own = d.rank - 2;
-  for (int64_t i = 0; i < own; ++i) {
-    const int64_t at = batch_rank - own + i;
-    s.batch[at] = d.dims[i] == 1 ? 0 : d.strides[i];
-  }
-  return s;
-}
-
-// True when every batch dim of d is 1 or that of the output.
-inline bool batch_fits(const arn_desc& d, const MatMulBound& b) {
-  const int64_t own = d.rank - 2;
-  if (own > b.batch_rank) return false;
-  for (int64_t i = 0; i < own; ++i)
-    if (d.dims[i] != 1 && d.dims[i] != b.batch_dims[b.batch_rank - own + i]) return false;
-  return true;
-}
-
-// C has any rank up to the output's; missing and unit dims repeat.
-inline bool read_c(const arn_desc& d, const arn_desc& o, MatMulBound* b) {
-  if (d.rank > o.rank) return false;
-  int64_t strides[ARN_MAX_RANK] = {};
-  for (int i = 0; i < d.rank; ++i) {
-    const int at = o.rank - d.rank + i;
-    if (d.dims[i] != 1 && d.dims[i] != o.dims[at]) return false;
-    strides[at] = d.dims[i] == 1 ? 0 : d.strides[i];
-  }
-  b->c.row = strides[o.rank - 2];
-  b->c.col = strides[o.rank - 1];
-  for (int64_t i = 0; i < b->batch_rank; ++i) b->c.batch[i] = strides[i];
-  return true;
-}
-
-// Drops unit batch dims, then joins the last batch dims to the rows where the operands allow it.
-inline void flatten_batch(MatMulBound* b) {
-  int64_t rank = 0;
-  Stack* all[] = {&b->a, &b->b, &b->c, &b->out};
-  for (int64_t i = 0; i < b->batch_rank; ++i) {
-    if (b->batch_dims[i] == 1) continue;
-    b->batch_dims[rank] = b->batch_dims[i];
-    for (Stack* s : all) s->batch[rank] = s->batch[i];
-    ++rank;
-  }
-  while (rank > 0) {
-    const int64_t i = rank - 1;
-    if (b->m == 1) {
-      b->a.row = b->a.batch[i];
-      b->c.row = b->c.batch[i];
-      b->out.row = b->out.batch[i];
-    }
-    if (b->b.batch[i] != 0 || b->a.batch[i] != b->a.row * b->m || b->c.batch[i] != b->c.row * b->m ||
-        b->out.batch[i] != b->out.row * b->m)
-      break;
-    b->m *= b->batch_dims[i];
-    rank = i;
-  }
-  b->batch_rank = rank;
 }
 
 inline void swap_sides(MatMulBound* b) {
@@ -323,12 +248,6 @@ int64_t packed_matrix(const arn_desc& d, bool transposed) {
   return k * round_up(n, kLanes<T>);
 }
 
-inline int64_t stack_height(const arn_desc& d) {
-  int64_t n = 1;
-  for (int i = 0; i < d.rank - 2; ++i) n *= d.dims[i];
-  return n;
-}
-
 template <typename T>
 int64_t matmul_pack_bytes(const arn_bind_args* args, int32_t operand) {
   const arn_matmul_params& p = *static_cast<const arn_matmul_params*>(args->params);
@@ -347,22 +266,8 @@ void matmul_pack(const arn_bind_args* args, T* dst) {
   const int64_t kd = d.rank - (p.trans_b != 0 ? 1 : 2), nd = d.rank - (p.trans_b != 0 ? 2 : 1);
   const int64_t each = packed_matrix<T>(d, p.trans_b != 0);
   for (int64_t i = 0; i < stack_height(d); ++i) {
-    const T* src = static_cast<const T*>(args->constant[1]);
-    int64_t rest = i;
-    for (int x = d.rank - 3; x >= 0; --x) {
-      src += rest % d.dims[x] * d.strides[x];
-      rest /= d.dims[x];
-    }
+    const T* src = static_cast<const T*>(args->constant[1]) + matrix_offset(d, i);
     pack_panels(dst + i * each, d.dims[kd] * kLanes<T>, src, d.dims[kd], d.dims[nd], d.strides[kd], d.strides[nd]);
-  }
-}
-
-// Batch strides of a packed B: matrices follow each other in the row-major order of B's own batch dims.
-inline void packed_batch(const arn_desc& d, MatMulBound* b) {
-  int64_t step = b->panel_matrix;
-  for (int i = d.rank - 3; i >= 0; --i) {
-    b->b.batch[b->batch_rank - (d.rank - 2) + i] = d.dims[i] == 1 ? 0 : step;
-    step *= d.dims[i];
   }
 }
 
@@ -370,24 +275,11 @@ inline int32_t read_shapes(const arn_bind_args* args, MatMulBound* b) {
   const arn_matmul_params& p = *static_cast<const arn_matmul_params*>(args->params);
   const arn_desc &da = args->operand[0], &db = args->operand[1], &o = args->operand[args->n_in];
   const bool has_c = args->n_in > 2 && args->operand[2].dtype != ARN_NONE;
-  if (args->n_out < 1 || da.rank < 2 || db.rank < 2 || o.rank != max64(da.rank, db.rank)) return ARN_SHAPE_MISMATCH;
   if (da.dtype != db.dtype || (has_c && args->operand[2].dtype != da.dtype)) return ARN_UNSUPPORTED;
   if (args->tile == nullptr && (da.dtype != o.dtype || args->n_out > 1)) return ARN_UNSUPPORTED;
-  b->batch_rank = o.rank - 2;
-  for (int64_t i = 0; i < b->batch_rank; ++i) b->batch_dims[i] = o.dims[i];
-  b->m = o.dims[o.rank - 2];
-  b->n = o.dims[o.rank - 1];
-  b->k = da.dims[da.rank - (p.trans_a != 0 ? 2 : 1)];
-  if (b->k != db.dims[db.rank - (p.trans_b != 0 ? 1 : 2)] || b->m != da.dims[da.rank - (p.trans_a != 0 ? 1 : 2)] ||
-      b->n != db.dims[db.rank - (p.trans_b != 0 ? 2 : 1)] || !batch_fits(da, *b) || !batch_fits(db, *b))
-    return ARN_SHAPE_MISMATCH;
-  b->a = read_stack(da, b->batch_rank, p.trans_a != 0);
-  b->b = read_stack(db, b->batch_rank, p.trans_b != 0);
-  b->out = read_stack(o, b->batch_rank, false);
-  b->a_operand = 0;
-  b->b_operand = 1;
+  const int32_t bad = read_product(args, p.trans_a != 0, p.trans_b != 0, b);
+  if (bad != ARN_OK) return bad;
   b->c_operand = has_c ? 2 : -1;
-  b->out_operand = args->n_in;
   if (has_c && !read_c(args->operand[2], o, b)) return ARN_SHAPE_MISMATCH;
   b->alpha = p.alpha;
   b->beta = p.beta;
@@ -422,7 +314,7 @@ int32_t matmul_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   if ((args->packed & 2u) != 0) {
     b->panels = kPacked;
     b->panel_matrix = b->k * round_up(b->n, L);
-    packed_batch(args->operand[1], b);
+    packed_batch(args->operand[1], b->panel_matrix, b);
   } else {
     b->panels = kOnTheFly;
     const bool narrow = b->n < L / 2 && b->m > b->n, transposed = b->out.col != 1 && b->out.row == 1;

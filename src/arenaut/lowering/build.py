@@ -146,7 +146,7 @@ class _Builder:
         self.host_call = host_call
         self.effort: Effort = effort
         self.weights = weights
-        self.native = _native.Program(target.threads, target.tier, weights.native)
+        self.native = _native.Program(target.threads, target.tier, target.features, weights.native)
         self.exprs = Expressions(self.native)
         self.bodies: list[Built] = []
         self._values: dict[tuple[Any, ...], int] = {}

@@ -1,0 +1,253 @@
+#include "kernels/qmatmul/qgemm.h"
+
+#include "kernels/qmatmul/finish.h"
+#include "kernels/qmatmul/pairs.h"
+
+extern "C" {
+#ifdef ARN_HAS_VNNI
+const arn_dots_kernel* arn_dots_v4_vnni();
+#endif
+#ifdef ARN_HAS_AVX_VNNI
+const arn_dots_kernel* arn_dots_v3_avx_vnni();
+#endif
+#ifdef ARN_HAS_AMX_INT8
+const arn_dots_kernel* arn_dots_v4_amx_int8();
+#endif
+#ifdef ARN_HAS_DOT
+const arn_dots_kernel* arn_dots_baseline_dot();
+#endif
+}
+
+namespace ARN_NS {
+namespace {
+
+constexpr int kTallest = Pairs::rows_for(2);
+const arn_dots_kernel kPairs = {"pairs", kTallest, 8, 4, ARN_DOT_UNSIGNED, 1, nullptr, run_tiles<Pairs>, nullptr};
+
+enum : int32_t { kPairsKernel, kVnniKernel, kAmxKernel };
+constexpr int64_t kRowsForTiles = 4;  // from so many on AMX is worth it
+constexpr int64_t kMostRows = 32, kMostPanels = 12;
+
+const arn_dots_kernel& kernel_of(int32_t kernel) {
+#ifdef ARN_HAS_AMX_INT8
+  if (kernel == kAmxKernel) return *arn_dots_v4_amx_int8();
+#endif
+#if defined(ARN_HAS_VNNI)
+  if (kernel == kVnniKernel) return *arn_dots_v4_vnni();
+#elif defined(ARN_HAS_AVX_VNNI)
+  if (kernel == kVnniKernel) return *arn_dots_v3_avx_vnni();
+#elif defined(ARN_HAS_DOT)
+  if (kernel == kVnniKernel) return *arn_dots_baseline_dot();
+#endif
+  (void)kernel;
+  return kPairs;
+}
+
+// Copies n bytes, each with `flip` toggled.
+inline void copy_flipped(uint8_t* to, const uint8_t* from, int64_t n, uint8_t flip) {
+  typedef uint8_t v16 __attribute__((vector_size(16)));
+  typedef uint8_t v16u __attribute__((vector_size(16), aligned(1), may_alias));
+  typedef uint64_t u64u __attribute__((aligned(1), may_alias));
+  const v16 flips = v16{} + flip;
+  const uint64_t eight = flip * UINT64_C(0x0101010101010101);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) *reinterpret_cast<v16u*>(to + i) = *reinterpret_cast<const v16u*>(from + i) ^ flips;
+  if (i < n && n >= 16) {  // once more over the last ones
+    *reinterpret_cast<v16u*>(to + n - 16) = *reinterpret_cast<const v16u*>(from + n - 16) ^ flips;
+    return;
+  }
+  for (; i + 8 <= n; i += 8) *reinterpret_cast<u64u*>(to + i) = *reinterpret_cast<const u64u*>(from + i) ^ eight;
+  for (; i < n; ++i) to[i] = from[i] ^ flip;
+}
+
+// The rows of a pass as the kernel reads them.
+class Strip {
+ public:
+  Strip(const QGemm& g, const arn_dots_kernel& kernel, const QRows& a, void* memory)
+      : g_(g), kernel_(kernel), a_(a), flip_(g.flips != 0 ? 0x80 : 0) {
+    gathered_ = static_cast<uint8_t*>(memory);
+    gathered_row_ = padded_row(g);
+    widened_ = gathered_ + kMostRows * gathered_row_;
+    in_place_ = flip_ == 0 && a.step == 1 && a.pointer == nullptr && a.tap_bytes % kernel.depth == 0;
+  }
+  static int64_t padded_row(const QGemm& g) { return round_up(max64(g.k, 1), 64); }
+
+  // Prepares rows [row, row + rows), the part of d that describes them, and their sums when asked.
+  void take(int64_t row, int64_t rows, arn_dots* d, int32_t* row_sums) {
+    const uint8_t* from = static_cast<const uint8_t*>(a_.at) + row * a_.row;
+    int64_t from_row = a_.row;
+    d->tap = a_.tap;
+    d->taps = a_.taps;
+    d->groups = a_.tap_bytes / ARN_DOT_GROUP;
+    if (!in_place_) {
+      gather(row, rows);
+      from = gathered_;
+      from_row = gathered_row_;
+      d->tap = nullptr;
+      d->taps = 1;
+      d->groups = g_.groups;
+    }
+    if (row_sums != nullptr) sum(from, from_row, rows, *d, row_sums);
+    if (kernel_.widened != 0) {
+      widen(from, from_row, rows, *d);
+      from = widened_;
+      from_row = 2 * gathered_row_;
+      d->tap = nullptr;
+      d->taps = 1;
+      d->groups = g_.groups;
+    }
+    d->a = from;
+    d->a_row = from_row;
+  }
+
+ private:
+  void gather(int64_t row, int64_t rows) {
+    const int64_t pad = gathered_row_ - g_.k;
+    if (a_.pointer == nullptr && a_.step != 1) return gather_strided(row, rows);
+    for (int64_t i = 0; i < rows; ++i) {
+      uint8_t* to = gathered_ + i * gathered_row_;
+      for (int64_t t = 0; t < a_.taps; ++t) {
+        const uint8_t* from = a_.pointer != nullptr ? static_cast<const uint8_t*>(a_.pointer[t * a_.pointers + row + i])
+                                                    : static_cast<const uint8_t*>(a_.at) + (row + i) * a_.row + tap(t);
+        if (a_.step == 1) {
+          copy_flipped(to, from, a_.tap_bytes, flip_);
+        } else {
+          for (int64_t k = 0; k < a_.tap_bytes; ++k) to[k] = from[k * a_.step] ^ flip_;
+        }
+        to += a_.tap_bytes;
+      }
+      __builtin_memset(to, 0, static_cast<size_t>(pad));
+    }
+  }
+
+  // Rows next to each other in memory: read along them.
+  void gather_strided(int64_t row, int64_t rows) {
+    int64_t at = 0;
+    for (int64_t t = 0; t < a_.taps; ++t)
+      for (int64_t k = 0; k < a_.tap_bytes; ++k, ++at) {
+        const uint8_t* from = static_cast<const uint8_t*>(a_.at) + row * a_.row + tap(t) + k * a_.step;
+        for (int64_t i = 0; i < rows; ++i) gathered_[i * gathered_row_ + at] = from[i * a_.row] ^ flip_;
+      }
+    for (int64_t i = 0; i < rows; ++i)
+      __builtin_memset(gathered_ + i * gathered_row_ + g_.k, 0, static_cast<size_t>(gathered_row_ - g_.k));
+  }
+
+  void sum(const uint8_t* from, int64_t from_row, int64_t rows, const arn_dots& d, int32_t* row_sums) const {
+    const bool is_signed = (g_.a_signed != 0) != (g_.flips != 0);
+    for (int64_t i = 0; i < rows; ++i) {
+      int32_t total = 0;
+      for (int64_t t = 0; t < d.taps; ++t) {
+        const uint8_t* x = from + i * from_row + (d.tap != nullptr ? d.tap[t] : 0);
+        const int64_t n = min64(d.groups * ARN_DOT_GROUP, g_.k);
+        if (is_signed)
+          for (int64_t k = 0; k < n; ++k) total += static_cast<int8_t>(x[k]);
+        else
+          for (int64_t k = 0; k < n; ++k) total += x[k];
+      }
+      row_sums[i] = total;
+    }
+  }
+
+  void widen(const uint8_t* from, int64_t from_row, int64_t rows, const arn_dots& d) {
+    for (int64_t i = 0; i < rows; ++i) {
+      uint8_t* to = widened_ + i * 2 * gathered_row_;
+      for (int64_t t = 0; t < d.taps; ++t) {
+        const uint8_t* x = from + i * from_row + (d.tap != nullptr ? d.tap[t] : 0);
+        for (int64_t g = 0; g < d.groups; ++g, to += 8) {
+          uint32_t four;
+          __builtin_memcpy(&four, x + 4 * g, 4);
+          const uint32_t pair[2] = {four & 0x00ff00ffu, four >> 8 & 0x00ff00ffu};
+          __builtin_memcpy(to, pair, 8);
+        }
+      }
+    }
+  }
+
+  int64_t tap(int64_t t) const { return a_.tap != nullptr ? a_.tap[t] : 0; }
+
+  const QGemm& g_;
+  const arn_dots_kernel& kernel_;
+  const QRows& a_;
+  const uint8_t flip_;
+  uint8_t *gathered_, *widened_;
+  int64_t gathered_row_;
+  bool in_place_;
+};
+
+int64_t strip_bytes(const QGemm& g) {
+  const int64_t row = Strip::padded_row(g);
+  return kMostRows * row * (kernel_of(g.kernel).widened != 0 ? 3 : 1);
+}
+
+constexpr int64_t kSumsRow = kMostPanels * ARN_DOT_LANES;
+
+}  // namespace
+
+QGemm qgemm_choose(int64_t k, int64_t rows, bool a_signed, const arn_target& target) {
+  QGemm g{};
+  g.k = k;
+  g.groups = ceil_div(k, ARN_DOT_GROUP);
+  g.panel = g.groups * ARN_DOT_PANEL_STEP;
+  g.a_signed = a_signed ? 1 : 0;
+  g.kernel = kPairsKernel;
+#ifdef ARN_HAS_VNNI
+  if ((target.features & ARN_FEATURE_VNNI) != 0) g.kernel = kVnniKernel;
+#elif defined(ARN_HAS_AVX_VNNI)
+  if ((target.features & ARN_FEATURE_AVX_VNNI) != 0) g.kernel = kVnniKernel;
+#elif defined(ARN_HAS_DOT)
+  if ((target.features & ARN_FEATURE_DOT) != 0) g.kernel = kVnniKernel;
+#endif
+#ifdef ARN_HAS_AMX_INT8
+  if ((target.features & ARN_FEATURE_AMX_INT8) != 0 && rows >= kRowsForTiles) g.kernel = kAmxKernel;
+#endif
+  (void)rows;
+  (void)target;
+  const int32_t form = kernel_of(g.kernel).form;
+  g.flips = (form & (a_signed ? ARN_DOT_SIGNED : ARN_DOT_UNSIGNED)) == 0 ? 1 : 0;
+  return g;
+}
+
+const char* qgemm_kernel_name(const QGemm& g) { return kernel_of(g.kernel).name; }
+
+int64_t qgemm_scratch(const QGemm& g) {
+  return round_up(strip_bytes(g), ARN_ALIGN) + kMostRows * kSumsRow * 4 + kMostRows * 4;
+}
+
+void qgemm_pass(const QGemm& g, const QRows& a, int64_t m, const int8_t* b, int64_t n, const QFinish& finish,
+                void* scratch) {
+  const arn_dots_kernel& kernel = kernel_of(g.kernel);
+  char* memory = static_cast<char*>(scratch);
+  int32_t* sums = reinterpret_cast<int32_t*>(memory + round_up(strip_bytes(g), ARN_ALIGN));
+  int32_t* row_sums = sums + kMostRows * kSumsRow;
+  int32_t* wanted = finish.columns.b_zero != nullptr ? row_sums : nullptr;
+  Strip strip(g, kernel, a, memory);
+  const ActivationRows activation(finish.activation);
+  const int64_t panels = ceil_div(n, ARN_DOT_LANES), strips = ceil_div(m, kernel.rows);
+  const int64_t sums_row = min64(panels, kernel.panels) * ARN_DOT_LANES;
+  arn_dots d{};
+  d.panel = g.panel;
+  d.a_signed = (g.a_signed != 0) != (g.flips != 0) ? 1 : 0;
+  d.out = sums;
+  d.out_row = sums_row;
+  int64_t begun = -1;
+  // Tiles of 16 rows are filled; other kernels share the rows out evenly.
+  const bool even = kernel.begin == nullptr;
+  for (int64_t s = 0; s < strips; ++s) {
+    const int64_t from = even ? m * s / strips : s * kernel.rows;
+    const int64_t to = even ? m * (s + 1) / strips : min64(m, from + kernel.rows);
+    d.rows = to - from;
+    strip.take(from, d.rows, &d, wanted);
+    if (!even && d.rows != begun) kernel.begin(begun = d.rows);
+    for (int64_t p = 0; p < panels; p += kernel.panels) {
+      d.panels = min64(kernel.panels, panels - p);
+      d.b = b + p * g.panel;
+      kernel.run(&d);
+      const int64_t col = p * ARN_DOT_LANES;
+      qgemm_finish(finish, activation,
+                   {sums, sums_row, from, d.rows, col, min64(d.panels * ARN_DOT_LANES, n - col), wanted});
+    }
+  }
+  if (kernel.end != nullptr && m > 0) kernel.end();
+}
+
+}  // namespace ARN_NS
