@@ -174,6 +174,19 @@ def infer_node(node: Node) -> None:
     _infer_data(node, context)
 
 
+def infer_again(node: Node) -> bool:
+    """The same; whether more, or something else, is known of the outputs than before."""
+    before = [_known_of(v) for v in node.outputs]
+    infer_node(node)
+    return before != [_known_of(v) for v in node.outputs]
+
+
+def _known_of(value: Value | None) -> tuple[Type | None, list[object] | None] | None:
+    if value is None:
+        return None
+    return value.type, None if value.data is None else value.data.reshape(-1).tolist()
+
+
 def _unknown_like(context: Inference, index: int) -> Type | None:
     """Output types when a rank is not known: element types by onnx's schema, no shape."""
     from arenaut.ir.ops.fallback import unknown_output_type

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Union
 
-from arenaut.ir.dims import Dim, symbol
+from arenaut.ir.dims import Dim, equal, symbol
 from arenaut.ir.dtypes import DType
 
 Shape = tuple[Dim, ...]
@@ -56,3 +57,47 @@ class MapType:
 
 
 Type = Union[TensorType, SequenceType, OptionalType, MapType]
+
+
+def same_shape(a: Shape | None, b: Shape | None) -> bool | None:
+    """Whether two shapes are the same at every size: True and False are proved; None: nobody knows before running.
+
+    The one question of this kind. Two shapes that nobody knows are equal as Python objects and prove nothing, so no
+    rewrite asks `==` of types or shapes.
+    """
+    if a is None or b is None:
+        return None
+    return len(a) == len(b) and _all([_same_dim(x, y) for x, y in zip(a, b, strict=True)])
+
+
+def same_type(a: Type | None, b: Type | None) -> bool | None:
+    """Likewise of types."""
+    if a is None or b is None:
+        return None
+    if isinstance(a, TensorType) and isinstance(b, TensorType):
+        return a.dtype is b.dtype and same_shape(a.shape, b.shape)
+    if isinstance(a, SequenceType) and isinstance(b, SequenceType):
+        return same_type(a.element, b.element)
+    if isinstance(a, OptionalType) and isinstance(b, OptionalType):
+        return same_type(a.element, b.element)
+    if isinstance(a, MapType) and isinstance(b, MapType):
+        return a.key is b.key and same_type(a.value, b.value)
+    return False
+
+
+def same_dtype(a: Type | None, b: Type | None) -> bool:
+    """Whether two tensors have one element type, whatever their shapes."""
+    return isinstance(a, TensorType) and isinstance(b, TensorType) and a.dtype is b.dtype
+
+
+def _same_dim(a: Dim, b: Dim) -> bool | None:
+    if ANY_DIM in (a, b) or NO_ELEMENT[0] in (a, b):
+        return None
+    answer = equal(a, b)
+    return bool(answer) if isinstance(answer, int) else None
+
+
+def _all(answers: Sequence[bool | None]) -> bool | None:
+    if any(answer is False for answer in answers):
+        return False
+    return None if any(answer is None for answer in answers) else True

@@ -11,7 +11,7 @@ from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.infer import Inference
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import UnknownError
-from arenaut.ir.types import TensorType, Type
+from arenaut.ir.types import TensorType, Type, same_type
 
 Level = Literal["structure", "types", "full"]
 
@@ -96,7 +96,7 @@ def _check_types(graph: Graph) -> None:
             raise InvalidModelError(f"value '{value.name}'{_made_by(value)} has no type")
         if value.constant is not None:
             actual = TensorType(dtype_of(value.constant), tuple(value.constant.shape))
-            if value.type != actual:
+            if not same_type(value.type, actual):
                 raise InvalidModelError(f"constant '{value.name}' is {actual}, its type says {value.type}")
 
 

@@ -19,6 +19,7 @@ from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import all_records
+from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.masks import FORBIDDING, NO_MASK, Mask, mask_operand, narrows, read_bias, read_condition
 from arenaut.passes.pattern import Found, Match, Miss, Rule, Rules, made_by, number_of
@@ -159,7 +160,7 @@ def _score_side(node: Node) -> int | None:
     """Which input of an Add leads back to a product: the other is the mask."""
     for index in (0, 1):
         value = node.operand(index)
-        if value.has_shape and value.shape == node.output.shape and _leads_to_product(value):
+        if value.has_shape and same_shape(value.shape, node.output.shape) and _leads_to_product(value):
             return index
     return None
 
@@ -168,7 +169,7 @@ def _leads_to_product(value: Value, steps: int = 4) -> bool:
     node = made_by(value, "MatMul", "Mul", "Div", "Where", "Add")
     if node is None or node.op == "MatMul" or steps == 0:
         return node is not None and node.op == "MatMul"
-    inputs = [v for v in node.inputs if v is not None and v.constant is None and v.type == value.type]
+    inputs = [v for v in node.inputs if v is not None and v.constant is None and same_type(v.type, value.type)]
     return any(_leads_to_product(v, steps - 1) for v in inputs)
 
 
@@ -179,7 +180,7 @@ def _masked(node: Node, found: _Scores) -> str | None:
     for index in (1, 2):
         number = number_of(node.operand(index))
         kept = node.operand(3 - index)
-        if number is not None and number <= FORBIDDING and kept.type == node.output.type:
+        if number is not None and number <= FORBIDDING and same_type(kept.type, node.output.type):
             found.condition, found.inverted, found.forbidden = node.operand(0), index == 1, number
             return None
     return f"{node} does not mask by a very negative number"
@@ -200,7 +201,7 @@ def _scaling(value: Value) -> Node | None:
             return None
         if node.op not in _VIEWS:
             number, index = _factor(node)
-            return node if number is not None and node.operand(index).type == node.output.type else None
+            return node if number is not None and same_type(node.operand(index).type, node.output.type) else None
         value = node.operand(0)
     return None
 
@@ -280,7 +281,8 @@ def _through_batches(key: Value) -> Value | None:
     if not source.has_shape or source.rank != key.rank or not merged.output.has_shape:
         return None
     swapped = (*source.shape[:-2], source.shape[-1], source.shape[-2])
-    return source if swapped == key.shape and merged.output.shape[1:] == source.shape[-2:] else None
+    kept = same_shape(merged.output.shape[1:], source.shape[-2:])
+    return source if kept and same_shape(swapped, key.shape) else None
 
 
 def _ungrouped(key: Value, value: Value) -> tuple[Value, Value]:
@@ -303,9 +305,15 @@ def _unrepeated(value: Value) -> Value | None:
         return None
     batch, heads, length, size = source.shape
     grouped = wide.shape
-    same = apart.output.shape == (batch, heads, 1, length, size) and grouped == (batch, heads, grouped[2], length, size)
+    same = same_shape(apart.output.shape, (batch, heads, 1, length, size)) and grouped == (
+        batch,
+        heads,
+        grouped[2],
+        length,
+        size,
+    )
     whole = isinstance(heads, int) and isinstance(grouped[2], int)
-    return source if same and whole and value.shape == (batch, heads * grouped[2], length, size) else None
+    return source if same and whole and same_shape(value.shape, (batch, heads * grouped[2], length, size)) else None
 
 
 # -- what the op is given ----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 from arenaut.ir.errors import ArenautError
 from arenaut.ir.evaluate import evaluate_node
 from arenaut.ir.graph import Graph, Node, Value
-from arenaut.ir.infer import infer_node
+from arenaut.ir.infer import infer_again
 from arenaut.ir.ops import record_of
 from arenaut.ir.types import TensorType
 from arenaut.passes.context import PassContext
@@ -35,11 +35,8 @@ def _fold(graph: Graph, context: PassContext, stale: set[int]) -> bool:
     for node in graph.nodes:
         results = _known(node) or _evaluated(node, context)
         if results is None:
-            if id(node) in stale:
-                before = [None if v is None else (v.type, _elements(v)) for v in node.outputs]
-                infer_node(node)
-                if before != [None if v is None else (v.type, _elements(v)) for v in node.outputs]:
-                    stale.update(id(user) for v in node.outputs if v is not None for user, _ in v.uses)
+            if id(node) in stale and infer_again(node):
+                stale.update(id(user) for v in node.outputs if v is not None for user, _ in v.uses)
             continue
         stale.update(id(user) for v in node.outputs if v is not None for user, _ in v.uses)
         for old, array in zip(node.outputs, results, strict=False):
@@ -50,10 +47,6 @@ def _fold(graph: Graph, context: PassContext, stale: set[int]) -> bool:
         context.fired("fold", node)
     graph.remove(folded)
     return bool(folded)
-
-
-def _elements(value: Value) -> list[object] | None:
-    return None if value.data is None else value.data.reshape(-1).tolist()
 
 
 def _known(node: Node) -> list[np.ndarray] | None:

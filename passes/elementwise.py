@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
 from arenaut.ir.ops import record_of
+from arenaut.ir.types import same_shape
 from arenaut.passes.context import PassContext
 from arenaut.passes.fuse import COMPUTE_TYPES, FusedBody, why_no_tile
 
@@ -45,7 +46,7 @@ def _grow(root: Node, outputs: set[int], context: PassContext) -> list[Node]:
                 continue
             if id(value) in outputs or not all(id(user) in inside for user, _ in value.uses):
                 continue
-            if value.shape != root.output.shape or value.dtype not in COMPUTE_TYPES:
+            if not same_shape(value.shape, root.output.shape) or value.dtype not in COMPUTE_TYPES:
                 context.missed("join", node, f"{value.type} is not held at the shape of {root.output.type}")
                 continue
             reason = why_no_tile([node, *reversed(region)])
@@ -72,7 +73,7 @@ def _anchor(region: list[Node], outputs: set[int], position: dict[int, int], con
                 continue
             if id(value) in outputs or not all(id(user) in inside for user, _ in value.uses):
                 context.missed("epilogue", anchor, "somebody else reads the product too")
-            elif value.shape != shape or any(v is not None and v.uses for v in anchor.outputs[1:]):
+            elif not same_shape(value.shape, shape) or any(v is not None and v.uses for v in anchor.outputs[1:]):
                 context.missed("epilogue", anchor, f"{value.type} is not the shape of {region[-1].output.type}")
             else:
                 candidates.append(anchor)

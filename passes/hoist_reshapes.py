@@ -10,6 +10,7 @@ import numpy as np
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
 from arenaut.ir.ops import record_of
+from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.reshape_chains import RESHAPE_LIKE, reshape_target
 
@@ -24,7 +25,7 @@ def hoist_reshapes(graph: Graph, context: PassContext) -> bool:
         if node.graph is not graph or not _is_elementwise(node):
             continue
         reshape = next((r for r in map(_reshape_of_product, node.inputs) if r is not None), None)
-        if reshape is None or node.output.shape != reshape.output.shape:
+        if reshape is None or not same_shape(node.output.shape, reshape.output.shape):
             continue
         reason = _move(graph, reshape, node)
         if reason is None:
@@ -58,7 +59,7 @@ def _from_product(value: Value) -> bool:
         if record_of(maker).anchor:
             return True
         for v in maker.inputs if _is_elementwise(maker) and len(seen) < MAX_VISITED else ():
-            if v is not None and v.type == current.type and id(v) not in seen:
+            if v is not None and same_type(v.type, current.type) and id(v) not in seen:
                 seen.add(id(v))
                 queue.append(v)
     return False
@@ -72,9 +73,9 @@ def _move(graph: Graph, reshape: Node, node: Node) -> str | None:
     missing = [v for v, o in zip(node.inputs, operands, strict=True) if v is not None and o is None]
     result = None if missing else build.op(node.op, *operands, domain=node.domain, **node.attributes)
     after = None
-    if result is not None and result.shape == source.shape:
+    if result is not None and same_shape(result.shape, source.shape):
         after = build.op(reshape.op, result, *reshape.inputs[1:], **reshape.attributes)
-    if after is None or after.type != node.output.type:
+    if after is None or not same_type(after.type, node.output.type):
         graph.remove(build.made)
         return f"'{missing[0].name}' has no such form before the reshape" if missing else "the shapes do not agree"
     if graph.is_output(node.output):
@@ -91,11 +92,11 @@ def _as_before(build: GraphBuilder, value: Value, reshape: Node) -> Value | None
         return source
     if not value.has_shape:
         return None
-    if value.shape == target.shape:
+    if same_shape(value.shape, target.shape):
         maker = value.producer
         if maker is not None and maker.domain == "" and maker.op in RESHAPE_LIKE:
             inner = maker.operand(0)
-            if inner.has_shape and inner.shape == source.shape:
+            if inner.has_shape and same_shape(inner.shape, source.shape):
                 return inner
         return _reshaped(build, value, source)
     if all(d == 1 for d in value.shape):
@@ -112,7 +113,7 @@ def _reshaped(build: GraphBuilder, value: Value, like: Value) -> Value | None:
         return None
     result = build.op("Reshape", value, build.constant(np.array(shape, np.int64)), allowzero=0)
     assert isinstance(result, Value)
-    return result if result.shape == like.shape else None
+    return result if same_shape(result.shape, like.shape) else None
 
 
 def _flattened(build: GraphBuilder, value: Value, rank: int) -> Value:

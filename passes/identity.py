@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.types import same_dtype, same_type
 from arenaut.passes.context import PassContext
 
 
@@ -58,16 +59,20 @@ _RULES: Mapping[str, Callable[[Node], Value | None]] = {
     "Pad": lambda node: node.operand(0) if _is_constant(node.input(1), 0) else None,
 }
 
+_SHAPE_KEEPING = frozenset({"Cast", "Dropout", "Concat", "Sum", "Pad"})
+_BROADCASTING = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
+
 
 def remove_identities(graph: Graph, context: PassContext) -> bool:
-    """A rule names the value that the node equals; type and shape must prove it (x + 0 may broadcast x)."""
+    """A rule names the value that the node equals where it has that value's shape, which has to be proved: x + 0 may
+    broadcast x."""
     gone: list[Node] = []
     for node in graph.nodes:
         rule = _RULES.get(node.op) if node.domain == "" else None
         same = rule(node) if rule is not None else None
-        if same is None or same.type is None or same.type != node.output.type:
+        if same is None or not (same_type(same.type, node.output.type) or _keeps_shape(node, same)):
             continue
-        if node.op in ("Slice", "Identity") and not _provable(node):
+        if node.op == "Slice" and not _forward(node):
             continue
         if graph.is_output(node.output) and (same.producer is None or graph.is_output(same)):
             continue  # an output needs a value of its own
@@ -78,9 +83,18 @@ def remove_identities(graph: Graph, context: PassContext) -> bool:
     return bool(gone)
 
 
-def _provable(node: Node) -> bool:
-    """A Slice with the input's shape is the identity unless it reverses."""
-    if node.op != "Slice":
+def _keeps_shape(node: Node, same: Value) -> bool:
+    """Whether the result has the shape of `same`, whatever that is: a scalar added or multiplied broadcasts nothing."""
+    if node.op == "Identity":
         return True
+    if not same_dtype(same.type, node.output.type):
+        return False
+    others = [v.constant for v in node.inputs if v is not None and v is not same]
+    scalar = node.op in _BROADCASTING and all(array is not None and array.ndim == 0 for array in others)
+    return scalar or node.op in _SHAPE_KEEPING
+
+
+def _forward(node: Node) -> bool:
+    """A Slice with the input's shape is the identity unless it reverses."""
     steps = node.input(4)
     return steps is None or (steps.data is not None and all(isinstance(s, int) and s > 0 for s in steps.data.flat))

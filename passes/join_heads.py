@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.pattern import same_value
 from arenaut.passes.reshape_chains import RESHAPE_LIKE, reshape_target
@@ -103,7 +104,7 @@ def _join(build: GraphBuilder, first: _Chain, second: _Chain) -> None:
         _STEPS.get(a.op, _reshaped)(state, a, b)
     halves = _split(build, state.value, state.sizes, state.axis)
     for old, new in zip((first.nodes[-1].output, second.nodes[-1].output), halves, strict=True):
-        if old.type != new.type:
+        if not same_type(old.type, new.type):
             raise _ApartError(f"the result would be {new.type} instead of {old.type}")
     for old, new in zip((first.nodes[-1].output, second.nodes[-1].output), halves, strict=True):
         _take_over(graph, old, new)
@@ -168,7 +169,7 @@ def _normalised(state: _Joined, a: Node, b: Node) -> None:
     for x, y in pairs:
         if x is None and y is None:
             parameters.append(None)
-        elif x is None or y is None or x.constant is None or y.constant is None or x.shape != y.shape:
+        elif x is None or y is None or x.constant is None or y.constant is None or not same_shape(x.shape, y.shape):
             raise _ApartError("the scales and biases of the norms are not constants of one shape")
         else:
             parameters.append(_stacked(state, x.constant, y.constant))

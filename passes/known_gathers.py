@@ -14,6 +14,7 @@ import numpy as np
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import Dim, product, symbol, symbols_of
 from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.types import same_shape
 from arenaut.passes.context import PassContext
 from arenaut.passes.elements import Coordinates, Elements, UnknownElementError, coordinates, gathered_from
 from arenaut.passes.pattern import Found, Match, Miss, Rule, Rules, made_by
@@ -114,14 +115,14 @@ def _slice(build: GraphBuilder, data: Value, match: _Picked, end: Value) -> Valu
 def _same(build: GraphBuilder, data: Value, shape: Sequence[Dim]) -> Value:
     """The data under another shape, or what was reshaped to be the data."""
     result, source = _reshaped(build, data, shape), made_by(data, *RESHAPE_LIKE)
-    while result.shape != tuple(shape) and source is not None and source.operand(0).has_shape:
+    while not same_shape(result.shape, tuple(shape)) and source is not None and source.operand(0).has_shape:
         result, source = _reshaped(build, source.operand(0), shape), made_by(source.operand(0), *RESHAPE_LIKE)
     return result
 
 
 def _reshaped(build: GraphBuilder, value: Value, shape: Sequence[Dim]) -> Value:
     target = reshape_target(value.shape, tuple(shape))
-    if value.shape == tuple(shape) or target is None:
+    if same_shape(value.shape, tuple(shape)) or target is None:
         return value
     result: Value = build.op("Reshape", value, build.constant(np.array(target, np.int64)), allowzero=0)
     return result

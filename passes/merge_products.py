@@ -12,6 +12,7 @@ import numpy as np
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import ARENAUT_DOMAIN, Array, Graph, Node, Value
 from arenaut.ir.ops import record_of
+from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 
 # Views between a product and what computes with it are followed this far.
@@ -80,7 +81,7 @@ def _product(node: Node, outputs: set[int]) -> _Product | None:
     added = node.output.users[0] if len(node.output.uses) == 1 and id(node.output) not in outputs else None
     if added is not None and added.key == ("", "Add"):
         other = added.operand(1 if added.operand(0) is node.output else 0)
-        bias = _row(other, node.output.shape[-1]) if added.output.type == node.output.type else None
+        bias = _row(other, node.output.shape[-1]) if same_type(added.output.type, node.output.type) else None
         if bias is not None:
             return _Product(node, added, b.constant, bias, False)
     return _Product(node, node, b.constant, None, False)

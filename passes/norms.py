@@ -11,6 +11,7 @@ from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import exact_div
 from arenaut.ir.graph import Graph, Node, Value, static_shape
 from arenaut.ir.ops.common import known_ints
+from arenaut.ir.types import same_shape
 from arenaut.passes.context import PassContext
 from arenaut.passes.pattern import Match, Maybe, Number, OneOf, Op, Pattern, Rule, Rules, Var, number_of, tree
 
@@ -116,7 +117,7 @@ def _as_parameter(build: GraphBuilder, norm: Node, factor: Value) -> Value | Non
         if any(n != 1 for i, n in enumerate(spread) if i != 1) or spread[1] not in (1, x.shape[1]):
             return None
         return build.constant(np.broadcast_to(factor.constant.reshape(-1), (spread[1],)).copy())
-    if factor.shape == wanted and factor.dtype == norm.operand(1).dtype:
+    if same_shape(factor.shape, wanted) and factor.dtype == norm.operand(1).dtype:
         return factor
     if factor.constant is None or factor.dtype != norm.operand(1).dtype:
         return None

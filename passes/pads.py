@@ -13,6 +13,7 @@ import numpy as np
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.infer import infer_node
 from arenaut.ir.ops.common import known_ints
+from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.pattern import made_by, number_of
 
@@ -58,7 +59,7 @@ def _absorb(graph: Graph, pad: Node, node: Node) -> str | None:
     node.attributes |= {"pads": tuple(pads), "auto_pad": "NOTSET", **changes}
     graph.set_input(node, 0, pad.operand(0))
     infer_node(node)
-    if node.output.type == old:
+    if same_type(node.output.type, old):
         return None
     found = node.output.type
     node.attributes = kept

@@ -21,6 +21,7 @@ import numpy as np
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 
 COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Sum", "And", "Or", "Xor", "Equal"})
@@ -280,8 +281,8 @@ def same_value(a: Value, b: Value) -> bool:
     """One value, or two equal constants of one type."""
     if a is b:
         return True
-    return a.constant is not None and b.constant is not None and a.type == b.type and bool(
-        np.array_equal(a.constant, b.constant)
+    return a.constant is not None and b.constant is not None and bool(
+        same_type(a.type, b.type) and np.array_equal(a.constant, b.constant)
     )  # fmt: skip
 
 
@@ -376,7 +377,7 @@ def _rewrite(graph: Graph, rule: Rule, match: Match) -> list[Node] | str:
     old, build = match.root.output, GraphBuilder(graph, match.root, match.root.name)
     new = rule.rewrite(build, match)
     made = build.made
-    if new.type != old.type:
+    if not same_type(new.type, old.type):
         graph.remove(made)
         return f"the result would be {new.type} instead of {old.type}"
     if graph.is_output(old):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Graph, Value
+from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 
 
@@ -31,7 +32,7 @@ def expand_powers(graph: Graph, context: PassContext) -> bool:
             continue
         exponent = node.operand(1).constant
         x = node.operand(0)
-        if exponent is None or exponent.size != 1 or not x.dtype.is_float or x.type != node.output.type:
+        if exponent is None or exponent.size != 1 or not x.dtype.is_float or not same_type(x.type, node.output.type):
             continue
         form = _FORMS.get(float(exponent.reshape(())))
         if form is None:

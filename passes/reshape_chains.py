@@ -6,6 +6,7 @@ import numpy as np
 from arenaut.ir.dims import Dim
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.infer import infer_node
+from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.context import PassContext
 
 RESHAPE_LIKE = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
@@ -22,7 +23,7 @@ def collapse_reshapes(graph: Graph, context: PassContext) -> bool:
             source = source.producer.operand(0)
         if source is node.operand(0):
             continue
-        if source.type == node.output.type and not graph.is_output(node.output):
+        if same_type(source.type, node.output.type) and not graph.is_output(node.output):
             graph.replace(node.output, source)
             graph.remove(node)
         elif not _retarget(graph, node, source):
@@ -46,7 +47,7 @@ def _retarget(graph: Graph, node: Node, source: Value) -> bool:
         {"allowzero": 0}, name=node.name, before=node,
     )  # fmt: skip
     infer_node(new)
-    if new.output.shape != node.output.shape:
+    if not same_shape(new.output.shape, node.output.shape):
         graph.remove(new)
         return False
     output = node.output

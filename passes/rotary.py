@@ -17,6 +17,7 @@ import numpy as np
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops.common import known_ints
+from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.pattern import Found, Match, Miss, Rule, Rules, made_by
 
@@ -61,7 +62,7 @@ def _part(value: Value) -> _Part | None:
         x = node.operand(0)
         whole = len(node.outputs) == 2 and node.attr("axis", 0) % x.rank == x.rank - 1
         other = next(o for o in node.outputs if o is not value) if whole else None
-        same = other is not None and other.shape == value.shape
+        same = other is not None and bool(same_shape(other.shape, value.shape))
         return _Part(x, int(node.outputs[1] is value), False, (node,)) if same else None
     if node.op in ("Gather", "Squeeze", "Reshape"):
         return _picked(node)
@@ -112,7 +113,7 @@ def _picked(node: Node) -> _Part | None:
             column = None if window is None or window[1] != 1 else window[0]
         elif cut.attr("axis", 0) % whole.rank == whole.rank - 1 and len(cut.outputs) == 2:
             column = int(cut.outputs[1] is source)
-        if source.shape[-1] != 1 or node.output.shape != whole.shape[:-1]:
+        if source.shape[-1] != 1 or not same_shape(node.output.shape, whole.shape[:-1]):
             return None
         source = whole
     pairs = made_by(source, "Reshape")
@@ -153,7 +154,7 @@ def _joined(value: Value, ones: bool = False) -> tuple[Value, Value, bool, tuple
         return None
     ends = [c.operand(0) for c in columns if c is not None]
     same = _without_ones(value.shape[:-1]) == _without_ones(wide.shape[:-2]) and value.shape[-1] == wide.shape[-2] * 2
-    if any(e.shape != wide.shape[:-1] for e in ends) or not same:
+    if any(not same_shape(e.shape, wide.shape[:-1]) for e in ends) or not same:
         return None
     if not ones and value.shape[:-1] != wide.shape[:-2]:
         return None
@@ -259,7 +260,8 @@ def _extents(value: Value) -> tuple[object, ...]:
 def _checked(match: _Found) -> Found:
     x, cos, sin = match["x"], match["cos"], match["sin"]
     size = x.shape[-1]
-    if x.rank != 4 or not isinstance(size, int) or not x.dtype.is_float or match.root.output.type != x.type:
+    fits = x.rank == 4 and isinstance(size, int) and x.dtype.is_float
+    if not fits or not same_type(match.root.output.type, x.type):
         return Miss(f"'{x.name}' is {x.type}, expected four axes and a known head size")
     if cos.type is None or cos.dtype != x.dtype or sin.dtype != x.dtype:
         return Miss("cos and sin have another element type")
@@ -280,7 +282,7 @@ def _doubled(value: Value, paired: bool, depth: int = 0) -> bool:
         return False
     if value.constant is not None:
         a, b = _columns(value.constant, paired)
-        return a.shape == b.shape and bool(np.array_equal(a, b))
+        return bool(np.array_equal(a, b))
     node = value.producer
     if node is None or node.domain != "" or node.outputs[0] is not value:
         return False
@@ -313,7 +315,7 @@ def _doubling(value: Value, paired: bool) -> Value | None:
     if spread is None or apart is None or not apart.operand(0).has_shape or not spread.output.has_shape:
         return None
     source, wide = apart.operand(0), spread.output
-    same = wide.shape == (*source.shape, 2) and apart.output.shape == (*source.shape, 1)
+    same = same_shape(wide.shape, (*source.shape, 2)) and same_shape(apart.output.shape, (*source.shape, 1))
     return source if same and _without_ones(value.shape[:-1]) == _without_ones(source.shape[:-1]) else None
 
 
@@ -427,7 +429,7 @@ def _find_partial(node: Node) -> Found:
     if rest is None or start is None or start.operand(0) is not rest.operand(0):
         return None
     x, width = start.operand(0), start.output.shape[-1]
-    if _window(start) != (0, 1) or _window(rest) != (width, 1) or x.type != node.output.type:
+    if _window(start) != (0, 1) or _window(rest) != (width, 1) or not same_type(x.type, node.output.type):
         return Miss("the parts are not those of one head")
     return Match(node, {"x": x}, (node, turn, start, rest))
 

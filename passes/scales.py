@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.pattern import Found, Match, Miss, Rule, Rules, made_by
 
@@ -75,7 +76,12 @@ def _find_before(node: Node) -> Found:
     """product(x * factor)."""
     scaling = made_by(node.operand(0), "Mul", "Div")
     sides = None if scaling is None else _constant_side(scaling)
-    if scaling is None or sides is None or sides[0].type != scaling.output.type or not node.output.has_shape:
+    if (
+        scaling is None
+        or sides is None
+        or not same_type(sides[0].type, scaling.output.type)
+        or not node.output.has_shape
+    ):
         return None
     parts = _product(node)
     if isinstance(parts, str):
@@ -98,7 +104,7 @@ def _find_after(node: Node) -> Found:
     """product(x) * factor."""
     sides = _constant_side(node)
     product = None if sides is None else made_by(sides[0], *_PRODUCTS)
-    if sides is None or product is None or sides[0].type != node.output.type or not node.output.has_shape:
+    if sides is None or product is None or not same_type(sides[0].type, node.output.type) or not node.output.has_shape:
         return None
     parts = _product(product)
     if isinstance(parts, str):

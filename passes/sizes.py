@@ -9,6 +9,7 @@ import numpy as np
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import Dim
 from arenaut.ir.graph import Graph, Value
+from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 
 
@@ -60,7 +61,7 @@ def read_sizes_from_inputs(graph: Graph, context: PassContext) -> bool:
             continue
         sizes = tuple(data.reshape(-1))
         result = made.get(sizes) or shape_value(GraphBuilder(graph, node, node.name), sizes)
-        if result is None or result.type != node.output.type:
+        if result is None or not same_type(result.type, node.output.type):
             context.missed("from_inputs", node, f"no input has the sizes {', '.join(map(str, sizes))}")
             continue
         made[sizes] = result

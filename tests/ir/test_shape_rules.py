@@ -15,6 +15,7 @@ from arenaut.ir.graph import Node
 from arenaut.ir.infer import infer_node
 from arenaut.ir.ops import record_of
 from arenaut.ir.strided import Strided
+from arenaut.ir.types import ANY_DIM, SequenceType, same_shape, same_type
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from records import assert_same, dense, materialise, shape_in
@@ -329,3 +330,19 @@ def test_mixed_types_are_refused() -> None:
     inputs = [graph.add_input(f"x{i}", TensorType(t, (2,))) for i, t in enumerate((DType.FLOAT, DType.INT64))]
     with pytest.raises(ShapeError, match="one element type"):
         infer_node(graph.add("Mul", inputs))
+
+
+def test_whether_types_are_the_same_has_three_answers() -> None:
+    n, m = symbol("n"), symbol("m")
+    f, i = DType.FLOAT, DType.INT64
+    for a, b, answer in [
+        ((n, 3), (n, 3), True), ((n, 3), (n, 4), False), ((n,), (n + 1,), False), ((n,), (m,), None),
+        ((n,), (n, 1), False), ((n, 3), (m, 4), False), (None, None, None), (None, (n,), None), ((2,), None, None),
+        ((ANY_DIM,), (ANY_DIM,), None),
+    ]:  # fmt: skip
+        assert same_shape(a, b) is answer
+        assert same_type(TensorType(f, a), TensorType(f, b)) is answer
+        assert same_type(SequenceType(TensorType(f, a)), SequenceType(TensorType(f, b))) is answer
+        assert same_type(TensorType(f, a), TensorType(i, b)) is False
+    assert same_type(None, None) is None
+    assert same_type(TensorType(f, None), SequenceType(TensorType(f, None))) is False
