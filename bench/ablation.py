@@ -25,13 +25,13 @@ if not __package__:  # run as a script: make `bench` importable
     sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
-from arenaut.ir.dims import evaluate  # noqa: E402
-from arenaut.ir.target import OPTIMISATIONS  # noqa: E402
 
 import arenaut  # noqa: E402
-from arenaut.report.engines import Feeds  # noqa: E402
-from arenaut.report.process import machine  # noqa: E402
-from arenaut.report.subjects import Subject, find_subjects  # noqa: E402
+from arenaut.ir.dims import evaluate  # noqa: E402
+from arenaut.ir.target import OPTIMISATIONS  # noqa: E402
+from arenaut.measure.engines import Feeds  # noqa: E402
+from arenaut.measure.process import machine  # noqa: E402
+from arenaut.measure.subjects import Subject, find_subjects  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "ABLATION.md"
 MODELS: Final = (

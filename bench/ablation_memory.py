@@ -19,15 +19,14 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 if not __package__:  # run as a script: make `bench` importable, here and in child processes
     sys.path.insert(0, str(ROOT))
 
+from arenaut.measure.render import one_line, significant  # noqa: E402
+from arenaut.measure.stats import geometric_mean  # noqa: E402
+from arenaut.measure.worker import Worker, WorkerError  # noqa: E402
 from arenaut.planner import Problem, aligned, plan_memory  # noqa: E402
-from arenaut.planner.hosting import choose_guests, place_guests, without_guests  # noqa: E402
 from arenaut.planner.order import evaluate_order  # noqa: E402
+from arenaut.planner.output_reuse import choose_guests, place_guests, without_guests  # noqa: E402
 from arenaut.planner.packing import PLACEMENTS, Packer, pack, placement_order  # noqa: E402
 from arenaut.planner.problem import BufferKind, Rect, step_dependencies  # noqa: E402
-
-from arenaut.report.render import one_line, significant  # noqa: E402
-from arenaut.report.stats import geometric_mean  # noqa: E402
-from arenaut.report.worker import Worker, WorkerError  # noqa: E402
 from bench import zoo  # noqa: E402
 from bench.table import markdown_table  # noqa: E402
 
@@ -94,7 +93,7 @@ class PlanProbe:
 def problem_at(path: Path, sizes: Mapping[str, int], **options: Any) -> tuple[Problem, int]:
     """The planner's problem of a model with these sizes, and the bytes of its outputs."""
     import arenaut
-    from arenaut.report.plan import problem_with
+    from arenaut.results.plan import problem_with
 
     built = arenaut.load_onnx(path, threads=1, shapes=sizes or None, **options)._built
     problem = problem_with(built, {name: sizes.get(name, 16) for name in built.symbols})

@@ -23,10 +23,12 @@ import onnxruntime as ort
 import arenaut
 from arenaut import _native
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+if not __package__:  # run as a script: make `tests` importable
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import itertools
 
-from models import parse
+from tests.support.models import parse
 
 Call = Callable[[], Any]
 CALLS: Final = 300

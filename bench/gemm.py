@@ -30,9 +30,9 @@ if not __package__:  # run as a script: make `bench` importable
 
 import arenaut  # noqa: E402
 from arenaut import _native  # noqa: E402
-from arenaut.machine import ISA_CAP_VARIABLE, TIERS  # noqa: E402
-from arenaut.report.process import machine, pin  # noqa: E402
-from arenaut.report.stats import geometric_mean  # noqa: E402
+from arenaut.measure.process import machine, pin  # noqa: E402
+from arenaut.measure.stats import geometric_mean  # noqa: E402
+from arenaut.native.target import ISA_CAP_VARIABLE, TIERS  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "GEMM.md"
 LARGE: Final = (256, 257, 300, 1000, 1023)

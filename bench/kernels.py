@@ -23,9 +23,11 @@ import numpy as np
 
 from arenaut import _native
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "kernels"))
-from rowcall import TIERS, call, params_blob, rows
-from tileprog import F32, program
+if not __package__:  # run as a script: make `tests` importable
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.support.rowcall import TIERS, call, params_blob, rows
+from tests.support.tileprog import F32, program
 
 Array = np.ndarray[Any, Any]
 

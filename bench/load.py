@@ -96,15 +96,14 @@ def measure(path: Path, clock: Clock, repeat: int) -> Cost:
 
 
 def _load(path: Path, clock: Clock) -> Cost:
-    from arenaut.frontend import import_model
-    from arenaut.passes import run_pipeline
-
     from arenaut.executor.common import make_host_call
+    from arenaut.frontend import import_model
     from arenaut.lowering.build import build_program
-    from arenaut.lowering.filters import choose_filters
     from arenaut.lowering.lower import lower_graph
-    from arenaut.machine import current_target
-    from arenaut.session import count_nodes
+    from arenaut.lowering.winograd import choose_filters
+    from arenaut.model import count_nodes
+    from arenaut.native.target import current_target
+    from arenaut.passes import run_pipeline
 
     target = current_target(1)
     imported, parse = clock.of(lambda: import_model(path))
@@ -163,8 +162,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
-    from arenaut.report.process import machine
-    from arenaut.report.subjects import find_subjects
+    from arenaut.measure.process import machine
+    from arenaut.measure.subjects import find_subjects
 
     clock = Clock()
     columns = "".join(f"{name:>8}" for name in ("parse", "passes", "lower", "plan"))

@@ -24,8 +24,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 if not __package__:  # run as a script: make `bench` importable
     sys.path.insert(0, str(ROOT))
 
-from arenaut.report.engines import require  # noqa: E402
-from arenaut.report.process import die_with_parent, peak_resident_bytes, resident_bytes  # noqa: E402
+from arenaut.measure.engines import require  # noqa: E402
+from arenaut.measure.process import die_with_parent, peak_resident_bytes, resident_bytes  # noqa: E402
 
 MODELS: Final = ("gpt2", "gpt2-lm", "bert-base", "qwen3-2l", "resnet50", "minilm-l6-int8", "light-vgg19-random")
 ENGINES: Final = "arenaut,onnxruntime,openvino"

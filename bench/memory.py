@@ -21,13 +21,13 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 if not __package__:  # run as a script: make `bench` importable, here and in child processes
     sys.path.insert(0, str(ROOT))
 
-from arenaut.report.engines import PeerMissingError, version_of  # noqa: E402
-from arenaut.report.memory import openvino_memory, ort_memory  # noqa: E402
-from arenaut.report.process import machine  # noqa: E402
-from arenaut.report.render import kibibytes, one_line, significant  # noqa: E402
-from arenaut.report.stats import geometric_mean  # noqa: E402
-from arenaut.report.subjects import Subject, file_subject  # noqa: E402
-from arenaut.report.worker import Worker, WorkerError  # noqa: E402
+from arenaut.measure.engines import PeerMissingError, version_of  # noqa: E402
+from arenaut.measure.memory import openvino_memory, ort_memory  # noqa: E402
+from arenaut.measure.process import machine  # noqa: E402
+from arenaut.measure.render import kibibytes, one_line, significant  # noqa: E402
+from arenaut.measure.stats import geometric_mean  # noqa: E402
+from arenaut.measure.subjects import Subject, file_subject  # noqa: E402
+from arenaut.measure.worker import Worker, WorkerError  # noqa: E402
 from bench import zoo  # noqa: E402
 from bench.table import markdown_table, setting_mark, sizes_text  # noqa: E402
 from bench.torch_memory import torch_memory  # noqa: E402

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
 from arenaut.planner import BufferInfo, BufferKind, Problem, Share, StepUse
 
 if TYPE_CHECKING:

@@ -31,15 +31,14 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 if not __package__:  # run as a script: make `bench` importable
     sys.path.insert(0, str(ROOT))
 
+import arenaut  # noqa: E402
 from arenaut.frontend.contrib import HANDLERS  # noqa: E402
 from arenaut.ir.dtypes import dtype_of  # noqa: E402
 from arenaut.ir.ops import all_records  # noqa: E402
 from arenaut.ir.record import OpRecord, Sample  # noqa: E402
-
-import arenaut  # noqa: E402
-from arenaut.report.engines import version_of  # noqa: E402
-from arenaut.report.process import machine  # noqa: E402
-from arenaut.report.stats import geometric_mean  # noqa: E402
+from arenaut.measure.engines import version_of  # noqa: E402
+from arenaut.measure.process import machine  # noqa: E402
+from arenaut.measure.stats import geometric_mean  # noqa: E402
 from bench.op_sizes import ML, SUB, TABLE, UNTIMED, Arg, Line, Made  # noqa: E402
 
 PAGE: Final = ROOT / "docs" / "measured" / "OPS.md"

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 from arenaut.planner import plan_memory
-
 from bench import zoo
 from bench.onnx_problem import problem_of
 

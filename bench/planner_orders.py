@@ -18,7 +18,6 @@ from arenaut.planner import Problem, plan_memory
 from arenaut.planner.bound import order_free_bound
 from arenaut.planner.order import ORDERS, evaluate_order
 from arenaut.planner.problem import step_dependencies
-
 from bench import zoo
 from bench.ablation_memory import problem_at
 from bench.onnx_problem import problem_of

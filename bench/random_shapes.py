@@ -22,14 +22,15 @@ import numpy as np
 import onnx
 
 import arenaut
-from arenaut.report.process import resident_bytes
-from arenaut.report.worker import Worker
+from arenaut.measure.process import resident_bytes
+from arenaut.measure.worker import Worker
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from models import parse
+if not __package__:  # run as a script: make `tests` importable
+    sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench import zoo
 from bench.table import markdown_table, sizes_text
+from tests.support.models import parse
 
 WARM_RUNS: Final = 16
 CYCLES: Final = WARM_RUNS

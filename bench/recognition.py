@@ -31,8 +31,7 @@ if not __package__:  # run as a script: make `bench` importable
 
 from arenaut.ir import Graph  # noqa: E402
 from arenaut.ir.graph import ARENAUT_DOMAIN  # noqa: E402
-
-from arenaut.report.render import one_line  # noqa: E402
+from arenaut.measure.render import one_line  # noqa: E402
 from bench.exporters import calling, export, from_config, vary_constants  # noqa: E402
 from bench.table import markdown_table  # noqa: E402
 from bench.zoo import EXPORT_PACKAGES, cache_folder, installed_version  # noqa: E402

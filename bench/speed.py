@@ -22,13 +22,13 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 if not __package__:  # run as a script: make `bench` importable, here and in child processes
     sys.path.insert(0, str(ROOT))
 
-from arenaut.report.engines import version_of  # noqa: E402
-from arenaut.report.process import choose_cores, machine, pin  # noqa: E402
-from arenaut.report.render import mebibytes, milliseconds, one_line, ratio_text, scientific, significant  # noqa: E402
-from arenaut.report.speed import SpeedResult, bench  # noqa: E402
-from arenaut.report.stats import Interval, PairedRatio, family_means, geometric_mean  # noqa: E402
-from arenaut.report.subjects import Subject, find_subjects  # noqa: E402
-from arenaut.report.worker import Worker, WorkerError  # noqa: E402
+from arenaut.measure.engines import version_of  # noqa: E402
+from arenaut.measure.process import choose_cores, machine, pin  # noqa: E402
+from arenaut.measure.render import mebibytes, milliseconds, one_line, ratio_text, scientific, significant  # noqa: E402
+from arenaut.measure.speed import SpeedResult, bench  # noqa: E402
+from arenaut.measure.stats import Interval, PairedRatio, family_means, geometric_mean  # noqa: E402
+from arenaut.measure.subjects import Subject, find_subjects  # noqa: E402
+from arenaut.measure.worker import Worker, WorkerError  # noqa: E402
 from bench.table import markdown_table  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "SPEED.md"
@@ -87,7 +87,7 @@ class WorkProbe:
     def measure(self, path: Path, feeds: Mapping[str, Any], threads: int) -> Work:
         import arenaut
         from arenaut import _native
-        from arenaut.machine import allowed_tier
+        from arenaut.native.target import allowed_tier
 
         pin(choose_cores(threads))
         tier = allowed_tier()

@@ -25,10 +25,9 @@ if not __package__:  # run as a script: make `bench` importable
 
 from arenaut.ir.dims import evaluate  # noqa: E402
 from arenaut.ir.strided import Strided  # noqa: E402
-
 from arenaut.lowering.build import Built  # noqa: E402
 from arenaut.lowering.program import LoweredStep, Segment  # noqa: E402
-from arenaut.report.render import one_line  # noqa: E402
+from arenaut.measure.render import one_line  # noqa: E402
 from bench.table import markdown_table  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "STEPS.md"
@@ -189,7 +188,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from arenaut.report.subjects import find_subjects
+    from arenaut.measure.subjects import find_subjects
     from bench.zoo import load_manifest
 
     console, parts = Console(stderr=True), []

@@ -18,14 +18,14 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 if not __package__:  # run as a script: make `bench` importable, here and in child processes
     sys.path.insert(0, str(ROOT))
 
-from arenaut.report.engines import version_of  # noqa: E402
-from arenaut.report.memory import OrtMemory, PeerMemory, arenaut_memory, ort_memory  # noqa: E402
-from arenaut.report.process import machine  # noqa: E402
-from arenaut.report.render import failures, kibibytes, milliseconds, one_line, ratio_text, scientific, significant  # noqa: E402
-from arenaut.report.speed import SpeedResult, bench  # noqa: E402
-from arenaut.report.stats import geometric_mean  # noqa: E402
-from arenaut.report.subjects import Subject, find_subjects  # noqa: E402
-from arenaut.report.worker import Worker, WorkerError  # noqa: E402
+from arenaut.measure.engines import version_of  # noqa: E402
+from arenaut.measure.memory import OrtMemory, PeerMemory, arenaut_memory, ort_memory  # noqa: E402
+from arenaut.measure.process import machine  # noqa: E402
+from arenaut.measure.render import failures, kibibytes, milliseconds, one_line, ratio_text, scientific, significant  # noqa: E402
+from arenaut.measure.speed import SpeedResult, bench  # noqa: E402
+from arenaut.measure.stats import geometric_mean  # noqa: E402
+from arenaut.measure.subjects import Subject, find_subjects  # noqa: E402
+from arenaut.measure.worker import Worker, WorkerError  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "MODELS.md"
 HEADER: Final = (

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from arenaut.report.memory import PeerMemory
-from arenaut.report.worker import Worker
+from arenaut.measure.memory import PeerMemory
+from arenaut.measure.worker import Worker
 from bench.torch_engine import build_module, flat
 from bench.zoo import Export, ZooEntry, load_manifest, make_feeds
 

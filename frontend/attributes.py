@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
 from arenaut.frontend.messages import AttributeType
 from arenaut.frontend.typeproto import type_of
 from arenaut.frontend.weights import Weights

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
 from arenaut.ir.errors import ExternalDataError
 from arenaut.ir.graph import Array
 

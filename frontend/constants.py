@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
 from arenaut.frontend.nodes import Handler, check_signature, convert_attributes
 from arenaut.frontend.scope import Scope
 from arenaut.frontend.structure import label

@@ -15,16 +15,17 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
+from onnx import AttributeProto, helper
+
 from arenaut.frontend.weights import packed_bytes
 from arenaut.ir import ARENAUT_DOMAIN, ONNX_DOMAIN, Graph, Node, Value, dtype_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Array
 from arenaut.ir.numbers import Numbers
-from arenaut.ir.ops.fallback import type_proto
+from arenaut.ir.ops.support.fallback import type_proto
 from arenaut.ir.schemas import last_opset, newest_opset, newest_schema
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
-from onnx import AttributeProto, helper
 
 Store = Callable[[Array, str], Any]  # array, name -> TensorProto
 

@@ -12,7 +12,7 @@ from arenaut.frontend.scope import MAX_INLINED_NODES, FunctionKey, Scope
 from arenaut.frontend.structure import bodies_of, free_names, label, normal_domain, ordered, rename_free
 from arenaut.ir import Value
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
-from arenaut.ir.ops.fallback import type_proto
+from arenaut.ir.ops.support.fallback import type_proto
 from arenaut.ir.schemas import schema_at
 
 

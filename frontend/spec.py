@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Union
 
 import numpy as np
+
 from arenaut.ir import Value
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 from arenaut.ir.record import Build

@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+
 from arenaut.frontend.blobs import Blob, ExternalFiles, Storage
 from arenaut.frontend.typeproto import dtype_of_number
 from arenaut.ir import DType

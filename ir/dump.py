@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from arenaut.ir.graph import Array, Graph, Node, Value
 
 # Arrays of at most this many elements are written out.

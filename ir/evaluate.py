@@ -15,7 +15,7 @@ def evaluator_of(node: Node) -> Evaluator | None:
     """The evaluator of the op's record, or onnx's own."""
     record = record_of(node)
     if record.evaluate is None:
-        from arenaut.ir.ops.fallback import reference_record
+        from arenaut.ir.ops.support.fallback import reference_record
 
         record = reference_record(node.domain, node.op) or record
     return record.evaluate
@@ -23,7 +23,7 @@ def evaluator_of(node: Node) -> Evaluator | None:
 
 def can_evaluate(node: Node) -> bool:
     """Whether the op has an evaluator: of its record, or onnx's own."""
-    from arenaut.ir.ops.fallback import evaluate_reference, reference_has
+    from arenaut.ir.ops.support.fallback import evaluate_reference, reference_has
 
     evaluate = evaluator_of(node)
     return evaluate is not None and (evaluate is not evaluate_reference or reference_has(node))

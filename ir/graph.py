@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Union
 
 import numpy as np
+
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.numbers import Numbers

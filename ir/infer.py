@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, Expr, rewrite, symbol, symbols_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ShapeError
@@ -189,7 +190,7 @@ def _known_of(value: Value | None) -> tuple[Type | None, list[object] | None] | 
 
 def _unknown_like(context: Inference, index: int) -> Type | None:
     """Output types when a rank is not known: element types by onnx's schema, no shape."""
-    from arenaut.ir.ops.fallback import unknown_output_type
+    from arenaut.ir.ops.support.fallback import unknown_output_type
 
     return unknown_output_type(context.node, index)
 

@@ -7,12 +7,13 @@ than the product's. Elementwise ops do not care, and a Reshape of what they make
 from __future__ import annotations
 
 import numpy as np
+
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_shape, same_type
+from arenaut.passes.collapse_reshapes import RESHAPE_LIKE, reshape_target
 from arenaut.passes.context import PassContext
-from arenaut.passes.reshape_chains import RESHAPE_LIKE, reshape_target
 
 # A product that is more values back than this is not looked for.
 MAX_VISITED = 32

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.types import same_shape, same_type
+from arenaut.passes.collapse_reshapes import RESHAPE_LIKE, reshape_target
 from arenaut.passes.context import PassContext
-from arenaut.passes.pattern import same_value
-from arenaut.passes.reshape_chains import RESHAPE_LIKE, reshape_target
+from arenaut.passes.rewriting.pattern import same_value
 
 _NORMS = ("RMSNormalization", "LayerNormalization")
 

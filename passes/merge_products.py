@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import ARENAUT_DOMAIN, Array, Graph, Node, Value
 from arenaut.ir.ops import record_of

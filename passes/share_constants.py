@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from arenaut.ir.graph import Array, Graph, Value
 from arenaut.passes.context import PassContext
 

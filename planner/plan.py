@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from arenaut.planner.bound import lower_bound, order_free_bound
-from arenaut.planner.hosting import Guest, choose_guests, place_guests, without_guests
 from arenaut.planner.lifetimes import rectangles, steps_with_scratch
 from arenaut.planner.order import GREEDY, choose_order
+from arenaut.planner.output_reuse import Guest, choose_guests, place_guests, without_guests
 from arenaut.planner.packing import Effort, Packer, pack
 from arenaut.planner.problem import PlanError, Problem, Rect
 from arenaut.planner.sharing import AcceptedShare, AliasClass, Member

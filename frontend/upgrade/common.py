@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+
 from arenaut.frontend.spec import Outcome, Rule, Spec, int64s
 from arenaut.ir import TensorType, Value
 from arenaut.ir.record import Build

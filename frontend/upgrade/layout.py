@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 import numpy as np
+
 from arenaut.frontend.spec import Outcome, Spec, int64s
 from arenaut.frontend.upgrade.common import Rules, ints_to_input, known_rank, normal_axis, scalar_like, setting
 from arenaut.ir import DType

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 import numpy as np
+
 from arenaut.frontend.spec import Outcome, Spec, int64s, rank_of
 from arenaut.frontend.upgrade.common import (
     Rules,

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
 from arenaut.frontend.spec import Outcome, Rule, Spec
 from arenaut.frontend.upgrade.common import Rules, only, setting
 from arenaut.ir import Value

@@ -34,7 +34,7 @@ FAMILIES = (
     "quantize",
     "recurrent",
     "reduce",
-    "region",
+    "roi_pool",
     "resize",
     "sequence",
     "shape",
@@ -67,7 +67,7 @@ def find_record(domain: str, op: str) -> OpRecord | None:
     """The written record, else one that asks onnx itself (schema, shape inference, reference evaluator), else None."""
     record = all_records().get((domain, op))
     if record is None:
-        from arenaut.ir.ops.fallback import reference_record
+        from arenaut.ir.ops.support.fallback import reference_record
 
         record = reference_record(domain, op)
     return record

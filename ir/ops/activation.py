@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir import dims
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import agree, broadcast_shapes, elementwise, tensor_like, to_dtype, widen
 from arenaut.ir.ops.elementwise import FEW_ULP
-from arenaut.ir.ops.samples import FLOATS, NUMBERS, SIGNED
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import agree, broadcast_shapes, elementwise, tensor_like, to_dtype, widen
+from arenaut.ir.ops.support.samples import FLOATS, NUMBERS, SIGNED
 from arenaut.ir.record import EXACT, Infer, OpRecord, Reg, Sample, TileBuilder, Tolerance
 from arenaut.ir.types import Type
 

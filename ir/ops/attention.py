@@ -9,13 +9,14 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, floordiv, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node, Value
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.attention_lower import lower_attention, lower_rotary
-from arenaut.ir.ops.common import agree, same_as_input
-from arenaut.ir.ops.composite import (
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.attention_lower import lower_attention, lower_rotary
+from arenaut.ir.ops.support.common import agree, same_as_input
+from arenaut.ir.ops.support.composite import (
     cast,
     concat,
     counting,

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Array, Node, Value
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import map_dims, tensor_like
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import map_dims, tensor_like
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Reg, Sample, TileBuilder
 from arenaut.ir.types import TensorType, Type
 
@@ -74,7 +75,7 @@ def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x = np.asarray(inputs[0])
     to = _target(node, inputs[1] if len(inputs) > 1 else None)
     if to is DType.FLOAT8E8M0 or DType.STRING in (to, dtype_of(x)):
-        from arenaut.ir.ops.fallback import evaluate_reference
+        from arenaut.ir.ops.support.fallback import evaluate_reference
 
         return evaluate_reference(node, inputs)
     return [cast_array(x, to, bool(node.attr("saturate", 1)))]

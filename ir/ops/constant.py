@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Array, Node
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import tensor_like
-from arenaut.ir.ops.samples import i64
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import tensor_like
+from arenaut.ir.ops.support.samples import i64
 from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError
 from arenaut.ir.types import TensorType, Type
 
@@ -188,7 +189,7 @@ def _multinomial_infer(context: Infer) -> Sequence[Type]:
 
 
 def _random_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    from arenaut.ir.ops.fallback import evaluate_reference
+    from arenaut.ir.ops.support.fallback import evaluate_reference
 
     return evaluate_reference(node, inputs)
 

@@ -13,12 +13,13 @@ from itertools import count
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, Expr, maximum, symbol, symbols_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.evaluate import evaluate_graph
 from arenaut.ir.graph import Array, Graph, Node, Value
-from arenaut.ir.ops.common import agree, axis_in
-from arenaut.ir.ops.merging import FreshDim, merge_types
+from arenaut.ir.ops.support.common import agree, axis_in
+from arenaut.ir.ops.support.merging import FreshDim, merge_types
 from arenaut.ir.record import Infer, Lower, OpRecord
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import TensorType, Type

@@ -7,13 +7,14 @@ from itertools import product as all_pairs
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, exact_div, maximum, minimum, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, static_shape
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import agree, to_dtype, widen
 from arenaut.ir.ops.matmul import PRODUCT, differ
-from arenaut.ir.ops.windows import (
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import agree, to_dtype, widen
+from arenaut.ir.ops.support.windows import (
     Windows,
     auto_pad_of,
     geometries,

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node, Value
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import broadcast_dim, to_dtype, widen
-from arenaut.ir.ops.composite import (
+from arenaut.ir.ops.matmul import PRODUCT, differ
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import broadcast_dim, to_dtype, widen
+from arenaut.ir.ops.support.composite import (
     cast,
     counting,
     dims_of,
@@ -25,7 +27,6 @@ from arenaut.ir.ops.composite import (
     transpose,
     unsqueeze,
 )
-from arenaut.ir.ops.matmul import PRODUCT, differ
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample
 from arenaut.ir.types import Shape, TensorType, Type
 

@@ -8,13 +8,14 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import elementwise
-from arenaut.ir.ops.samples import FLOATS, INTEGERS, NUMBERS, SIGNED
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import elementwise
+from arenaut.ir.ops.support.samples import FLOATS, INTEGERS, NUMBERS, SIGNED
 from arenaut.ir.record import EXACT, OpRecord, Reg, Sample, TileBuilder, Tolerance
 
 FEW_ULP = Tolerance("ulp", 4)

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import agree, axis_in, data_through, known_ints
-from arenaut.ir.ops.samples import MOVABLE
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints
+from arenaut.ir.ops.support.samples import MOVABLE
 from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, TensorType, Type

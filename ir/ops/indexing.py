@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import agree, axis_in, data_through, known_ints, to_dtype, widen
-from arenaut.ir.ops.samples import FLOATS, MOVABLE, i64
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints, to_dtype, widen
+from arenaut.ir.ops.support.samples import FLOATS, MOVABLE, i64
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import TensorType, Type

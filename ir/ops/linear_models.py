@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import ML_DOMAIN, Array, Node, Value
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import tensor_like
-from arenaut.ir.ops.composite import cast, concat, ints, number, one, reshape, through_decomposition, unsqueeze
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import tensor_like
+from arenaut.ir.ops.support.composite import cast, concat, ints, number, one, reshape, through_decomposition, unsqueeze
 from arenaut.ir.record import Build, DecomposeRule, Evaluator, Infer, InferRule, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 
@@ -27,7 +28,7 @@ def evaluated(rule: DecomposeRule) -> Evaluator:
     through = through_decomposition(rule)
 
     def evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-        from arenaut.ir.ops.fallback import evaluate_reference
+        from arenaut.ir.ops.support.fallback import evaluate_reference
 
         try:
             return through(node, inputs)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir import dims
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import elementwise
-from arenaut.ir.ops.samples import INTEGERS, NUMBERS, Samples
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import elementwise
+from arenaut.ir.ops.support.samples import INTEGERS, NUMBERS, Samples
 from arenaut.ir.record import OpRecord, Reg, Sample, TileBuilder
 
 _pairs = samples.elementwise(2, NUMBERS)

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node, Value
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.composite import cast, ints, number, one, through_decomposition, unsqueeze
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.composite import cast, ints, number, one, through_decomposition, unsqueeze
 from arenaut.ir.record import Build, Infer, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 

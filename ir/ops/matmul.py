@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import agree, broadcast_shapes, to_dtype, widen
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import agree, broadcast_shapes, to_dtype, widen
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import Shape, TensorType, Type
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import ML_DOMAIN, Node
-from arenaut.ir.ops.common import tensor_like
+from arenaut.ir.ops.support.common import tensor_like
 from arenaut.ir.record import Infer, OpRecord
 from arenaut.ir.types import MapType, SequenceType, TensorType, Type
 

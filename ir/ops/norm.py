@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, exact_div, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import agree, axis_in, same_as_input, tensor_like, to_dtype, widen
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import agree, axis_in, same_as_input, tensor_like, to_dtype, widen
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Param, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 

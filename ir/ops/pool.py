@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import tensor_like, to_dtype, widen
-from arenaut.ir.ops.composite import cast, ints, number, one
 from arenaut.ir.ops.reduce import KINDS
-from arenaut.ir.ops.windows import Windows, geometries, numpy_windows, padded, window_axes, windows_of
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import tensor_like, to_dtype, widen
+from arenaut.ir.ops.support.composite import cast, ints, number, one
+from arenaut.ir.ops.support.windows import Windows, geometries, numpy_windows, padded, window_axes, windows_of
 from arenaut.ir.record import EXACT, Build, Infer, Lower, LowerRule, NoRowError, OpRecord, Param, Sample, Tolerance
 from arenaut.ir.types import Shape, TensorType, Type
 

@@ -9,15 +9,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Array, Node, Value
-from arenaut.ir.ops import samples
 from arenaut.ir.ops.cast import cast_array
-from arenaut.ir.ops.common import agree, axis_in, tensor_like, to_dtype, widen
-from arenaut.ir.ops.composite import cast, dims_of, ints, number, one, reshape
 from arenaut.ir.ops.conv import check_bias, conv_shape, convolve
 from arenaut.ir.ops.matmul import matmul_shape
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import agree, axis_in, tensor_like, to_dtype, widen
+from arenaut.ir.ops.support.composite import cast, dims_of, ints, number, one, reshape
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Reg, Sample, TileBuilder, Tolerance
 from arenaut.ir.types import TensorType, Type
 

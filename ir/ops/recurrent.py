@@ -8,11 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import agree, to_dtype, widen
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import agree, to_dtype, widen
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Param, Sample, Tolerance
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import TensorType, Type

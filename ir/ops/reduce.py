@@ -8,13 +8,14 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import axis_in, input_ints, known_ints, tensor_like, to_dtype, widen
-from arenaut.ir.ops.samples import FLOATS, i64
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import axis_in, input_ints, known_ints, tensor_like, to_dtype, widen
+from arenaut.ir.ops.support.samples import FLOATS, i64
 from arenaut.ir.record import EXACT, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance, UnknownError
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, TensorType, Type

@@ -7,14 +7,15 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import axis_in
-from arenaut.ir.ops.fallback import evaluate_reference
-from arenaut.ir.ops.samples import i64
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import axis_in
+from arenaut.ir.ops.support.fallback import evaluate_reference
+from arenaut.ir.ops.support.samples import i64
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import Shape, TensorType, Type
 

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, exact_div, symbol, symbols_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.evaluate import evaluate_graph
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.infer import map_dims
-from arenaut.ir.ops.common import axis_in, known_ints
-from arenaut.ir.ops.composite import ints, one, slice_of, unsqueeze
-from arenaut.ir.ops.merging import merge_elements, taken_out
+from arenaut.ir.ops.support.common import axis_in, known_ints
+from arenaut.ir.ops.support.composite import ints, one, slice_of, unsqueeze
+from arenaut.ir.ops.support.merging import merge_elements, taken_out
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord
 from arenaut.ir.types import ANY_DIM, NO_ELEMENT, OptionalType, SequenceType, TensorType, Type
 

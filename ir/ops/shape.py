@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim, Expr
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, static_shape
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import (
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import (
     axis_in,
     broadcast_dim,
     data_through,
@@ -22,7 +23,7 @@ from arenaut.ir.ops.common import (
     same_as_input,
     tensor_like,
 )
-from arenaut.ir.ops.samples import MOVABLE, i64
+from arenaut.ir.ops.support.samples import MOVABLE, i64
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, UnknownError
 from arenaut.ir.strided import Strided, ordered_strides
 from arenaut.ir.types import Shape, TensorType, Type
@@ -303,7 +304,7 @@ def _dropout_infer(context: Infer) -> Sequence[Type]:
 def _dropout_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     ratio = 0.5 if len(inputs) < 2 or inputs[1] is None else float(inputs[1])
     if len(inputs) > 2 and inputs[2] is not None and bool(inputs[2]) and ratio:
-        from arenaut.ir.ops.fallback import evaluate_reference
+        from arenaut.ir.ops.support.fallback import evaluate_reference
 
         return evaluate_reference(node, inputs)
     return [inputs[0], np.ones(np.shape(inputs[0]), np.bool_)][: len(node.outputs)]

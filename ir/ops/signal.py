@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, Expr, floordiv
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import axis_in, input_ints, known_ints, to_dtype, widen
-from arenaut.ir.ops.composite import (
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import axis_in, input_ints, known_ints, to_dtype, widen
+from arenaut.ir.ops.support.composite import (
     cast,
     dims_of,
     one,

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, static_shape
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import agree, axis_in, data_through, input_ints, known_ints, tensor_like
-from arenaut.ir.ops.samples import MOVABLE, i64
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import agree, axis_in, data_through, input_ints, known_ints, tensor_like
+from arenaut.ir.ops.support.samples import MOVABLE, i64
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, TensorType, Type

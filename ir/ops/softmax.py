@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import axis_in, tensor_like, to_dtype, widen
-from arenaut.ir.ops.composite import counting, ints, length_of, number, one, unsqueeze
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import axis_in, tensor_like, to_dtype, widen
+from arenaut.ir.ops.support.composite import counting, ints, length_of, number, one, unsqueeze
 from arenaut.ir.record import EXACT, Build, Infer, Lower, LowerRule, OpRecord, Sample, Tolerance
 from arenaut.ir.types import Type
 

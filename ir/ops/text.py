@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import broadcast_shapes, tensor_like
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import broadcast_shapes, tensor_like
 from arenaut.ir.record import Infer, OpRecord, Sample
 from arenaut.ir.types import TensorType, Type
 

@@ -12,11 +12,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import ML_DOMAIN, Array, Node, Value
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import to_dtype
-from arenaut.ir.ops.composite import concat, number, one, through_decomposition
 from arenaut.ir.ops.linear_models import (
     best_label,
     both_scores,
@@ -29,6 +27,9 @@ from arenaut.ir.ops.linear_models import (
     transformed,
     two_labels,
 )
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import to_dtype
+from arenaut.ir.ops.support.composite import concat, number, one, through_decomposition
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 
@@ -377,7 +378,7 @@ def _regressor(build: Build, node: Node) -> Sequence[Value]:
 
 
 def _regressor_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    from arenaut.ir.ops.fallback import evaluate_reference
+    from arenaut.ir.ops.support.fallback import evaluate_reference
 
     if _is_plain(node) and _post(node) != "PROBIT":
         try:
@@ -390,7 +391,7 @@ def _regressor_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _through(rule: Any, node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    from arenaut.ir.ops.fallback import evaluate_reference
+    from arenaut.ir.ops.support.fallback import evaluate_reference
 
     try:
         return through_decomposition(rule)(node, inputs)

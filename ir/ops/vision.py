@@ -7,13 +7,14 @@ from itertools import product as all_pairs
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.dims import Dim, Expr, floordiv, minimum, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.common import known_ints, tensor_like, to_dtype, widen
-from arenaut.ir.ops.composite import dims_of, one, reshape, transpose
-from arenaut.ir.ops.windows import ints_attribute
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import known_ints, tensor_like, to_dtype, widen
+from arenaut.ir.ops.support.composite import dims_of, one, reshape, transpose
+from arenaut.ir.ops.support.windows import ints_attribute
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 

@@ -12,12 +12,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from arenaut import errors
-    from arenaut.machine import kernel_info
-    from arenaut.session import Model, TensorInfo, load_onnx
+    from arenaut.inputs import TensorInfo
+    from arenaut.loading import load_onnx
+    from arenaut.model import Model
+    from arenaut.native.target import kernel_info
 
 __all__ = ["Model", "TensorInfo", "__version__", "errors", "kernel_info", "load_onnx"]
 
-_HOME = {"Model": "session", "TensorInfo": "session", "load_onnx": "session", "kernel_info": "machine"}
+_HOME = {"Model": "model", "TensorInfo": "inputs", "load_onnx": "loading", "kernel_info": "native.target"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,4 @@
-import sys
-from pathlib import Path
-
 from arenaut.planner import BufferInfo, BufferKind, Problem, Share, StepUse
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 from bench.ablation_memory import VARIANTS, arena, document, fifo_order, packed, plot, without_shares
 
 FIXED = BufferInfo(64, BufferKind.FIXED)

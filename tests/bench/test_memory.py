@@ -1,11 +1,8 @@
-import sys
 from pathlib import Path
 
 import pytest
 
-from arenaut.report.subjects import Subject
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
+from arenaut.measure.subjects import Subject
 from bench.memory import HEADER, Ours, PeerCache, Peers, Row, cells, document
 
 KIB = 1024

@@ -1,13 +1,10 @@
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from arenaut.report.stats import Interval, PairedRatio
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
+from arenaut.measure.stats import Interval, PairedRatio
 from bench.speed import Row, Work, document, stored
 
 VERSIONS = {"arenaut": "1", "onnxruntime": "2", "openvino": "3"}

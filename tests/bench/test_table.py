@@ -1,15 +1,12 @@
-import sys
 from pathlib import Path
 
 import pytest
 
-from arenaut.report.compare import Difference
-from arenaut.report.memory import OrtMemory, PeerMemory
-from arenaut.report.speed import EngineResult, SpeedResult
-from arenaut.report.stats import PairedRatio, median_interval
-from arenaut.report.subjects import Subject
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
+from arenaut.measure.compare import Difference
+from arenaut.measure.memory import OrtMemory, PeerMemory
+from arenaut.measure.speed import EngineResult, SpeedResult
+from arenaut.measure.stats import PairedRatio, median_interval
+from arenaut.measure.subjects import Subject
 from bench.table import HEADER, Row, cells, document
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from skeletons import load_skeleton, names
 
 from bench import light, zoo
 from bench.exporters import RECIPES
+from tests.support.skeletons import load_skeleton, names
 
 ENTRIES = zoo.load_manifest()
 OFFLINE = [entry for entry in ENTRIES.values() if entry.offline]

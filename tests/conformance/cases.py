@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from arenaut import backend
+from arenaut import onnx_backend as backend
 
 SUITES = ("node", "simple", "pytorch-converted", "pytorch-operator", "real")
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
+
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node
 from arenaut.ir.types import TensorType
-from arenaut.passes.context import PassContext
-from arenaut.passes.decompose import decompose_composites
-from onnx import numpy_helper
-
 from arenaut.lowering.lower import lower_graph
 from arenaut.lowering.program import Lowered, LoweredStep, StepKind
-from arenaut.machine import current_target
+from arenaut.native.target import current_target
+from arenaut.passes.context import PassContext
+from arenaut.passes.decompose_composites import decompose_composites
 from tests.conformance.cases import Case
-from tests.ir.records import SHAPING_FLOATS
+from tests.support.records import SHAPING_FLOATS
 
 
 def with_constant_arguments(case: Case) -> onnx.ModelProto:

@@ -14,21 +14,21 @@ from typing import Any
 
 import numpy as np
 import onnx
+
 from arenaut.frontend import import_model
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.errors import ArenautError
 from arenaut.ir.graph import Graph, Node
 from arenaut.ir.ops import all_records
-from arenaut.ir.ops.fallback import reference_has
+from arenaut.ir.ops.support.fallback import reference_has
 from arenaut.ir.record import OpRecord, Sample
 from arenaut.ir.schemas import newest_opset
 from arenaut.ir.types import TensorType
-
 from arenaut.lowering.program import LoweredStep, StepKind
 from tests.conformance.cases import Case, cases
 from tests.conformance.known import FAILURES, RANDOM
 from tests.conformance.lowered import in_python, lower_plainly, python_reason, with_constant_arguments
-from tests.ir.records import node_of
+from tests.support.records import node_of
 
 FILE = Path(__file__).parents[2] / "docs" / "SUPPORTED_OPS.md"
 DOMAINS = ("", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training")

@@ -1,4 +1,4 @@
-"""arenaut.backend: the interface that onnx's tools call."""
+"""arenaut.onnx_backend: the interface that onnx's tools call."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import unittest
 
 import numpy as np
 import pytest
-from models import parse
 from onnx import helper
 
-from arenaut import backend
+from arenaut import onnx_backend as backend
 from arenaut.errors import InputError
+from tests.support.models import parse
 
 X = np.array([[1, -2], [3, -4]], np.float32)
 
@@ -65,5 +65,5 @@ def test_devices() -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, arenaut.backend; print('onnx' in sys.modules)"
+    code = "import sys, arenaut.onnx_backend; print('onnx' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

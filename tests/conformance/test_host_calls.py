@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import onnx
 
-from arenaut import backend
+from arenaut import onnx_backend as backend
 from tests.conformance.cases import Case, cases
 from tests.conformance.known import AT_RUN_TIME, FAILURES, HOST_CALLS
 from tests.conformance.lowered import all_steps, in_python, python_reason, with_constant_arguments

@@ -18,7 +18,8 @@ ALLOWED = {
     "frontend": {"ir", "_native"},
     "passes": {"ir"},
     "planner": set(),
-    "lowering": {"ir", "planner", "_native"},
+    "native": {"ir", "_native"},
+    "lowering": {"ir", "planner", "native", "_native"},
     "executor": {"ir", "planner", "_native", "lowering", "backends"},
     "backends": {"ir", "planner", "_native", "lowering", "executor"},
 }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from arenaut.planner import Rect, first_fit
 from hypothesis import given
 from hypothesis import strategies as st
 
 import arenaut
 from arenaut import _native
-from tests import skeletons
+from arenaut.planner import Rect, first_fit
+from tests.support import skeletons
 
 
 @st.composite

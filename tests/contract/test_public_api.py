@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 import arenaut
-from arenaut.machine import current_target
+from arenaut.native.target import current_target
 
 
 @pytest.mark.parametrize("name", sorted(arenaut.__all__))

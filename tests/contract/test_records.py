@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from arenaut import _native
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops import all_records, gather, reduce, resize, slicing
 from arenaut.ir.record import NoRowError, OpRecord, Reg
 from arenaut.ir.schemas import newest_schema
 from arenaut.ir.strided import Strided, dense_strides
-from records import node_of, sampled, samples_of
-
-from arenaut import _native
+from tests.support.records import node_of, sampled, samples_of
 
 KERNELS = Path(__file__).parents[2] / "cpp" / "kernels"
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from arenaut.ir import types
-from skeletons import load_skeleton
 
 import arenaut
+from arenaut.ir import types
+from tests.support.skeletons import load_skeleton
 
 ROOT = Path(__file__).resolve().parents[2]
 REWRITING = [ROOT / "passes", ROOT / "src" / "arenaut" / "lowering"]

@@ -45,7 +45,7 @@ def load(case: str, threads: int) -> tuple[arenaut.Model, dict[str, Any]]:
         return random.standard_normal(shape).astype(np.float32) / 8
 
     if case in TEXTS:
-        from models import parse
+        from tests.support.models import parse
 
         feeds: dict[str, dict[str, Any]] = {
             "loop": {"n": np.array(7), "x": normal(16, 16)},
@@ -59,7 +59,7 @@ def load(case: str, threads: int) -> tuple[arenaut.Model, dict[str, Any]]:
     if case == "digits":
         return arenaut.load_onnx(parse_digits(), threads=threads), {"image": normal(200, 1, 8, 8)}
     from bench.zoo import load_manifest, make_feeds
-    from tests.skeletons import load_skeleton
+    from tests.support.skeletons import load_skeleton
 
     entry = load_manifest()[case]
     return arenaut.load_onnx(load_skeleton(case), threads=threads), make_feeds(entry, entry.bindings[0], 3)

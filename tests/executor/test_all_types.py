@@ -5,9 +5,9 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from models import parse
 
 import arenaut
+from tests.support.models import parse
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16"])

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models import assert_matches_ort, parse
 
 import arenaut
+from tests.support.models import assert_matches_ort, parse
 
 RNG = np.random.default_rng(11)
 

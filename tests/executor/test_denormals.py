@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models import parse
 
 import arenaut
+from tests.support.models import parse
 
 TINY = np.float32(1e-40)
 

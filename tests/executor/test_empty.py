@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from models import assert_matches_ort, parse
 
 import arenaut
+from tests.support.models import assert_matches_ort, parse
 
 BIAS = np.arange(5, dtype=np.float32)
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from models import assert_matches_ort, parse
 
 import arenaut
 from arenaut.errors import ExecutionError, InputError, MemoryLimitError
+from tests.support.models import assert_matches_ort, parse
 
 RNG = np.random.default_rng(11)
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
+
+import arenaut
 from arenaut.ir.dtypes import dtype_of
 from arenaut.ir.graph import Node
 from arenaut.ir.ops import find_record
-from arenaut.ir.ops.fallback import node_proto
+from arenaut.ir.ops.support.fallback import node_proto
 from arenaut.ir.record import Sample
-from models import assert_close, ort_outputs, parse
-from onnx import helper, numpy_helper
-from oracle import expected
-from records import assert_tolerable, node_of, samples_of
-
-import arenaut
+from tests.support.models import assert_close, ort_outputs, parse
+from tests.support.oracle import expected
+from tests.support.records import assert_tolerable, node_of, samples_of
 
 WEIGHTED = (
     "BatchNormalization", "Conv", "ConvInteger", "ConvTranspose", "DequantizeLinear", "Einsum", "Gemm",

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models import assert_close, assert_matches_ort, ort_outputs, parse
 
 import arenaut
+from tests.support.models import assert_close, assert_matches_ort, ort_outputs, parse
 
 RNG = np.random.default_rng(7)
 

@@ -6,21 +6,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from arenaut.executor.common import make_host_call
+from arenaut.executor.compiled import CompiledExecutor
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node
 from arenaut.ir.ops import all_records
 from arenaut.ir.record import OpRecord, Sample
-from arenaut.passes.context import PassContext
-from arenaut.passes.decompose import decompose_composites
-from oracle import expected
-from records import assert_tolerable, node_of, sampled, samples_of
-
-from arenaut.executor.common import make_host_call
-from arenaut.executor.compiled import CompiledExecutor
 from arenaut.lowering.build import build_program
 from arenaut.lowering.lower import lower_graph
 from arenaut.lowering.program import StepKind
-from arenaut.machine import current_target
+from arenaut.native.target import current_target
+from arenaut.passes.context import PassContext
+from arenaut.passes.decompose_composites import decompose_composites
+from tests.support.oracle import expected
+from tests.support.records import assert_tolerable, node_of, sampled, samples_of
 
 # Ops whose rules have no kernel row yet, or not for every type or attribute sampled: they run through their evaluator.
 # This list only shrinks.

@@ -11,10 +11,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from models import parse
 
 import arenaut
 from arenaut.errors import ExecutionError, InputError, RunTimeoutError
+from tests.support.models import parse
 
 RNG = np.random.default_rng(7)
 TEXT = """g (float[n, 4] a, int64[n] i) => (float[n, 4] y, int64[n] j, float m, float[n, 300] w)

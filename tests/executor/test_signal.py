@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from models import assert_close, ort_outputs
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper, numpy_helper
 
 import arenaut
+from tests.support.models import assert_close, ort_outputs
 
 
 def stft_model(rank: int, length: int, step: int) -> onnx.ModelProto:

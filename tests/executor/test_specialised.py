@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from models import assert_matches_ort, parse, squeezed_where_one
 
 import arenaut
 from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.lowering.program import StepKind
+from tests.support.models import assert_matches_ort, parse, squeezed_where_one
 
 # What torch exports for x.squeeze(1): the rank of y hangs on the size of dim 1.
 SQUEEZE = squeezed_where_one("y = Relu (z)")

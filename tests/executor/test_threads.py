@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models import parse
 
 import arenaut
-from arenaut import _native, machine
+from arenaut import _native
+from arenaut.native import target as machine
+from tests.support.models import parse
 
 RNG = np.random.default_rng(3)
 

@@ -8,9 +8,9 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from models import assert_matches_ort, parse
 
 import arenaut
+from tests.support.models import assert_matches_ort, parse
 
 X = np.random.default_rng(0).standard_normal(2 * 3 * 8 * 8).astype(np.float32)
 CHANNELS = np.abs(X[:3]) + 1

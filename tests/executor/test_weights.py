@@ -159,7 +159,7 @@ def test_resident_memory_of_a_load(tmp_path: Path, external: bool, transposed: b
     onnx.save(model, path, save_as_external_data=external, location="m.data")
     code = (
         "import sys, gc, arenaut, pathlib\n"
-        "from arenaut.report.process import resident_bytes, peak_resident_bytes\n"
+        "from arenaut.measure.process import resident_bytes, peak_resident_bytes\n"
         "arenaut.load_onnx(pathlib.Path(arenaut.__file__).parent / 'data' / 'digits.onnx'); gc.collect()\n"
         "pathlib.Path('/proc/self/clear_refs').write_text('5'); before = resident_bytes()\n"
         "model = arenaut.load_onnx(sys.argv[1])\n"

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
+
 from arenaut.frontend import import_model, to_model_proto
 from arenaut.ir import Graph
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
-from importing import Array, compare, model_of, random, run_graph, run_ort, tensor_info
-from onnx import TensorProto, helper
+from tests.support.importing import Array, compare, model_of, random, run_graph, run_ort, tensor_info
 
 BOOL, INT64 = TensorProto.BOOL, TensorProto.INT64
 X = random(2, 3)

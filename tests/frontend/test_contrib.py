@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
+
 from arenaut.frontend import import_model
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
-from importing import Array, compare, model_of, random, run_graph, run_ort, tensor_info
-from onnx import helper
+from tests.support.importing import Array, compare, model_of, random, run_graph, run_ort, tensor_info
 
 X = random(2, 3, 8)
 ROW, ROW2, ROW3 = random(8, seed=1), random(8, seed=2), random(8, seed=3)

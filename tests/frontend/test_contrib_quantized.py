@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from arenaut.frontend import import_model
-from arenaut.ir.errors import InvalidModelError, UnsupportedError
-from importing import Array, compare, model_of, random, run_graph, run_ort, tensor_info
 from onnx import helper
 
 import arenaut
+from arenaut.frontend import import_model
+from arenaut.ir.errors import InvalidModelError, UnsupportedError
+from tests.support.importing import Array, compare, model_of, random, run_graph, run_ort, tensor_info
 
 U8, I8, I32, I64, F32 = np.uint8, np.int8, np.int32, np.int64, np.float32
 RNG = np.random.default_rng(11)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
+
 from arenaut.frontend import import_model
 from arenaut.ir.errors import InvalidModelError, ShapeError, UnsupportedError
-from importing import model_of, random, tensor_info
-from onnx import TensorProto, helper
+from tests.support.importing import model_of, random, tensor_info
 
 
 def refused(error: type[Exception], model: onnx.ModelProto, *parts: str) -> str:

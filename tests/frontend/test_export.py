@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
+
 from arenaut.frontend import import_model, save_graph, to_model_proto
 from arenaut.ir import ARENAUT_DOMAIN, DType, Graph, GraphBuilder, TensorType, symbol
 from arenaut.ir.errors import UnsupportedError
-from importing import Array, compare, model_of, random, run_graph, run_ort, tensor_info
-from onnx import TensorProto, helper
+from tests.support.importing import Array, compare, model_of, random, run_graph, run_ort, tensor_info
 
 
 def check_round_trip(model: onnx.ModelProto, feeds: dict[str, Array], tolerance: float = 1e-6) -> onnx.ModelProto:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
+
 from arenaut.frontend import import_model
 from arenaut.ir.errors import ExternalDataError
-from importing import Array, model_of, random, tensor_info
-from onnx import TensorProto, helper
+from tests.support.importing import Array, model_of, random, tensor_info
 
 ARRAY = random(64, 64)
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import pytest
+from onnx import AttributeProto, helper
+
 from arenaut.frontend import import_model
 from arenaut.ir.errors import InvalidModelError
-from importing import check_against_ort, compare, model_of, random, run_graph, tensor_info
-from onnx import AttributeProto, helper
+from tests.support.importing import check_against_ort, compare, model_of, random, run_graph, tensor_info
 
 X = random(2, 3, 4)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+
 from arenaut.frontend import import_model
 from arenaut.ir import DType, MapType, OptionalType, SequenceType, TensorType, symbol
 from arenaut.ir.errors import InvalidModelError
-from importing import check_against_ort, model_of, random, run_graph, tensor_info
-from onnx import TensorProto, helper, numpy_helper
+from tests.support.importing import check_against_ort, model_of, random, run_graph, tensor_info
 
 
 def test_inputs_and_symbols() -> None:

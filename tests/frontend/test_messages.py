@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from arenaut.frontend.messages import CHOICES, FIELDS, AttributeType, Message, message_class, read_model, to_protobuf
 from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
+
+from arenaut.frontend.messages import CHOICES, FIELDS, AttributeType, Message, message_class, read_model, to_protobuf
 
 LIGHT = sorted((Path(onnx.__file__).parent / "backend" / "test" / "data" / "light").glob("*.onnx"))
 DESCRIPTORS = {

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+
 from arenaut.frontend import import_model, to_model_proto
 from arenaut.ir.errors import ArenautError
-from importing import run_ort
-
 from tests.conformance.cases import LIGHT, cases
+from tests.support.importing import run_ort
 
 # Cases that are refused, with the reason. Everything else imports.
 REFUSED: dict[str, str] = {}

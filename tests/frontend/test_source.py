@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from arenaut.frontend import import_model
-from arenaut.ir.errors import ArenautError, InvalidModelError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from importing import model_of, random, tensor_info
 from onnx import TensorProto, helper, numpy_helper
+
+from arenaut.frontend import import_model
+from arenaut.ir.errors import ArenautError, InvalidModelError
+from tests.support.importing import model_of, random, tensor_info
 
 
 def sample_model() -> onnx.ModelProto:

@@ -8,10 +8,21 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
+
 from arenaut.frontend import import_model, to_model_proto
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
-from importing import Array, check_against_ort, compare, model_of, random, run_graph, run_ort, single_op, tensor_info
-from onnx import TensorProto, helper
+from tests.support.importing import (
+    Array,
+    check_against_ort,
+    compare,
+    model_of,
+    random,
+    run_graph,
+    run_ort,
+    single_op,
+    tensor_info,
+)
 
 X = random(2, 3, 4, 5)
 ROWS = random(6, 8)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from onnx import defs, helper
+
 from arenaut.frontend.upgrade import rules
 from arenaut.frontend.upgrade.unchanged import unchanged
 from arenaut.ir.schemas import schema_at, versions
-from onnx import defs, helper
 
 STEPS = {
     (domain, op, old): new

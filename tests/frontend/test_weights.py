@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
 from arenaut.frontend import import_model
 from arenaut.frontend.blobs import ExternalFiles
 from arenaut.frontend.weights import Weights
 from arenaut.ir import DType
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
-from hypothesis import given
-from hypothesis import strategies as st
-from importing import Array, model_of, random, run_graph, tensor_info
-from onnx import TensorProto, helper, numpy_helper
+from tests.support.importing import Array, model_of, random, run_graph, tensor_info
 
 WEIGHTS = Weights({}, ExternalFiles())
 NUMERIC = [d for d in DType if d is not DType.STRING]

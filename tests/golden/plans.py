@@ -52,7 +52,7 @@ def describe(name: str) -> dict[str, Any]:
     """The model's plan and outputs at the first binding of its zoo entry, as plain data."""
     import arenaut
     from bench import zoo
-    from tests import skeletons
+    from tests.support import skeletons
 
     entry = zoo.load_manifest()[name]
     if name in skeletons.names():

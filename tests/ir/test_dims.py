@@ -4,10 +4,11 @@ import copy
 import pickle
 
 import pytest
-from arenaut.ir import dims
-from arenaut.ir.dims import symbol
 from hypothesis import given
 from hypothesis import strategies as st
+
+from arenaut.ir import dims
+from arenaut.ir.dims import symbol
 
 b, s = symbol("b"), symbol("s")
 
@@ -59,7 +60,7 @@ def test_evaluates_as_plain_integers_do(pair: tuple[dims.Dim, object], vb: int, 
 
 def test_a_capped_dim_broadcasts_with_the_dim_itself() -> None:
     """min(s, 512) is 1 only where s is: anything else than equality could not run."""
-    from arenaut.ir.ops.common import broadcast_dim
+    from arenaut.ir.ops.support.common import broadcast_dim
 
     capped = dims.minimum(s, 512)
     assert broadcast_dim(capped, s) == s and broadcast_dim(s, capped) == s

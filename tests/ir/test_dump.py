@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from arenaut.ir import DType, Graph, GraphBuilder, TensorType, symbol
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+
 from arenaut.ir import DType, Graph, MapType, OptionalType, SequenceType, TensorType, symbol
 from arenaut.ir.errors import ShapeError
 from arenaut.ir.evaluate import evaluate_node
 from arenaut.ir.graph import Node
 from arenaut.ir.infer import infer_node
 from arenaut.ir.ops import all_records, find_record
-from arenaut.ir.ops.fallback import reference_record
+from arenaut.ir.ops.support.fallback import reference_record
 from arenaut.ir.types import NO_ELEMENT, Type
 
 FLOAT = TensorType(DType.FLOAT, (symbol("n"), 3))
@@ -151,7 +152,7 @@ def test_random_ops_are_not_deterministic() -> None:
 @pytest.mark.parametrize("key", sorted(all_records()), ids=lambda k: k[1])
 def test_written_records_infer_what_onnx_does(key: tuple[str, str]) -> None:
     """On every sample of a record, onnx's own shape inference does not contradict ours."""
-    from records import node_of, samples_of
+    from tests.support.records import node_of, samples_of
 
     record, fallback = all_records()[key], reference_record(*key)
     if record.samples is None or fallback is None:

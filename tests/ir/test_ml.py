@@ -6,9 +6,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+
 from arenaut.ir import DType, MapType, SequenceType, TensorType
 from arenaut.ir.evaluate import evaluate_node
-from test_fallback import node
+from tests.ir.test_fallback import node
 
 STRING_MAP = MapType(DType.INT64, TensorType(DType.STRING, ()))
 FLOAT_MAP = MapType(DType.INT64, TensorType(DType.FLOAT, ()))

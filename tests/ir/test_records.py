@@ -6,13 +6,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from arenaut.ir import dims
 from arenaut.ir.dims import Expr
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Node
 from arenaut.ir.record import OpRecord
-from oracle import expected
-from records import assert_same, assert_tolerable, dense, materialise, node_of, sampled, samples_of, shape_in
+from tests.support.oracle import expected
+from tests.support.records import (
+    assert_same,
+    assert_tolerable,
+    dense,
+    materialise,
+    node_of,
+    sampled,
+    samples_of,
+    shape_in,
+)
 
 RECORDS = pytest.mark.parametrize("record", sampled(), ids=lambda r: r.op)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from arenaut.ir.ops import find_record
-from records import node_of, samples_of
+from tests.support.records import node_of, samples_of
 
 
 @pytest.mark.parametrize("op", ["RNN", "GRU", "LSTM"])

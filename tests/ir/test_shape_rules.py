@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
 from arenaut.ir import DType, Graph, GraphBuilder, TensorType, Value, dims, symbol
 from arenaut.ir.dims import Dim
 from arenaut.ir.errors import ShapeError
@@ -16,9 +19,7 @@ from arenaut.ir.infer import infer_node
 from arenaut.ir.ops import record_of
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import ANY_DIM, SequenceType, same_shape, same_type
-from hypothesis import assume, given
-from hypothesis import strategies as st
-from records import assert_same, dense, materialise, shape_in
+from tests.support.records import assert_same, dense, materialise, shape_in
 
 SIZES = st.integers(0, 5)
 SHAPES = st.lists(SIZES, min_size=0, max_size=4)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from arenaut.ir import DType, Graph, GraphBuilder, TensorType, symbol
 from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.verify import verify

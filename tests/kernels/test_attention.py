@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rowcall import call, params_blob, rows
+
+from tests.support.rowcall import call, params_blob, rows
 
 Array = np.ndarray[Any, Any]
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rowcall import call, params_blob, rows
-from tileprog import COMPUTE, F32, Guarded, fill, layouts, program
+
+from tests.support.rowcall import call, params_blob, rows
+from tests.support.tileprog import COMPUTE, F32, Guarded, fill, layouts, program
 
 by_tier = pytest.mark.parametrize("row", rows("matmul_f32"), ids=lambda r: f"tier{r['tier']}")
 EXTENTS = st.one_of(st.integers(1, 9), st.sampled_from([17, 33, 64, 130, 300, 515]))

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from guard import place, run
-from rowcall import call, params_blob, rows
+
+from tests.support.guard import place, run
+from tests.support.rowcall import call, params_blob, rows
 
 ROWS = rows("fft_f32") + rows("fft_f64")
 LENGTHS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 20, 30, 61, 122, 128, 200, 243, 343, 400, 512, 625, 1000, 1024, 1331]

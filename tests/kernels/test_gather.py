@@ -7,8 +7,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from guard import place, run
-from rowcall import call, params_blob, rows
+
+from tests.support.guard import place, run
+from tests.support.rowcall import call, params_blob, rows
 
 DTYPES = [np.uint8, np.float16, np.float32, np.int64, np.complex128]
 INDEX = [np.int32, np.int64]

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rowcall import call, rows
-from tileprog import F32, FUNCTIONS, lone
+
+from tests.support.rowcall import call, rows
+from tests.support.tileprog import F32, FUNCTIONS, lone
 
 ROWS = rows("tile")
 by_tier = pytest.mark.parametrize("row", ROWS, ids=lambda r: f"tier{r['tier']}")

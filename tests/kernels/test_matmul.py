@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from guard import Guarded, place, run
-from products import assert_product, at_page_end
-from rowcall import call, params_blob, rows
-from tileprog import F32, program
+
+from tests.support.guard import Guarded, place, run
+from tests.support.products import assert_product, at_page_end
+from tests.support.rowcall import call, params_blob, rows
+from tests.support.tileprog import F32, program
 
 FLOAT_ROWS = rows("matmul_f32") + rows("matmul_f64")
 INT_ROWS = rows("matmul_i32") + rows("matmul_i64")

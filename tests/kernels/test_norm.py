@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from guard import place, run
-from rowcall import call, params_blob, rows
+
+from tests.support.guard import place, run
+from tests.support.rowcall import call, params_blob, rows
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from guard import place, run
-from rowcall import call, params_blob, rows
+
+from tests.support.guard import place, run
+from tests.support.rowcall import call, params_blob, rows
 
 MODES = ["reflect", "edge", "wrap"]
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from guard import place, run
-from products import assert_product, at_page_end, last_axis_channels, layout
-from rowcall import call, params_blob, rows
-from tileprog import F32, program
+
+from tests.support.guard import place, run
+from tests.support.products import assert_product, at_page_end, last_axis_channels, layout
+from tests.support.rowcall import call, params_blob, rows
+from tests.support.tileprog import F32, program
 
 MAX = rows("max_pool_f32") + rows("max_pool_f64")
 AVERAGE = rows("average_pool_f32") + rows("average_pool_f64")

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from guard import place, run
-from products import at_page_end
-from rowcall import call, feature_masks, params_blob, rows
-from tileprog import F32, I32, program
 
 from arenaut import _native
+from tests.support.guard import place, run
+from tests.support.products import at_page_end
+from tests.support.rowcall import call, feature_masks, params_blob, rows
+from tests.support.tileprog import F32, I32, program
 
 VARIANTS = [(row, mask) for row in rows("qmatmul") for mask in feature_masks(row)]
 SHAPES = [(1, 1, 1), (1, 65, 7), (3, 130, 33), (14, 32, 64), (15, 33, 17), (29, 48, 5), (65, 63, 31), (33, 1, 20),

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rowcall import call, rows
-from tileprog import COMPUTE, F32, I32, Guarded, lone, program
+
+from tests.support.rowcall import call, rows
+from tests.support.tileprog import COMPUTE, F32, I32, Guarded, lone, program
 
 ROWS = rows("tile")
 by_tier = pytest.mark.parametrize("row", ROWS, ids=lambda r: f"tier{r['tier']}")

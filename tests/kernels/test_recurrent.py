@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from guard import Guarded
-from rowcall import call, params_blob, rows
+
+from tests.support.guard import Guarded
+from tests.support.rowcall import call, params_blob, rows
 
 ROWS = rows("recurrent_f32")
 RNN, GRU, LINEAR, LSTM = range(4)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from guard import place, run
-from rowcall import call, params_blob, rows
+
+from tests.support.guard import place, run
+from tests.support.rowcall import call, params_blob, rows
 
 KINDS = ["sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "log_sum_exp", "any", "all"]
 INTS = {"i32": np.int32, "i64": np.int64, "u32": np.uint32, "u64": np.uint64}

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from guard import place, run
 from onnx.reference import ReferenceEvaluator
-from rowcall import call, params_blob, rows
+
+from tests.support.guard import place, run
+from tests.support.rowcall import call, params_blob, rows
 
 COORDINATES = [
     "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize",

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from guard import place, run
-from rowcall import call, params_blob, rows
+
+from tests.support.guard import place, run
+from tests.support.rowcall import call, params_blob, rows
 
 NAMES = ["softmax_f32", "softmax_f64", "log_softmax_f32", "log_softmax_f64"]
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from products import at_page_end
-from rowcall import call, rows
-from tileprog import COMPUTE, F32, F64, I32, I64, Guarded, fill, layouts, lone, program
+
+from tests.support.products import at_page_end
+from tests.support.rowcall import call, rows
+from tests.support.tileprog import COMPUTE, F32, F64, I32, I64, Guarded, fill, layouts, lone, program
 
 ROWS = rows("tile")
 by_tier = pytest.mark.parametrize("row", ROWS, ids=lambda r: f"tier{r['tier']}")

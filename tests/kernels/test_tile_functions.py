@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rowcall import call, rows
-from tileprog import FUNCTIONS, NUMPY, lone
+
+from tests.support.rowcall import call, rows
+from tests.support.tileprog import FUNCTIONS, NUMPY, lone
 
 ROWS = rows("tile")
 by_tier = pytest.mark.parametrize("row", ROWS, ids=lambda r: f"tier{r['tier']}")

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from arenaut.ir.dtypes import dtype_of
 from arenaut.ir.evaluate import evaluate_node
 from arenaut.ir.graph import Graph, Node
 from arenaut.ir.ops import trees, vision
 from arenaut.ir.ops.trees import Table
 from arenaut.ir.types import TensorType
-from guard import place, run
-from rowcall import call, params_blob, rows
+from tests.support.guard import place, run
+from tests.support.rowcall import call, params_blob, rows
 
 OUT_OF_RANGE, BAD_VALUE, MISMATCH = 3, 5, 2
 

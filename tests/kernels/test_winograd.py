@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from convref import Spec, conv
-from guard import place, run
-from products import assert_product, at_page_end, last_axis_channels, layout
-from rowcall import call, params_blob, rows
-from tileprog import F32, program
+
+from tests.support.convref import Spec, conv
+from tests.support.guard import place, run
+from tests.support.products import assert_product, at_page_end, last_axis_channels, layout
+from tests.support.rowcall import call, params_blob, rows
+from tests.support.tileprog import F32, program
 
 ROWS = rows("conv_f32")
 by_tier = pytest.mark.parametrize("row", ROWS, ids=lambda r: f"tier{r['tier']}")

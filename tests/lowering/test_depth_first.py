@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from models import assert_close, assert_matches_ort
 from onnx import numpy_helper
-from skeletons import load_skeleton
 
 import arenaut
 from arenaut.lowering.depth_first import slice_bounds
 from bench.zoo import load_manifest, make_feeds
+from tests.support.models import assert_close, assert_matches_ort
+from tests.support.skeletons import load_skeleton
 
 RNG = np.random.default_rng(5)
 RTOL = 2e-5

@@ -13,11 +13,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from models import assert_close
 
 import arenaut
 from bench import zoo
-from tests import skeletons
+from tests.support import skeletons
+from tests.support.models import assert_close
 
 RELATIVE_ERROR = 2e-4
 MANIFEST = zoo.load_manifest()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from arenaut.frontend import import_model
 from arenaut.ir import dims
-from arenaut.passes.constant_folding import fold_constants
 from arenaut.passes.context import PassContext
-from arenaut.passes.elements import causal, choice, coordinates, element
-from models import ort_outputs, parse
-from rewriting import TARGET
+from arenaut.passes.fold_constants import fold_constants
+from arenaut.passes.reading.elements import causal, choice, coordinates, element
+from tests.support.models import ort_outputs, parse
+from tests.support.rewriting import TARGET
 
 HEAD = """t (int64[b,s] x) => (TYPE y)
 <int64 i0 = {0}, int64 i1 = {1}, int64 i3 = {3}, int64[1] a0 = {0}, int64[1] a1 = {1}, int64[1] m1 = {-1},

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from arenaut.passes.gather_early import gather_early
 from onnx import numpy_helper
-from rewriting import Rewritten, rewrite
 
 import arenaut
 from arenaut.errors import ArenautError
+from arenaut.passes.gather_early import gather_early
+from tests.support.rewriting import Rewritten, rewrite
 
 ROWS = 40_000
 TABLE = np.random.default_rng(0).integers(-128, 128, (ROWS, 16)).astype(np.int8)

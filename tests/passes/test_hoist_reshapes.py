@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
+
 from arenaut.passes.hoist_reshapes import hoist_reshapes
-from models import parse
-from rewriting import Rewritten, draw, rewrite
+from tests.support.models import parse
+from tests.support.rewriting import Rewritten, draw, rewrite
 
 HEAD = """t (float[b,s,4] x, float[b,s,6] z) => (float[b,s,6] y)
 <float half = {0.5}, float[6] bias = {1.0, 2.0, 3.0, 4.0, 5.0, 6.0}, int64[2] flat = {-1, 4}, int64[1] six = {6}>

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arenaut.passes.identity import remove_identities
-from models import assert_close, ort_outputs, parse
-from rewriting import draw, rewrite
 
 import arenaut
+from arenaut.passes.remove_identities import remove_identities
+from tests.support.models import assert_close, ort_outputs, parse
+from tests.support.rewriting import draw, rewrite
 
 FED_SHAPE = "agraph (float[n] x, int64[r] t) => (float[] y) <{constants}> {{ v = Reshape (x, t) {nodes} }}"
 

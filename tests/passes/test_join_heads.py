@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from arenaut.passes.join_heads import join_heads
-from models import parse
-from rewriting import Rewritten, draw, rewrite
+from tests.support.models import parse
+from tests.support.rewriting import Rewritten, draw, rewrite
 
 CONSTANTS = """<int64[3] sizes = {16, 8, 8}, int64[4] four = {0, 0, 4, 4}, int64[4] two = {0, 0, 2, 4},
  float[4] s1 = {1.0, 2.0, 3.0, 4.0}, float[4] s2 = {0.5, 0.25, 2.0, 1.5}>"""

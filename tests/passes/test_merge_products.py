@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from arenaut.passes.merge_products import merge_products
-from models import parse
 from onnx import numpy_helper
-from rewriting import Rewritten, draw, rewrite
+
+from arenaut.passes.merge_products import merge_products
+from tests.support.models import parse
+from tests.support.rewriting import Rewritten, draw, rewrite
 
 SIGNATURE, TAIL = "float[b,n,6] x", "s = Transpose <perm = [0, 2, 1]> (k1) p = MatMul(q1, s) y = MatMul(p, v1)"
 PLAIN = "q1 = MatMul(x, wq) k1 = MatMul(x, wk) v1 = MatMul(x, wv)"

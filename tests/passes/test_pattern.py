@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from arenaut.ir.graph import Graph
 from arenaut.passes.context import PassContext
-from arenaut.passes.pattern import Maybe, Number, OneOf, Op, Rule, Rules, Var, is_number, tree
-from models import parse
-from rewriting import TARGET, draw, rewrite
+from arenaut.passes.rewriting.pattern import Maybe, Number, OneOf, Op, Rule, Rules, Var, is_number, tree
+from tests.support.models import parse
+from tests.support.rewriting import TARGET, draw, rewrite
 
 X = Var("x")
 DOUBLE_RULE = tree(

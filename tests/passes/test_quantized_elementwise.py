@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from arenaut.passes.decompose import decompose_composites
-from arenaut.passes.elementwise import fuse_elementwise
-from rewriting import rewrite
+
+from arenaut.passes.decompose_composites import decompose_composites
+from arenaut.passes.fuse_elementwise import fuse_elementwise
+from tests.support.rewriting import rewrite
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
 

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from models import assert_close, ort_outputs
 from onnx import TensorProto, helper, numpy_helper
 
 import arenaut
+from tests.support.models import assert_close, ort_outputs
 
 # Of the largest magnitude of an output: chains of up to forty float32 ops, each a few units off.
 RELATIVE_ERROR = 1e-4

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from arenaut.ir.graph import Graph
 from arenaut.ir.target import Target
+from arenaut.native.target import current_target
 from arenaut.passes.context import PassContext
 from arenaut.passes.share_constants import MIN_BYTES, share_constants
-
-from arenaut.machine import current_target
 
 COUNT = MIN_BYTES // 4
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from arenaut.planner import BufferInfo, BufferKind, Problem, Rect, Share, StepUse, first_fit, pack, plan_memory
-from arenaut.planner.validate import check_packing, check_plan
 
 from arenaut import _native
+from arenaut.planner import BufferInfo, BufferKind, Problem, Rect, Share, StepUse, first_fit, pack, plan_memory
+from arenaut.planner.validate import check_packing, check_plan
 from bench.pace import LOOP_MS, loop
 
 CORPUS = sorted((Path(__file__).parent / "data").glob("*.csv"))

@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from arenaut.planner import (
     BufferInfo,
     BufferKind,
@@ -18,8 +21,6 @@ from arenaut.planner import (
 from arenaut.planner.forms import Form, constant, never_above, plus, proved_order
 from arenaut.planner.problem import step_dependencies
 from arenaut.planner.validate import check_order, check_plan
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 N, M, REST, SIGNED = 1, 2, 3, -4  # REST: of n beyond 100; SIGNED: n - 50, of which the planner knows nothing
 TYPICAL = (64, 64)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from arenaut.planner import BufferInfo, BufferKind, Problem, StepUse, aligned, plan_memory
 from arenaut.planner.order import GREEDY, ORDERS, choose_order, evaluate_order
 from arenaut.planner.order_search import OrderSearch
 from arenaut.planner.problem import step_dependencies
 from arenaut.planner.validate import check_order
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 FIXED = BufferInfo(64, BufferKind.FIXED)
 

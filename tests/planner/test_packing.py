@@ -1,13 +1,13 @@
 """Packing against its definition and, on small cases, against every possible packing."""
 
 import pytest
-from arenaut.planner import Effort, Rect, aligned, first_fit, pack
-from arenaut.planner.bound import live_bytes, lower_bound
-from arenaut.planner.validate import check_packing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arenaut import _native
+from arenaut.planner import Effort, Rect, aligned, first_fit, pack
+from arenaut.planner.bound import live_bytes, lower_bound
+from arenaut.planner.validate import check_packing
 
 
 @st.composite

@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from arenaut.planner import (
     BufferInfo,
     BufferKind,
@@ -17,8 +20,6 @@ from arenaut.planner import (
 from arenaut.planner.order import ORDERS, evaluate_order
 from arenaut.planner.problem import step_dependencies
 from arenaut.planner.validate import check_order, check_plan
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 FORMS = ("plain", "plain", "in place", "in place", "concat", "join", "join", "slice", "update", "any")
 SIZES = (0, 1, 40, 64, 64, 128, 128, 200, 256, 4096)

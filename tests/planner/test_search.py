@@ -2,12 +2,13 @@
 
 from itertools import permutations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from arenaut.planner import Rect, aligned, pack
 from arenaut.planner.bound import lower_bound
 from arenaut.planner.packing import Packer
 from arenaut.planner.search import Outcome, Search, Searcher, peel
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 @st.composite

@@ -1,6 +1,7 @@
 """Which offers to share hold, case by case. Positions and sizes are small enough to check by hand."""
 
 import pytest
+
 from arenaut.planner import BufferInfo, BufferKind, Part, PlanError, Problem, Share, StepUse, plan_memory, resize_plan
 from arenaut.planner.problem import step_dependencies
 from arenaut.planner.sharing import Member

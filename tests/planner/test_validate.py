@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from arenaut.planner import BufferInfo, BufferKind, MemoryPlan, Problem, Rect, Share, StepUse, plan_memory
 from arenaut.planner.validate import Reason, check_order, check_packing, check_plan
 

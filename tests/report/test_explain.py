@@ -5,12 +5,12 @@ from pathlib import Path
 
 import onnx
 import pytest
-from models import parse
 from typer.testing import CliRunner
 
 import arenaut
 from arenaut.cli import app
 from arenaut.report.explain import explain
+from tests.support.models import parse
 
 MODEL = """t (float[n,4] x) => (float[n,4] y, float[n,4] z)
 <float half = {0.5}, float one = {1.0}, float root2 = {1.4142135}, float two = {2.0}>
@@ -29,10 +29,10 @@ def test_says_what_was_and_what_nearly_was_rewritten() -> None:
 
 def test_models_keep_what_was_rewritten() -> None:
     model = arenaut.load_onnx(parse(MODEL), verify="full")
-    assert ("activations", "gelu", True) in {(e.pass_name, e.rewrite, e.fired) for e in model.rewrites}
+    assert ("raise_activations", "gelu", True) in {(e.pass_name, e.rewrite, e.fired) for e in model.rewrites}
     assert arenaut.load_onnx(parse(MODEL), optimize=False).rewrites == ()
     early = arenaut.load_onnx(parse(MODEL), stop_after=2).rewrites
-    assert "activations" not in {e.pass_name for e in early}
+    assert "raise_activations" not in {e.pass_name for e in early}
 
 
 def test_verification_is_asked_for_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,17 +6,17 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from report_models import FIRST, OUTPUT, SECOND, save_chain
 from typer.testing import CliRunner
 
 import arenaut
 from arenaut.cli import app
+from arenaut.measure.engines import PeerMissingError
+from arenaut.measure.render import shown
+from arenaut.measure.subjects import file_subject
 from arenaut.report import report as report_room
-from arenaut.report.engines import PeerMissingError
 from arenaut.report.html import report_html
-from arenaut.report.render import shown
 from arenaut.report.report import TEXT_WIDTH, Report, make_report, report_data, report_text
-from arenaut.report.subjects import file_subject
+from tests.support.report_models import FIRST, OUTPUT, SECOND, save_chain
 
 BATCH = 3
 FLOAT = 4

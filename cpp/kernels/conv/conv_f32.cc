@@ -1,7 +1,7 @@
 // The rows Conv and ConvTranspose on f32.
-#include "kernels/conv/depthwise.h"
+#include "kernels/conv/depthwise/depthwise.h"
 #include "kernels/conv/entry.h"
-#include "kernels/conv/winograd.h"
+#include "kernels/conv/winograd/winograd.h"
 
 ARN_DEFINE_BIND(conv_f32) {
   using namespace ARN_NS;

@@ -14,8 +14,8 @@ from arenaut.ir.target import Target
 from arenaut.lowering.depth_first import run_depth_first
 from arenaut.lowering.problem import Facts, facts_of, problem_of, setters_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind
-from arenaut.lowering.rows import pack_params
 from arenaut.lowering.weights import WeightStore
+from arenaut.native.rows import pack_params
 from arenaut.planner import Effort, MemoryPlan, Problem, Share, plan_memory
 
 _OPS = {"const": 0, "symbol": 1, "add": 2, "sub": 3, "mul": 4, "floordiv": 5, "ceildiv": 6, "mod": 7, "min": 8,

@@ -24,8 +24,8 @@ from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Region
 from arenaut.lowering.slices import Cut, adding_first, compacted, cut_output, cut_sum, only_adds, overlay, part_of
 from arenaut.planner import Problem, aligned
 from arenaut.planner.bound import live_bytes
-from arenaut.planner.hosting import choose_guests, place_guests, without_guests
 from arenaut.planner.order import evaluate_order
+from arenaut.planner.output_reuse import choose_guests, place_guests, without_guests
 
 MOST_SLICES = 4
 NARROWEST = {"MatMul": 128, "Conv": 8}

@@ -16,9 +16,9 @@ from arenaut.ir.strided import Strided, dense_strides, ordered_strides
 from arenaut.ir.target import Target
 from arenaut.lowering.destinations import destinations
 from arenaut.lowering.program import LoweredBuffer, LoweredStep, Segment, StepKind
-from arenaut.lowering.rows import Row, select_row
 from arenaut.lowering.tiles import Tiles, TileSpec
 from arenaut.lowering.weights import address_of, dense_copy, dense_view
+from arenaut.native.rows import Row, select_row
 
 MAX_RANK = 8
 

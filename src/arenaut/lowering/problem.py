@@ -8,7 +8,7 @@ from typing import NamedTuple
 from arenaut.ir.dims import Dim, Expr, Monomial, evaluate, is_nonnegative, product, symbols_of
 from arenaut.ir.strided import Strided
 from arenaut.lowering.program import Lowered, LoweredStep, Segment
-from arenaut.lowering.rows import TILE_OPERANDS
+from arenaut.native.rows import TILE_OPERANDS
 from arenaut.planner import BufferInfo, BufferKind, Part, Problem, Share, StepUse
 from arenaut.planner.forms import Form
 

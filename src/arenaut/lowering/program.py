@@ -11,8 +11,8 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.record import Param
 from arenaut.ir.strided import Strided
-from arenaut.lowering.rows import Row
 from arenaut.lowering.tiles import TileSpec
+from arenaut.native.rows import Row
 
 
 class Segment(IntEnum):

@@ -1,1 +1,1 @@
-"""Measuring arenaut and its peers: memory, speed and output differences, each engine in a process of its own."""
+"""One model shown: its plan, times and rewrites as a page, as text or as JSON."""

@@ -47,7 +47,7 @@ class Explanation:
 def explain(source: str | PathLike[str] | bytes | onnx.ModelProto, threads: int | None = None) -> Explanation:
     """Runs the optimiser on a model and says what it did. Raises what `load_onnx` raises for a model it cannot read."""
     from arenaut.frontend import import_model
-    from arenaut.machine import current_target
+    from arenaut.native.target import current_target
     from arenaut.passes import run_pipeline
 
     graph = import_model(source).graph

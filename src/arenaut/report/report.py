@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from arenaut.ir.graph import Graph
-from arenaut.report.engines import Feeds, PeerMissingError, require
-from arenaut.report.memory import PeerMemory, engine_memory
-from arenaut.report.picture import memory_picture
-from arenaut.report.plan import Plan, op_label
-from arenaut.report.process import machine
-from arenaut.report.profile import StepProfile
-from arenaut.report.render import one_line, plain, shown
-from arenaut.report.subjects import Subject
-from arenaut.report.worker import WorkerError
-from arenaut.session import control_bodies, count_nodes, load_onnx
+from arenaut.loading import load_onnx
+from arenaut.measure.engines import Feeds, PeerMissingError, require
+from arenaut.measure.memory import PeerMemory, engine_memory
+from arenaut.measure.process import machine
+from arenaut.measure.render import one_line, plain, shown
+from arenaut.measure.subjects import Subject
+from arenaut.measure.worker import WorkerError
+from arenaut.model import control_bodies, count_nodes
+from arenaut.results.picture import memory_picture
+from arenaut.results.plan import Plan, op_label
+from arenaut.results.profile import StepProfile
 
 TEXT_WIDTH = 80
 TORCH = "torch"

@@ -1,0 +1,491 @@
+#include "python/program.h"
+
+#include <pybind11/numpy.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <stdexcept>
+
+#include "exec/registry.h"
+#include "kernels/element.h"
+#include "python/tile.h"
+
+namespace arenaut {
+namespace {
+
+size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+// Idle runs kept per program; more concurrent calls than this allocate and free their own.
+constexpr size_t kIdleRuns = 4;
+// Blocks that an output pool keeps; more are freed.
+constexpr size_t kMostIdle = 64;
+
+const char* numpy_code(int32_t dtype) {
+  switch (dtype) {
+    case ARN_F32:
+      return "f4";
+    case ARN_F64:
+      return "f8";
+    case ARN_F16:
+      return "f2";
+    case ARN_I8:
+      return "i1";
+    case ARN_I16:
+      return "i2";
+    case ARN_I32:
+      return "i4";
+    case ARN_I64:
+      return "i8";
+    case ARN_U32:
+      return "u4";
+    case ARN_U64:
+      return "u8";
+    case ARN_BOOL:
+      return "?";
+    case ARN_C64:
+      return "c8";
+    case ARN_C128:
+      return "c16";
+    case ARN_U16:
+    case ARN_BF16:
+      return "u2";
+    default:
+      return "u1";
+  }
+}
+
+std::shared_ptr<void> hold(py::object object) {
+  auto* p = new py::object(std::move(object));
+  return std::shared_ptr<void>(p, [](void* q) {
+    const py::gil_scoped_acquire gil;
+    delete static_cast<py::object*>(q);
+  });
+}
+
+const void* weight_data(const py::object& array) {
+  const auto held = array.cast<py::array>();
+  if (!(held.flags() & py::array::c_style)) throw std::invalid_argument("weights must be dense");
+  return held.data();
+}
+
+std::vector<int32_t> ints(const py::handle& h) { return h.cast<std::vector<int32_t>>(); }
+
+}  // namespace
+
+py::object to_python(const Tensor& t, bool copy) {
+  if (t.host) return *static_cast<py::object*>(t.host.get());
+  if (t.dtype == ARN_NONE) return py::none();
+  const py::dtype dtype(numpy_code(t.dtype));
+  const std::vector<py::ssize_t> shape(t.dims.begin(), t.dims.end());
+  if (copy || !t.owned) return py::array(dtype, shape, t.data);
+  auto* keep = new std::shared_ptr<Block>(t.owned);
+  const py::capsule owner(keep, [](void* p) { delete static_cast<std::shared_ptr<Block>*>(p); });
+  return py::array(dtype, shape, t.data, owner);
+}
+
+Tensor from_python(const py::handle& object, int32_t dtype) {
+  Tensor t;
+  if (dtype == ARN_STRING || dtype == ARN_NONE || !py::isinstance<py::array>(object)) {
+    t.host = hold(py::reinterpret_borrow<py::object>(object));
+    return t;
+  }
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  if (!(array.flags() & py::array::c_style) || array.itemsize() != element_bytes(dtype))
+    throw std::invalid_argument("an array is not dense or has another item size than its type");
+  t.dtype = dtype;
+  t.dims.assign(array.shape(), array.shape() + array.ndim());
+  t.data = array.data();
+  return t;
+}
+
+std::vector<Tensor> PyHost::call(int32_t step, const std::vector<Tensor>& inputs) {
+  const py::gil_scoped_acquire gil;
+  py::list arguments;
+  for (const Tensor& t : inputs) arguments.append(to_python(t, true));
+  const auto results = owner_->host_call(step, arguments).cast<py::list>();
+  std::vector<Tensor> out;
+  const Step& s = owner_->program->steps[at(step)];
+  for (size_t i = 0; i < results.size() && at(s.n_in) + i < s.operands.size(); ++i) {
+    const int32_t value = s.operands[at(s.n_in) + i];
+    const int32_t dtype = value < 0 ? ARN_NONE : owner_->program->values[at(value)].dtype;
+    const py::object item = results[i];
+    Tensor t = from_python(item, dtype);
+    if (!t.host) {  // the array belongs to the callback: the result outlives it
+      auto block = std::make_shared<Block>(std::max<int64_t>(1, item.attr("nbytes").cast<int64_t>()));
+      std::memcpy(block->data(), t.data, item.attr("nbytes").cast<size_t>());
+      t.owned = block;
+      t.data = block->data();
+    }
+    out.push_back(std::move(t));
+  }
+  return out;
+}
+
+Host* PyHost::body(int32_t, const Program* program) { return &owner_->bodies.at(program)->host; }
+
+PyProgram::PyProgram(int32_t threads, int32_t tier, uint32_t features, std::shared_ptr<PyWeights> weights)
+    : pool_(std::move(weights)) {
+  program->threads = std::max(1, threads);
+  program->target = cpu().target;
+  program->target.tier = std::min(tier, program->target.tier);
+  program->target.features &= features;
+}
+
+int32_t PyProgram::add_expr(int32_t op, int64_t a, int64_t b, int64_t c) {
+  if (op < 0 || op > static_cast<int32_t>(ExprOp::kSelect)) throw std::invalid_argument("no such expression");
+  program->exprs.push_back({static_cast<ExprOp>(op), a, b, c});
+  return static_cast<int32_t>(program->exprs.size()) - 1;
+}
+
+int32_t PyProgram::add_buffer(int32_t segment, int32_t bytes, int32_t index, const py::object& array) {
+  Buffer b;
+  b.segment = static_cast<Segment>(segment);
+  b.bytes = bytes;
+  b.index = index;
+  const auto id = static_cast<int32_t>(program->buffers.size());
+  if (!array.is_none()) {
+    b.data = weight_data(array);
+    weights_[id] = array;
+  }
+  program->buffers.push_back(b);
+  return id;
+}
+
+int32_t PyProgram::add_value(int32_t buffer, int32_t dtype, int32_t offset, std::vector<int32_t> dims,
+                             std::vector<int32_t> strides) {
+  program->values.push_back({buffer, dtype, offset, std::move(dims), std::move(strides)});
+  return static_cast<int32_t>(program->values.size()) - 1;
+}
+
+// A symbol-free expression's value, -1 otherwise.
+int64_t PyProgram::constant(int32_t expr) const {
+  std::vector<int64_t> values(program->exprs.size(), -1);
+  std::vector<bool> known(program->exprs.size(), false);
+  for (int32_t i = 0; i <= expr; ++i) {
+    const Expr& e = program->exprs[at(i)];
+    if (e.op == ExprOp::kSymbol) continue;
+    const bool binary = e.op != ExprOp::kConst;
+    if (binary && !(known[at(e.a)] && known[at(e.b)] && (e.op != ExprOp::kSelect || known[at(e.c)]))) continue;
+    known[at(i)] = evaluate(e, values.data(), nullptr, &values[at(i)]);
+  }
+  return known[at(expr)] ? values[at(expr)] : -1;
+}
+
+void PyProgram::pack(Step* step, const std::vector<int>& operands) {
+  if (operands.empty()) return;
+  const arn_row& row = rows().at(at(step->row));
+  if (row.pack_bytes == nullptr) return;
+  std::vector<arn_desc> descs(step->operands.size(), arn_desc{});
+  std::vector<const void*> constants(step->operands.size(), nullptr);
+  for (size_t i = 0; i < step->operands.size(); ++i) {
+    if (step->operands[i] < 0) continue;
+    const Value& v = program->values[at(step->operands[i])];
+    const Buffer& b = program->buffers[at(v.buffer)];
+    if (b.segment == Segment::kHost) continue;
+    descs[i].dtype = v.dtype;
+    descs[i].rank = static_cast<int32_t>(v.dims.size());
+    for (size_t k = 0; k < v.dims.size(); ++k) {
+      descs[i].dims[k] = constant(v.dims[k]);
+      descs[i].strides[k] = constant(v.strides[k]);
+    }
+    if (b.segment == Segment::kWeight)
+      constants[i] = static_cast<const char*>(b.data) + constant(v.offset) * element_bytes(v.dtype);
+  }
+  arn_bind_args args{};
+  args.n_in = step->n_in;
+  args.n_out = static_cast<int32_t>(descs.size()) - step->n_in;
+  args.operand = descs.data();
+  args.constant = constants.data();
+  args.params = step->params.empty() ? nullptr : step->params.data();
+  args.tile = step->tile.get();
+  args.target = &program->target;
+  step->packed_weights.resize(step->operands.size());
+  for (const int i : operands) {
+    if (i < 0 || at(i) >= constants.size() || constants[at(i)] == nullptr)
+      throw std::invalid_argument("only constant operands can be packed");
+    const void* base = program->buffers[at(program->values[at(step->operands[at(i)])].buffer)].data;
+    std::shared_ptr<PackedWeight> weight = pool_->request(row, args, i, step->params, base);
+    if (!weight) continue;
+    step->packed_weights[at(i)] = std::move(weight);
+    step->packed |= 1u << i;
+  }
+}
+
+std::vector<uint32_t> PyProgram::packed_operands() const {
+  std::vector<uint32_t> out;
+  for (const Step& s : program->steps) out.push_back(s.packed);
+  return out;
+}
+
+void PyProgram::replace_weight(int32_t buffer, const py::object& array) {
+  Buffer& b = program->buffers.at(at(buffer));
+  if (b.segment != Segment::kWeight) throw std::invalid_argument("only weights can be replaced");
+  b.data = array.is_none() ? nullptr : weight_data(array);
+  if (array.is_none())
+    weights_.erase(buffer);
+  else
+    weights_[buffer] = array;
+}
+
+int32_t PyProgram::add_step(const py::dict& d) {
+  Step s;
+  s.kind = static_cast<StepKind>(d["kind"].cast<int32_t>());
+  s.row = d["row"].cast<int32_t>();
+  s.operands = ints(d["inputs"]);
+  s.n_in = static_cast<int32_t>(s.operands.size());
+  const std::vector<int32_t> outputs = ints(d["outputs"]);
+  s.operands.insert(s.operands.end(), outputs.begin(), outputs.end());
+  for (const int32_t v : s.operands)
+    if (v < -1 || v >= static_cast<int32_t>(program->values.size())) throw std::invalid_argument("bad operand");
+  if (!d["params"].is_none()) s.params = d["params"].cast<std::string>();
+  for (const auto& [offset, expr, is_float] : d["patches"].cast<std::vector<std::tuple<int32_t, int32_t, bool>>>()) {
+    if (offset < 0 || at(offset) + 8 > s.params.size()) throw std::invalid_argument("a parameter outside its struct");
+    s.patches.push_back({offset, expr, is_float});
+  }
+  if (!d["tile"].is_none()) s.tile = std::make_unique<arn_tile>(d["tile"].cast<const TileProgram&>().tile);
+  s.sets = d["sets"].cast<std::vector<std::array<int32_t, 3>>>();
+  s.counts = d["counts"].cast<std::array<int32_t, 2>>();
+  for (const auto& body : d["bodies"].cast<std::vector<std::shared_ptr<PyProgram>>>()) {
+    s.bodies.push_back(body->program);
+    bodies[body->program.get()] = body;
+  }
+  pack(&s, d["pack"].cast<std::vector<int>>());
+  program->steps.push_back(std::move(s));
+  return static_cast<int32_t>(program->steps.size()) - 1;
+}
+
+void PyProgram::set_plan(const std::vector<int32_t>& order, const std::vector<std::array<int32_t, 5>>& regions,
+                         const std::vector<std::array<int32_t, 2>>& members, const std::vector<int32_t>& placement) {
+  if (order.size() != program->steps.size() || members.size() != program->buffers.size())
+    throw std::invalid_argument("a plan for another program");
+  std::vector<Step> sorted;
+  std::vector<bool> seen(order.size(), false);
+  for (const int32_t i : order) {
+    if (i < 0 || at(i) >= order.size() || seen[at(i)]) throw std::invalid_argument("the order is no permutation");
+    seen[at(i)] = true;
+    sorted.push_back(std::move(program->steps[at(i)]));
+  }
+  program->steps = std::move(sorted);
+  for (const auto& r : regions) program->regions.push_back({r[0], r[1], r[2], r[3], r[4], 0});
+  for (size_t i = 0; i < members.size(); ++i) {
+    program->buffers[i].region = members[i][0];
+    program->buffers[i].region_offset = members[i][1];
+  }
+  program->placement = placement;
+}
+
+void PyProgram::seal(const py::dict& rest) {
+  program->symbol_stage = ints(rest["symbol_stages"]);
+  program->stage_ends = ints(rest["stage_ends"]);
+  for (const int32_t v : ints(rest["inputs"])) {
+    const Buffer& b = program->buffers.at(at(program->values.at(at(v)).buffer));
+    program->inputs.push_back({v, b.segment == Segment::kHost});
+  }
+  program->outputs = ints(rest["outputs"]);
+  program->slots = rest["slots"].cast<int32_t>();
+  host_call = rest["host_call"];
+  program->seal();
+}
+
+void PyProgram::read_inputs(const py::list& arrays, Run* run) const {
+  if (arrays.size() != program->inputs.size()) throw std::invalid_argument("wrong number of inputs");
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    const Value& v = program->values[at(program->inputs[i].value)];
+    Tensor& t = run->input(i);
+    t = from_python(arrays[i], program->inputs[i].host ? int32_t{ARN_NONE} : v.dtype);
+    if (!program->inputs[i].host && (t.host || t.dims.size() != v.dims.size()))
+      throw std::invalid_argument("an input is no array of the model's rank");
+    if (program->inputs[i].host && py::isinstance<py::array>(arrays[i])) {  // text: its dims set symbols all the same
+      const auto array = py::reinterpret_borrow<py::array>(arrays[i]);
+      if (at(array.ndim()) == v.dims.size()) t.dims.assign(array.shape(), array.shape() + array.ndim());
+    }
+  }
+}
+
+RunOptions PyProgram::options(int64_t max_memory) {
+  RunOptions o;
+  o.threads = program->threads;
+  o.max_memory = max_memory;
+  o.host = host_call.is_none() && bodies.empty() ? nullptr : &host;
+  return o;
+}
+
+std::unique_ptr<Run> PyProgram::take_run() {
+  const std::lock_guard<std::mutex> lock(idle_mutex_);
+  if (idle_.empty()) return std::make_unique<Run>(*program);
+  std::unique_ptr<Run> run = std::move(idle_.back());
+  idle_.pop_back();
+  return run;
+}
+
+void PyProgram::give_run(std::unique_ptr<Run> run) {
+  const std::lock_guard<std::mutex> lock(idle_mutex_);
+  if (idle_.size() < kIdleRuns) idle_.push_back(std::move(run));
+}
+
+int64_t PyProgram::trim() {
+  const std::lock_guard<std::mutex> lock(idle_mutex_);
+  int64_t bytes = outputs->clear();
+  for (const auto& run : idle_) bytes += run->kept_bytes();
+  idle_.clear();
+  return bytes;
+}
+
+Block OutputPool::take(int64_t bytes, int64_t total) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  limit_ = std::max(limit_, total);
+  idle_.reserve(kMostIdle);
+  const auto found = std::find_if(idle_.begin(), idle_.end(), [bytes](const Block& b) { return b.bytes() >= bytes; });
+  if (found == idle_.end()) return Block(bytes);
+  Block block = std::move(*found);
+  idle_.erase(found);
+  held_ -= block.bytes();
+  return block;
+}
+
+void OutputPool::give(Block block) noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (idle_.size() == idle_.capacity()) return;
+  held_ += block.bytes();
+  const auto at = std::find_if(idle_.begin(), idle_.end(), [&](const Block& b) { return b.bytes() >= block.bytes(); });
+  idle_.insert(at, std::move(block));
+  while (held_ > limit_) {  // the smallest go
+    held_ -= idle_.front().bytes();
+    idle_.erase(idle_.begin());
+  }
+}
+
+int64_t OutputPool::clear() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  idle_.clear();
+  return std::exchange(held_, 0);
+}
+
+void PyProgram::run_to_end(const py::list& arrays, const RunOptions& options, py::list* out) {
+  Call call(this);
+  read_inputs(arrays, call.get());
+  {
+    const py::gil_scoped_release nogil;
+    call->begin(options);
+    call->finish();
+    ran(*call.get());
+  }
+  for (size_t i = 0; i < program->outputs.size(); ++i) out->append(to_python(call->output(i), false));
+}
+
+py::list PyProgram::run(const py::list& arrays, int64_t max_memory, double timeout) {
+  RunOptions o = options(max_memory);
+  if (timeout >= 0)
+    o.deadline = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                     std::chrono::steady_clock::now().time_since_epoch() + std::chrono::duration<double>(timeout))
+                     .count();
+  py::list out;
+  run_to_end(arrays, o, &out);
+  return out;
+}
+
+py::tuple PyProgram::profile(const py::list& arrays) {
+  std::vector<StepTime> times(program->steps.size());
+  RunOptions o = options(-1);
+  o.profile = &times;
+  py::list out, nanoseconds;
+  run_to_end(arrays, o, &out);
+  for (const StepTime& t : times) nanoseconds.append(t.nanoseconds);
+  return py::make_tuple(out, nanoseconds);
+}
+
+namespace {
+
+py::dict describe_binding(const Program& program, const Binding& b);
+
+// Per body of a step: where its arena and what it returns lie in the step's scratch; none where it finds memory itself.
+py::list describe_bodies(const Step& step, const std::vector<BoundBody>& bodies) {
+  py::list out;
+  for (size_t i = 0; i < bodies.size(); ++i) {
+    const BoundBody& body = bodies[i];
+    if (body.binding)
+      out.append(py::make_tuple(body.bytes, describe_binding(*step.bodies[i], *body.binding)));
+    else
+      out.append(py::none());
+  }
+  return out;
+}
+
+py::dict describe_binding(const Program& program, const Binding& b) {
+  py::list rects, steps, buffers, bodies;
+  for (const int64_t n : b.buffer_bytes) buffers.append(n);
+  for (const Rect& r : b.rects) rects.append(py::make_tuple(r.bytes, r.first, r.last, r.offset));
+  const int32_t first = program.stage_begin(b.stage);
+  for (size_t i = 0; i < b.steps.size(); ++i) {
+    const BoundStep& s = b.steps[i];
+    steps.append(
+        py::make_tuple(s.head.variant ? s.head.variant : "", s.head.tasks, s.head.step_scratch, s.head.thread_scratch));
+    if (s.control >= 0)
+      bodies.append(py::make_tuple(first + static_cast<int32_t>(i),
+                                   describe_bodies(program.steps[at(first) + i], b.controls[at(s.control)])));
+  }
+  py::dict d;
+  d["stage"] = b.stage;
+  d["stages"] = program.stages();
+  d["arena_bytes"] = b.arena_bytes;
+  d["rects"] = rects;
+  d["regions"] = program.regions.size();
+  d["hosted"] = b.hosted;
+  d["buffer_bytes"] = buffers;
+  d["first_step"] = first;
+  d["steps"] = steps;
+  d["bodies"] = bodies;
+  d["symbols"] = b.symbols;
+  d["values"] = b.values;
+  d["outside"] = 0;
+  return d;
+}
+
+}  // namespace
+
+py::dict PyProgram::describe(const std::vector<std::vector<int64_t>>& dims) const { return describe_with(dims, {}); }
+
+py::dict PyProgram::describe_with(const std::vector<std::vector<int64_t>>& dims,
+                                  const std::map<int32_t, int64_t>& late) const {
+  if (dims.size() != program->inputs.size()) throw std::invalid_argument("wrong number of inputs");
+  std::vector<int64_t> key;
+  for (size_t i = 0; i < dims.size(); ++i) program->append_key(i, dims[i].data(), dims[i].size(), &key);
+  std::shared_ptr<const Binding> binding = program->bind(key);
+  py::list earlier;  // bodies of steps of earlier stages
+  while (binding->stage + 1 < program->stages()) {
+    std::vector<int64_t> symbols = binding->symbols;
+    bool known = true;
+    for (size_t i = 0; i < symbols.size(); ++i) {
+      if (program->symbol_stage[i] != binding->stage + 1) continue;
+      const auto found = late.find(static_cast<int32_t>(i));
+      known = known && found != late.end();
+      if (known) symbols[i] = found->second;
+    }
+    if (!known) break;
+    const py::dict facts = describe_binding(*program, *binding);
+    for (const auto& body : facts["bodies"].cast<py::list>()) earlier.append(body);
+    binding = program->bind_next(binding, symbols);
+  }
+  py::dict facts = describe_binding(*program, *binding);
+  for (const auto& body : facts["bodies"].cast<py::list>()) earlier.append(body);
+  facts["bodies"] = earlier;
+  return facts;
+}
+
+py::object PyProgram::describe_last() const {
+  const std::lock_guard<std::mutex> lock(idle_mutex_);
+  if (!last_) return py::none();
+  py::dict facts = describe_binding(*program, *last_);
+  facts["outside"] = last_outside_;
+  return facts;
+}
+
+void PyProgram::ran(const Run& run) {
+  const int64_t outside = run.kept_bytes() - run.arena_bytes();
+  const std::lock_guard<std::mutex> lock(idle_mutex_);
+  last_outside_ = outside;
+  if (last_ != run.binding()) last_ = run.binding();
+}
+
+}  // namespace arenaut

@@ -1,0 +1,123 @@
+// Programs as Python builds and runs them.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "exec/run.h"
+#include "python/module.h"
+#include "python/weights.h"
+
+namespace arenaut {
+
+class PyProgram;
+
+// Calls back into Python for the steps that need it.
+class PyHost : public Host {
+ public:
+  explicit PyHost(PyProgram* owner) : owner_(owner) {}
+  std::vector<Tensor> call(int32_t step, const std::vector<Tensor>& inputs) override;
+  Host* body(int32_t step, const Program* program) override;
+
+ private:
+  PyProgram* owner_;
+};
+
+// Memory of outputs that their owners have let go, for outputs to come: at most as much as the largest run returned.
+class OutputPool {
+ public:
+  // At least so many bytes. total: of all outputs of the run that come from here. Throws std::bad_alloc.
+  Block take(int64_t bytes, int64_t total);
+  void give(Block block) noexcept;
+  // Frees all of it; returns the bytes.
+  int64_t clear();
+
+ private:
+  std::mutex mutex_;
+  std::vector<Block> idle_;  // by size
+  int64_t limit_ = 0, held_ = 0;
+};
+
+class PyProgram {
+ public:
+  PyProgram(int32_t threads, int32_t tier, uint32_t features, std::shared_ptr<PyWeights> weights);
+
+  int32_t add_expr(int32_t op, int64_t a, int64_t b, int64_t c);
+  int32_t add_buffer(int32_t segment, int32_t bytes, int32_t index, const py::object& array);
+  int32_t add_value(int32_t buffer, int32_t dtype, int32_t offset, std::vector<int32_t> dims,
+                    std::vector<int32_t> strides);
+  int32_t add_step(const py::dict& description);
+  // Per step added so far, in that order: which operands it will read in packed form, as bits.
+  std::vector<uint32_t> packed_operands() const;
+  // Another array with the same content for a weight buffer; None when no step reads it as stored.
+  void replace_weight(int32_t buffer, const py::object& array);
+  // Steps in their final order; regions as (bytes expression, first, last, output buffer); per buffer its region and
+  // offset expression; the order in which regions, then scratch of steps, are placed.
+  void set_plan(const std::vector<int32_t>& order, const std::vector<std::array<int32_t, 5>>& regions,
+                const std::vector<std::array<int32_t, 2>>& members, const std::vector<int32_t>& placement);
+  void seal(const py::dict& rest);
+
+  // deadline: seconds from now after which the run stops; negative: none.
+  py::list run(const py::list& arrays, int64_t max_memory, double timeout);
+  py::tuple profile(const py::list& arrays);
+  // What stage 0 of a binding needs, without running.
+  py::dict describe(const std::vector<std::vector<int64_t>>& dims) const;
+  // The last binding that ran, to its last stage; None before any run.
+  py::object describe_last() const;
+  // describe() to later stages, as far as the symbols that running decides are given, by number.
+  py::dict describe_with(const std::vector<std::vector<int64_t>>& dims, const std::map<int32_t, int64_t>& late) const;
+  void ran(const Run& run);
+  // Frees what idle runs keep for the next call; returns the bytes given back.
+  int64_t trim();
+
+  void read_inputs(const py::list& arrays, Run* run) const;
+  RunOptions options(int64_t max_memory);
+  std::unique_ptr<Run> take_run();
+  void give_run(std::unique_ptr<Run> run);
+
+  std::shared_ptr<Program> program = std::make_shared<Program>();
+  py::object host_call = py::none();
+  std::shared_ptr<OutputPool> outputs = std::make_shared<OutputPool>();
+  PyHost host{this};
+  std::map<const Program*, std::shared_ptr<PyProgram>> bodies;
+
+ private:
+  int64_t constant(int32_t expr) const;
+  void pack(Step* step, const std::vector<int>& operands);
+
+  std::shared_ptr<PyWeights> pool_;
+  std::map<int32_t, py::object> weights_;  // buffer -> the array that holds it
+  void run_to_end(const py::list& arrays, const RunOptions& options, py::list* out);
+
+  mutable std::mutex idle_mutex_;
+  std::shared_ptr<const Binding> last_;
+  int64_t last_outside_ = 0;  // what that run held outside its arena
+  std::vector<std::unique_ptr<Run>> idle_;
+};
+
+// A call of a program in a run from its pool, ended and given back at last.
+class Call {
+ public:
+  explicit Call(PyProgram* program) : program_(program), run_(program->take_run()) {}
+  ~Call() {
+    run_->end();
+    program_->give_run(std::move(run_));
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  Run* operator->() const { return run_.get(); }
+  Run* get() const { return run_.get(); }
+
+ private:
+  PyProgram* program_;
+  std::unique_ptr<Run> run_;
+};
+
+// Python object <-> tensor. Narrow types without a numpy type of their own appear as unsigned integers of their width.
+py::object to_python(const Tensor& t, bool copy);
+Tensor from_python(const py::handle& object, int32_t dtype);
+
+}  // namespace arenaut

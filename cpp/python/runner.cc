@@ -1,0 +1,345 @@
+// Runner, the base class of arenaut.Model: run() for feeds that are as the model wants them, without a Python frame.
+// Whatever is unusual goes to the subclass's method _run(*args, **kwargs), which says precisely what is wrong.
+#include <pybind11/numpy.h>
+
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+
+#include "python/program.h"
+
+namespace arenaut {
+namespace {
+
+constexpr size_t kMaxInputs = 128;
+// Below, numpy's own allocator is quicker; above, memory is aligned like the arena, and what its owner lets go is kept
+// for the outputs of later runs.
+constexpr int64_t kOwnMemory = 1024;
+// Runs that take longer let other Python threads run.
+constexpr int64_t kWorthOfUnlocking = 20'000;  // nanoseconds
+
+using Descr = py::detail::PyArrayDescr_Proxy;
+using npy = py::detail::npy_api;
+
+size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+// The memory of an output that numpy does not allocate.
+struct Memory {
+  struct Held {
+    Block block;
+    std::shared_ptr<OutputPool> pool;
+  };
+  PyObject_HEAD Held held;
+};
+
+void memory_dealloc(PyObject* self) {
+  Memory::Held& held = reinterpret_cast<Memory*>(self)->held;
+  held.pool->give(std::move(held.block));
+  held.~Held();
+  PyObject_Free(self);
+}
+
+PyTypeObject make_memory_type() {
+  PyTypeObject type{};
+  type.ob_base.ob_base.ob_refcnt = 1;
+  type.tp_name = "arenaut._native.Memory";
+  type.tp_basicsize = sizeof(Memory);
+  type.tp_dealloc = memory_dealloc;
+  type.tp_flags = Py_TPFLAGS_DEFAULT;
+  return type;
+}
+PyTypeObject g_memory_type = make_memory_type();
+
+struct InputSpec {
+  py::object name;
+  int type_number = 0, other_number = 0;  // numpy has two numbers for 64-bit integers
+  int rank = 0;
+};
+
+struct OutputSpec {
+  py::object name;
+  py::object descr;  // none: an object of Python's
+  int32_t value = 0;
+  int32_t buffer = 0;
+  bool early = false;  // its dims follow from those of the inputs
+};
+
+class FastCall {
+ public:
+  FastCall(std::shared_ptr<PyProgram> program, const py::list& inputs, const py::list& outputs, int64_t max_memory)
+      : program_(std::move(program)), options_(program_->options(max_memory)) {
+    const Program& p = *program_->program;
+    if (inputs.size() != p.inputs.size() || outputs.size() != p.outputs.size() || inputs.size() > kMaxInputs)
+      throw std::invalid_argument("other inputs or outputs than the program's");
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const auto [name, type] = inputs[i].cast<std::pair<py::str, py::dtype>>();
+      InputSpec spec;
+      spec.name = intern(name);
+      spec.type_number = spec.other_number = type.num();
+      if (spec.type_number == npy::NPY_LONG_) spec.other_number = npy::NPY_LONGLONG_;
+      if (spec.type_number == npy::NPY_ULONG_) spec.other_number = npy::NPY_ULONGLONG_;
+      if (sizeof(long) != sizeof(long long)) spec.other_number = spec.type_number;
+      spec.rank = static_cast<int>(p.values[at(p.inputs[i].value)].dims.size());
+      inputs_.push_back(std::move(spec));
+    }
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const auto [name, descr] = outputs[i].cast<std::pair<py::str, py::object>>();
+      OutputSpec spec;
+      spec.name = intern(name);
+      spec.descr = descr;
+      spec.value = p.outputs[i];
+      const Value& v = p.values[at(spec.value)];
+      spec.buffer = v.buffer;
+      const Buffer& b = p.buffers[at(spec.buffer)];
+      spec.early = b.segment == Segment::kOutput && b.stage == 0;
+      for (const int32_t d : v.dims) spec.early = spec.early && p.stage_of(d) == 0;
+      outputs_.push_back(std::move(spec));
+    }
+    for (const Step& step : p.steps)
+      if (step.kind != StepKind::kKernel && step.kind != StepKind::kSymbols) long_ = true;
+  }
+
+  // A new reference; null without an error: not for this path.
+  PyObject* run(PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    PyObject* arrays[kMaxInputs];
+    if (!find_inputs(args, count, names, arrays)) return nullptr;
+    Call call(program_.get());
+    key_.clear();
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      const auto* array = py::detail::array_proxy(arrays[i]);
+      Tensor& t = call->input(i);
+      t.dims.assign(array->dimensions, array->dimensions + array->nd);
+      t.data = array->data;
+      key_.insert(key_.end(), t.dims.begin(), t.dims.end());
+    }
+    Held held(arrays, inputs_.size());  // another thread may change the dict meanwhile
+    try {
+      if (!last_ || last_->key != key_) last_ = program_->program->bind(key_);
+      const std::shared_ptr<const Binding> binding = last_;  // another thread may change last_ meanwhile
+      return run(call.get(), binding);
+    } catch (py::error_already_set& e) {
+      e.restore();
+    } catch (const StepError&) {
+    } catch (const MemoryLimit&) {
+    } catch (const std::exception&) {
+    }
+    return nullptr;
+  }
+
+ private:
+  struct Held {
+    Held(PyObject* const* objects, size_t count) : objects_(objects), count_(count) {
+      for (size_t i = 0; i < count_; ++i) Py_INCREF(objects_[i]);
+    }
+    ~Held() {
+      for (size_t i = 0; i < count_; ++i) Py_DECREF(objects_[i]);
+    }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+    PyObject* const* objects_;
+    size_t count_;
+  };
+
+  static py::object intern(const py::str& name) {
+    PyObject* p = name.ptr();
+    Py_INCREF(p);
+    PyUnicode_InternInPlace(&p);
+    return py::reinterpret_steal<py::object>(p);
+  }
+
+  bool fits(const InputSpec& spec, PyObject* object) const {
+    if (Py_TYPE(object) != npy::get().PyArray_Type_) return false;
+    const auto* array = py::detail::array_proxy(object);
+    const auto* descr = reinterpret_cast<const Descr*>(array->descr);
+    constexpr int kFlags = npy::NPY_ARRAY_C_CONTIGUOUS_ | npy::NPY_ARRAY_ALIGNED_;
+    return (array->flags & kFlags) == kFlags && array->nd == spec.rank &&
+           (descr->type_num == spec.type_number || descr->type_num == spec.other_number) && descr->byteorder != '>';
+  }
+
+  bool find_inputs(PyObject* const* args, Py_ssize_t count, PyObject* names, PyObject** arrays) const {
+    const size_t named = names == nullptr ? 0 : static_cast<size_t>(PyTuple_GET_SIZE(names));
+    if (count == 1 && named == 0 && PyDict_CheckExact(args[0])) {
+      if (static_cast<size_t>(PyDict_GET_SIZE(args[0])) != inputs_.size()) return false;
+      for (size_t i = 0; i < inputs_.size(); ++i) {
+        arrays[i] = PyDict_GetItemWithError(args[0], inputs_[i].name.ptr());
+        if (arrays[i] == nullptr) PyErr_Clear();
+        if (arrays[i] == nullptr || !fits(inputs_[i], arrays[i])) return false;
+      }
+      return true;
+    }
+    const auto positional = static_cast<size_t>(count);
+    if (positional + named != inputs_.size()) return false;
+    for (size_t i = 0; i < inputs_.size(); ++i) arrays[i] = i < positional ? args[i] : nullptr;
+    for (size_t k = 0; k < named; ++k) {
+      PyObject* name = PyTuple_GET_ITEM(names, static_cast<Py_ssize_t>(k));
+      size_t i = positional;
+      while (i < inputs_.size() && inputs_[i].name.ptr() != name) ++i;  // both are interned
+      if (i == inputs_.size() || arrays[i] != nullptr) return false;
+      arrays[i] = args[positional + k];
+    }
+    for (size_t i = 0; i < inputs_.size(); ++i)
+      if (!fits(inputs_[i], arrays[i])) return false;
+    return true;
+  }
+
+  // A fresh array of these dims. data: its memory, kept by owner (a new reference, taken); null: memory of its own.
+  static py::object make_array(const py::object& descr, const int64_t* dims, size_t rank, void* data, PyObject* owner) {
+    const auto& api = npy::get();
+    Py_INCREF(descr.ptr());
+    constexpr int kFlags = npy::NPY_ARRAY_C_CONTIGUOUS_ | npy::NPY_ARRAY_ALIGNED_ | npy::NPY_ARRAY_WRITEABLE_;
+    static_assert(sizeof(Py_intptr_t) == sizeof(int64_t), "dims are numpy's");
+    PyObject* array = api.PyArray_NewFromDescr_(api.PyArray_Type_, descr.ptr(), static_cast<int>(rank),
+                                                reinterpret_cast<const Py_intptr_t*>(dims), nullptr, data,
+                                                data == nullptr ? 0 : kFlags, nullptr);
+    if (array == nullptr) Py_XDECREF(owner);
+    if (array == nullptr || (owner != nullptr && api.PyArray_SetBaseObject_(array, owner) < 0))
+      throw py::error_already_set();
+    return py::reinterpret_steal<py::object>(array);
+  }
+
+  // pooled: bytes of all the run's outputs that come from the pool.
+  py::object allocate(const OutputSpec& spec, const Binding& binding, int64_t pooled) const {
+    const Value& v = program_->program->values[at(spec.value)];
+    int64_t dims[ARN_MAX_RANK];
+    for (size_t k = 0; k < v.dims.size(); ++k) dims[k] = binding.values[at(v.dims[k])];
+    const int64_t bytes = binding.buffer_bytes[at(spec.buffer)];
+    if (bytes < kOwnMemory) return make_array(spec.descr, dims, v.dims.size(), nullptr, nullptr);
+    Block block = program_->outputs->take(bytes, pooled);
+    Memory* owner = PyObject_New(Memory, &g_memory_type);
+    if (owner == nullptr) throw py::error_already_set();
+    void* data = block.data();
+    new (&owner->held) Memory::Held{std::move(block), program_->outputs};
+    return make_array(spec.descr, dims, v.dims.size(), data, reinterpret_cast<PyObject*>(owner));
+  }
+
+  static py::object late_array(const OutputSpec& spec, const Tensor& t) {
+    if (t.host) {  // of unknown rank: an array of the type that the native side uses in its place
+      py::object result = to_python(t, false);
+      if (spec.descr.is_none() || !py::isinstance<py::array>(result)) return result;
+      const int same = PyObject_RichCompareBool(py::object(result.attr("dtype")).ptr(), spec.descr.ptr(), Py_EQ);
+      if (same < 0) throw py::error_already_set();
+      return same == 1 ? result : py::object(result.attr("view")(spec.descr));
+    }
+    if (t.dtype == ARN_NONE || spec.descr.is_none()) return to_python(t, false);
+    auto* keep = new std::shared_ptr<Block>(t.owned);
+    py::capsule owner(keep, [](void* p) { delete static_cast<std::shared_ptr<Block>*>(p); });
+    return make_array(spec.descr, t.dims.data(), t.dims.size(), const_cast<void*>(t.data), owner.release().ptr());
+  }
+
+  PyObject* run(Run* call, const std::shared_ptr<const Binding>& binding) {
+    auto results = py::reinterpret_steal<py::dict>(PyDict_New());
+    int64_t pooled = 0;
+    for (const OutputSpec& spec : outputs_) {
+      const int64_t bytes = spec.early ? binding->buffer_bytes[at(spec.buffer)] : 0;
+      if (bytes >= kOwnMemory) pooled += bytes;
+    }
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      if (!outputs_[i].early) continue;
+      const py::object array = allocate(outputs_[i], *binding, pooled);
+      call->give_output(i, py::detail::array_proxy(array.ptr())->data);
+      if (PyDict_SetItem(results.ptr(), outputs_[i].name.ptr(), array.ptr()) < 0) throw py::error_already_set();
+    }
+    const int64_t time = binding->fastest.load(std::memory_order_relaxed);
+    {
+      std::optional<py::gil_scoped_release> unlocked;
+      if (long_ || time < 0 || time > kWorthOfUnlocking) unlocked.emplace();
+      call->begin(options_, binding);
+      call->finish();
+    }
+    return finish_results(call, std::move(results));
+  }
+
+  PyObject* finish_results(Run* call, py::dict results) {
+    bool ordered = true;
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      if (outputs_[i].early) continue;
+      ordered = false;
+      results[outputs_[i].name] = late_array(outputs_[i], call->output(i));
+    }
+    program_->ran(*call);
+    if (ordered) return results.release().ptr();
+    py::dict in_order;
+    for (const OutputSpec& spec : outputs_) in_order[spec.name] = results[spec.name];
+    return in_order.release().ptr();
+  }
+
+  std::shared_ptr<PyProgram> program_;
+  RunOptions options_;
+  std::vector<InputSpec> inputs_;
+  std::vector<OutputSpec> outputs_;
+  bool long_ = false;  // steps that call back or hold bodies
+  std::vector<int64_t> key_;
+  std::shared_ptr<const Binding> last_;
+};
+
+struct Runner {
+  PyObject_HEAD FastCall* fast;
+};
+
+PyObject* runner_run(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  FastCall* fast = reinterpret_cast<Runner*>(self)->fast;
+  if (fast != nullptr) {
+    PyObject* result = fast->run(args, count, names);
+    if (result != nullptr || PyErr_Occurred()) return result;
+  }
+  static PyObject* const slow = PyUnicode_InternFromString("_run");
+  const size_t named = names == nullptr ? 0 : static_cast<size_t>(PyTuple_GET_SIZE(names));
+  std::vector<PyObject*> all{self};
+  all.insert(all.end(), args, args + static_cast<size_t>(count) + named);
+  return PyObject_VectorcallMethod(slow, all.data(), static_cast<size_t>(count) + 1, names);
+}
+
+PyObject* runner_enable(PyObject* self, PyObject* args) {
+  try {
+    const auto [program, inputs, outputs, max_memory] =
+        py::reinterpret_borrow<py::tuple>(args)
+            .cast<std::tuple<std::shared_ptr<PyProgram>, py::list, py::list, int64_t>>();
+    auto* fast = new FastCall(program, inputs, outputs, max_memory);
+    delete std::exchange(reinterpret_cast<Runner*>(self)->fast, fast);
+  } catch (py::error_already_set& e) {
+    e.restore();
+    return nullptr;
+  } catch (const std::exception& e) {
+    PyErr_SetString(PyExc_ValueError, e.what());
+    return nullptr;
+  }
+  Py_RETURN_NONE;
+}
+
+void runner_dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  delete reinterpret_cast<Runner*>(self)->fast;
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyMethodDef kMethods[] = {
+    {"run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(runner_run)), METH_FASTCALL | METH_KEYWORDS,
+     nullptr},
+    {"_enable", runner_enable, METH_VARARGS,
+     "_enable(program, [(input name, dtype)], [(output name, dtype)], max_memory): from now on run() takes the short "
+     "way where it can."},
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+void register_runner(py::module_& m) {
+  if (PyType_Ready(&g_memory_type) < 0) throw py::error_already_set();
+  kMethods[0].ml_doc =
+      "run($self, /, *args, out=None, timeout=None, **kwargs)\n--\n\n"
+      "Runs the model once: run({\"x\": x}), run(x, y) in input order, or run(x=x).\n\n"
+      "Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead.\n"
+      "timeout: seconds after which the run stops with RunTimeoutError.\n"
+      "Raises InputError for feeds that do not fit, ExecutionError when a step fails.";
+  PyType_Slot slots[] = {{Py_tp_methods, kMethods},
+                         {Py_tp_dealloc, reinterpret_cast<void*>(runner_dealloc)},
+                         {Py_tp_doc, const_cast<char*>("What can run; see arenaut.Model.")},
+                         {0, nullptr}};
+  PyType_Spec spec = {"arenaut._native.Runner", sizeof(Runner), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+  auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&spec));
+  if (!type) throw py::error_already_set();
+  m.attr("Runner") = type;
+}
+
+}  // namespace arenaut

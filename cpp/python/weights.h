@@ -1,0 +1,59 @@
+// The packed weights of a model: asked for while its programs are built, made all at once, shared by whoever wants the
+// same form of the same array.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "exec/program.h"
+#include "python/module.h"
+
+namespace arenaut {
+
+class PyWeights {
+ public:
+  // maps: (address, bytes) of files mapped read-only, whose pages may be dropped at any time: they come back when read.
+  explicit PyWeights(std::vector<std::pair<int64_t, int64_t>> maps) : maps_(std::move(maps)) {}
+
+  // The form that a row wants of a constant operand; null when it packs none. base: where the operand's array starts;
+  // no array that was asked for may be freed before pack() has done its job: its address names it.
+  std::shared_ptr<PackedWeight> request(const arn_row& row, const arn_bind_args& args, int32_t operand,
+                                        const std::string& params, const void* base);
+  // Gives every form its place, in the order of the requests. Then per job, those of the largest arrays first: (base,
+  // packed bytes, family).
+  py::list jobs();
+  // Does jobs [first, last), on up to `threads` threads.
+  void pack(int32_t first, int32_t last, int32_t threads);
+  // Forgets where jobs came from. Afterwards arrays may go.
+  void finish();
+  int64_t packed_bytes() const { return packed_bytes_; }
+  // Drops the pages of the mapped files from this process.
+  void drop_maps() const;
+
+ private:
+  struct Job {
+    const arn_row* row = nullptr;
+    std::vector<arn_desc> descs;
+    std::vector<const void*> constants;
+    std::string params;
+    std::unique_ptr<arn_tile> tile;
+    arn_target target{};
+    const void* base = nullptr;
+    int32_t n_in = 0, n_out = 0, operand = 0;
+    std::shared_ptr<PackedWeight> weight;
+  };
+  struct Batch;
+
+  static int64_t source_bytes(const Job& job);
+  void do_job(const Job& job, std::unique_ptr<Slab>* room) const;
+  bool mapped(const char* from, int64_t bytes) const;
+
+  std::vector<std::pair<int64_t, int64_t>> maps_;
+  std::vector<Job> jobs_;
+  std::map<std::string, std::shared_ptr<PackedWeight>> known_;
+  int64_t packed_bytes_ = 0;
+};
+
+}  // namespace arenaut

@@ -1,0 +1,236 @@
+"""onnxruntime's ops on quantised numbers: each reads its operands as DequantizeLinear does and, where its result is
+quantised too, rounds it as QuantizeLinear does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs
+from arenaut.frontend.spec import Spec
+from arenaut.ir import DType, Value
+from arenaut.ir.ops.support.composite import cast, concat, ints, one, reshape, transpose, unsqueeze
+from arenaut.ir.record import Build
+
+
+def real(build: Build, spec: Spec, index: int, scale: int, zero: int, axis: int = 1) -> Value:
+    """Operand `index` as floats; its scale and zero point are inputs too, one or one a line along axis."""
+    return _real(build, spec.operand(index), spec.operand(scale), spec.input(zero), axis)
+
+
+def _real(build: Build, x: Value, scale: Value, zero: Value | None, axis: int = 1) -> Value:
+    return one(build, "DequantizeLinear", x, _narrowest(build, scale), _narrowest(build, zero), axis=axis)
+
+
+def _narrowest(build: Build, value: Value | None) -> Value | None:
+    """A vector of one element as a scalar, which goes with any axis."""
+    single = value is not None and value.has_shape and value.rank == 1 and value.shape[0] == 1
+    return one(build, "Squeeze", value, ints(build, 0)) if single else value
+
+
+def _rounded(build: Build, spec: Spec, x: Value, scale: int, zero: int) -> Value:
+    """x quantised; without a zero point as uint8."""
+    operands = [_narrowest(build, spec.operand(scale)), _narrowest(build, spec.input(zero))]
+    if operands[1] is None:
+        operands[1] = build.constant(np.zeros((), np.uint8))
+    return one(build, "QuantizeLinear", x, *operands)
+
+
+def _linear(op: str) -> Callable[[Build, Spec], Outputs]:
+    """QuantizeLinear and DequantizeLinear, of which onnxruntime had its own before the standard had all types."""
+
+    def rule(build: Build, spec: Spec) -> Outputs:
+        scale, zero = _narrowest(build, spec.operand(1)), _narrowest(build, spec.input(2))
+        return [one(build, op, spec.operand(0), scale, zero, axis=spec.attr("axis"))]
+
+    return rule
+
+
+def _binary(op: str) -> Callable[[Build, Spec], Outputs]:
+    def rule(build: Build, spec: Spec) -> Outputs:
+        result = one(build, op, real(build, spec, 0, 1, 2), real(build, spec, 3, 4, 5))
+        return [_rounded(build, spec, result, 6, 7)]
+
+    return rule
+
+
+def _unary(op: str, *attributes: str) -> Callable[[Build, Spec], Outputs]:
+    def rule(build: Build, spec: Spec) -> Outputs:
+        if spec.attr("channels_last"):
+            raise spec.unsupported("channels_last is not known here")
+        settings = {name: spec.attr(name) for name in attributes}
+        return [_rounded(build, spec, one(build, op, real(build, spec, 0, 1, 2), **settings), 3, 4)]
+
+    return rule
+
+
+def _softmax(build: Build, spec: Spec) -> Outputs:
+    x, axis = real(build, spec, 0, 1, 2), int(spec.attr("axis"))
+    if spec.attr("opset") is not None and spec.attr("opset") < 13 and axis % x.rank != x.rank - 1:
+        axis %= x.rank
+        outer = one(build, "Flatten", x, axis=axis)
+        result = one(build, "Reshape", one(build, "Softmax", outer, axis=1), one(build, "Shape", x))
+    else:
+        result = one(build, "Softmax", x, axis=axis)
+    return [_rounded(build, spec, result, 3, 4)]
+
+
+def _concat(build: Build, spec: Spec) -> Outputs:
+    if len(spec.inputs) % 3 != 2:
+        raise spec.invalid(f"{len(spec.inputs)} inputs are no list of tensors with scale and zero point")
+    parts = [real(build, spec, i, i + 1, i + 2) for i in range(2, len(spec.inputs), 3)]
+    return [_rounded(build, spec, concat(build, parts, spec.attr("axis")), 0, 1)]
+
+
+def _where(build: Build, spec: Spec) -> Outputs:
+    chosen = one(build, "Where", spec.operand(0), real(build, spec, 1, 2, 3), real(build, spec, 4, 5, 6))
+    return [_rounded(build, spec, chosen, 7, 8)]
+
+
+def _gemm(build: Build, spec: Spec) -> Outputs:
+    a = real(build, spec, 0, 1, 2)
+    b = real(build, spec, 3, 4, 5, axis=0 if spec.attr("transB") else 1)
+    settings = {name: spec.attr(name) for name in ("alpha", "transA", "transB")}
+    result = one(build, "Gemm", a, b, **settings)
+    if spec.input(6) is not None:  # in units of both scales and alpha
+        factor = one(build, "Mul", spec.operand(1), spec.operand(4))
+        unit = one(build, "Mul", factor, build.constant(np.array(spec.attr("alpha"), np.float32)))
+        result = one(build, "Add", result, one(build, "Mul", cast(build, spec.operand(6), DType.FLOAT), unit))
+    return [_rounded(build, spec, result, 7, 8) if spec.input(7) is not None else result]
+
+
+# -- products of quantised operands that give floats -----------------------------------------------------------
+
+
+def _plus(build: Build, x: Value, bias: Value | None) -> Value:
+    return x if bias is None else one(build, "Add", x, bias)
+
+
+def _matmul_to_float(build: Build, spec: Spec) -> Outputs:
+    a = real(build, spec, 0, 2, 4, axis=spec.operand(0).rank - 2)
+    b = real(build, spec, 1, 3, 5, axis=spec.operand(1).rank - 1)
+    return [_plus(build, one(build, "MatMul", a, b), spec.input(6))]
+
+
+def _dynamic_matmul(build: Build, spec: Spec) -> Outputs:
+    quantised, scale, zero = build.op("DynamicQuantizeLinear", spec.operand(0), outputs=3)
+    total = one(build, "MatMulInteger", quantised, spec.operand(1), zero, spec.input(3))
+    unit = one(build, "Mul", scale, spec.operand(2))
+    return [_plus(build, one(build, "Mul", cast(build, total, DType.FLOAT), unit), spec.input(4))]
+
+
+_BITS: Mapping[int, Any] = MappingProxyType({2: ml_dtypes.uint2, 4: ml_dtypes.uint4, 8: np.uint8})
+
+
+def _unpacked(packed: Any, bits: int, count: int) -> Any:
+    """[rows, bytes] of numbers of `bits` bits, lowest first, as [rows, count]."""
+    places = np.arange(0, 8, bits, dtype=np.uint8)
+    apart = (packed[..., None] >> places) & np.uint8((1 << bits) - 1)
+    return apart.reshape(packed.shape[0], -1)[:, :count]
+
+
+def _matmul_n_bits(build: Build, spec: Spec) -> Outputs:
+    """The weight is stored by columns, in blocks along the inner dim that share a scale."""
+    bits, block, depth, columns = (int(spec.attr(name) or 0) for name in ("bits", "block_size", "K", "N"))
+    stored, zero = spec.operand(1).constant, spec.input(3)
+    if bits not in _BITS or block < 16 or block & (block - 1) or depth < 1 or columns < 1:
+        raise spec.unsupported(f"{bits} bits in blocks of {block} of a {depth} x {columns} weight")
+    if stored is None or spec.input(4) is not None or (zero is not None and zero.constant is None):
+        raise spec.unsupported("its weight is not stored in the model, or is reordered by group indices")
+    blocks = -(-depth // block)
+    if stored.dtype != np.uint8 or stored.size != columns * blocks * (block * bits // 8):
+        raise spec.invalid(f"the weight has {stored.size} bytes, not those of {columns} x {blocks} blocks")
+    numbers = _unpacked(stored.reshape(columns, -1), bits, blocks * block)[:, :depth].astype(_BITS[bits])
+    scales = reshape(build, spec.operand(2), columns, blocks)
+    if zero is None:
+        offsets = build.constant(np.full((columns, blocks), 1 << (bits - 1)).astype(_BITS[bits]))
+    elif zero.dtype is DType.UINT8:
+        assert zero.constant is not None
+        rows = zero.constant.reshape(columns, -1)
+        if rows.shape[1] != -(-blocks * bits // 8):
+            raise spec.invalid(f"the zero points have {rows.shape[1]} bytes a column, not those of {blocks} blocks")
+        offsets = build.constant(_unpacked(rows, bits, blocks).astype(_BITS[bits]))
+    else:
+        raise spec.unsupported("its zero points are floats")
+    settings = {"axis": 1, "block_size": block}
+    weight = one(build, "DequantizeLinear", build.constant(numbers), scales, offsets, **settings)
+    product = one(build, "MatMul", spec.operand(0), transpose(build, weight, (1, 0)))
+    return [_plus(build, product, spec.input(5))]
+
+
+# -- DynamicQuantizeLSTM ---------------------------------------------------------------------------------------
+
+
+def _lstm(build: Build, spec: Spec) -> Outputs:
+    """The LSTM of the weights that the quantised ones stand for. onnxruntime also rounds x and every hidden state to 8
+    bits on the way, which this leaves out: it is nearer to the model before it was quantised."""
+
+    def weights(index: int, scale: int) -> Value:
+        unit, zero = (_per_column(build, spec.operand(i)) for i in (scale, scale + 1))
+        numbers = one(build, "Sub", *(cast(build, v, DType.FLOAT) for v in (spec.operand(index), zero)))
+        return transpose(build, one(build, "Mul", numbers, unit), (0, 2, 1))
+
+    names = ("activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "input_forget")
+    settings = {name: spec.attr(name) for name in names}
+    operands = [spec.operand(0), weights(1, 8), weights(2, 10), *(spec.input(i) for i in range(3, 8))]
+    results: list[Value] = build.op("LSTM", *operands, outputs=3, layout=0, **settings)
+    return results
+
+
+def _per_column(build: Build, value: Value) -> Value:
+    """[directions] or [directions, columns] against [directions, rows, columns]."""
+    return unsqueeze(build, value, 1) if value.rank == 2 else unsqueeze(build, value, *range(value.rank, 3))
+
+
+_POOL = {
+    "auto_pad": "NOTSET", "ceil_mode": 0, "channels_last": 0, "count_include_pad": 0, "kernel_shape": None,
+    "pads": None, "strides": None,
+}  # fmt: skip
+_POOL_ATTRIBUTES = tuple(n for n in _POOL if n != "channels_last")
+_LSTM = {
+    "activation_alpha": None, "activation_beta": None, "activations": None, "clip": None, "direction": "forward",
+    "hidden_size": None, "input_forget": 0,
+}  # fmt: skip
+_N_BITS = {"K": None, "N": None, "bits": 4, "block_size": None, "accuracy_level": 0, "weight_prepacked": 0}
+
+
+def _qlinear_conv(build: Build, spec: Spec) -> Outputs:
+    if spec.attr("channels_last"):
+        raise spec.unsupported("channels_last is not known here")
+    settings = {name: spec.attr(name) for name in _CONV if name != "channels_last"}
+    return [one(build, "QLinearConv", *spec.inputs, **settings)]
+
+
+_CONV = {
+    "auto_pad": "NOTSET", "channels_last": 0, "dilations": None, "group": 1, "kernel_shape": None, "pads": None,
+    "strides": None,
+}  # fmt: skip
+
+OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
+    {
+        (MICROSOFT, name): op
+        for name, op in {
+            "QuantizeLinear": ContribOp(_linear("QuantizeLinear"), (2, 3), {"axis": 1}),
+            "DequantizeLinear": ContribOp(_linear("DequantizeLinear"), (2, 3), {"axis": 1}),
+            "QLinearAdd": ContribOp(_binary("Add"), (7, 8)),
+            "QLinearMul": ContribOp(_binary("Mul"), (7, 8)),
+            "QLinearSigmoid": ContribOp(_unary("Sigmoid"), (4, 5)),
+            "QLinearLeakyRelu": ContribOp(_unary("LeakyRelu", "alpha"), (4, 5), {"alpha": 0.01}),
+            "QLinearAveragePool": ContribOp(_unary("AveragePool", *_POOL_ATTRIBUTES), (4, 5), _POOL),
+            "QLinearGlobalAveragePool": ContribOp(_unary("GlobalAveragePool"), (5, 5), {"channels_last": 0}),
+            "QLinearSoftmax": ContribOp(_softmax, (5, 5), {"axis": -1, "opset": None}),
+            "QLinearConcat": ContribOp(_concat, (5, 1 << 20), {"axis": None}),
+            "QLinearWhere": ContribOp(_where, (9, 9)),
+            "QLinearConv": ContribOp(_qlinear_conv, (8, 9), _CONV),
+            "QGemm": ContribOp(_gemm, (6, 9), {"alpha": 1.0, "transA": 0, "transB": 0}),
+            "MatMulIntegerToFloat": ContribOp(_matmul_to_float, (4, 7)),
+            "DynamicQuantizeMatMul": ContribOp(_dynamic_matmul, (3, 5)),
+            "MatMulNBits": ContribOp(_matmul_n_bits, (3, 6), _N_BITS),
+            "DynamicQuantizeLSTM": ContribOp(_lstm, (12, 12), _LSTM, outputs=3),
+        }.items()
+    }
+)

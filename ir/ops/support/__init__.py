@@ -1,0 +1,1 @@
+"""What the record families share; no records live here."""

@@ -1,0 +1,233 @@
+"""What the record families share: shape helpers, and the factory of elementwise records.
+
+Conventions of every evaluator: inputs are numpy arrays (None where absent); narrow floats are computed in float32 and
+rounded once at the end; integers wrap; outputs are arrays, 0-d ones included, of the type that inference gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from arenaut.ir.dims import Dim, equal, minimum, minimum_limits, product, select
+from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.graph import Array, Node
+from arenaut.ir.ops.support.samples import Samples
+from arenaut.ir.record import EXACT, Evaluator, Infer, OpRecord, Reg, TileBuilder, Tolerance, UnknownError
+from arenaut.ir.types import Shape, TensorType, Type
+
+DataRule = Callable[[Infer], Sequence["Array | None"]]
+
+
+# -- shapes ----------------------------------------------------------------------------------------------------
+
+
+def broadcast_dim(a: Dim, b: Dim) -> Dim | None:
+    """The dim of a broadcast result; None when the two contradict. An int other than 1 wins against a symbol."""
+    if a == b or b == 1:
+        return a
+    if a == 1:
+        return b
+    if isinstance(a, int) and isinstance(b, int):
+        return None
+    if isinstance(a, int):
+        return a
+    if isinstance(b, int):
+        return b
+    for x, y in ((a, b), (b, a)):
+        if _is_capped(x, y):
+            return y
+    return select(equal(a, 1), b, a)
+
+
+def _is_capped(x: Dim, y: Dim) -> bool:
+    """Whether x is min(y, c) with c >= 2: then x is 1 only where y is, so the two broadcast only when both are y."""
+    return any(x in (minimum(y, c), minimum(c, y)) for c in minimum_limits(x) if c >= 2)
+
+
+def broadcast_shapes(context: Infer, shapes: Sequence[Shape]) -> Shape:
+    """Numpy broadcasting of all shapes. Raises ShapeError where known dims contradict."""
+    out: list[Dim] = []
+    for shape in shapes:
+        out = [*([1] * (len(shape) - len(out))), *out]
+        for i, d in enumerate(shape, len(out) - len(shape)):
+            merged = broadcast_dim(out[i], d)
+            if merged is None:
+                raise context.fail(f"shapes do not broadcast: {out[i]} against {d} in dim {i - len(out)}")
+            out[i] = merged
+    return tuple(out)
+
+
+def agree(context: Infer, a: Dim, b: Dim, what: str) -> Dim:
+    """The better known of two dims that must be equal. Raises ShapeError when they cannot be."""
+    if isinstance(a, int) and isinstance(b, int) and a != b:
+        raise context.fail(f"{what}: {a} is not {b}")
+    return a if isinstance(a, int) else b
+
+
+def axis_in(context: Infer, axis: int, rank: int) -> int:
+    """axis counted from the front. Raises ShapeError when out of range."""
+    if not -rank <= axis < rank:
+        raise context.fail(f"axis {axis} is out of range for rank {rank}")
+    return axis % rank
+
+
+def known_ints(data: Array | None) -> list[int] | None:
+    """Every element as an int, or None when one of them is symbolic or none is known."""
+    if data is None or not all(isinstance(x, (int, np.integer)) for x in data.flat):
+        return None
+    return [int(x) for x in data.flat]
+
+
+def input_ints(context: Infer, index: int) -> list[int] | None:
+    """The elements of an optional integer input that decides ranks or the meaning of dims; None when it is absent.
+    Where they are not known at load, the output's shape is not known either (UnknownError)."""
+    if not context.has(index):
+        return None
+    values = known_ints(context.known_data(index))
+    if values is None:
+        raise UnknownError(f"input {index} is not known")
+    return values
+
+
+def tensor_like(context: Infer, index: int = 0) -> TensorType:
+    """The type of a tensor input, of known rank or not."""
+    t = context.type(index)
+    if not isinstance(t, TensorType):
+        raise context.fail(f"input {index} is {t}, expected a tensor")
+    return t
+
+
+def same_as_input(context: Infer) -> Sequence[Type]:
+    """One output with the type of input 0."""
+    return [context.type(0)]
+
+
+def dim_array(dims: Sequence[Dim]) -> Array:
+    """A 1-d array of dims, as data rules return it."""
+    out = np.empty(len(dims), object)
+    out[:] = list(dims)
+    return out
+
+
+def data_through(evaluate: Evaluator, *operands: int) -> DataRule:
+    """The data rule of an op that only moves elements: its evaluator run on arrays of dims. operands: the inputs whose
+    elements are moved (all when none is named); the others must be ints."""
+
+    def rule(context: Infer) -> Sequence[Array | None]:
+        node, arrays = context.node, []
+        for index in range(len(node.inputs)):
+            known = context.known_data(index) if context.has(index) else None
+            if context.has(index) and known is None:
+                return [None] * len(node.outputs)
+            if known is not None and operands and index not in operands:
+                values = known_ints(known)
+                if values is None:
+                    return [None] * len(node.outputs)
+                known = np.array(values, np.int64).reshape(known.shape)
+            arrays.append(known)
+        return evaluate(node, arrays)
+
+    return rule
+
+
+# -- values ----------------------------------------------------------------------------------------------------
+
+
+def widen(array: Array) -> Array:
+    """Narrow floats as float32, sub-byte integers as int32, everything else as it is."""
+    if array.dtype.kind in "OUST":
+        return array
+    dtype = dtype_of(array)
+    if dtype.is_float and dtype.itemsize < 4:
+        return array.astype(np.float32)
+    if array.dtype.kind == "V":
+        return array.astype(np.int32)
+    return array
+
+
+def to_dtype(array: Any, dtype: np.dtype[Any]) -> Array:
+    """array in the given element type (integers wrap, floats round to nearest even)."""
+    out = np.asarray(array)
+    if out.dtype == dtype:
+        return out
+    with np.errstate(all="ignore"):
+        return out.astype(dtype)
+
+
+# -- elementwise records -----------------------------------------------------------------------------------------
+
+
+def map_dims(function: Callable[..., Dim | None], *operands: Array) -> Array | None:
+    """function over broadcast object arrays; None when it gave None for any element."""
+    result = np.asarray(np.frompyfunc(function, len(operands), 1)(*operands), object)
+    return None if any(x is None for x in result.flat) else result
+
+
+def elementwise(
+    op: str,
+    function: Callable[..., Any],
+    *,
+    tile: str | Callable[..., Reg] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    result: DType | None = None,
+    alike: slice = slice(None),
+    like: int = 0,
+    data: Callable[..., Dim | None] | None = None,
+    flops: int = 1,
+    tolerance: Tolerance = EXACT,
+    samples: Samples | None = None,
+) -> OpRecord:
+    """A record of an op with numpy broadcasting over any number of inputs.
+
+    function(*arrays, **attributes) gives the result on widened arrays. tile is a stem of tile functions, or
+    (builder, *registers, **attributes) -> register. data(*dims, **attributes) follows integer elements as dims, None
+    where it cannot. result: the output's element type, when it is not that of input `like`. alike: the inputs that must
+    have one element type. defaults: the attributes it takes.
+    """
+    # Attributes are float32 in a model; so are their defaults.
+    names = {k: float(np.float32(v)) if isinstance(v, float) else v for k, v in (defaults or {}).items()}
+
+    def attributes(node: Node) -> dict[str, Any]:
+        return {name: node.attr(name, value) for name, value in names.items()}
+
+    def infer(context: Infer) -> Sequence[Type]:
+        types = [tensor_like(context, i) for i in range(len(context.node.inputs))]
+        if len({t.dtype for t in types[alike]}) > 1:
+            raise context.fail("inputs must have one element type")
+        shapes = [t.shape for t in types if t.shape is not None]
+        shape = broadcast_shapes(context, shapes) if len(shapes) == len(types) else None
+        return [TensorType(result or types[like].dtype, shape)]
+
+    def evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+        target = result.numpy if result is not None else inputs[like].dtype
+        with np.errstate(all="ignore"):
+            return [to_dtype(function(*(widen(np.asarray(x)) for x in inputs), **attributes(node)), target)]
+
+    def follow(context: Infer) -> Sequence[Array | None]:
+        known = [context.known_data(i) for i in range(len(context.node.inputs))]
+        operands = [k for k in known if k is not None]
+        if data is None or len(operands) < len(known):
+            return [None]
+        chosen = attributes(context.node)
+        return [map_dims(lambda *dims: data(*dims, **chosen), *operands)]
+
+    def instructions(builder: TileBuilder, node: Node, registers: Sequence[Reg | None]) -> Sequence[Reg]:
+        operands = [r for r in registers if r is not None]
+        if callable(tile):
+            return [tile(builder, *operands, **attributes(node))]
+        assert tile is not None
+        return [builder.op(tile, *operands)]
+
+    return OpRecord(
+        op=op,
+        infer=infer,
+        evaluate=evaluate,
+        data=follow if data is not None else None,
+        tile=instructions if tile is not None else None,
+        flops=lambda node: flops * product(node.output.shape),
+        tolerance=tolerance,
+        samples=samples,
+    )

@@ -1,0 +1,115 @@
+"""Helpers of decompositions: nodes with one result, constants, dims as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.evaluate import evaluate_graph
+from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.record import Build, DecomposeRule, Evaluator
+from arenaut.ir.types import TensorType
+
+
+def one(build: Build, op: str, *inputs: Value | None, **attributes: Any) -> Value:
+    """A node with one output; that output."""
+    result = build.op(op, *inputs, **attributes)
+    assert isinstance(result, Value)
+    return result
+
+
+def ints(build: Build, *values: int) -> Value:
+    """A constant int64 vector."""
+    return build.constant(np.array(values, np.int64))
+
+
+def number(build: Build, value: float, dtype: DType) -> Value:
+    """A constant scalar."""
+    return build.constant(np.array(value, dtype.numpy))
+
+
+def cast(build: Build, x: Value, to: DType) -> Value:
+    return x if x.dtype is to else one(build, "Cast", x, to=int(to))
+
+
+def dims_of(build: Build, x: Value, start: int, end: int) -> Value:
+    """Dims start to end of x as an int64 vector."""
+    return one(build, "Shape", x, start=start, end=end)
+
+
+def merged_dim(build: Build, x: Value, start: int, end: int) -> Value:
+    """The product of dims start to end of x as an int64 vector of one element; 1 when there are none."""
+    if end - start == 1:
+        return dims_of(build, x, start, end)
+    if end <= start:
+        return ints(build, 1)
+    return one(build, "ReduceProd", dims_of(build, x, start, end), ints(build, 0), keepdims=1)
+
+
+def reshape(build: Build, x: Value, *parts: Value | int) -> Value:
+    """x under the dims that the parts list: vectors of dims, or single ints."""
+    numbers = [p for p in parts if isinstance(p, int)]
+    if len(numbers) == len(parts):
+        shape = ints(build, *numbers)
+    else:
+        shape = concat(build, [ints(build, p) if isinstance(p, int) else p for p in parts], 0)
+    return one(build, "Reshape", x, shape, allowzero=1)
+
+
+def concat(build: Build, parts: Sequence[Value], axis: int) -> Value:
+    return parts[0] if len(parts) == 1 else one(build, "Concat", *parts, axis=axis)
+
+
+def transpose(build: Build, x: Value, order: Sequence[int]) -> Value:
+    return x if list(order) == list(range(x.rank)) else one(build, "Transpose", x, perm=tuple(order))
+
+
+def slice_of(build: Build, x: Value, axis: int, start: int, end: int, step: int = 1) -> Value:
+    """Elements start, start + step, ... before end along axis; ints as in ONNX's Slice."""
+    bounds = (ints(build, start), ints(build, end), ints(build, axis), ints(build, step))
+    return one(build, "Slice", x, *bounds)
+
+
+def unsqueeze(build: Build, x: Value, *axes: int) -> Value:
+    return one(build, "Unsqueeze", x, ints(build, *axes))
+
+
+def length_of(build: Build, x: Value, axis: int) -> Value:
+    """A dim of x as an int64 scalar."""
+    return one(build, "Squeeze", dims_of(build, x, axis, axis + 1), ints(build, 0))
+
+
+def counting(build: Build, length: Value) -> Value:
+    """0, 1, 2, ... as int64; length is an int64 scalar."""
+    return one(build, "Range", number(build, 0, DType.INT64), length, number(build, 1, DType.INT64))
+
+
+def through_decomposition(rule: DecomposeRule) -> Evaluator:
+    """The evaluator of an op that its decomposition defines: the replacement, built for these inputs, evaluated."""
+
+    def evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+        from arenaut.ir.builder import GraphBuilder
+        from arenaut.ir.infer import infer_node
+
+        graph, feeds = Graph(node.op), []
+        values: list[Value | None] = []
+        for index, x in enumerate(inputs):
+            if x is None:
+                values.append(None)
+                continue
+            array = np.asarray(x)
+            values.append(graph.add_input(f"i{index}", TensorType(dtype_of(array), array.shape)))
+            feeds.append(array)
+        outputs = [None if v is None else graph.value(f"o{i}") for i, v in enumerate(node.outputs)]
+        copy = graph.add(node.op, values, node.attributes, domain=node.domain, outputs=outputs)
+        infer_node(copy)
+        results = list(rule(GraphBuilder(graph), copy))
+        graph.remove(copy)
+        graph.outputs = [v for v in results if v is not None]
+        known = iter(evaluate_graph(graph, feeds))
+        return [None if v is None else next(known) for v in results]
+
+    return evaluate

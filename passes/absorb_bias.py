@@ -1,0 +1,74 @@
+"""A constant per channel that is added to a convolution is its bias: nothing is left to do on the finished block."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.passes.context import PassContext
+from arenaut.passes.rewriting.pattern import made_by
+
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+
+def absorb_bias(graph: Graph, context: PassContext) -> bool:
+    changed = False
+    for node in list(graph.nodes):
+        if node.domain != "" or node.op not in ("Add", "Sub"):
+            continue
+        for at in (0, 1) if node.op == "Add" else (0,):
+            found = _convolution(node.operand(at))
+            if found is None:
+                continue
+            reason = _absorb(graph, found, node, node.operand(1 - at))
+            if reason is None:
+                context.fired("into_bias", node)
+                changed = True
+                break
+            context.missed("into_bias", node, reason)
+    return changed
+
+
+def _convolution(value: Value) -> Node | None:
+    for op in _CONVOLUTIONS:
+        made = made_by(value, op)
+        if made is not None:
+            return made
+    return None
+
+
+def _absorb(graph: Graph, conv: Node, node: Node, term: Value) -> str | None:
+    """Does it; why not, where it cannot be done."""
+    weights, bias = conv.operand(1), conv.input(2)
+    if term.constant is None:
+        return "what is added is not a constant"
+    if weights.constant is None or (bias is not None and bias.constant is None):
+        return "the weights or the bias are not constants"
+    if len(conv.output.uses) != 1 or graph.is_output(conv.output):
+        return "something else reads the convolution's result"
+    channels = weights.constant.shape[0] if conv.op == "Conv" else weights.constant.shape[1] * _groups(conv)
+    each = _per_channel(term.constant, weights.constant.ndim, channels)
+    if each is None:
+        return "what is added differs from pixel to pixel"
+    old = np.zeros(channels) if bias is None or bias.constant is None else bias.constant.astype(np.float64)
+    total = (old + (each if node.op == "Add" else -each)).astype(weights.constant.dtype)
+    graph.set_inputs(conv, [conv.operand(0), weights, graph.add_constant(total, f"{weights.name}_bias")])
+    if graph.is_output(node.output):
+        node.output.name, conv.output.name = conv.output.name, node.output.name
+    graph.replace(node.output, conv.output)
+    graph.remove(node)
+    return None
+
+
+def _groups(conv: Node) -> int:
+    return int(conv.attr("group", 1))
+
+
+def _per_channel(array: Array, rank: int, channels: int) -> Array | None:
+    """The addend of each channel in float64, when it does not vary along any other axis of [N, C, ...]."""
+    if array.ndim > rank:
+        return None
+    dims = [1] * (rank - array.ndim) + list(array.shape)
+    if array.size not in (1, channels) or dims[1] != array.size:
+        return None
+    return np.broadcast_to(array.reshape(-1), channels).astype(np.float64)

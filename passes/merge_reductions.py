@@ -1,0 +1,68 @@
+"""Reductions of simple functions are reductions of their own: one read of the operand and no tensor in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from arenaut.ir.builder import GraphBuilder
+from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.ops.support.common import known_ints
+from arenaut.passes.context import PassContext
+from arenaut.passes.rewriting.pattern import Match, Number, OneOf, Op, Pattern, Rule, Rules, Var, tree
+
+
+def merge_reductions(graph: Graph, context: PassContext) -> bool:
+    return Rules(_RULES).apply(graph, context)
+
+
+def _reduces(node: Node) -> bool:
+    """Not the form that, without axes, passes its operand through."""
+    return not node.attr("noop_with_empty_axes", 0)
+
+
+def _inner(op: str) -> Callable[[GraphBuilder, Match], Value]:
+    """The reduction named, with the axes and attributes of the one that was matched."""
+
+    def rewrite(build: GraphBuilder, match: Match) -> Value:
+        node = match.maker("sum")
+        axes = match.values.get("axes")
+        result = build.op(op, match["x"], *([] if axes is None else [axes]), **node.attributes)
+        assert isinstance(result, Value)
+        return result
+
+    return rewrite
+
+
+def _sums(of: Pattern, op: str = "ReduceSum") -> tuple[Op, Op]:
+    return (
+        Op(op, of, Var("axes"), name="sum", where=_reduces),
+        Op(op, of, name="sum", where=_reduces),
+    )
+
+
+def _log_softmax_check(match: Match) -> str | None:
+    node, x = match.maker("sum"), match["x"]
+    axes = known_ints(match["axes"].data) if "axes" in match.values else None
+    if axes is None or len(axes) != 1 or not node.attr("keepdims", 1):
+        return "it is not along one axis that stays"
+    return None if x.has_shape else "the rank is not known"
+
+
+def _log_softmax(build: GraphBuilder, match: Match) -> Value:
+    axes = known_ints(match["axes"].data)
+    assert axes is not None
+    result = build.op("LogSoftmax", match["x"], axis=axes[0] % match["x"].rank)
+    assert isinstance(result, Value)
+    return result
+
+
+_X = Var("x")
+_SQUARE = OneOf(Op("Pow", _X, Number(2.0)), Op("Mul", _X, _X))
+
+_RULES: tuple[Rule, ...] = (
+    *(tree("sum_square", s, _inner("ReduceSumSquare")) for s in _sums(_SQUARE)),
+    *(tree("l1", s, _inner("ReduceL1")) for s in _sums(Op("Abs", _X))),
+    *(tree("l2", Op("Sqrt", s), _inner("ReduceL2")) for s in _sums(_X, "ReduceSumSquare")),
+    *(tree("log_sum", Op("Log", s), _inner("ReduceLogSum")) for s in _sums(_X)),
+    tree("log_softmax", Op("Sub", _X, _sums(_X, "ReduceLogSumExp")[0]), _log_softmax, _log_softmax_check),
+)

@@ -1,0 +1,1 @@
+"""What passes read from a graph: arithmetic as polynomials, masks, elements as formulas."""

@@ -1,0 +1,1 @@
+"""What passes rewrite with: patterns, bodies of fused nodes, sizes as values."""

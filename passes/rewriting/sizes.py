@@ -1,0 +1,72 @@
+"""Sizes as values: int64 operands for Reshape, Expand and Slice, from the inputs where they are symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from arenaut.ir.builder import GraphBuilder
+from arenaut.ir.dims import Dim
+from arenaut.ir.graph import Graph, Value
+from arenaut.ir.types import same_type
+from arenaut.passes.context import PassContext
+
+
+def size_value(build: GraphBuilder, size: Dim) -> Value | None:
+    """int64[1]; None for a symbol or expression that no input of the graph has as a dim."""
+    if isinstance(size, int):
+        return build.constant(np.array([size], np.int64))
+    return _of_an_input(build, (size,))
+
+
+def shape_value(build: GraphBuilder, shape: Sequence[Dim]) -> Value | None:
+    """int64[n]; None where a size is not to be had."""
+    if all(isinstance(d, int) for d in shape):
+        return build.constant(np.array(list(shape), np.int64))
+    whole = _of_an_input(build, tuple(shape))
+    if whole is not None:
+        return whole
+    made, sizes = len(build.made), [size_value(build, d) for d in shape]
+    if any(s is None for s in sizes):
+        build.graph.remove(build.made[made:])
+        del build.made[made:]
+        return None
+    result: Value = build.op("Concat", *sizes, axis=0)
+    return result
+
+
+def _of_an_input(build: GraphBuilder, shape: tuple[Dim, ...]) -> Value | None:
+    """Dims that stand beside each other in one input."""
+    for value in build.graph.inputs:
+        dims = value.shape if value.has_shape else ()
+        for start in range(len(dims) - len(shape) + 1):
+            if dims[start : start + len(shape)] == shape:
+                result: Value = build.op("Shape", value, start=start, end=start + len(shape))
+                return result
+    return None
+
+
+def read_sizes_from_inputs(graph: Graph, context: PassContext) -> bool:
+    """Shape of a value that is computed becomes the same sizes of the graph's inputs: to ask for a size is no reason to
+    keep a value, nor to keep it from being fused with what reads it."""
+    changed = False
+    inputs = {id(v) for v in graph.inputs}
+    made: dict[tuple[Dim, ...], Value] = {}
+    for node in list(graph.nodes):
+        if node.key != ("", "Shape") or id(node.operand(0)) in inputs or graph.is_output(node.output):
+            continue
+        data = node.output.data
+        if data is None or node.operand(0).constant is not None or not node.output.uses:
+            continue
+        sizes = tuple(data.reshape(-1))
+        result = made.get(sizes) or shape_value(GraphBuilder(graph, node, node.name), sizes)
+        if result is None or not same_type(result.type, node.output.type):
+            context.missed("from_inputs", node, f"no input has the sizes {', '.join(map(str, sizes))}")
+            continue
+        made[sizes] = result
+        graph.replace(node.output, result)
+        graph.remove(node)
+        context.fired("from_inputs", node)
+        changed = True
+    return changed

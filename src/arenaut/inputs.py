@@ -1,0 +1,141 @@
+"""What callers hand to a model, checked against its inputs: names, element types, ranks, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from arenaut.ir.dims import Expr
+from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import InputError
+from arenaut.ir.graph import Array, Value
+from arenaut.ir.types import TensorType, Type
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of a model. shape: ints and names of symbolic dims; None when the rank is not known."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...] | None
+
+    def __str__(self) -> str:
+        dims = "*" if self.shape is None else ", ".join(str(d) for d in self.shape)
+        return f"{self.name}: {self.dtype}[{dims}]"
+
+
+class Inputs:
+    """The inputs of a model, in order: `values` by their `names` in the file."""
+
+    def __init__(self, names: Sequence[str], values: Sequence[Value]) -> None:
+        self.names = tuple(names)
+        self.values = tuple(values)
+
+    @property
+    def described(self) -> list[TensorInfo]:
+        return [tensor_info(n, v) for n, v in zip(self.names, self.values, strict=True)]
+
+    def arrays(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        """One array (or object, where an input is no tensor) an input, in order. Raises InputError."""
+        feeds = self._by_name(args, kwargs)
+        return [self._checked(i, feeds) for i in range(len(self.names))]
+
+    def _by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
+        if len(args) == 1 and not kwargs and isinstance(args[0], Mapping):
+            feeds = args[0]
+        else:
+            if len(args) > len(self.names):
+                raise InputError(f"{len(args)} positional inputs, but the model has {self._signature()}")
+            positional = dict(zip(self.names, args, strict=False))
+            twice = sorted(positional.keys() & kwargs.keys())
+            if twice:
+                raise InputError(f"inputs given twice: {', '.join(twice)}")
+            feeds = {**positional, **kwargs}
+        if len(feeds) != len(self.names) or any(n not in feeds for n in self.names):
+            missing = [n for n in self.names if n not in feeds]
+            unknown = [str(n) for n in feeds if n not in self.names]
+            parts = [f"missing {', '.join(missing)}"] if missing else []
+            parts += [f"unknown {', '.join(unknown)}"] if unknown else []
+            raise InputError(f"wrong input names: {'; '.join(parts)}. The model has {self._signature()}")
+        return feeds
+
+    def _signature(self) -> str:
+        return "inputs " + (", ".join(str(i) for i in self.described) or "(none)")
+
+    def _checked(self, index: int, feeds: Mapping[str, Any]) -> Any:
+        name = self.names[index]
+        value = self.values[index]
+        given = feeds[name]
+        t = value.type
+        if not isinstance(t, TensorType):
+            return given
+        array = given if isinstance(given, np.ndarray) else _as_array(given)
+        want = t.dtype.numpy
+        if t.dtype is DType.STRING:
+            if array.dtype.kind not in "OUST":
+                raise InputError(f"input '{name}': expected strings, got {array.dtype}")
+            array = array.astype(object)
+        elif array.dtype != want:
+            same = array.dtype.newbyteorder("=") == want
+            if not same:
+                raise InputError(
+                    f"input '{name}': expected dtype {want}, got {array.dtype}; convert it with .astype('{want}')"
+                )
+        if t.shape is not None:
+            self._check_shape(name, t, array.shape)
+        return array
+
+    def _check_shape(self, name: str, t: TensorType, shape: tuple[int, ...]) -> None:
+        assert t.shape is not None
+        if len(shape) != len(t.shape):
+            raise InputError(f"input '{name}': expected rank {len(t.shape)} {_dims_text(t)}, got shape {shape}")
+        for axis, (got, want) in enumerate(zip(shape, t.shape, strict=True)):
+            if isinstance(want, int) and got != want:
+                raise InputError(
+                    f"input '{name}': expected {want} at axis {axis} of shape {_dims_text(t)}, got shape {shape}"
+                )
+
+    @cached_property
+    def _shared_symbols(self) -> list[tuple[str, list[tuple[int, int]]]]:
+        """Symbols that stand at several input axes: (name, [(input, axis)])."""
+        places: dict[str, list[tuple[int, int]]] = {}
+        for i, value in enumerate(self.values):
+            for axis, d in enumerate(value.shape if value.has_shape else ()):
+                if isinstance(d, Expr):
+                    places.setdefault(str(d), []).append((i, axis))
+        return [(name, at) for name, at in places.items() if len(at) > 1]
+
+    def check_symbols(self, inputs: Sequence[Any]) -> None:
+        """Raises InputError where one symbolic dim has several sizes."""
+        for name, places in self._shared_symbols:
+            sizes = [inputs[i].shape[axis] for i, axis in places]
+            if len(set(sizes)) > 1:
+                where = ", ".join(
+                    f"'{self.names[i]}' axis {axis} is {n}" for (i, axis), n in zip(places, sizes, strict=True)
+                )
+                raise InputError(f"the dim '{name}' must be the same everywhere: {where}")
+
+
+def _dims_text(t: TensorType) -> str:
+    return "[" + ", ".join(str(d) for d in t.shape or ()) + "]"
+
+
+def _as_array(given: Any) -> Array:
+    """Any array of the CPU without a copy where it says how (DLPack), numbers and lists by numpy's rules."""
+    if hasattr(given, "__dlpack__") and not hasattr(given, "__array__"):
+        return np.from_dlpack(given)
+    return np.asarray(given)
+
+
+def tensor_info(name: str, value: Value) -> TensorInfo:
+    """What callers are told of an input or output."""
+    t: Type | None = value.type
+    if not isinstance(t, TensorType):
+        return TensorInfo(name, str(t), None)
+    shape = None if t.shape is None else tuple(d if isinstance(d, int) else str(d) for d in t.shape)
+    return TensorInfo(name, str(t.dtype.numpy) if t.dtype is not DType.STRING else "string", shape)

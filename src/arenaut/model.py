@@ -1,0 +1,193 @@
+"""Model: a graph made ready to run, and what can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arenaut import _native
+from arenaut.executor.common import Executor
+from arenaut.executor.compiled import CompiledExecutor
+from arenaut.inputs import Inputs, TensorInfo, tensor_info
+from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import InputError
+from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.types import TensorType
+from arenaut.lowering.build import Built
+from arenaut.lowering.lower import FUSED
+from arenaut.released import ReleasedConstants
+from arenaut.results.plan import Plan, plan_at, plan_of
+from arenaut.results.profile import Profile, profile_of
+
+if TYPE_CHECKING:
+    from arenaut.passes.context import Event
+
+
+def count_nodes(graph: Graph) -> int:
+    """Nodes of the graph and of all bodies of control flow in it; a fused node is one."""
+    return sum(1 + sum(map(count_nodes, control_bodies(node))) for node in graph.nodes)
+
+
+def control_bodies(node: Node) -> list[Graph]:
+    """The bodies that a node runs by itself: none for a fused node, whose body says what one kernel does."""
+    return [] if node.key == FUSED else [body for _, body in node.bodies()]
+
+
+class Model(_native.Runner):
+    """A model that can be run. Safe to use from several threads at once: weights are shared, arenas are not."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        built: Built,
+        executor: Executor,
+        input_names: Sequence[str],
+        output_names: Sequence[str],
+        stored_nodes: int,
+        threads: int,
+        rewrites: Sequence[Event],
+        constants: ReleasedConstants,
+    ) -> None:
+        self._constants = constants
+        self.graph = graph
+        self.rewrites = tuple(rewrites)
+        self.threads = threads
+        self.stored_nodes = stored_nodes
+        self._built = built
+        self._executor = executor
+        self._inputs = Inputs(input_names, graph.inputs)
+        self._output_names = tuple(output_names)
+        self._allow_short_way()
+
+    # -- running -----------------------------------------------------------------------------------------------
+
+    # run() is Runner's. What it takes the short way needs no frame of Python; it calls _run() for all the rest.
+
+    def _allow_short_way(self) -> None:
+        """Lets run() hand feeds that fit straight to the native program."""
+        inputs = [_array_dtype(v) for v in self.graph.inputs]
+        if not isinstance(self._executor, CompiledExecutor) or any(dtype is None for dtype in inputs):
+            return  # by identity: a numpy type equals None where it is float64
+        self._enable(
+            self._built.native,
+            [(name, dtype) for name, dtype in zip(self._inputs.names, inputs, strict=True) if dtype is not None],
+            [(name, _array_dtype(v)) for name, v in zip(self._output_names, self.graph.outputs, strict=True)],
+            self._executor.max_memory,
+        )
+
+    def _run(
+        self,
+        *args: Mapping[str, Any] | Any,
+        out: Mapping[str, Array] | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        inputs = self._inputs.arrays(args, kwargs)
+        self._inputs.check_symbols(inputs)
+        results = self._executor.run(inputs, timeout)
+        outputs = dict(zip(self._output_names, results, strict=True))
+        for name, target in (out or {}).items():
+            outputs[name] = self._deliver(name, outputs, target)
+        return outputs
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return self.run(*args, **kwargs)
+
+    def _deliver(self, name: str, outputs: Mapping[str, Any], target: Array) -> Array:
+        if name not in outputs:
+            raise InputError(f"out names '{name}', but the model has outputs {', '.join(outputs)}")
+        result = outputs[name]
+        if target.shape != result.shape or target.dtype != result.dtype:
+            raise InputError(
+                f"out['{name}']: expected {result.dtype}{list(result.shape)}, got {target.dtype}{list(target.shape)}"
+            )
+        np.copyto(target, result)
+        return target
+
+    # -- looking in --------------------------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> list[TensorInfo]:
+        """Name, dtype and shape of every input, in order; symbolic dims by name."""
+        return self._inputs.described
+
+    @property
+    def outputs(self) -> list[TensorInfo]:
+        """Name, dtype and shape of every output, in order; symbolic dims by name or expression."""
+        return [tensor_info(n, v) for n, v in zip(self._output_names, self.graph.outputs, strict=True)]
+
+    @property
+    def plan(self) -> Plan:
+        """The memory plan of the last binding that ran; before any run, that of a model without symbolic dims.
+
+        Raises RuntimeError when no binding is known yet.
+        """
+        return plan_of(self._executor.built)
+
+    def memory(self, sizes: Mapping[str, int] | None = None, /, **dims: int) -> Plan:
+        """The memory plan of a run with these sizes of the symbolic dims, by name, without running or allocating an
+        arena: memory({"batch": 4, "seq": 128}) or memory(batch=4, seq=128).
+
+        Its arena_bytes and parts are exactly what such a run uses, where its `certainty` is "exact". Sizes that data
+        decides count as the largest they can be ("most"); where nothing limits one, the plan ends before it ("part").
+        `undecided` lists these sizes. A model whose ranks hang on sizes gets the program of these sizes, as their first
+        run would. Raises InputError for sizes that are missing, unknown or no sizes, ShapeError for sizes that the
+        model cannot run.
+        """
+        named = {**(sizes or {}), **dims}
+        self._check_sizes(named)
+        known = {name: int(size) for name, size in named.items()}
+        return plan_at(self._executor.built_for(known), known)
+
+    def _check_sizes(self, sizes: Mapping[str, Any]) -> None:
+        names = self._built.lowered.symbols
+        wrong = [f"'{n}' is missing" for n in names if n not in sizes]
+        wrong += [f"'{n}' is unknown" for n in sizes if n not in names]
+        wrong += [f"'{n}' is {sizes[n]!r}" for n in names if n in sizes and not _is_size(sizes[n])]
+        if wrong:
+            raise InputError(f"{', '.join(wrong)}: the symbolic dims are {', '.join(names) or '(none)'}")
+
+    def profile(self, *args: Any, repeat: int = 10, **kwargs: Any) -> Profile:
+        """Runs the model `repeat` times with these feeds and returns the time, bytes and GFLOP/s of every step."""
+        inputs = self._inputs.arrays(args, kwargs)
+        return profile_of(self._executor.built, inputs, repeat)
+
+    def trim(self) -> int:
+        """Frees arenas kept for reuse; returns how many bytes."""
+        self._constants.forget()
+        return self._built.native.trim()
+
+    def save_onnx(self, path: str | PathLike[str]) -> None:
+        """Writes the optimised graph as an ONNX model that other runtimes can load."""
+        from arenaut.frontend.export import save_graph
+
+        save_graph(self.graph, path, self._inputs.names, self._output_names)
+        self._constants.forget()
+
+    def __repr__(self) -> str:
+        steps = len(self._built.lowered.steps)
+        lines = [f"Model '{self.graph.name}': {self.stored_nodes} nodes stored, {count_nodes(self.graph)} after "
+                 f"optimising, {steps} steps, {self.threads} thread{'s' if self.threads != 1 else ''}"]  # fmt: skip
+        lines += [f"  in   {i}" for i in self.inputs]
+        lines += [f"  out  {o}" for o in self.outputs]
+        try:
+            lines.append(f"  plan {self.plan}")
+        except RuntimeError:
+            lines.append("  plan known after the first run, since dims are symbolic")
+        return "\n".join(lines)
+
+
+def _is_size(given: Any) -> bool:
+    return isinstance(given, (int, np.integer)) and not isinstance(given, bool) and 0 <= int(given) < 1 << 63
+
+
+def _array_dtype(value: Value) -> np.dtype[Any] | None:
+    """The numpy type of a tensor; None for text and for what is no tensor."""
+    t = value.type
+    return t.dtype.numpy if isinstance(t, TensorType) and t.dtype is not DType.STRING else None
+
+
+__all__ = ["Model"]

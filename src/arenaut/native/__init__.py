@@ -1,0 +1,1 @@
+"""What Python reads of the native extension: kernel rows, the machine as a Target."""

@@ -1,0 +1,128 @@
+"""The machine as lowering sees it: ISA tier, caches, and how many threads this process may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from arenaut import _native
+from arenaut.ir.target import OPTIMISATIONS, Target
+from arenaut.native.rows import all_rows
+
+TIERS = ("baseline", "v3", "v4")
+ISA_CAP_VARIABLE = "ARENAUT_ISA_MAX"
+FEATURE_CAP_VARIABLE = "ARENAUT_ISA_WITHOUT"
+
+
+def default_threads() -> int:
+    """CPUs of this process: affinity, capped by the container's quota (cgroup v2 or v1)."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_cpus()
+    return max(1, count if quota is None else min(count, int(quota + 0.5)))
+
+
+def cgroup_cpus(root: Path = Path("/")) -> float | None:
+    """CPUs that the quotas of this process's control group and of all groups around it leave; None without a quota."""
+    quotas = [q for folder in _cgroup_folders(root) for q in [_quota_of(folder)] if q is not None]
+    return min(quotas, default=None)
+
+
+def _cgroup_folders(root: Path) -> list[Path]:
+    """Folders that may hold a cpu quota: of the process's groups and their parents. Inside a container the groups'
+    paths may be the host's and not exist; the mount point is then the container's own group."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        lines = []
+    folders = [root / "sys/fs/cgroup", root / "sys/fs/cgroup/cpu", root / "sys/fs/cgroup/cpu,cpuacct"]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        parts = Path(path.lstrip("/")).parts
+        mounts = folders[1:3] if controllers else folders[:1]
+        folders += [mount.joinpath(*parts[:n]) for mount in mounts for n in range(1, len(parts) + 1)]
+    return folders
+
+
+def _quota_of(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        quota_us = int((folder / "cpu.cfs_quota_us").read_text())
+        period_us = int((folder / "cpu.cfs_period_us").read_text())
+        return quota_us / period_us if quota_us > 0 else None
+    except (OSError, ValueError):
+        return None
+
+
+def allowed_tier() -> int:
+    """The best tier of this machine, capped by ARENAUT_ISA_MAX (baseline, v3 or v4)."""
+    best: int = _native.cpu()["tier"]
+    cap = os.environ.get(ISA_CAP_VARIABLE)
+    if not cap:
+        return best
+    if cap not in TIERS:
+        raise ValueError(f"{ISA_CAP_VARIABLE}={cap!r} is none of {', '.join(TIERS)}")
+    return min(best, TIERS.index(cap))
+
+
+def allowed_features(tier: int) -> int:
+    """The features of this machine that kernels of `tier` may use: a mask, without what ARENAUT_ISA_WITHOUT (names,
+    comma-separated) leaves out."""
+    known = _native.features()
+    without = [name for name in os.environ.get(FEATURE_CAP_VARIABLE, "").split(",") if name]
+    unknown = sorted(set(without) - {name for name, _, _ in known})
+    if unknown:
+        names = ", ".join(name for name, _, _ in known)
+        raise ValueError(f"{FEATURE_CAP_VARIABLE}={','.join(unknown)!r} is none of {names}")
+    present: int = _native.cpu()["features"]
+    return sum(bit & present for name, bit, least in known if least <= tier and name not in without)
+
+
+def feature_names(mask: int) -> tuple[str, ...]:
+    return tuple(name for name, bit, _ in _native.features() if bit & mask)
+
+
+def current_target(threads: int | None = None, without: Collection[str] = ()) -> Target:
+    """What kernels may be picked for here. threads: None for all that this process may use. without: see Target."""
+    unknown = sorted(set(without) - set(OPTIMISATIONS))
+    if unknown:
+        raise ValueError(f"without={unknown}: expected names of {', '.join(OPTIMISATIONS)}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads={threads}: at least 1")
+    available = default_threads()
+    _native.set_pool_limit(available)
+    cpu = _native.cpu()
+    tier = allowed_tier()
+    features = allowed_features(tier)
+    rows = [row for row in all_rows() if row.tier <= tier and row.features & ~features == 0]
+    return Target(
+        tier, features, threads or available, cpu["l1d_bytes"], cpu["l2_bytes"], cpu["l3_bytes"],
+        frozenset(row.family for row in rows), frozenset(without),
+    )  # fmt: skip
+
+
+def kernel_info() -> dict[str, Any]:
+    """Which ISA tier and features run here and why, and for each kernel row name the tier that is picked."""
+    cpu = _native.cpu()
+    tier = allowed_tier()
+    capped = tier < cpu["tier"]
+    features = allowed_features(tier)
+    picked: dict[str, str] = {}
+    for row in sorted(all_rows(), key=lambda r: r.tier):
+        if row.tier <= tier and row.features & ~features == 0:
+            picked[row.name] = TIERS[row.tier]
+    return {
+        "processor": cpu["vendor"],
+        "tier": TIERS[tier],
+        "features": feature_names(features),
+        "machine_tier": cpu["tier_name"],
+        "reason": f"capped by {ISA_CAP_VARIABLE}" if capped else cpu["reason"],
+        "rows": picked,
+    }

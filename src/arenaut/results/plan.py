@@ -1,0 +1,357 @@
+"""The memory plan of a binding, as a person or a test reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from arenaut import _native
+from arenaut.executor.common import step_error
+from arenaut.ir.dims import evaluate
+from arenaut.ir.errors import ShapeError
+from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
+from arenaut.ir.ops import record_of
+from arenaut.lowering.build import Built
+from arenaut.lowering.problem import problem_of, setters_of
+from arenaut.lowering.program import Region, Segment, StepKind
+from arenaut.lowering.winograd import transformed_bytes
+from arenaut.planner import Problem, Rect, Share
+from arenaut.planner.bound import live_bytes, lower_bound, order_free_bound
+
+
+@dataclass(frozen=True)
+class Block:
+    """A buffer in the arena. offset and bytes in bytes; first and last are positions in the order, inclusive.
+
+    op: what the step does that first writes it, such as "Conv+Relu".
+    """
+
+    name: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
+    scratch: bool = False
+    op: str = ""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Two buffers in the same bytes, agreed on by the step at position `step` of the order.
+
+    in_place: the step writes `write` over `read`, which nothing needs any more. Otherwise both hold the same content,
+    so that the step has nothing to copy between them: a part made at once inside its whole, or a slice left there.
+    """
+
+    write: str
+    read: str
+    step: int
+    in_place: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
+class View:
+    """A tensor that is another way to look at the buffer `of`, made by `op` without a copy."""
+
+    name: str
+    op: str
+    of: str
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A buffer that lies in the memory of `output`, `offset` bytes from its start, before that output is written."""
+
+    name: str
+    output: str
+    offset: int
+    bytes: int
+    first: int
+    last: int
+    op: str = ""
+
+
+@dataclass(frozen=True)
+class BodyPlan:
+    """A body of the step at position `step`, whose node is `node`: its own plan, as part of that step's scratch.
+
+    plan's outputs are what one iteration returns; what of them does not lie in the step's result is in `bytes`, which
+    the body takes in all. plan: None where only running decides the body's sizes; it then finds memory of its own.
+    """
+
+    node: str
+    name: str
+    step: int
+    bytes: int
+    plan: Plan | None
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """Something that only running decides: the size `name`, set by `node`. most: the largest it can be, or None."""
+
+    name: str
+    node: str
+    most: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one binding needs.
+
+    arena_bytes = intermediate_bytes (the arena: intermediates, scratch of all threads, and in it the bodies of If, Loop
+    and Scan) + output_bytes + body_bytes (what bodies whose sizes change while they run, and results of sizes that only
+    running decided, hold outside the arena).
+    certainty: "exact"; of a prediction also "most", where `undecided` sizes count as the largest they can be, and
+    "part", where all is counted that is known before the first of them that has no limit. bodies: of steps with bodies.
+    lower_bound_bytes: what no placement of these buffers in this order can go below, outputs included.
+    winograd_bytes: the part of packed_weight_bytes that is filters transformed for Winograd's algorithm.
+    order_free_bound_bytes: the largest working set of any one step, plus outputs: what no order can go below.
+    guests: what lies in outputs that are not written yet. regions: chains that run slice by slice.
+    """
+
+    arena_bytes: int
+    lower_bound_bytes: int
+    order_free_bound_bytes: int
+    intermediate_bytes: int
+    output_bytes: int
+    body_bytes: int
+    scratch_bytes: int
+    packed_weight_bytes: int
+    winograd_bytes: int
+    blocks: tuple[Block, ...]
+    order: tuple[str, ...]
+    symbols: Mapping[str, int]
+    method: str
+    sharing: tuple[Shared, ...]
+    views: tuple[View, ...]
+    guests: tuple[Guest, ...]
+    regions: tuple[Region, ...]
+    bodies: tuple[BodyPlan, ...] = ()
+    undecided: tuple[Undecided, ...] = ()
+    certainty: Literal["exact", "most", "part"] = "exact"
+
+    @property
+    def shared(self) -> int:
+        """How many pairs of buffers share memory."""
+        return len(self.sharing)
+
+    @property
+    def live_bytes(self) -> tuple[int, ...]:
+        """Arena bytes in use at each position of the order, each block rounded up to the arena's alignment."""
+        return tuple(live_bytes([Rect(b.bytes, b.first, b.last) for b in self.blocks], len(self.order)))
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """Arena offset in bytes of every named buffer."""
+        return {b.name: b.offset for b in self.blocks if not b.scratch}
+
+    def __str__(self) -> str:
+        return (
+            f"arena {_PREFIX[self.certainty]}{_kib(self.arena_bytes)} (lower bound {_kib(self.lower_bound_bytes)}; "
+            f"outputs {_kib(self.output_bytes)}, scratch up to {_kib(self.scratch_bytes)}), {len(self.blocks)} blocks, "
+            f"{self.shared} shared{self._savings()}"
+        )
+
+    def _savings(self) -> str:
+        saved = sum(region.hidden_bytes - region.slice_bytes for region in self.regions)
+        parts = [f", {len(self.regions)} chains in slices (up to {_kib(saved)} not made)"] if self.regions else []
+        parts += [f", {len(self.guests)} in outputs"] if self.guests else []
+        return "".join(parts)
+
+
+_PREFIX = {"exact": "", "most": "at most ", "part": "more than "}
+
+
+def _kib(n: int) -> str:
+    return f"{n / 1024:,.1f} KiB"
+
+
+def plan_of(built: Built) -> Plan:
+    """The plan of the last binding that ran, or of the only binding a model without symbolic dims has."""
+    facts = built.native.describe_last()
+    if facts is None:
+        dims = [p.dims for p in built.lowered.inputs]
+        if not all(isinstance(d, int) for place in dims for d in place):
+            raise RuntimeError("dims are symbolic: run the model once, then its plan is known")
+        facts = built.native.describe([[int(d) for d in place if isinstance(d, int)] for place in dims])
+    return _plan(built, facts, None)
+
+
+def plan_at(built: Built, sizes: Mapping[str, int]) -> Plan:
+    """The plan of a run whose symbolic dims have these sizes, without running: kernels are bound, no arena exists.
+
+    Sizes that data decides count as the largest they can be. Raises ShapeError for sizes that do not run.
+    """
+    undecided = _undecided(built, sizes)
+    known = {u.name: u.most for u in undecided if u.most is not None}
+    try:
+        dims = [[evaluate(d, sizes) for d in place.dims] for place in built.lowered.inputs]
+        late = {i: known[name] for i, name in enumerate(built.symbols) if name in known}
+        facts = built.native.describe_with(dims, late)
+    except _native.StepError as error:
+        raise step_error(built, *error.args) from None
+    except ValueError as error:
+        raise ShapeError(f"the program cannot be bound to these sizes: {error}") from None
+    return _plan(built, facts, undecided)
+
+
+def _undecided(built: Built, sizes: Mapping[str, int]) -> tuple[Undecided, ...]:
+    """The sizes that steps decide, in the order of these steps."""
+    env = dict(sizes)
+    found = []
+    for name, index in setters_of(built.lowered).items():
+        node = built.lowered.steps[index].node
+        most = _most(node, name, env)
+        if most is not None:
+            env[name] = most
+        found.append(Undecided(name, str(node), most))
+    return tuple(found)
+
+
+def _most(node: Node, name: str, env: Mapping[str, int]) -> int | None:
+    rule = record_of(node).most
+    if rule is None:
+        return None
+    for i, value in enumerate(node.outputs):
+        for axis, dim in enumerate(value.shape if value is not None and value.has_shape else ()):
+            if str(dim) == name:
+                limit = rule(node, i, axis)
+                try:
+                    return None if limit is None else evaluate(limit, env)
+                except KeyError:  # it hangs on a size without a limit
+                    return None
+    return None
+
+
+def _plan(built: Built, facts: Mapping[str, Any], undecided: tuple[Undecided, ...] | None = ()) -> Plan:
+    """undecided: of a prediction; None: a run had this plan. Facts of an early stage say nothing of later ones."""
+    ended = facts["stage"] + 1 == facts["stages"]
+    buffers, regions = built.lowered.buffers, facts["regions"]
+    rects = facts["rects"]
+    blocks: list[Block] = []
+    guests: list[Guest] = []
+    host_of = dict(built.plan.guests)
+    for number, region in enumerate(built.plan.classes):
+        if region.output >= 0:
+            continue
+        size, first, last, offset = rects[number]
+        if not ended and not size:
+            continue
+        name = "+".join(dict.fromkeys(buffers[m.buffer].name for m in region.members))
+        op = _op_at(built, first)
+        if facts["hosted"][number]:
+            guests.append(Guest(name, buffers[host_of[number]].name, offset, size, first, last, op))
+        else:
+            blocks.append(Block(name, offset, size, first, last, op=op))
+    scratch = [(i - regions, r) for i, r in enumerate(rects) if i >= regions and r[0] > 0]
+    for step, (size, first, last, offset) in scratch:
+        node = built.lowered.steps[built.step_order[step]].node
+        name = f"scratch of {node.name or node.op}"
+        blocks.append(Block(name, offset, size, first, last, scratch=True, op=op_label(node)))
+    outputs = sum(facts["buffer_bytes"][i] for i, b in enumerate(buffers) if b.segment is Segment.OUTPUT)
+    bound = lower_bound([Rect(b.bytes, b.first, b.last) for b in blocks])
+    outside, objects = (facts["outside"], False) if undecided is None else _held(built, facts)
+    bodies = tuple(_bodies(built, facts))
+    free = _order_free(built, facts["symbols"]) if ended else max((b.bytes for b in blocks), default=0)
+    return Plan(
+        arena_bytes=facts["arena_bytes"] + outputs + outside,
+        lower_bound_bytes=bound + outputs + outside,
+        order_free_bound_bytes=free + outputs + outside,
+        intermediate_bytes=facts["arena_bytes"],
+        output_bytes=outputs,
+        body_bytes=outside,
+        scratch_bytes=max((r[0] for _, r in scratch), default=0),
+        packed_weight_bytes=built.weights.native.packed_bytes(),
+        winograd_bytes=transformed_bytes(built.lowered),
+        blocks=tuple(blocks),
+        order=tuple(_step_name(built, i) for i in built.step_order),
+        symbols=dict(zip(built.symbols, facts["symbols"], strict=True)),
+        method=built.plan.method,
+        sharing=tuple(_shared(built, step, share, facts["buffer_bytes"]) for step, share in built.shares),
+        views=tuple(_views(built)),
+        guests=tuple(guests),
+        regions=built.lowered.regions,
+        bodies=bodies,
+        undecided=undecided or (),
+        certainty="exact" if undecided is None else _certainty(undecided, ended and not objects and _planned(bodies)),
+    )
+
+
+def _certainty(undecided: Sequence[Undecided], limited: bool) -> Literal["exact", "most", "part"]:
+    return "part" if not limited else "most" if undecided else "exact"
+
+
+def _held(built: Built, facts: Mapping[str, Any]) -> tuple[int, bool]:
+    """Bytes of results that are held outside the arena until their size is known, as far as it is; and whether there
+    are Python objects among what is held."""
+    buffers, sizes = built.lowered.buffers, facts["buffer_bytes"]
+    fetches = [step for step in built.lowered.steps if step.kind is StepKind.FETCH]
+    fetched = {place.buffer for step in fetches for place in step.inputs if place is not None}
+    made = {place.buffer for step in built.lowered.steps for place in step.outputs if place is not None}
+    objects = any(buffers[b].segment is Segment.HOST and b not in fetched for b in made)
+    return sum(sizes[place.buffer] for step in fetches for place in step.outputs if place is not None), objects
+
+
+def _planned(bodies: Sequence[BodyPlan]) -> bool:
+    return all(body.plan is not None and _planned(body.plan.bodies) for body in bodies)
+
+
+def _bodies(built: Built, facts: Mapping[str, Any]) -> Iterator[BodyPlan]:
+    own = iter(built.bodies)
+    bodies_of = {i: [next(own) for _ in step.bodies] for i, step in enumerate(built.lowered.steps) if step.bodies}
+    for position, found in facts["bodies"]:
+        index = built.step_order[position]
+        node = built.lowered.steps[index].node
+        for (name, _), body, each in zip(node.bodies(), bodies_of[index], found, strict=True):
+            if each is None:
+                yield BodyPlan(str(node), name, position, 0, None)
+                continue
+            size, inner = each
+            yield BodyPlan(str(node), name, position, size, _plan(body, inner))
+
+
+def _order_free(built: Built, symbols: Sequence[int]) -> int:
+    """The largest working set of a step with these symbols, apart from what lies in outputs."""
+    return order_free_bound(problem_with(built, dict(zip(built.symbols, symbols, strict=True))))
+
+
+def problem_with(built: Built, sizes: Mapping[str, int]) -> Problem:
+    """The planner's problem of a program whose symbols are these, scratch included."""
+    scratch = [0] * len(built.step_order)
+    measured = built.native.measure([sizes[name] for name in built.symbols])
+    for index, size in zip(built.step_order, measured, strict=True):
+        scratch[index] = size
+    return problem_of(built.lowered, sizes, scratch)[0]
+
+
+def op_label(node: Node) -> str:
+    """The node's op; for a fused node the ops of its body, such as "Conv+Relu"."""
+    body = node.attr("body") if node.domain == ARENAUT_DOMAIN else None
+    return "+".join(inner.op for inner in body.nodes) if isinstance(body, Graph) else node.op
+
+
+def _op_at(built: Built, position: int) -> str:
+    return op_label(built.lowered.steps[built.step_order[position]].node)
+
+
+def _shared(built: Built, step: int, share: Share, sizes: Sequence[int]) -> Shared:
+    write, read = (built.lowered.buffers[index].name for index in (share.write, share.read))
+    return Shared(write, read, step, not share.keeps, min(sizes[share.write], sizes[share.read]))
+
+
+def _views(built: Built) -> Iterator[View]:
+    """Values that nodes made as views of buffers of the arena, of inputs or of outputs."""
+    for value, place in built.lowered.values:
+        buffer = built.lowered.buffers[place.buffer]
+        here = buffer.segment in (Segment.ARENA, Segment.INPUT, Segment.OUTPUT)
+        if here and value.producer is not None and value.name != buffer.name:
+            yield View(value.name, op_label(value.producer), buffer.name)
+
+
+def _step_name(built: Built, index: int) -> str:
+    step = built.lowered.steps[index]
+    family = step.row.family if step.row is not None else step.kind.name.lower()
+    return f"{step.node.name or step.node.op} ({family})"

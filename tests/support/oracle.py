@@ -1,0 +1,161 @@
+"""What an op's result should be, from sources that share no code with the records: scalar float64 formulas of the
+standard library, onnx.reference, and onnxruntime where the reference refuses an input that the standard allows."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from arenaut.ir.dtypes import dtype_of
+from arenaut.ir.graph import ML_DOMAIN, Node
+from arenaut.ir.ops.support.fallback import evaluate_reference, node_proto
+
+REFUSES = (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError)
+
+
+def _sigmoid(x: float) -> float:
+    return 0.0 if x < -700 else 1 / (1 + math.exp(-x))
+
+
+def _gelu(x: float, approximate: str = "none") -> float:
+    if math.isinf(x):
+        return x if x > 0 else math.nan
+    if approximate == "tanh":
+        return x * _sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))  # (1 + tanh u) / 2
+    return 0.5 * x * math.erfc(-x / math.sqrt(2))
+
+
+def _swish(x: float, alpha: float = 1.0) -> float:
+    return x * _sigmoid(alpha * x)
+
+
+def _hard_swish(x: float) -> float:
+    return x * max(0.0, min(1.0, x / 6 + 0.5)) if not math.isnan(x) else x
+
+
+def _mean(*x: float) -> float:
+    return sum(x) / len(x)
+
+
+# Ops that onnx.reference computes in float32 or less (erf and what uses it, half precision sums), or wrongly.
+FORMULAS: Mapping[str, Callable[..., float]] = {
+    "Erf": math.erf,
+    "Gelu": _gelu,
+    "Sigmoid": _sigmoid,
+    "Swish": _swish,
+    "HardSwish": _hard_swish,
+    "Softsign": lambda x: x / (1 + abs(x)) if not math.isinf(x) else math.nan,
+    "Sum": lambda *x: sum(x),
+    "Mean": _mean,
+}
+
+
+# Ops that onnx.reference evaluates slowly, not for every attribute, or in half precision: onnxruntime is asked first.
+# It is given narrow floats as float32, and its results are rounded once.
+BY_ONNXRUNTIME = frozenset(
+    {
+        "AffineGrid",
+        "AveragePool",
+        "BatchNormalization",
+        "Conv",
+        "ConvTranspose",
+        "GRU",
+        "Gemm",
+        "GlobalLpPool",
+        "GlobalMaxPool",
+        "GridSample",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LRN",
+        "LSTM",
+        "LayerNormalization",
+        "LogSoftmax",
+        "LpNormalization",
+        "LpPool",
+        "MatMul",
+        "MaxPool",
+        "MaxRoiPool",
+        "MeanVarianceNormalization",
+        "NonMaxSuppression",
+        "RMSNormalization",
+        "RNN",
+        "RoiAlign",
+        "Softmax",
+    }
+)
+
+
+def expected(node: Node, inputs: Sequence[Any], *, inexact: bool) -> list[Any]:
+    """The outputs that the standard wants; inexact: computed in float64 and rounded once to the inputs' type. Raises
+    what the last source raised when none answers."""
+    formula = FORMULAS.get(node.op)
+    if formula is not None and not node.domain:
+        chosen = {k: v for k, v in node.attributes.items() if v is not None}
+        wide = [np.asarray(x, np.float64) for x in inputs]
+        with np.errstate(all="ignore"):
+            scalar = np.vectorize(lambda *x: formula(*x, **chosen), otypes=[np.float64])
+            result = scalar(*wide) if all(x.size for x in wide) else wide[0]
+        return [np.asarray(result).astype(inputs[0].dtype)]
+    if node.domain == ML_DOMAIN:
+        return _wide_onnxruntime(node, inputs, 21)
+    if node.op in BY_ONNXRUNTIME and not node.domain:
+        for opset in (24, 21):
+            with contextlib.suppress(*onnxruntime_errors()):
+                return _wide_onnxruntime(node, inputs, opset)
+    if inexact and is_float(inputs[0]):
+        wide = [x.astype(np.float64) if x is not None and is_float(x) else x for x in inputs]
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy on empty slices
+            return [y.astype(inputs[0].dtype) if is_float(y) else y for y in evaluate_reference(node, wide)]
+    if node.op.startswith("Reduce") and not is_float(inputs[0]):  # numpy widens integer sums, the standard does not
+        return [y.astype(inputs[0].dtype) for y in evaluate_reference(node, inputs)]
+    try:
+        return list(evaluate_reference(node, inputs))
+    except REFUSES:
+        return onnxruntime_outputs(node, inputs)
+
+
+def is_float(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype != object and dtype_of(array).is_float
+
+
+def onnxruntime_errors() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises where it has no kernel for an op's version or types."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (state.NotImplemented, state.Fail, state.InvalidGraph)
+
+
+def _wide_onnxruntime(node: Node, inputs: Sequence[Any], opset: int) -> list[Any]:
+    wide = [x if x is None or not _is_narrow(x) else x.astype(np.float32) for x in inputs]
+    results = onnxruntime_outputs(node, wide, opset)
+    types = [None if v is None else v.dtype.numpy for v in node.outputs]
+    return [x if t is None else np.asarray(x).astype(t) for x, t in zip(results, types, strict=True)]
+
+
+def _is_narrow(x: np.ndarray) -> bool:
+    return dtype_of(x).is_float and x.dtype.itemsize < 4
+
+
+def onnxruntime_outputs(node: Node, inputs: Sequence[Any], version: int = 24) -> list[Any]:
+    """The node alone in a model, run by onnxruntime."""
+    import onnx
+    import onnxruntime as ort
+
+    proto = node_proto(node)
+    helper = onnx.helper
+    infos = [
+        helper.make_tensor_value_info(n, int(dtype_of(np.asarray(x))), np.shape(x))
+        for n, x in zip(proto.input, inputs, strict=True)
+        if n
+    ]
+    outputs = [onnx.ValueInfoProto(name=n) for n in proto.output if n]
+    opsets = [helper.make_opsetid("", version), helper.make_opsetid(ML_DOMAIN, 3)]
+    model = helper.make_model(helper.make_graph([proto], "g", infos, outputs), opset_imports=opsets, ir_version=10)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return list(session.run(None, {n: x for n, x in zip(proto.input, inputs, strict=True) if n}))
