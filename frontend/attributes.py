@@ -28,6 +28,12 @@ def _numbers(items: Any, dtype: Any) -> Sequence[Any]:
     return tuple(items.tolist() if isinstance(items, np.ndarray) else items)
 
 
+def _texts(items: Sequence[bytes]) -> tuple[str, ...]:
+    """The texts of a list attribute; equal ones are one object."""
+    known = {raw: text(raw) for raw in set(items)}
+    return tuple(map(known.__getitem__, items))
+
+
 def text(raw: bytes) -> str:
     """Bytes as text; what is not UTF-8 survives as surrogates."""
     return raw.decode("utf-8", "surrogateescape")
@@ -43,7 +49,7 @@ _CONVERTERS: Mapping[int, Converter] = MappingProxyType(
         AttributeType.TYPE_PROTO: lambda a, w, o: type_of(a.tp, o),
         AttributeType.FLOATS: lambda a, w, o: _numbers(a.floats, np.float32),
         AttributeType.INTS: lambda a, w, o: _numbers(a.ints, np.int64),
-        AttributeType.STRINGS: lambda a, w, o: tuple(text(s) for s in a.strings),
+        AttributeType.STRINGS: lambda a, w, o: _texts(a.strings),
         AttributeType.TENSORS: lambda a, w, o: tuple(w.array(t, o) for t in a.tensors),
         AttributeType.SPARSE_TENSORS: lambda a, w, o: tuple(w.dense(t, o) for t in a.sparse_tensors),
         AttributeType.TYPE_PROTOS: lambda a, w, o: tuple(type_of(t, o) for t in a.type_protos),

@@ -20,6 +20,8 @@ constexpr int kMaxDepth = 100;               // protobuf's own limit
 constexpr int64_t kMaxMessages = 1LL << 24;  // each takes some hundred bytes here
 constexpr uint32_t kMaxNumber = 31;          // field numbers of ONNX are below
 constexpr int64_t kInternedBytes = 128;      // names this short are kept once
+constexpr uint64_t kRecentBytes = 32;
+constexpr uint32_t kRecent = 64;
 
 enum class Kind : uint8_t { kNone, kInt, kFloat, kText, kBytes, kSpan, kMessage, kInts, kUints, kFloats, kDoubles };
 
@@ -142,7 +144,7 @@ class WireReader {
     if (info.ndim != 1 || info.itemsize != 1 || (info.size > 0 && info.strides[0] != 1))
       throw py::value_error("expected contiguous bytes");
     const auto* start = static_cast<const uint8_t*>(info.ptr);
-    State state{start, 0};
+    State state{start, 0, {}};
     try {
       return message(&state, type_of(name), start, start + info.size, 0);
     } catch (const Malformed&) {
@@ -154,7 +156,20 @@ class WireReader {
   struct State {
     const uint8_t* start;
     int64_t messages;
+    py::object recent[kRecent];  // short bytes read last, by their hash: lists of modes repeat a few
   };
+
+  static py::object bytes_of(State* state, const uint8_t* from, uint64_t bytes) {
+    const auto fresh = [&] { return py::bytes(reinterpret_cast<const char*>(from), bytes); };
+    if (bytes > kRecentBytes) return fresh();
+    uint32_t hash = 2166136261u;  // FNV-1a
+    for (uint64_t i = 0; i < bytes; ++i) hash = (hash ^ from[i]) * 16777619u;
+    py::object& held = state->recent[hash % kRecent];
+    if (!held || static_cast<uint64_t>(PyBytes_GET_SIZE(held.ptr())) != bytes ||
+        std::memcmp(PyBytes_AS_STRING(held.ptr()), from, bytes) != 0)
+      held = fresh();
+    return held;
+  }
 
   int type_of(const std::string& name) const {
     for (size_t i = 0; i < names_.size(); ++i)
@@ -283,7 +298,7 @@ class WireReader {
       } else if (f.kind == Kind::kText) {
         keep(target, f, text_of(from, bytes));
       } else if (f.kind == Kind::kBytes) {
-        keep(target, f, py::bytes(reinterpret_cast<const char*>(from), bytes));
+        keep(target, f, bytes_of(state, from, bytes));
       } else {
         keep(target, f, py::make_tuple(static_cast<int64_t>(from - state->start), static_cast<int64_t>(bytes)));
       }

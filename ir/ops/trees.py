@@ -6,9 +6,7 @@ with one score the signs of the weights decide what that score means.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,215 +28,13 @@ from arenaut.ir.ops.linear_models import (
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import to_dtype
 from arenaut.ir.ops.support.composite import concat, number, one, through_decomposition
+from arenaut.ir.ops.support.tree_table import MODES, NODE_COLUMNS, Table, listed, table_of
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 
-_MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ")
 # At the numbers of the C enumeration, which are those of TreeEnsemble.
 _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
-_NODE = ("treeids", "nodeids", "featureids", "modes", "truenodeids", "falsenodeids", "missing_value_tracks_true")
-
-
-# -- the table -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Table:
-    """What the kernel family Trees reads: see cpp/kernels/trees/kernels.inc. A child or root is a node, or ~leaf."""
-
-    roots: Array
-    nodes: Array  # [N, 5]: feature, mode, whether NaN is true, child if true, child if false
-    splits: Array
-    leaves: Array
-    targets: Array
-    weights: Array
-
-    def arrays(self, dtype: np.dtype[Any]) -> list[Array]:
-        return [
-            self.roots,
-            self.nodes,
-            self.splits.astype(dtype),
-            self.leaves,
-            self.targets,
-            self.weights.astype(dtype),
-        ]
-
-    def always(self, target: int) -> bool:
-        """Whether every row gets a weight for that target: one tree has it in every leaf."""
-        has = np.zeros(len(self.leaves) - 1, bool)
-        owner = np.repeat(np.arange(len(self.leaves) - 1), np.diff(self.leaves))
-        has[owner[self.targets == target]] = True
-        return any(all(has[leaf] for leaf in _leaves_under(self, int(root))) for root in self.roots)
-
-
-def _leaves_under(table: Table, root: int) -> Iterator[int]:
-    pending = [root]
-    while pending:
-        at = pending.pop()
-        if at < 0:
-            yield ~at
-        else:
-            pending += [int(table.nodes[at, 3]), int(table.nodes[at, 4])]
-
-
-class _Builder:
-    """Numbers nodes so that children come after their parent. children(key): None for a leaf, else the two keys."""
-
-    def __init__(self) -> None:
-        self.nodes: list[list[int]] = []
-        self.splits: list[float] = []
-        self.leaf_keys: list[Any] = []
-        self.roots: list[int] = []
-        self._seen: set[Any] = set()
-
-    def add_tree(self, root: Any, describe: Any) -> None:
-        """describe(key): None for a leaf, else (feature, mode, NaN is true, split, key if true, key if false)."""
-        pending: list[tuple[Any, int, int]] = [(root, -1, 0)]
-        while pending:
-            key, parent, slot = pending.pop()
-            if key in self._seen:
-                raise ValueError("a node has two parents")
-            self._seen.add(key)
-            found = describe(key)
-            if found is None:
-                code = ~len(self.leaf_keys)
-                self.leaf_keys.append(key)
-            else:
-                feature, mode, missing, split, yes, no = found
-                code = len(self.nodes)
-                self.nodes.append([feature, mode, missing, 0, 0])
-                self.splits.append(split)
-                pending += [(no, code, 4), (yes, code, 3)]
-            if parent < 0:
-                self.roots.append(code)
-            else:
-                self.nodes[parent][slot] = code
-
-    def table(self, weights_of: Mapping[Any, Sequence[tuple[int, float]]]) -> Table:
-        listed = [weights_of.get(key, ()) for key in self.leaf_keys]
-        flat = [pair for pairs in listed for pair in pairs]
-        return Table(
-            np.array(self.roots, np.int32),
-            np.array(self.nodes, np.int32).reshape(-1, 5),
-            np.array(self.splits, np.float64),
-            np.cumsum([0, *(len(pairs) for pairs in listed)]).astype(np.int32),
-            np.array([t for t, _ in flat], np.int32),
-            np.array([w for _, w in flat], np.float64),
-        )
-
-
-def _listed(node: Node, name: str) -> tuple[Any, ...]:
-    """An attribute as a tuple; the form with more digits where the model has it."""
-    exact = node.attr(f"{name}_as_tensor")
-    found = exact if exact is not None and np.size(exact) else node.attr(name, ())
-    return tuple(found.reshape(-1).tolist()) if isinstance(found, np.ndarray) else tuple(found or ())
-
-
-def table_of(node: Node) -> Table:
-    """Raises ValueError where the attributes form no trees, NoRowError where nodes compare with sets."""
-    if node.op == "TreeEnsemble":
-        names = (
-            "nodes_featureids", "nodes_modes", "nodes_splits", "nodes_truenodeids", "nodes_trueleafs",
-            "nodes_falsenodeids", "nodes_falseleafs", "nodes_missing_value_tracks_true", "tree_roots",
-            "leaf_targetids", "leaf_weights",
-        )  # fmt: skip
-        return _newest_table(*(_listed(node, name) for name in names))
-    stem = "class" if node.op == "TreeEnsembleClassifier" else "target"
-    nodes = tuple(_listed(node, f"nodes_{name}") for name in (*_NODE, "values"))
-    leaves = tuple(_listed(node, f"{stem}_{name}") for name in ("treeids", "nodeids", "ids", "weights"))
-    return _older_table(nodes, leaves)
-
-
-@lru_cache(maxsize=8)
-def _older_table(nodes: tuple[tuple[Any, ...], ...], leaves: tuple[tuple[Any, ...], ...]) -> Table:
-    trees, ids, features, modes, yes, no, missing, values = nodes
-    missing = missing or (0,) * len(trees)
-    if len({len(column) for column in (trees, ids, features, modes, yes, no, missing, values)}) > 1:
-        raise ValueError("the lists of nodes have different lengths")
-    if len({len(column) for column in leaves}) > 1:
-        raise ValueError("the lists of leaf weights have different lengths")
-    keys = list(zip(trees, ids, strict=True))
-    places = {key: i for i, key in enumerate(keys)}
-    if len(places) < len(keys):
-        raise ValueError("a node is listed twice")
-    codes = [_mode_code(m) for m in modes]
-    children = {(t, c) for t, y, n, m in zip(trees, yes, no, codes, strict=True) if m >= 0 for c in (y, n)}
-
-    def describe(key: Any) -> Any:
-        if key not in places:
-            raise ValueError(f"node {key[1]} of tree {key[0]} is missing")
-        i = places[key]
-        if codes[i] < 0:
-            return None
-        if not 0 <= features[i] < 1 << 31:
-            raise ValueError(f"feature {features[i]}")
-        return features[i], codes[i], int(bool(missing[i])), values[i], (key[0], yes[i]), (key[0], no[i])
-
-    builder = _Builder()
-    for key in keys:
-        if key not in children:
-            builder.add_tree(key, describe)
-    if len(builder.nodes) + len(builder.leaf_keys) < len(keys):
-        raise ValueError("nodes that no root leads to")
-    weights: dict[Any, list[tuple[int, float]]] = {}
-    for tree, ident, target, weight in zip(*leaves, strict=True):
-        weights.setdefault((tree, ident), []).append((_small(target), weight))
-    return builder.table(weights)
-
-
-def _mode_code(mode: Any) -> int:
-    """-1 for a leaf."""
-    name = mode.decode() if isinstance(mode, bytes) else str(mode)
-    if name == "LEAF":
-        return -1
-    if name not in _MODES:
-        raise ValueError(f"nodes of mode {name}")
-    return _MODES.index(name)
-
-
-def _small(target: int) -> int:
-    if not 0 <= target < 1 << 31:
-        raise ValueError(f"target {target}")
-    return int(target)
-
-
-@lru_cache(maxsize=8)
-def _newest_table(
-    features: tuple[int, ...], modes: tuple[int, ...], splits: tuple[float, ...], yes: tuple[int, ...],
-    yes_leaf: tuple[int, ...], no: tuple[int, ...], no_leaf: tuple[int, ...], missing: tuple[int, ...],
-    roots: tuple[int, ...], targets: tuple[int, ...], weights: tuple[float, ...],
-) -> Table:  # fmt: skip
-    missing = missing or (0,) * len(features)
-    if len({len(c) for c in (features, modes, splits, yes, yes_leaf, no, no_leaf, missing)}) > 1:
-        raise ValueError("the lists of nodes have different lengths")
-    if len(targets) != len(weights):
-        raise ValueError("the lists of leaves have different lengths")
-
-    def describe(key: tuple[bool, int]) -> Any:
-        is_leaf, i = key
-        if not 0 <= i < len(targets if is_leaf else features):
-            raise ValueError(f"{'leaf' if is_leaf else 'node'} {i} is missing")
-        if is_leaf:
-            return None
-        if not 0 <= features[i] < 1 << 31:
-            raise ValueError(f"feature {features[i]}")
-        if modes[i] == len(_MODES):
-            raise NoRowError("nodes that ask for membership")
-        if not 0 <= modes[i] < len(_MODES):
-            raise ValueError(f"nodes of mode {modes[i]}")
-        children = ((bool(yes_leaf[i]), yes[i]), (bool(no_leaf[i]), no[i]))
-        if children[0] == children[1] and children[0][0]:  # a tree of one leaf is written as a node that has it twice
-            children = (children[0], (True, children[1][1]))
-        return features[i], int(modes[i]), int(bool(missing[i])), splits[i], *children
-
-    builder = _Builder()
-    for root in roots:
-        first = describe((False, root))
-        single = (bool(yes_leaf[root]), yes[root])
-        both = single[0] and single == (bool(no_leaf[root]), no[root])
-        builder.add_tree(single if both and first is not None else (False, root), describe)
-    return builder.table({(True, i): [(_small(t), w)] for i, (t, w) in enumerate(zip(targets, weights, strict=True))})
 
 
 # -- raw scores ------------------------------------------------------------------------------------------------
@@ -368,7 +164,7 @@ def _regressor(build: Build, node: Node) -> Sequence[Value]:
             raise NoRowError(f"post_transform {_post(node)} of {node.operand(0).dtype.short}")
         scores = one(build, node.op, node.operand(0), domain=ML_DOMAIN, post_transform=0, **plain)
         return [transformed(build, node, scores, _post(node))]
-    outputs, base = _outputs(node), np.array(_listed(node, "base_values"), np.float32)
+    outputs, base = _outputs(node), listed(node, "base_values", np.float32)
     if base.size not in (0, outputs) or (base.size and not all(table_of(node).always(i) for i in range(outputs))):
         raise NoRowError("base values of targets that may have no score")
     scores = _sums(build, node, _scored_rows(build, node), "target", outputs)
@@ -410,7 +206,7 @@ def _classes_infer(context: Infer) -> Sequence[Type]:
 
 def _classes(build: Build, node: Node) -> Sequence[Value]:
     key, labels = labels_of(node, "classlabels_int64s")
-    base = np.array(_listed(node, "base_values"), np.float32)
+    base = listed(node, "base_values", np.float32)
     x = _scored_rows(build, node)
     if len(labels) == 2:
         return _two_classes(build, node, x, base)
@@ -424,7 +220,7 @@ def _classes(build: Build, node: Node) -> Sequence[Value]:
 
 def _two_classes(build: Build, node: Node, x: Value, base: Array) -> Sequence[Value]:
     key, labels = labels_of(node, "classlabels_int64s")
-    table, ids = table_of(node), sorted(set(_listed(node, "class_ids")))
+    table, ids = table_of(node), np.unique(listed(node, "class_ids", np.int64)).tolist()
     if not ids or base.size > (1 if ids == [0] else 0) or not all(table.always(i) for i in ids):
         raise NoRowError("scores that only some rows have")
     scores = _sums(build, node, x, "class", 2)
@@ -454,7 +250,7 @@ def _forest(outputs: int, *, low: float = -1, trees: int = 4, stem: str = "targe
     """Trees of depth two over four features; every leaf has a weight for each of `given`, all outputs by default."""
     rng = np.random.default_rng(5)
     given = range(outputs) if given is None else given
-    columns: dict[str, list[Any]] = {name: [] for name in (*_NODE, "values")}
+    columns: dict[str, list[Any]] = {name: [] for name in (*NODE_COLUMNS, "values")}
     leaves: dict[str, list[Any]] = {name: [] for name in ("treeids", "nodeids", "ids", "weights")}
     for tree in range(trees):
         for ident in range(7):
@@ -487,7 +283,7 @@ def _regressor_samples() -> Iterator[Sample]:
             chosen = {**_forest(outputs), "n_targets": outputs, "aggregate_function": aggregate}
             yield Sample((x,), chosen)
             yield Sample((x,), {**chosen, "base_values": (0.25, -0.5, 1.0)[:outputs], "post_transform": "LOGISTIC"})
-    for mode in _MODES:
+    for mode in MODES:
         yield Sample((x,), {**_forest(1, mode=mode), "n_targets": 1})
     yield Sample((x.astype(np.float64),), {**_forest(2), "n_targets": 2})
 
