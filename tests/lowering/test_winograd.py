@@ -14,6 +14,7 @@ from arenaut.lowering.lower import lower_graph
 from arenaut.lowering.program import Lowered
 from arenaut.lowering.winograd import FORM, choose_filters, transformed_bytes
 from arenaut.native.target import current_target
+from tests.support.models import ort_outputs
 
 TARGET = replace(current_target(1), l3_bytes=32 << 20)
 
@@ -94,3 +95,77 @@ def test_results_agree_with_exact_ones_at_every_size() -> None:
         got, want = fast.run(x)["y0"], exact.run(x)["y0"]
         assert fast.plan.winograd_bytes > 0
         np.testing.assert_allclose(got, want, atol=1e-4, rtol=0)
+
+
+QUANTISED = {
+    "ConvInteger": ("uint8[1, 64, 24, 24] x", "int32", "y = ConvInteger <pads = [1, 1, 1, 1]> (x, wq, zx, zw)"),
+    "QLinearConv": (
+        "uint8[1, 64, 24, 24] x", "uint8",
+        "y = QLinearConv <pads = [1, 1, 1, 1]> (x, s, zx, wq, s, zw, big, zx)",
+    ),
+    "dequantised": (
+        "float[1, 64, 24, 24] x", "float",
+        "q = QuantizeLinear (x, s, zx) d = DequantizeLinear (q, s, zx) y = Conv <pads = [1, 1, 1, 1]> (d, w)",
+    ),
+    "dequantised a channel": (
+        "uint8[1, 64, 24, 24] x", "float",
+        "d = DequantizeLinear <axis = 1> (x, each, zeros) y = Conv <pads = [1, 1, 1, 1]> (d, w)",
+    ),
+    "cast and scaled": (
+        "uint8[1, 64, 24, 24] x", "float",
+        "c = Cast <to = 1> (x) m = Mul (c, s) y = Conv <pads = [1, 1, 1, 1]> (m, w)",
+    ),
+    "moved": (
+        "uint8[1, 32, 24, 24] x", "float",
+        """d = DequantizeLinear (x, s, zx) r = Relu (d) m = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (r)
+        t = Concat <axis = 1> (m, r) y0 = Conv <pads = [1, 1, 1, 1]> (t, w) y = Sigmoid (y0)""",
+    ),
+    "in a branch": (
+        "uint8[1, 64, 24, 24] x, bool c", "float",
+        """d = DequantizeLinear (x, s, zx) y = If (c) <
+        then_branch = a () => (float[1, 64, 24, 24] p) { p = Conv <pads = [1, 1, 1, 1]> (d, w) },
+        else_branch = b () => (float[1, 64, 24, 24] q) { q = Identity (d) }>""",
+    ),
+}  # fmt: skip
+
+
+def unchecked(body: str) -> onnx.ModelProto:
+    """A model whose constants are added later."""
+    return onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]>\n{body}')
+
+
+def quantised(name: str) -> onnx.ModelProto:
+    inputs, kind, nodes = QUANTISED[name]
+    model = unchecked(f"agraph ({inputs}) => ({kind}[1, 64, 24, 24] y) {{ {nodes} }}")
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-127, 128, (64, 64, 3, 3)).astype(np.int8)
+    constants = {
+        "w": weights.astype(np.float32), "wq": weights, "s": np.float32(0.03), "big": np.float32(40),
+        "zx": np.uint8(128), "zw": np.int8(0), "each": rng.random(64).astype(np.float32),
+        "zeros": np.zeros(64, np.uint8),
+    }  # fmt: skip
+    model.graph.initializer.extend(numpy_helper.from_array(np.array(v), k) for k, v in constants.items())
+    return model
+
+
+@pytest.mark.parametrize("name", sorted(QUANTISED))
+def test_what_is_quantised_is_summed_exactly(name: str) -> None:
+    """Winograd's algorithm rounds its sums, so that a whole number may come out as the one beside it."""
+    assert transformed_bytes(lowered(quantised(name))) == 0
+    assert arenaut.load_onnx(quantised(name)).plan.winograd_bytes == 0
+
+
+def test_what_a_product_made_of_quantised_floats_may_be_transformed() -> None:
+    model = unchecked("""agraph (uint8[1, 3, 56, 56] x) => (float[1, 64, 56, 56] y)
+    { d = Cast <to = 1> (x) a = Conv <pads = [1, 1, 1, 1]> (d, v) y = Conv <pads = [1, 1, 1, 1]> (a, w) }""")
+    rng = np.random.default_rng(0)
+    for name, shape in (("v", (64, 3, 3, 3)), ("w", (64, 64, 3, 3))):
+        model.graph.initializer.append(numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name))
+    assert forms(lowered(model)) == [0, 4]
+
+
+def test_an_integer_convolution_is_right_to_the_last_unit() -> None:
+    model = quantised("ConvInteger")
+    rng = np.random.default_rng(1)
+    feeds = {"x": rng.integers(0, 256, (1, 64, 24, 24)).astype(np.uint8)}
+    np.testing.assert_array_equal(arenaut.load_onnx(model).run(feeds)["y"], ort_outputs(model, feeds)[0])

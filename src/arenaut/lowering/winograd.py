@@ -1,14 +1,16 @@
 """Which convolutions run by Winograd's algorithm: chosen once all steps are known, by time saved per byte of filters.
 
 Transformed filters are 16/9 (tiles of 2 x 2 outputs) or 4 times (4 x 4) as large as the filters, so they share a limit.
+Sums of integers, and of what was dequantised, stay sums: the algorithm rounds them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from arenaut.ir.dims import Dim, evaluate, symbols_of
+from arenaut.ir.origins import body_inputs_on_a_grid, works_on_a_grid
 from arenaut.ir.target import Target
 from arenaut.lowering.program import Lowered, LoweredStep, Segment
 
@@ -118,13 +120,15 @@ def _constant_bytes(lowered: Lowered) -> Iterator[int]:
             yield from _constant_bytes(body)
 
 
-def _filters(lowered: Lowered, hints: Mapping[str, int]) -> Iterator[Filter]:
+def _filters(lowered: Lowered, hints: Mapping[str, int], known: Collection[int] = ()) -> Iterator[Filter]:
+    """known: ids of the graph's inputs that hold whole numbers, or such times a scale."""
     users: dict[tuple[int, Dim], list[LoweredStep]] = {}
     for step in lowered.steps:
+        inner = body_inputs_on_a_grid(step.node, known) if step.bodies else ()
         for body in step.bodies:
-            yield from _filters(body, hints)
+            yield from _filters(body, hints, inner)
         weights = step.inputs[1] if len(step.inputs) > 1 else None
-        if weights is not None and _may_transform(step):
+        if weights is not None and _may_transform(step) and not works_on_a_grid(step.node, known):
             users.setdefault((weights.buffer, weights.offset), []).append(step)
     for steps in users.values():
         first = steps[0].inputs[1]
