@@ -42,6 +42,7 @@ FAMILIES = (
     "slicing",
     "softmax",
     "text",
+    "svm",
     "trees",
     "vision",
 )

@@ -11,6 +11,8 @@ from arenaut.ir import DType, MapType, SequenceType, TensorType
 from arenaut.ir.evaluate import evaluate_node
 from tests.ir.test_fallback import node
 
+import arenaut
+
 STRING_MAP = MapType(DType.INT64, TensorType(DType.STRING, ()))
 FLOAT_MAP = MapType(DType.INT64, TensorType(DType.FLOAT, ()))
 
@@ -66,3 +68,25 @@ def test_a_key_outside_a_sparse_map_is_refused() -> None:
     made = node("CastMap", [FLOAT_MAP], {"map_form": "SPARSE", "max_map": 2}, domain="ai.onnx.ml")
     with pytest.raises(IndexError, match="key 5"):
         evaluate_node(made, [{5: 1.0}])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_probabilities_of_support_vector_classifiers_are_those_of_onnxruntime(classes: int) -> None:
+    """To the digits to which onnxruntime equals scikit-learn, for rows that take from few to many iterations."""
+    rng = np.random.default_rng(classes)
+    vectors, pairs = 4 * classes, classes * (classes - 1) // 2
+    attributes: dict[str, Any] = {
+        "kernel_type": "RBF", "kernel_params": [0.1, 0.0, 3.0], "classlabels_ints": list(range(classes)),
+        "vectors_per_class": [4] * classes, "support_vectors": rng.normal(size=vectors * 6).tolist(),
+        "coefficients": rng.normal(size=vectors * (classes - 1)).tolist(), "rho": rng.normal(size=pairs).tolist(),
+        "prob_a": (-2 - rng.random(pairs)).tolist(), "prob_b": rng.normal(size=pairs).tolist(),
+    }  # fmt: skip
+    x = rng.normal(scale=2, size=(300, 6)).astype(np.float32)
+    proto = onnx.helper.make_node("SVMClassifier", ["x"], ["label", "p"], domain="ai.onnx.ml", **attributes)
+    infos = [onnx.helper.make_tensor_value_info("x", 1, x.shape)], [onnx.ValueInfoProto(name=n) for n in proto.output]
+    opsets = [onnx.helper.make_opsetid("", 21), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
+    model = onnx.helper.make_model(onnx.helper.make_graph([proto], "g", *infos), opset_imports=opsets, ir_version=10)
+    want = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    got = arenaut.load_onnx(model).run({"x": x})
+    np.testing.assert_array_equal(got["label"], want[0])
+    np.testing.assert_allclose(got["p"], want[1], rtol=0, atol=2e-6)
