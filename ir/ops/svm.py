@@ -9,12 +9,11 @@ from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
+
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import ML_DOMAIN, Array, Graph, Node, Value
-from arenaut.ir.ops import samples
-from arenaut.ir.ops.composite import cast, concat, ints, number, one, reshape, slice_of, transpose, unsqueeze
 from arenaut.ir.ops.linear_models import (
     best_label,
     both_scores,
@@ -26,6 +25,8 @@ from arenaut.ir.ops.linear_models import (
     text_attribute,
     transformed,
 )
+from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.composite import cast, concat, ints, number, one, reshape, slice_of, transpose, unsqueeze
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 

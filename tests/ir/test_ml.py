@@ -7,11 +7,10 @@ import onnx
 import onnxruntime
 import pytest
 
+import arenaut
 from arenaut.ir import DType, MapType, SequenceType, TensorType
 from arenaut.ir.evaluate import evaluate_node
 from tests.ir.test_fallback import node
-
-import arenaut
 
 STRING_MAP = MapType(DType.INT64, TensorType(DType.STRING, ()))
 FLOAT_MAP = MapType(DType.INT64, TensorType(DType.FLOAT, ()))
