@@ -138,7 +138,7 @@ int32_t PyProgram::add_expr(int32_t op, int64_t a, int64_t b, int64_t c) {
   return static_cast<int32_t>(program->exprs.size()) - 1;
 }
 
-int32_t PyProgram::add_buffer(int32_t segment, int32_t bytes, int32_t index, const py::object& array) {
+int32_t PyProgram::add_buffer(int32_t segment, int32_t bytes, int32_t index, const py::object& array, int64_t weight) {
   Buffer b;
   b.segment = static_cast<Segment>(segment);
   b.bytes = bytes;
@@ -147,6 +147,7 @@ int32_t PyProgram::add_buffer(int32_t segment, int32_t bytes, int32_t index, con
   if (!array.is_none()) {
     b.data = weight_data(array);
     weights_[id] = array;
+    numbers_[id] = weight;
   }
   program->buffers.push_back(b);
   return id;
@@ -204,8 +205,10 @@ void PyProgram::pack(Step* step, const std::vector<int>& operands) {
   for (const int i : operands) {
     if (i < 0 || at(i) >= constants.size() || constants[at(i)] == nullptr)
       throw std::invalid_argument("only constant operands can be packed");
-    const void* base = program->buffers[at(program->values[at(step->operands[at(i)])].buffer)].data;
-    std::shared_ptr<PackedWeight> weight = pool_->request(row, args, i, step->params, base);
+    const int32_t buffer = program->values[at(step->operands[at(i)])].buffer;
+    const int64_t offset =
+        static_cast<const char*>(constants[at(i)]) - static_cast<const char*>(program->buffers[at(buffer)].data);
+    std::shared_ptr<PackedWeight> weight = pool_->request(row, args, i, step->params, numbers_.at(buffer), offset);
     if (!weight) continue;
     step->packed_weights[at(i)] = std::move(weight);
     step->packed |= 1u << i;

@@ -46,7 +46,8 @@ class PyProgram {
   PyProgram(int32_t threads, int32_t tier, uint32_t features, std::shared_ptr<PyWeights> weights);
 
   int32_t add_expr(int32_t op, int64_t a, int64_t b, int64_t c);
-  int32_t add_buffer(int32_t segment, int32_t bytes, int32_t index, const py::object& array);
+  // weight: the number by which the weights of the model know the array.
+  int32_t add_buffer(int32_t segment, int32_t bytes, int32_t index, const py::object& array, int64_t weight);
   int32_t add_value(int32_t buffer, int32_t dtype, int32_t offset, std::vector<int32_t> dims,
                     std::vector<int32_t> strides);
   int32_t add_step(const py::dict& description);
@@ -90,6 +91,7 @@ class PyProgram {
 
   std::shared_ptr<PyWeights> pool_;
   std::map<int32_t, py::object> weights_;  // buffer -> the array that holds it
+  std::map<int32_t, int64_t> numbers_;     // buffer -> the number of that array
   void run_to_end(const py::list& arrays, const RunOptions& options, py::list* out);
 
   mutable std::mutex idle_mutex_;

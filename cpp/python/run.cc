@@ -80,7 +80,7 @@ void register_program(py::module_& m) {
            py::arg("features"), py::arg("weights"))
       .def("add_expr", &PyProgram::add_expr, py::arg("op"), py::arg("a"), py::arg("b") = 0, py::arg("c") = 0)
       .def("add_buffer", &PyProgram::add_buffer, py::arg("segment"), py::arg("bytes"), py::arg("index"),
-           py::arg("array") = py::none())
+           py::arg("array") = py::none(), py::arg("weight") = -1)
       .def("add_value", &PyProgram::add_value)
       .def("add_step", &PyProgram::add_step)
       .def("packed_operands", &PyProgram::packed_operands)

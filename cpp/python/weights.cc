@@ -50,12 +50,13 @@ void populate(const char* from, int64_t bytes) {
 }  // namespace
 
 std::shared_ptr<PackedWeight> PyWeights::request(const arn_row& row, const arn_bind_args& args, int32_t operand,
-                                                 const std::string& params, const void* base) {
+                                                 const std::string& params, int64_t weight, int64_t offset) {
   const int64_t bytes = row.pack_bytes(&args, operand);
   if (bytes <= 0) return nullptr;
   std::string key =
       std::string(row.name) + "/" + std::to_string(row.tier) + "/" + std::to_string(operand) + "/" + params;
-  key.append(reinterpret_cast<const char*>(&args.constant[operand]), sizeof(void*));
+  key.append(reinterpret_cast<const char*>(&weight), sizeof weight);
+  key.append(reinterpret_cast<const char*>(&offset), sizeof offset);
   key.append(reinterpret_cast<const char*>(&args.operand[operand]), sizeof(arn_desc));
   std::shared_ptr<PackedWeight>& known = known_[key];
   if (known) return known;
@@ -63,7 +64,7 @@ std::shared_ptr<PackedWeight> PyWeights::request(const arn_row& row, const arn_b
   known->bytes = bytes;
   Job job;
   job.row = &row;
-  job.base = base;
+  job.source = weight;
   job.n_in = args.n_in;
   job.n_out = args.n_out;
   job.operand = operand;
@@ -93,8 +94,7 @@ py::list PyWeights::jobs() {
   std::stable_sort(jobs_.begin(), jobs_.end(),
                    [](const Job& a, const Job& b) { return source_bytes(a) > source_bytes(b); });
   py::list out;
-  for (const Job& job : jobs_)
-    out.append(py::make_tuple(reinterpret_cast<intptr_t>(job.base), job.weight->bytes, job.row->family));
+  for (const Job& job : jobs_) out.append(py::make_tuple(job.source, job.weight->bytes, job.row->family));
   return out;
 }
 

@@ -17,12 +17,13 @@ class PyWeights {
   // maps: (address, bytes) of files mapped read-only, whose pages may be dropped at any time: they come back when read.
   explicit PyWeights(std::vector<std::pair<int64_t, int64_t>> maps) : maps_(std::move(maps)) {}
 
-  // The form that a row wants of a constant operand; null when it packs none. base: where the operand's array starts;
-  // no array that was asked for may be freed before pack() has done its job: its address names it.
+  // The form that a row wants of a constant operand; null when it packs none. weight: the number of the operand's
+  // array, wherever that lies; offset: bytes from its start to the operand. No array that was asked for may be freed
+  // before pack() has done its job.
   std::shared_ptr<PackedWeight> request(const arn_row& row, const arn_bind_args& args, int32_t operand,
-                                        const std::string& params, const void* base);
-  // Gives every form its place, in the order of the requests. Then per job, those of the largest arrays first: (base,
-  // packed bytes, family).
+                                        const std::string& params, int64_t weight, int64_t offset);
+  // Gives every form its place, in the order of the requests. Then per job, those of the largest arrays first: (number
+  // of the array, packed bytes, family).
   py::list jobs();
   // Does jobs [first, last), on up to `threads` threads.
   void pack(int32_t first, int32_t last, int32_t threads);
@@ -40,7 +41,7 @@ class PyWeights {
     std::string params;
     std::unique_ptr<arn_tile> tile;
     arn_target target{};
-    const void* base = nullptr;
+    int64_t source = -1;  // the number of the array
     int32_t n_in = 0, n_out = 0, operand = 0;
     std::shared_ptr<PackedWeight> weight;
   };

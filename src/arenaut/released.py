@@ -16,7 +16,7 @@ MIN_BYTES = 1 << 12
 
 
 class ReleasedConstants:
-    """The constants of an optimised graph, by the addresses of their arrays.
+    """The constants of an optimised graph, by the addresses of their arrays, which the graph holds until then.
 
     again: makes an equal graph, with all its constants. maps: (address, bytes) of mapped files; what is a view of
     them costs nothing and stays.
@@ -36,9 +36,9 @@ class ReleasedConstants:
             if not any(start <= address < start + size for start, size in maps):
                 self._by_address.setdefault(address, []).append((number, value))
 
-    def release(self, address: int) -> None:
-        """Lets go of the array at this address, in every value that has it."""
-        for number, value in self._by_address.pop(address, ()):
+    def release(self, shown: Array) -> None:
+        """Lets go of this array, in every value that has its memory."""
+        for number, value in self._by_address.pop(address_of(shown), ()):
             array = value.constant
             if array is not None:
                 self._gone.add(number)

@@ -170,3 +170,35 @@ def test_resident_memory_of_a_load(tmp_path: Path, external: bool, transposed: b
     total = sum(w.nbytes for w in weights.values())
     assert grown <= 1.2 * total + 20e6
     assert peak <= 1.6 * total + 40e6
+
+
+READ_TWICE = {
+    "Add": [("Add", ["x", "w"])],
+    "Where": [("Greater", ["x", "w"]), ("Where", ["t0", "x", "w"])],
+    "Concat": [("Concat", ["x", "w"])],
+    "ScatterND": [("ScatterND", ["w", "at", "rows"]), ("Add", ["t0", "x"])],
+    "GatherElements": [("GatherElements", ["w", "order"]), ("Add", ["t0", "x"])],
+    "Identity": [("Identity", ["w"]), ("Concat", ["x", "t0"])],
+}
+
+
+@pytest.mark.parametrize("shift", range(5))
+@pytest.mark.parametrize("name", sorted(READ_TWICE))
+def test_a_weight_that_is_packed_and_read_may_lie_anywhere_in_its_file(name: str, shift: int, tmp_path: Path) -> None:
+    """What is read is an aligned copy then, what is packed is the same weight still: it is no address that names it."""
+    attributes = {"Concat": {"axis": 0}, "GatherElements": {"axis": 0}}
+    chain = READ_TWICE[name]
+    nodes = [helper.make_node(op, inputs, [f"t{i}"], **attributes.get(op, {})) for i, (op, inputs) in enumerate(chain)]
+    nodes.append(helper.make_node("MatMul", [f"t{len(chain) - 1}", "w"], ["y"]))
+    weights = {"w": random(128, 128), "rows": random(1, 128, seed=1)}
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [128, 128])]
+    model = model_of(nodes, weights, ["y"], shift=shift, inputs=inputs)
+    for key, array in (("at", np.array([[3]])), ("order", np.arange(128 * 128).reshape(128, 128) % 128)):
+        model.graph.initializer.append(numpy_helper.from_array(array, key))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    feeds = {"x": random(128, 128, seed=2)}
+    want = arenaut.load_onnx(model, without={"packing"}, optimize=False).run(feeds)["y"]
+    for source in (path, path.read_bytes()):
+        got = arenaut.load_onnx(source).run(feeds)["y"]
+        np.testing.assert_allclose(got, want, atol=1e-3)

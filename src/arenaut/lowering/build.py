@@ -156,10 +156,9 @@ class _Builder:
         for name in lowered.symbols:
             self.exprs.symbol(name)
         for buffer in lowered.buffers:
-            host = buffer.segment is Segment.HOST
-            self.native.add_buffer(
-                int(buffer.segment), -1 if host else self.exprs.of(buffer.bytes), buffer.index, buffer.array
-            )
+            size = -1 if buffer.segment is Segment.HOST else self.exprs.of(buffer.bytes)
+            weight = -1 if buffer.array is None else self.weights.number_of(buffer.array)
+            self.native.add_buffer(int(buffer.segment), size, buffer.index, buffer.array, weight)
         for step in lowered.steps:
             self._add_step(step)
         self.weights.settle(self.native, lowered)

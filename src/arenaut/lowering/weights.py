@@ -18,8 +18,11 @@ ANY_ALIGNMENT = frozenset({"Gather"})
 _BATCH_BYTES = 32 << 20
 
 
+_NOTHING = np.empty(0, np.uint8)
+
+
 def address_of(array: Array) -> int:
-    """Where the array's first element lies: the name of a weight while it is held."""
+    """Where the array's first element lies: names its memory for as long as somebody holds it."""
     return int(array.__array_interface__["data"][0])
 
 
@@ -34,26 +37,38 @@ class _Use:
 
 @dataclass
 class _Weight:
-    """An array, however many buffers show it. raw: somebody reads it as stored. jobs: how often it is still packed."""
+    """An array as the model has it, however many buffers show it, and whether those show an aligned copy.
 
+    raw: somebody reads it as stored. jobs: how often it is still packed.
+    """
+
+    array: Array
+    aligned: Array | None = None
     uses: list[_Use] = field(default_factory=list)
     raw: bool = False
     jobs: int = 0
 
 
 class WeightStore:
-    """The weights that the programs of one model share.
+    """The weights that the programs of one model share, each known by a number: what buffers show may be a copy of it.
 
-    maps: (address, bytes) of the files that arrays are views of. released: called with the address of each array that
-    was packed and that no step reads as stored, when nothing here holds it any more.
+    maps: (address, bytes) of the files that arrays are views of. released: called with each array that was packed and
+    that no step reads as stored, when nothing here needs it any more.
     """
 
-    def __init__(self, maps: Iterable[tuple[int, int]] = (), released: Callable[[int], None] | None = None) -> None:
+    def __init__(self, maps: Iterable[tuple[int, int]] = (), released: Callable[[Array], None] | None = None) -> None:
         self.native = _native.Weights(list(maps))
         self._released = released
-        self._weights: dict[int, _Weight] = {}
-        self._aligned: dict[int, Array] = {}  # by the address of the array each is a copy of
+        self._weights: list[_Weight] = []
+        self._numbers: dict[tuple[int, int], int] = {}  # by address and bytes of an array that a weight holds
         self.raw_bytes = 0
+
+    def number_of(self, array: Array) -> int:
+        """One number for all arrays that show the same memory."""
+        number = self._numbers.setdefault((address_of(array), array.nbytes), len(self._weights))
+        if number == len(self._weights):
+            self._weights.append(_Weight(array))
+        return number
 
     def settle(self, native: _native.Program, lowered: Lowered) -> None:
         """Takes note of a program whose steps are all known, before it is bound for the first time."""
@@ -68,42 +83,45 @@ class WeightStore:
         for number, buffer in enumerate(lowered.buffers):
             if buffer.segment is not Segment.WEIGHT or buffer.array is None:
                 continue
-            if number in odd and not buffer.array.flags.aligned:
-                buffer.array = self._aligned.setdefault(address_of(buffer.array), buffer.array.copy())
-                native.replace_weight(number, buffer.array)
-            weight = self._weights.setdefault(address_of(buffer.array), _Weight())
+            weight = self._weights[self.number_of(buffer.array)]
             weight.uses.append(_Use(native, number, buffer))
             weight.raw |= number in raw
+            if number in odd and not buffer.array.flags.aligned:
+                if weight.aligned is None:
+                    weight.aligned = buffer.array.copy()
+                buffer.array = weight.aligned
+                native.replace_weight(number, buffer.array)
 
     def pack(self, threads: int) -> None:
         """Packs all that was asked for. Afterwards only arrays that somebody reads as stored are held."""
         jobs = self.native.jobs()
-        for address, _, _ in jobs:
-            self._weights[address].jobs += 1
-        for address in [a for a, w in self._weights.items() if w.jobs == 0]:
-            self._let_go(address)
+        for number, _, _ in jobs:
+            self._weights[number].jobs += 1
+        for weight in self._weights:
+            if weight.jobs == 0:
+                self._let_go(weight)
         for first, last in _batches([size for _, size, _ in jobs]):
             self.native.pack(first, last, threads)
-            for address, _, _ in jobs[first:last]:
-                self._weights[address].jobs -= 1
-                if self._weights[address].jobs == 0:
-                    self._let_go(address)
+            for number, _, _ in jobs[first:last]:
+                weight = self._weights[number]
+                weight.jobs -= 1
+                if weight.jobs == 0:
+                    self._let_go(weight)
         self.native.finish()
         self.native.drop_maps()
-        self.raw_bytes = sum(w.uses[0].buffer.array.nbytes for w in self._weights.values()
-                             if w.uses[0].buffer.array is not None)  # fmt: skip
-        self._aligned.clear()
+        self.raw_bytes = sum(w.uses[0].buffer.array.nbytes for w in self._weights
+                             if w.uses and w.uses[0].buffer.array is not None)  # fmt: skip
         self._weights.clear()
+        self._numbers.clear()
 
-    def _let_go(self, address: int) -> None:
-        weight = self._weights[address]
-        if weight.raw:
-            return
-        for use in weight.uses:
-            use.native.replace_weight(use.number, None)
-            use.buffer.array = None
-        if self._released is not None:
-            self._released(address)
+    def _let_go(self, weight: _Weight) -> None:
+        if not weight.raw:
+            for use in weight.uses:
+                use.native.replace_weight(use.number, None)
+                use.buffer.array = None
+            if self._released is not None:
+                self._released(weight.array)
+            weight.array = _NOTHING
 
 
 def _read_as_stored(step: LoweredStep, packed: int) -> set[int]:
