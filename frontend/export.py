@@ -2,7 +2,7 @@
 
 Captures become references to outer names again, constants become initialisers of the main graph (one for each array,
 however many bodies read it), and nodes of the domain `arenaut` become calls of model-local functions made from their
-bodies. So the result passes onnx.checker, opens in Netron and runs in other runtimes.
+bodies or decompositions. So the result passes onnx.checker, opens in Netron and runs in other runtimes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Array
 from arenaut.ir.numbers import Numbers
+from arenaut.ir.ops import record_of
+from arenaut.ir.ops.support.composite import decomposed
 from arenaut.ir.ops.support.fallback import type_proto
 from arenaut.ir.schemas import last_opset, newest_opset, newest_schema
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
@@ -47,7 +49,7 @@ def to_model_proto(
 
     input_names, output_names: what the model's inputs and outputs are called; by default the names of the values.
     store: makes the TensorProto of an initialiser; by default with the data inside.
-    Raises UnsupportedError for nodes that ONNX cannot express (an arenaut op without a body).
+    Raises UnsupportedError for nodes that ONNX cannot express (an arenaut op without a body or a decomposition).
     """
     from arenaut import __version__
 
@@ -273,6 +275,8 @@ class _Writer:
         for value in captured:  # a constant needs its initialiser or node outside the body
             self._operand(value, before)
         self.ops.add(node.key)
+        if node.domain == ARENAUT_DOMAIN:
+            own = [v for v in own if v is not None]
         proto = onnx.NodeProto(name=self._node_names.fresh(node.name) if node.name else "")
         proto.input.extend(self._operand(v, before) for v in own)
         proto.output.extend(self._names.of(v) for v in node.outputs)
@@ -313,10 +317,7 @@ class _Writer:
 
     def _function(self, node: Node) -> str:
         """Writes the body of an arenaut node as a function; returns the function's name."""
-        bodies = [body for _, body in node.bodies()]
-        if len(bodies) != 1:
-            raise UnsupportedError(f"{node}: an arenaut op without a body has no ONNX form")
-        body = bodies[0]
+        body = _body_of(node)
         outer, self._names = self._names, _Names(set())
         was_inside, self._in_function = self._in_function, True
         ops, self.ops = self.ops, set()
@@ -335,6 +336,17 @@ class _Writer:
         name = f"{node.op}_{len(self.functions)}"
         self.functions.append(helper.make_function(ARENAUT_DOMAIN, name, inputs, outputs, nodes, imports))
         return name
+
+
+def _body_of(node: Node) -> Graph:
+    """What an arenaut node does, in ops that a function may hold."""
+    bodies = [body for _, body in node.bodies()]
+    if len(bodies) == 1:
+        return bodies[0]
+    rule = record_of(node).decompose
+    if rule is None:
+        raise UnsupportedError(f"{node}: an arenaut op with neither body nor decomposition has no ONNX form")
+    return decomposed(rule, node, [None if v is None else v.type for v in node.inputs])
 
 
 def _best_known(value: Value, stated: Type | None) -> Value:

@@ -156,6 +156,28 @@ DecomposeRule = Callable[[Build, Node], Sequence[Value]]
 
 
 @dataclass(frozen=True)
+class IntegerForm:
+    """An op of the domain arenaut that does on integers what a product does on floats.
+
+    op, attributes  of the new node, whose operands are a, b, their scales and zero points, and a bias.
+    axis            of operand 1, along which its scales and zero points may differ: what the result's bias runs along.
+    bias            what the product adds, one element an index of that axis, when it does.
+    factor          what the product of both operands is multiplied with.
+    """
+
+    op: str
+    attributes: Mapping[str, Any]
+    axis: int
+    bias: Value | None = None
+    factor: float = 1.0
+
+
+IntegerRule = Callable[[Node], "IntegerForm | None"]
+ClipRule = Callable[[Node], "tuple[float, float] | None"]
+CarryRule = Callable[[Node], Sequence[int]]
+
+
+@dataclass(frozen=True)
 class Tolerance:
     """How far a result may be from the float64 oracle.
 
@@ -197,6 +219,14 @@ class OpRecord:
                   alike in any layout that input 0 and the output share (elementwise ops do anyway).
     anchor        lower ends in one call that writes output 0 and takes an elementwise epilogue.
     decompose     the op in terms of simpler ones; applied when there is neither view, tile nor lower.
+    family        the kernel family that lower calls, of an op that is decomposed on machines without it.
+    carries       (node) -> the inputs whose elements the outputs consist of: the op moves, repeats or selects them by
+                  place or by order, and computes nothing, so that it works alike on the numbers that stand for them.
+    clips         (node) -> the bounds, lower and upper, that input 0 is limited to, of an op that does nothing else.
+    integer       (node) -> the form that multiplies the integers that stand for its operands, if it has one.
+    widens        makes larger elements of stored ones, at no cost to speak of: on constants it is folded last, when
+                  nothing wants the small ones; a region computes it anew rather than have it kept.
+    narrows       tile leaves in its register just what the output's narrow type holds.
     most          (node, output, axis) -> the most that a size which only running decides can be; None: no limit known.
     flops         floating-point operations, a dim.
     deterministic False: never folded, never merged (random ops).
@@ -216,6 +246,12 @@ class OpRecord:
     layout: Literal["", "channels", "follow"] = ""
     anchor: bool = False
     decompose: DecomposeRule | None = None
+    family: str = ""
+    carries: CarryRule | None = None
+    clips: ClipRule | None = None
+    integer: IntegerRule | None = None
+    widens: bool = False
+    narrows: bool = False
     most: Callable[[Node, int, int], Dim | None] | None = None
     flops: Callable[[Node], Dim] | None = None
     deterministic: bool = True
@@ -235,6 +271,16 @@ class OpRecord:
         return any(rule is not None for rule in (self.view, self.tile, self.lower, self.decompose))
 
 
+def first_operand(node: Node) -> Sequence[int]:
+    """The carry rule of an op that moves the elements of input 0."""
+    return (0,)
+
+
+def all_operands(node: Node) -> Sequence[int]:
+    """The carry rule of an op that moves the elements of every input."""
+    return range(len(node.inputs))
+
+
 class NoRowError(Exception):
     """No kernel row does this family for these operand types: lowering falls back to the evaluator."""
 
@@ -249,6 +295,7 @@ __all__ = [
     "Build",
     "Evaluator",
     "Infer",
+    "IntegerForm",
     "Lower",
     "NoRowError",
     "OpRecord",
@@ -258,4 +305,6 @@ __all__ = [
     "TileBuilder",
     "Tolerance",
     "UnknownError",
+    "all_operands",
+    "first_operand",
 ]

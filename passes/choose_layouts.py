@@ -148,7 +148,7 @@ def _gain(role: _Role) -> int:
     work = 1 if rule is None else max(1, _number(rule(role.core)))
     out = role.core.output.shape[1]
     channels = _number(out)
-    if role.core.op in ("Conv", "ConvTranspose"):
+    if "group" in role.core.attributes:
         group = int(role.core.attr("group", 1))
         depthwise = role.core.operand(0).shape[1] == group
         channels = channels if depthwise else channels // max(1, group)

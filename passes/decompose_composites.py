@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Graph, Node
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import NoRowError
+from arenaut.ir.target import Target
 from arenaut.passes.context import PassContext
 
 
 def decompose_composites(graph: Graph, context: PassContext) -> bool:
     """Replaces each node whose record has a decomposition and no native form; a result may be decomposed again."""
+    return decompose_where(graph, context, lambda node: not _has_kernels(node, context.target))
+
+
+def decompose_where(graph: Graph, context: PassContext, wanted: Callable[[Node], bool]) -> bool:
+    """The same for nodes that are wanted decomposed."""
     changed = False
     pending = list(graph.nodes)
     while pending:
         node = pending.pop()
         rule = record_of(node).decompose
-        if rule is None or _has_kernels(node):
+        if rule is None or not wanted(node):
             continue
         build = GraphBuilder(graph, node, node.name or node.op.lower())
         try:
@@ -35,6 +43,7 @@ def decompose_composites(graph: Graph, context: PassContext) -> bool:
     return changed
 
 
-def _has_kernels(node: Node) -> bool:
+def _has_kernels(node: Node, target: Target) -> bool:
     record = record_of(node)
-    return record.view is not None or record.is_elementwise(node) or record.lower is not None
+    has_rows = record.lower is not None and (not record.family or record.family in target.families)
+    return record.view is not None or record.tile is not None or has_rows

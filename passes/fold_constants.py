@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from arenaut.ir.errors import ArenautError
@@ -18,10 +20,12 @@ _ARRANGE = frozenset(("", op) for op in ("Flatten", "Reshape", "Squeeze", "Trans
 
 
 def fold_constants(graph: Graph, context: PassContext) -> bool:
-    """Replaces nodes by constants; results that grow the model by more than the limit are left to run. Types and known
-    elements of all that stays are inferred again, unless the graph is as it was imported, with both."""
+    """Replaces nodes by constants; results that grow the model by more than the limit are left to run, and those that
+    widen stored elements are left to `fold_again`. Types and known elements of all that stays are inferred again,
+    unless the graph is as it was imported, with both."""
     untouched = not context.events and all(v is None or v.type is not None for n in graph.nodes for v in n.outputs)
-    return _fold(graph, context, set() if untouched else {id(n) for n in graph.nodes})
+    stale = set() if untouched else {id(n) for n in graph.nodes}
+    return _fold(graph, context, stale, lambda node: record_of(node).widens)
 
 
 def fold_again(graph: Graph, context: PassContext) -> bool:
@@ -30,11 +34,13 @@ def fold_again(graph: Graph, context: PassContext) -> bool:
     return _fold(graph, context, set())
 
 
-def _fold(graph: Graph, context: PassContext, stale: set[int]) -> bool:
-    """stale: ids of nodes to infer again; grows by the readers of what changes."""
+def _fold(
+    graph: Graph, context: PassContext, stale: set[int], later: Callable[[Node], bool] = lambda node: False
+) -> bool:
+    """stale: ids of nodes to infer again; grows by the readers of what changes. later: nodes not to fold yet."""
     folded: list[Node] = []
     for node in graph.nodes:
-        results = _known(node) or _evaluated(node, context)
+        results = None if later(node) else _known(node) or _evaluated(node, context)
         if results is None:
             if id(node) in stale and infer_again(node):
                 stale.update(id(user) for v in node.outputs if v is not None for user, _ in v.uses)

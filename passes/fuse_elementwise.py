@@ -7,7 +7,7 @@ from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_shape
 from arenaut.passes.context import PassContext
-from arenaut.passes.rewriting.fuse import COMPUTE_TYPES, FusedBody, why_no_tile
+from arenaut.passes.rewriting.fuse import FusedBody, held_in_register, why_no_tile
 
 
 def fuse_elementwise(graph: Graph, context: PassContext) -> bool:
@@ -19,8 +19,9 @@ def fuse_elementwise(graph: Graph, context: PassContext) -> bool:
         if root.graph is not graph or not _is_elementwise(root):
             continue
         region = _grow(root, outputs, context)
-        region.sort(key=lambda n: position[id(n)])
         anchor = _anchor(region, outputs, position, context)
+        region += _copied(region, context)
+        region.sort(key=lambda n: position[id(n)])
         nodes = region if anchor is None else [anchor, *region]
         if len(nodes) > 1:
             fused = _replace(graph, nodes, root)
@@ -46,12 +47,7 @@ def _grow(root: Node, outputs: set[int], context: PassContext) -> list[Node]:
                 continue
             if id(value) in outputs or not all(id(user) in inside for user, _ in value.uses):
                 continue
-            if not same_shape(value.shape, root.output.shape) or value.dtype not in COMPUTE_TYPES:
-                context.missed("join", node, f"{value.type} is not held at the shape of {root.output.type}")
-                continue
-            reason = why_no_tile([node, *reversed(region)])
-            if reason is not None:
-                context.missed("join", node, reason)
+            if not _joins(node, region, context):
                 continue
             region.append(node)
             inside.add(id(node))
@@ -59,25 +55,55 @@ def _grow(root: Node, outputs: set[int], context: PassContext) -> list[Node]:
     return region
 
 
+def _joins(node: Node, region: list[Node], context: PassContext) -> bool:
+    root = region[0]
+    if not same_shape(node.output.shape, root.output.shape) or not held_in_register(node):
+        context.missed("join", node, f"{node.output.type} is not held at the shape of {root.output.type}")
+        return False
+    reason = why_no_tile([node, *reversed(region)])
+    if reason is not None:
+        context.missed("join", node, reason)
+    return reason is None
+
+
+def _copied(region: list[Node], context: PassContext) -> list[Node]:
+    """Nodes that widen what is stored for this region and others: each computes them anew from what is stored."""
+    copies: list[Node] = []
+    for value in [v for node in region for v in node.inputs]:
+        node = None if value is None else value.producer
+        if node is None or not _is_elementwise(node) or not record_of(node).widens:
+            continue
+        if any(n is node for n in [*region, *copies]) or not _joins(node, [*region, *copies], context):
+            continue
+        copies.append(node)
+    return copies
+
+
 def _anchor(region: list[Node], outputs: set[int], position: dict[int, int], context: PassContext) -> Node | None:
     """The product (or the like) whose result only this region reads, at the region's shape; the last of several."""
     inside = {id(n) for n in region}
-    shape = region[-1].output.shape
+    shape = region[0].output.shape
     candidates: list[Node] = []
     for node in region:
         for value in node.inputs:
             anchor = None if value is None else value.producer
-            if value is None or anchor is None or id(anchor) in inside or anchor.domain == ARENAUT_DOMAIN:
+            if value is None or anchor is None or id(anchor) in inside or not record_of(anchor).anchor:
                 continue
-            if not record_of(anchor).anchor or anchor.output is not value:
+            if anchor.output is not value:
                 continue
             if id(value) in outputs or not all(id(user) in inside for user, _ in value.uses):
                 context.missed("epilogue", anchor, "somebody else reads the product too")
             elif not same_shape(value.shape, shape) or any(v is not None and v.uses for v in anchor.outputs[1:]):
-                context.missed("epilogue", anchor, f"{value.type} is not the shape of {region[-1].output.type}")
+                context.missed("epilogue", anchor, f"{value.type} is not the shape of {region[0].output.type}")
             else:
                 candidates.append(anchor)
     return max(candidates, key=lambda n: position[id(n)], default=None)
+
+
+def _unread(graph: Graph, nodes: list[Node]) -> list[Node]:
+    """The nodes that nobody outside reads."""
+    inside = {id(n) for n in nodes}
+    return [n for n in nodes if all(id(user) in inside for user, _ in n.output.uses) and not graph.is_output(n.output)]
 
 
 def _replace(graph: Graph, nodes: list[Node], root: Node) -> Node:
@@ -91,5 +117,5 @@ def _replace(graph: Graph, nodes: list[Node], root: Node) -> Node:
     if graph.is_output(last):
         fused.output.name, last.name = last.name, fused.output.name
     graph.replace(last, fused.output)
-    graph.remove(nodes)
+    graph.remove(_unread(graph, nodes))
     return fused

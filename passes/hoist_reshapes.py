@@ -55,7 +55,7 @@ def _from_product(value: Value) -> bool:
     queue, seen = [value], {id(value)}
     for current in queue:
         maker = current.producer
-        if maker is None or maker.domain == ARENAUT_DOMAIN or maker.output is not current:
+        if maker is None or maker.output is not current:
             continue
         if record_of(maker).anchor:
             return True

@@ -18,6 +18,8 @@ from arenaut.passes.choose_layouts import choose_layouts
 from arenaut.passes.collapse_reshapes import collapse_reshapes
 from arenaut.passes.context import Event, PassContext
 from arenaut.passes.decompose_composites import decompose_composites
+from arenaut.passes.dequantise_late import dequantise_late
+from arenaut.passes.drop_requantising import drop_requantising
 from arenaut.passes.eliminate_dead_code import eliminate_dead_code
 from arenaut.passes.expand_powers import expand_powers
 from arenaut.passes.fold_batch_norm import fold_batch_norm
@@ -31,14 +33,17 @@ from arenaut.passes.merge_casts import merge_casts
 from arenaut.passes.merge_common_subexpressions import merge_common_subexpressions
 from arenaut.passes.merge_products import merge_products
 from arenaut.passes.merge_reductions import merge_reductions
+from arenaut.passes.quantise_early import quantise_early
 from arenaut.passes.raise_activations import raise_activations
 from arenaut.passes.raise_attention import raise_attention
+from arenaut.passes.raise_integer_products import raise_integer_products
 from arenaut.passes.raise_norms import raise_norms
 from arenaut.passes.raise_rotary import raise_rotary
 from arenaut.passes.read_sizes_from_inputs import read_sizes_from_inputs
 from arenaut.passes.remove_identities import remove_identities
 from arenaut.passes.replace_known_gathers import replace_known_gathers
 from arenaut.passes.share_constants import share_constants
+from arenaut.passes.spread_scales import spread_scales
 from arenaut.passes.write_out_control_flow import write_out_control_flow
 
 
@@ -68,6 +73,12 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass(merge_casts, "a cast that loses nothing before another one is a pass over memory for nothing"),
     Pass(collapse_reshapes, "of consecutive reshapes only the last one's shape matters"),
     Pass(cancel_transposes, "consecutive transposes are one, or none"),
+    Pass(dequantise_late, "bytes are moved instead of floats, and products see what they multiply"),
+    Pass(quantise_early, "what is rounded in the end is rounded where it is computed"),
+    Pass(drop_requantising, "a number that is restored and rounded at one scale is the number"),
+    Pass(raise_integer_products, "bytes are multiplied as they are, at four times the speed", part="fusion"),
+    Pass(fold_again, "weights that no integer product reads are floats from here on"),
+    Pass(spread_scales, "what tiles do not hold whole is arithmetic that they hold"),
     Pass(fold_batch_norm, "a normalisation with constant statistics is part of the weights before it", part="fusion"),
     Pass(fold_again, "rewritten weights and shapes are constants again"),
     Pass(gather_early, "of a table too large to keep as floats only the rows that are read become floats"),

@@ -24,6 +24,7 @@ FAMILIES = (
     "fused",
     "gather",
     "indexing",
+    "integer_products",
     "logical",
     "loss",
     "linear_models",

@@ -156,6 +156,17 @@ def _clip_tile(builder: TileBuilder, node: Node, registers: Sequence[Reg | None]
     return [x if high is None else builder.op("min", x, high)]
 
 
+def _clip_range(node: Node) -> tuple[float, float] | None:
+    """The bounds, where they are known."""
+    bounds = [-np.inf, np.inf]
+    for index, value in enumerate(_clip_bounds([None, *node.inputs[1:]])):
+        if value is not None and value.constant is None:
+            return None
+        if value is not None:
+            bounds[index] = float(value.constant.reshape(-1)[0])
+    return (min(bounds), bounds[1])
+
+
 def _clip_samples() -> Any:
     for dtype in NUMBERS:
         x, low, high = samples.draw((3, 7), dtype, -9, 9), np.asarray(2).astype(dtype.numpy), np.asarray(5)
@@ -170,6 +181,7 @@ _clip = OpRecord(
     evaluate=_clip_evaluate,
     data=_clip_data,
     tile=_clip_tile,
+    clips=_clip_range,
     flops=lambda node: 2 * dims.product(node.output.shape),
     samples=_clip_samples,
 )
@@ -191,7 +203,7 @@ _alphas = ({"alpha": 0.25},)
 
 RECORDS: tuple[OpRecord, ...] = (
     elementwise(
-        "Relu", lambda x: np.maximum(x, np.zeros((), x.dtype)), tile="relu",
+        "Relu", lambda x: np.maximum(x, np.zeros((), x.dtype)), tile="relu", clips=lambda node: (0.0, np.inf),
         samples=samples.elementwise(1, FLOATS + SIGNED),
     ),
     _activation("Sigmoid", _sigmoid, "sigmoid"),

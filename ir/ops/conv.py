@@ -24,7 +24,7 @@ from arenaut.ir.ops.support.windows import (
     split_total,
     windows_of,
 )
-from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample
+from arenaut.ir.record import Infer, IntegerForm, Lower, NoRowError, OpRecord, Sample
 from arenaut.ir.types import Shape, TensorType, Type
 
 _FLOATS = (DType.FLOAT, DType.DOUBLE, DType.FLOAT16, DType.BFLOAT16)
@@ -112,6 +112,16 @@ def _conv_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 def conv_windows(node: Node) -> Windows:
     """The windows of a node whose inputs 0 and 1 are X and W."""
     return windows_of(node, node.operand(0).shape[2:], kernel_of(node, node.operand(1).shape))
+
+
+def conv_attributes(node: Node) -> dict[str, Any]:
+    """The attributes that all convolutions share, where they are given."""
+    names = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+    return {name: node.attr(name) for name in names if node.attr(name) is not None}
+
+
+def _conv_integer(node: Node) -> IntegerForm:
+    return IntegerForm("QConv", conv_attributes(node), 0, node.input(2))
 
 
 def _call(lower: Lower, node: Node, family: str, windows: Windows) -> None:
@@ -270,7 +280,7 @@ def _deform_infer(context: Infer) -> Sequence[Type]:
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="Conv", infer=_conv_infer, evaluate=_conv_evaluate, lower=_conv_lower, layout="channels", anchor=True,
-        flops=_conv_flops, tolerance=PRODUCT, samples=_conv_samples,
+        integer=_conv_integer, flops=_conv_flops, tolerance=PRODUCT, samples=_conv_samples,
     ),
     OpRecord(
         op="ConvTranspose", infer=_transpose_infer, evaluate=_transpose_evaluate, lower=_transpose_lower,

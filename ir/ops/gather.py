@@ -12,7 +12,7 @@ from arenaut.ir.graph import Node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints
 from arenaut.ir.ops.support.samples import MOVABLE
-from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError
+from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError, first_operand
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, TensorType, Type
 
@@ -241,15 +241,16 @@ def _put(lower: Lower, node: Node) -> None:
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="Gather", infer=_gather_infer, evaluate=_gather_evaluate, data=data_through(_gather_evaluate, 0),
+        op="Gather", carries=first_operand,
+        infer=_gather_infer, evaluate=_gather_evaluate, data=data_through(_gather_evaluate, 0),
         view=_gather_view, lower=_pick, samples=_gather_samples,
     ),
     OpRecord(
-        op="GatherElements", infer=_elements_infer, evaluate=_elements_evaluate,
+        op="GatherElements", carries=first_operand, infer=_elements_infer, evaluate=_elements_evaluate,
         data=data_through(_elements_evaluate, 0), lower=_pick, samples=_elements_samples,
     ),
     OpRecord(
-        op="GatherND", infer=_gather_nd_infer, evaluate=_gather_nd_evaluate,
+        op="GatherND", carries=first_operand, infer=_gather_nd_infer, evaluate=_gather_nd_evaluate,
         data=data_through(_gather_nd_evaluate, 0), lower=_pick_tuples, samples=_gather_nd_samples,
     ),
     OpRecord(

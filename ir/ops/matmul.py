@@ -12,7 +12,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, broadcast_shapes, to_dtype, widen
-from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
+from arenaut.ir.record import Infer, IntegerForm, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import Shape, TensorType, Type
 
 PRODUCT = Tolerance("product", 4)
@@ -59,6 +59,11 @@ def _matmul_lower(lower: Lower, node: Node) -> None:
     if a.rank == 1:
         a, out = a.insert(0), out.insert(out.rank - 1)
     lower.call("MatMul", [a, b], [out], {"trans_a": 0, "trans_b": 0, "alpha": 1.0, "beta": 1.0})
+
+
+def _matmul_integer(node: Node) -> IntegerForm | None:
+    rank = node.operand(1).rank
+    return IntegerForm("QMatMul", {}, rank - 1) if min(rank, node.operand(0).rank) > 1 else None
 
 
 def _matmul_flops(node: Node) -> Dim:
@@ -143,6 +148,16 @@ def _gemm_lower(lower: Lower, node: Node) -> None:
     )
 
 
+def _gemm_integer(node: Node) -> IntegerForm | None:
+    """A C that is no row of the result's columns is left to the float product."""
+    alpha, beta = _scalars(node)
+    names = [name for name in ("transA", "transB") if node.attr(name, 0)]
+    c = node.input(2) if beta != 0 else None
+    if c is not None and (beta != 1 or c.shape != node.output.shape[1:]):
+        return None
+    return IntegerForm("QMatMul", dict.fromkeys(names, 1), 0 if "transB" in names else 1, c, alpha)
+
+
 def _gemm_flops(node: Node) -> Dim:
     rows, depth, columns = _gemm_dims(node)
     return 2 * rows * depth * columns
@@ -192,10 +207,12 @@ RECORDS: tuple[OpRecord, ...] = (
     ),
     OpRecord(
         op="MatMul", infer=_matmul_infer, evaluate=_matmul_evaluate, lower=_matmul_lower, anchor=True,
+        integer=_matmul_integer,
         flops=_matmul_flops, tolerance=PRODUCT, samples=_matmul_samples,
     ),
     OpRecord(
         op="Gemm", infer=_gemm_infer, evaluate=_gemm_evaluate, lower=_gemm_lower, anchor=True,
+        integer=_gemm_integer,
         flops=_gemm_flops, tolerance=PRODUCT, samples=_gemm_samples,
     ),
 )  # fmt: skip

@@ -24,7 +24,7 @@ from arenaut.ir.ops.support.common import (
     tensor_like,
 )
 from arenaut.ir.ops.support.samples import MOVABLE, i64
-from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, UnknownError
+from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, UnknownError, first_operand
 from arenaut.ir.strided import Strided, ordered_strides
 from arenaut.ir.types import Shape, TensorType, Type
 
@@ -362,7 +362,8 @@ RECORDS: tuple[OpRecord, ...] = (
         samples=_over_types(((2, 3, 4), None, {}), ((), None, {}), ((2, 0), None, {})),
     ),
     OpRecord(
-        op="Reshape", infer=_reshape_infer, evaluate=_reshape_evaluate, data=data_through(_reshape_evaluate, 0),
+        op="Reshape", carries=first_operand,
+        infer=_reshape_infer, evaluate=_reshape_evaluate, data=data_through(_reshape_evaluate, 0),
         view=view_as_output, lower=lower_as_output,
         samples=_over_types(
             ((2, 3, 4), (6, 4), {}), ((2, 3, 4), (0, -1), {}), ((2, 3, 4), (-1,), {}), ((2, 3, 4), (4, 0, -1, 1), {}),
@@ -370,24 +371,26 @@ RECORDS: tuple[OpRecord, ...] = (
         ),
     ),
     OpRecord(
-        op="Flatten", infer=_flatten_infer, evaluate=_flatten_evaluate, view=view_as_output, lower=lower_as_output,
+        op="Flatten", carries=first_operand,
+        infer=_flatten_infer, evaluate=_flatten_evaluate, view=view_as_output, lower=lower_as_output,
         samples=_over_types(
             ((2, 3, 4), None, {}), ((2, 3, 4), None, {"axis": 0}), ((2, 3, 4), None, {"axis": -1}),
             ((2, 3, 4), None, {"axis": 3}), ((), None, {"axis": 0}),
         ),
     ),
     OpRecord(
-        op="Squeeze", infer=_squeeze_infer, evaluate=_squeeze_evaluate, data=data_through(_squeeze_evaluate, 0),
+        op="Squeeze", carries=first_operand,
+        infer=_squeeze_infer, evaluate=_squeeze_evaluate, data=data_through(_squeeze_evaluate, 0),
         view=_squeeze_view, lower=lower_as_output,
         samples=_over_types(((1, 3, 1, 4), (0,), {}), ((1, 3, 1, 4), (-2, 0), {}), ((1, 3, 1, 4), None, {})),
     ),
     OpRecord(
-        op="Unsqueeze", infer=_unsqueeze_infer, evaluate=_unsqueeze_evaluate,
+        op="Unsqueeze", carries=first_operand, infer=_unsqueeze_infer, evaluate=_unsqueeze_evaluate,
         data=data_through(_unsqueeze_evaluate, 0), view=_unsqueeze_view, lower=lower_as_output,
         samples=_over_types(((3, 4), (0,), {}), ((3, 4), (-1, 1), {}), ((), (0, 1), {}), ((0, 4), (3, 1), {})),
     ),
     OpRecord(
-        op="Transpose", infer=_transpose_infer, evaluate=_transpose_evaluate,
+        op="Transpose", carries=first_operand, infer=_transpose_infer, evaluate=_transpose_evaluate,
         data=data_through(_transpose_evaluate, 0),
         view=lambda node, place: [place.permute(permutation(node, place.rank))],
         samples=_over_types(
@@ -396,14 +399,15 @@ RECORDS: tuple[OpRecord, ...] = (
         ),
     ),
     OpRecord(
-        op="Expand", infer=_expand_infer, evaluate=_expand_evaluate, data=data_through(_expand_evaluate, 0),
+        op="Expand", carries=first_operand,
+        infer=_expand_infer, evaluate=_expand_evaluate, data=data_through(_expand_evaluate, 0),
         view=lambda node, place: [expanded(place, node.output.shape)],
         samples=_over_types(
             ((3, 1), (2, 1, 6), {}), ((3, 1), (3, 4), {}), ((3, 4), (1, 1), {}), ((), (2, 3), {}), ((1, 3), (0, 3), {})
         ),
     ),
     OpRecord(
-        op="Identity", infer=same_as_input, evaluate=lambda node, inputs: [inputs[0]],
+        op="Identity", carries=first_operand, infer=same_as_input, evaluate=lambda node, inputs: [inputs[0]],
         data=lambda context: [context.known_data(0)], view=_identity_view, samples=_identity_samples,
     ),
     OpRecord(

@@ -14,7 +14,7 @@ from arenaut.ir.graph import Array, Node, static_shape
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, data_through, input_ints, known_ints, tensor_like
 from arenaut.ir.ops.support.samples import MOVABLE, i64
-from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample
+from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, all_operands, first_operand
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, TensorType, Type
 
@@ -446,9 +446,16 @@ def _pad_samples() -> Iterator[Sample]:
 
 _THREES = {"blocksize": 3, "mode": "CRD"}
 
+
+def _pad_carries(node: Node) -> Sequence[int]:
+    """With what stands around the data, where that is a number of its own."""
+    return (0, 2) if node.attr("mode", "constant") == "constant" else (0,)
+
+
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="Slice", infer=_slice_infer, evaluate=_slice_evaluate, data=data_through(_slice_evaluate, 0),
+        op="Slice", carries=first_operand,
+        infer=_slice_infer, evaluate=_slice_evaluate, data=data_through(_slice_evaluate, 0),
         view=_slice_view,
         samples=_moved(
             ((5, 6, 7), {}, (1, 0), (4, 6)), ((5, 6, 7), {}, (1,), (-1,), (1,)),
@@ -459,25 +466,30 @@ RECORDS: tuple[OpRecord, ...] = (
         ),
     ),
     OpRecord(
-        op="Split", infer=_split_infer, evaluate=_split_evaluate, data=data_through(_split_evaluate, 0),
+        op="Split", carries=first_operand,
+        infer=_split_infer, evaluate=_split_evaluate, data=data_through(_split_evaluate, 0),
         view=_split_view, samples=_split_samples,
     ),
     OpRecord(
-        op="Concat", infer=_concat_infer, evaluate=_concat_evaluate, data=data_through(_concat_evaluate),
+        op="Concat", carries=all_operands,
+        infer=_concat_infer, evaluate=_concat_evaluate, data=data_through(_concat_evaluate),
         lower=_concat_lower, layout="follow", samples=_concat_samples,
     ),
     OpRecord(
-        op="Tile", infer=_tile_infer, evaluate=_tile_evaluate, data=data_through(_tile_evaluate, 0),
+        op="Tile", carries=first_operand,
+        infer=_tile_infer, evaluate=_tile_evaluate, data=data_through(_tile_evaluate, 0),
         lower=_tile_lower, layout="follow",
         samples=_moved(((2, 3), {}, (2, 1)), ((2, 3), {}, (1, 3)), ((2, 1, 3), {}, (2, 3, 0)), ((), {}, ())),
     ),
     OpRecord(
-        op="Pad", infer=_pad_infer, evaluate=_pad_evaluate, data=data_through(_pad_evaluate, 0, 2), lower=_pad_lower,
+        op="Pad", carries=_pad_carries,
+        infer=_pad_infer, evaluate=_pad_evaluate, data=data_through(_pad_evaluate, 0, 2), lower=_pad_lower,
         layout="follow", samples=_pad_samples,
     ),
     *(
         OpRecord(
-            op=op, infer=_blocks_infer, evaluate=_blocks_evaluate, lower=_blocks_lower, layout="follow", samples=drawn
+            op=op, carries=first_operand,
+            infer=_blocks_infer, evaluate=_blocks_evaluate, lower=_blocks_lower, layout="follow", samples=drawn
         )
         for op, drawn in (
             ("DepthToSpace", _moved(((2, 12, 2, 3), {"blocksize": 2}), ((1, 9, 2, 3), _THREES))),

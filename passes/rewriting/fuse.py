@@ -6,12 +6,18 @@ from collections.abc import Sequence
 
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.ops import record_of
 
 # Types that tiles compute in: a value of another type would be rounded on its way to memory.
 COMPUTE_TYPES = frozenset({DType.FLOAT, DType.DOUBLE, DType.INT32, DType.INT64, DType.UINT64, DType.BOOL})
 # Well inside a tile program's limits, whatever number of instructions an op takes.
 MAX_NODES = 20
 MAX_OPERANDS = 12
+
+
+def held_in_register(node: Node) -> bool:
+    """Whether a register holds of the node's result what memory would."""
+    return node.output.dtype in COMPUTE_TYPES or record_of(node).narrows
 
 
 def why_no_tile(nodes: Sequence[Node]) -> str | None:
@@ -23,7 +29,7 @@ def why_no_tile(nodes: Sequence[Node]) -> str | None:
     if len(read) > MAX_OPERANDS:
         return f"{len(read)} operands are more than the {MAX_OPERANDS} of one program"
     for node in nodes[:-1]:
-        if node.output.dtype not in COMPUTE_TYPES:
+        if not held_in_register(node):
             return f"'{node.output.name}' must be rounded to {node.output.dtype.short}"
     return None
 

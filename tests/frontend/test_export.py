@@ -99,6 +99,36 @@ def test_fused_nodes_become_functions() -> None:
     compare(run_graph(import_model(saved).graph, {"x": feed}), [expected], 1e-5)
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_integer_products_are_saved_as_their_decomposition(inside: bool) -> None:
+    """A function of its own, called by the graph or by the function of a fused node."""
+    graph = Graph("quantised")
+    rng = np.random.default_rng(0)
+    stored, columns = rng.integers(-128, 128, (6, 5)).astype(np.int8), rng.uniform(0.01, 0.02, 5).astype(np.float32)
+    x = graph.add_input("x", TensorType(DType.UINT8, (symbol("n"), 6)))
+    weight, zero = graph.add_constant(stored, "w"), graph.add_constant(np.array(7, np.uint8), "z")
+    a_scale, b_scale = graph.add_constant(np.array(0.02, np.float32)), graph.add_constant(columns)
+    outer = GraphBuilder(graph)
+    operands = [x, weight, a_scale, zero, b_scale]
+    if inside:
+        body = Graph("body")
+        parts = [body.add_input(f"p{i}", v.type) for i, v in enumerate(operands)]
+        builder = GraphBuilder(body)
+        body.outputs = [builder.op("Relu", builder.op("QMatMul", *parts, domain=ARENAUT_DOMAIN))]
+        graph.outputs = [outer.op("Fused", *operands, domain=ARENAUT_DOMAIN, body=body)]
+    else:
+        graph.outputs = [outer.op("Relu", outer.op("QMatMul", *operands, domain=ARENAUT_DOMAIN))]
+    saved = to_model_proto(graph, output_names=["y"])
+    onnx.checker.check_model(saved, full_check=True)
+    assert len(saved.functions) == 1 + inside
+    for imports in (saved.opset_import, *(f.opset_import for f in saved.functions)):
+        for stated in imports:  # what onnxruntime has kernels of; only types that are not used here came later
+            stated.version = 25 if stated.domain == "" else stated.version
+    feed = rng.integers(0, 256, (3, 6)).astype(np.uint8)
+    expected = np.maximum((feed.astype(np.float32) - 7) @ stored.astype(np.float32) * (columns * np.float32(0.02)), 0)
+    compare(run_ort(saved, {"x": feed}), [expected], 1e-5)
+
+
 def test_ops_that_the_standard_withdrew_are_saved_in_the_last_opset_that_has_them() -> None:
     tree = {
         "nodes_treeids": [0, 0, 0], "nodes_nodeids": [0, 1, 2], "nodes_featureids": [1, 0, 0],

@@ -15,7 +15,7 @@ from arenaut.frontend import import_model
 from arenaut.ir.evaluate import evaluate_graph
 from arenaut.passes.context import PassContext
 from arenaut.passes.decompose_composites import decompose_composites
-from arenaut.passes.fold_constants import fold_constants
+from arenaut.passes.fold_constants import fold_again, fold_constants
 from tests.support.models import assert_close
 from tests.support.rewriting import TARGET, draw
 
@@ -51,10 +51,21 @@ def folded(body: str, outputs: str = "float[b, c] y", **constants: Any) -> tuple
     context = PassContext(TARGET)
     decompose_composites(graph, context)
     fold_constants(graph, context)
+    fold_again(graph, context)
     got = evaluate_graph(graph, [X])
     for array, want, out in zip(got, reference(made), made.graph.output, strict=True):
         assert_close(array, want, rtol=4e-6, name=out.name)
     return [n.op for n in graph.nodes], [e.reason for e in context.events if e.rewrite == "fold" and not e.fired]
+
+
+def test_what_widens_waits() -> None:
+    """Integer products look for stored weights before they become floats."""
+    graph = import_model(model("m = DequantizeLinear (q, t) y = MatMul (x, m)", "float[b, c] y", t=SCALE[0])).graph
+    context = PassContext(TARGET)
+    fold_constants(graph, context)
+    assert [n.op for n in graph.nodes] == ["DequantizeLinear", "MatMul"]
+    fold_again(graph, context)
+    assert [n.op for n in graph.nodes] == ["MatMul"]
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,15 @@ agraph (float[n, m, 3] x) => (float y)
 """
 
 
-def ort_outputs(model: onnx.ModelProto | str, feeds: Mapping[str, Any]) -> list[Any]:
+def ort_outputs(model: onnx.ModelProto | str, feeds: Mapping[str, Any], *, plain: bool = False) -> list[Any]:
+    """onnxruntime's results. plain: without its optimisations."""
     import onnxruntime as ort  # here: its threads take memory, of which benches that import this file keep account
 
     data = model if isinstance(model, str) else model.SerializeToString()
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    if plain:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     return session.run(None, dict(feeds))
 

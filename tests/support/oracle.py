@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from arenaut.ir.dtypes import dtype_of
-from arenaut.ir.graph import ML_DOMAIN, Node
+from arenaut.ir.graph import ARENAUT_DOMAIN, ML_DOMAIN, Node
 from arenaut.ir.ops.support.fallback import evaluate_reference, node_proto
 
 REFUSES = (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError)
@@ -101,6 +101,8 @@ def expected(node: Node, inputs: Sequence[Any], *, inexact: bool) -> list[Any]:
             scalar = np.vectorize(lambda *x: formula(*x, **chosen), otypes=[np.float64])
             result = scalar(*wide) if all(x.size for x in wide) else wide[0]
         return [np.asarray(result).astype(inputs[0].dtype)]
+    if node.domain == ARENAUT_DOMAIN:
+        return [_integer_product(node, inputs)]
     if node.domain == ML_DOMAIN:
         return _wide_onnxruntime(node, inputs, 21)
     if node.op in BY_ONNXRUNTIME and not node.domain:
@@ -118,6 +120,34 @@ def expected(node: Node, inputs: Sequence[Any], *, inexact: bool) -> list[Any]:
         return list(evaluate_reference(node, inputs))
     except REFUSES:
         return onnxruntime_outputs(node, inputs)
+
+
+def _integer_product(node: Node, inputs: Sequence[Any]) -> Any:
+    """QMatMul or QConv: sums in int64 or by onnxruntime in floats that hold them all, scaled in float64."""
+    a, b, a_scale, a_zero, b_scale, b_zero, bias = [*inputs, *[None] * (7 - len(inputs))]
+    windows = node.op == "QConv"
+
+    def spread(x: Any, trailing: int = 0) -> Any:
+        return x.astype(np.float64).reshape(-1, *[1] * trailing) if x.size > 1 else x.astype(np.float64).reshape(())
+
+    zeros = [0 if z is None else z.astype(np.int64) for z in (a_zero, b_zero)]
+    after = a.ndim - 2 if windows else 0
+    left = a.astype(np.int64) - zeros[0]
+    if windows:
+        right = b.astype(np.int64) - (zeros[1].reshape(-1, *[1] * (b.ndim - 1)) if np.ndim(zeros[1]) else zeros[1])
+        conv = Node("Conv", node.inputs[:2], node.outputs, node.attributes)
+        total = onnxruntime_outputs(conv, [left.astype(np.float32), right.astype(np.float32)], 21)[0]
+        assert np.abs(total).max() < 1 << 24
+    else:
+        left = left.swapaxes(-1, -2) if node.attr("transA") else left
+        total = left @ ((b.swapaxes(-1, -2) if node.attr("transB") else b).astype(np.int64) - zeros[1])
+    if bias is not None and bias.dtype == np.int32:
+        total = total + spread(bias, after)
+    if a_scale is None:
+        return total.astype(np.int32)
+    result = total.astype(np.float64) * spread(a_scale) * spread(b_scale, after)
+    result = result if bias is None or bias.dtype == np.int32 else result + spread(bias, after)
+    return result.astype(np.float32)
 
 
 def is_float(array: Any) -> bool:

@@ -15,7 +15,7 @@ from arenaut.ir.dims import Dim, equal, minimum, minimum_limits, product, select
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support.samples import Samples
-from arenaut.ir.record import EXACT, Evaluator, Infer, OpRecord, Reg, TileBuilder, Tolerance, UnknownError
+from arenaut.ir.record import EXACT, ClipRule, Evaluator, Infer, OpRecord, Reg, TileBuilder, Tolerance, UnknownError
 from arenaut.ir.types import Shape, TensorType, Type
 
 DataRule = Callable[[Infer], Sequence["Array | None"]]
@@ -176,6 +176,7 @@ def elementwise(
     alike: slice = slice(None),
     like: int = 0,
     data: Callable[..., Dim | None] | None = None,
+    clips: ClipRule | None = None,
     flops: int = 1,
     tolerance: Tolerance = EXACT,
     samples: Samples | None = None,
@@ -228,6 +229,7 @@ def elementwise(
         data=follow if data is not None else None,
         tile=instructions if tile is not None else None,
         flops=lambda node: flops * product(node.output.shape),
+        clips=clips,
         tolerance=tolerance,
         samples=samples,
     )

@@ -11,7 +11,7 @@ from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.evaluate import evaluate_graph
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.record import Build, DecomposeRule, Evaluator
-from arenaut.ir.types import TensorType
+from arenaut.ir.types import TensorType, Type
 
 
 def one(build: Build, op: str, *inputs: Value | None, **attributes: Any) -> Value:
@@ -87,29 +87,30 @@ def counting(build: Build, length: Value) -> Value:
     return one(build, "Range", number(build, 0, DType.INT64), length, number(build, 1, DType.INT64))
 
 
+def decomposed(rule: DecomposeRule, node: Node, types: Sequence[Type | None]) -> Graph:
+    """The node's decomposition as a graph of its own. types: of its inputs, which become the graph's where present;
+    results that the node does not have are left out."""
+    from arenaut.ir.builder import GraphBuilder
+    from arenaut.ir.infer import infer_node
+
+    graph = Graph(node.op)
+    values = [None if t is None else graph.add_input(f"i{index}", t) for index, t in enumerate(types)]
+    outputs = [None if v is None else graph.value(f"o{i}") for i, v in enumerate(node.outputs)]
+    copy = graph.add(node.op, values, node.attributes, domain=node.domain, outputs=outputs)
+    infer_node(copy)
+    results = list(rule(GraphBuilder(graph), copy))
+    graph.remove(copy)
+    graph.outputs = [r for r, v in zip(results, node.outputs, strict=False) if r is not None and v is not None]
+    return graph
+
+
 def through_decomposition(rule: DecomposeRule) -> Evaluator:
     """The evaluator of an op that its decomposition defines: the replacement, built for these inputs, evaluated."""
 
     def evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-        from arenaut.ir.builder import GraphBuilder
-        from arenaut.ir.infer import infer_node
-
-        graph, feeds = Graph(node.op), []
-        values: list[Value | None] = []
-        for index, x in enumerate(inputs):
-            if x is None:
-                values.append(None)
-                continue
-            array = np.asarray(x)
-            values.append(graph.add_input(f"i{index}", TensorType(dtype_of(array), array.shape)))
-            feeds.append(array)
-        outputs = [None if v is None else graph.value(f"o{i}") for i, v in enumerate(node.outputs)]
-        copy = graph.add(node.op, values, node.attributes, domain=node.domain, outputs=outputs)
-        infer_node(copy)
-        results = list(rule(GraphBuilder(graph), copy))
-        graph.remove(copy)
-        graph.outputs = [v for v in results if v is not None]
-        known = iter(evaluate_graph(graph, feeds))
-        return [None if v is None else next(known) for v in results]
+        arrays = [None if x is None else np.asarray(x) for x in inputs]
+        graph = decomposed(rule, node, [None if x is None else TensorType(dtype_of(x), x.shape) for x in arrays])
+        known = iter(evaluate_graph(graph, [x for x in arrays if x is not None]))
+        return [None if v is None else next(known) for v in node.outputs]
 
     return evaluate

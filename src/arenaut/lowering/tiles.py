@@ -174,7 +174,8 @@ def tile_of_graph(
                 registers[id(value)] = _load(tiles, value, operands)
         emit_node(tiles, node, registers)
         for value in node.outputs:
-            if value is not None and value.uses and value.dtype.compute is not value.dtype:
+            held = value is None or value.dtype.compute is value.dtype or record_of(node).narrows
+            if value is not None and value.uses and not held:
                 raise TileLimitError(f"'{value.name}' must be rounded to {value.dtype.short} before it is used")
     return tiles.finish([registers[id(v)] for v in body.outputs], first_operand), operands
 

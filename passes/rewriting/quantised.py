@@ -1,0 +1,90 @@
+"""What the passes of quantised models ask of QuantizeLinear and DequantizeLinear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from arenaut.ir.dtypes import DType
+from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.ops.quantize import of_one_scale
+from arenaut.passes.rewriting.pattern import made_by, same_value
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Numbers that stand for floats: x of which `node`, a DequantizeLinear or QuantizeLinear, tells the scale."""
+
+    node: Node
+    x: Value
+
+    @property
+    def scale(self) -> Value:
+        return self.node.operand(1)
+
+    @property
+    def zero(self) -> Value | None:
+        return self.node.input(2)
+
+    @property
+    def dtype(self) -> DType:
+        """Of the numbers."""
+        return (self.node.operand(0) if self.node.op == "DequantizeLinear" else self.node.output).dtype
+
+    @property
+    def is_single(self) -> bool:
+        """Whether one scale holds for the whole tensor."""
+        return of_one_scale(self.node)
+
+    @property
+    def axis(self) -> int | None:
+        """The axis along which scales differ; None where it is one scale, or blocks have their own."""
+        x = self.node.operand(0)
+        if self.is_single or self.node.attr("block_size", 0) or not x.has_shape or self.scale.rank != 1:
+            return None
+        return 0 if x.rank < 2 else int(self.node.attr("axis", 1)) % x.rank
+
+    def means_as(self, other: Stored) -> bool:
+        """Whether equal numbers of both stand for equal floats; of single scales."""
+        if self.dtype is not other.dtype or not self.is_single or not other.is_single:
+            return False
+        if self._real.dtype is not other._real.dtype:
+            return False
+        zeros = same_value(self.zero, other.zero) if self.zero and other.zero else _is_zero(self.zero or other.zero)
+        return zeros and same_value(self.scale, other.scale)
+
+    @property
+    def _real(self) -> Value:
+        return self.node.output if self.node.op == "DequantizeLinear" else self.node.operand(0)
+
+    def number(self, real: float) -> Array | None:
+        """The number that stands for exactly this float; None where there is none, or the scale is not known."""
+        scale, zero = self.scale.constant, self.zero
+        if scale is None or scale.size != 1 or (zero is not None and zero.constant is None):
+            return None
+        shift = 0 if zero is None or zero.constant is None else int(zero.constant.reshape(-1)[0])
+        unit = scale.reshape(-1)[0].astype(np.float32)
+        with np.errstate(all="ignore"):
+            whole = np.rint(np.float32(real) / unit)
+        if not np.isfinite(whole) or np.float32(whole * unit) != np.float32(real):
+            return None
+        result = np.array(int(whole) + shift, np.int64).astype(self.dtype.numpy)
+        return result if int(result) == int(whole) + shift else None
+
+
+def stored(value: Value | None) -> Stored | None:
+    """What value is made of, where a DequantizeLinear makes it."""
+    node = made_by(value, "DequantizeLinear")
+    return None if node is None or not node.operand(0).has_shape else Stored(node, node.operand(0))
+
+
+def _is_zero(value: Value | None) -> bool:
+    return value is None or (value.constant is not None and not value.constant.astype(np.int64).any())
+
+
+def take_place(graph: Graph, old: Value, new: Value) -> None:
+    """new is read for old; the name of an output of the graph stays."""
+    if graph.is_output(old):
+        old.name, new.name = new.name, old.name
+    graph.replace(old, new)
