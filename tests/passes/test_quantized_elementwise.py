@@ -8,6 +8,7 @@ import pytest
 
 from arenaut.passes.decompose_composites import decompose_composites
 from arenaut.passes.fuse_elementwise import fuse_elementwise
+from arenaut.passes.spread_scales import spread_scales
 from tests.support.rewriting import rewrite
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>'
@@ -41,6 +42,6 @@ def test_scales_of_each_channel_become_arithmetic() -> None:
         sum = Add (x, y)
         q = QuantizeLinear <axis = 1> (sum, s, z)
     }}""")
-    done = rewrite(model, decompose_composites, fuse_elementwise, feeds=feeds("uint8"))
+    done = rewrite(model, spread_scales, fuse_elementwise, feeds=feeds("uint8"))
     assert "DequantizeLinear" in {n.op for node in done.graph.nodes for _, body in node.bodies() for n in body.nodes}
     assert not {"DequantizeLinear", "QuantizeLinear"} & set(done.ops)
