@@ -7,6 +7,7 @@ import numpy as np
 from arenaut.ir.graph import Graph, Node
 from arenaut.ir.ops import record_of
 from arenaut.ir.ops.quantize import range_of
+from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.quantised import Stored, stored, take_place
 
@@ -41,7 +42,7 @@ def _drops_clip(graph: Graph, node: Node) -> bool:
     clip = node.operand(0).producer
     rule = None if clip is None else record_of(clip).clips
     bounds = None if clip is None or rule is None else rule(clip)
-    if clip is None or bounds is None or clip.operand(0).type != clip.output.type:
+    if clip is None or bounds is None or not same_type(clip.operand(0).type, clip.output.type):
         return False
     scale, zero = node.operand(1).constant, node.input(2)
     if scale is None or (zero is not None and zero.constant is None):

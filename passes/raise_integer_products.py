@@ -14,6 +14,7 @@ from arenaut.ir.ops import find_record, record_of
 from arenaut.ir.ops.quantize import narrowest, product_of
 from arenaut.ir.ops.support.composite import ints
 from arenaut.ir.record import IntegerForm
+from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import same_value
 from arenaut.passes.rewriting.quantised import Stored, stored, take_place
@@ -171,7 +172,7 @@ def _of_integers(graph: Graph, node: Node, form: IntegerForm) -> _Rewrite | str 
     if cast is None or cast.key != ("", "Cast") or cast.output.dtype is not DType.FLOAT:
         return None
     scaled = _only_user(graph, cast.output)
-    if scaled is None or scaled.key != ("", "Mul") or scaled.output.type != cast.output.type:
+    if scaled is None or scaled.key != ("", "Mul") or not same_type(scaled.output.type, cast.output.type):
         return "its sums are not scaled at once"
     scale = scaled.operand(1 if scaled.operand(0) is cast.output else 0)
     scales = _factors(scale, width, node, form)
@@ -233,7 +234,7 @@ def _only_user(graph: Graph, value: Value) -> Node | None:
 def _added(graph: Graph, value: Value, form: IntegerForm) -> tuple[Node, Value] | None:
     """The Add behind the result, and what it adds, where that is a constant bias."""
     user = _only_user(graph, value)
-    if user is None or user.key != ("", "Add") or user.output.type != value.type:
+    if user is None or user.key != ("", "Add") or not same_type(user.output.type, value.type):
         return None
     other = user.operand(1 if user.operand(0) is value else 0)
     width = value.shape[1 if form.op == "QConv" else -1]
