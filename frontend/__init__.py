@@ -1,9 +1,8 @@
-"""From ModelProto to ir.Graph and back: the only room that knows protobuf."""
+"""From ModelProto to ir.Graph and back (arenaut.frontend.export): the only room that knows protobuf."""
 
 if not __name__.startswith("arenaut."):
     raise ImportError("import this package as arenaut.frontend, not as top-level 'frontend'")
 
-from arenaut.frontend.export import save_graph, to_model_proto
 from arenaut.frontend.importer import ImportedModel, import_model
 
-__all__ = ["ImportedModel", "import_model", "save_graph", "to_model_proto"]
+__all__ = ["ImportedModel", "import_model"]

@@ -26,7 +26,7 @@ from arenaut.ir.numbers import Numbers
 from arenaut.ir.ops import record_of
 from arenaut.ir.ops.support.composite import decomposed
 from arenaut.ir.ops.support.fallback import type_proto
-from arenaut.ir.schemas import last_opset, newest_opset, newest_schema
+from arenaut.ir.schemas import last_opset, newest_opset, newest_signature
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
 
 Store = Callable[[Array, str], Any]  # array, name -> TensorProto
@@ -284,14 +284,14 @@ class _Writer:
             proto.domain, proto.op_type = ARENAUT_DOMAIN, self._function(node)
             return proto
         proto.domain, proto.op_type = node.domain, node.op
-        schema = newest_schema(node.domain, node.op)
+        stated = newest_signature(node.domain, node.op)
         for name, value in sorted(node.attributes.items()):
             if name == "captures" or value is None:
                 continue
             if isinstance(value, Graph):
                 proto.attribute.append(helper.make_attribute(name, self._body(value, captured)))
             else:
-                declared = schema.attributes.get(name) if schema is not None else None
+                declared = None if stated is None else stated.attribute_types.get(name)
                 proto.attribute.append(_attribute(name, value, declared))
         return proto
 
@@ -363,8 +363,8 @@ def _value_info(value: Value, name: str) -> Any:
     return proto
 
 
-def _attribute(name: str, value: Any, declared: Any) -> Any:
-    """An attribute of the type its schema declares; by the value's own type where no schema does."""
+def _attribute(name: str, value: Any, declared: int | None) -> Any:
+    """An attribute of the AttributeProto.AttributeType declared; None: by the value's own type."""
     if isinstance(value, np.ndarray):
         value = tensor_proto(value)
     elif isinstance(value, _TYPES):
@@ -374,7 +374,6 @@ def _attribute(name: str, value: Any, declared: Any) -> Any:
     elif isinstance(value, tuple):
         value = [tensor_proto(v) if isinstance(v, np.ndarray) else v for v in value]
         value = [type_proto(v, str) if isinstance(v, _TYPES) else v for v in value]
-    kind = int(declared.type) if declared is not None else None
-    if kind in (AttributeProto.STRING, AttributeProto.STRINGS):
-        value = _bytes_of(value) if kind == AttributeProto.STRING else [_bytes_of(v) for v in value]
-    return helper.make_attribute(name, value, attr_type=kind)
+    if declared in (AttributeProto.STRING, AttributeProto.STRINGS):
+        value = _bytes_of(value) if declared == AttributeProto.STRING else [_bytes_of(v) for v in value]
+    return helper.make_attribute(name, value, attr_type=declared)

@@ -13,7 +13,7 @@ from arenaut.frontend.structure import bodies_of, free_names, label, normal_doma
 from arenaut.ir import Value
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 from arenaut.ir.ops.support.fallback import type_proto
-from arenaut.ir.schemas import schema_at
+from arenaut.ir.schemas import onnx_schema
 
 
 def function_key(proto: Any) -> FunctionKey:
@@ -64,7 +64,7 @@ def import_expanded(scope: Scope, node: Any) -> Sequence[Value | None]:
     The bodies keep the meaning they have where they stand: their opset, and the outer values they read.
     """
     domain = normal_domain(node.domain)
-    schema = schema_at(domain, node.op_type, scope.opsets[domain])
+    schema = onnx_schema(domain, node.op_type, scope.opsets[domain])
     if schema is None or not schema.has_context_dependent_function:
         raise UnsupportedError(
             f"{label(node)}: arenaut does not run this op with body graphs. Export it as If, Loop or Scan"

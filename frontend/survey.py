@@ -9,7 +9,7 @@ from typing import Any
 from arenaut.frontend.functions import function_key
 from arenaut.frontend.structure import bodies_of, check_text, label, normal_domain
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
-from arenaut.ir.schemas import newest_opset, newest_schema, schema_at
+from arenaut.ir.schemas import newest_opset, newest_signature, signature
 
 
 @dataclass
@@ -64,9 +64,9 @@ def _reason(domain: str, op: str, version: int | None) -> str:
         return ""
     if version < 1:
         return "the opset version must be at least 1; export the model again"
-    if schema_at(domain, op, version) is not None:
+    if signature(domain, op, version) is not None:
         return ""
-    if newest_schema(domain, op) is not None:
+    if newest_signature(domain, op) is not None:
         return "the op is newer than the opset the model states; export for a newer opset"
     return "no op of that name in the standard; export it as standard ops or as a model-local function"
 

@@ -46,12 +46,13 @@ class DType(IntEnum):
 
     @property
     def numpy(self) -> np.dtype[Any]:
-        return _numpy_dtypes()[self]
+        plain = _PLAIN.get(self)
+        return _narrow_dtypes()[self] if plain is None else plain
 
     @property
     def itemsize(self) -> int:
         """Bytes held per element in memory; 8 (a reference) for strings."""
-        return _itemsizes()[self]
+        return _BYTES[self]
 
     @property
     def compute(self) -> DType | None:
@@ -93,46 +94,45 @@ _COMPUTE = {
 }  # fmt: skip
 
 
-@cache
-def _numpy_dtypes() -> dict[DType, np.dtype[Any]]:
-    import ml_dtypes
-
-    plain: dict[DType, Any] = {
-        DType.FLOAT: np.float32, DType.UINT8: np.uint8, DType.INT8: np.int8, DType.UINT16: np.uint16,
-        DType.INT16: np.int16, DType.INT32: np.int32, DType.INT64: np.int64, DType.STRING: np.object_,
-        DType.BOOL: np.bool_, DType.FLOAT16: np.float16, DType.DOUBLE: np.float64, DType.UINT32: np.uint32,
-        DType.UINT64: np.uint64, DType.COMPLEX64: np.complex64, DType.COMPLEX128: np.complex128,
-    }  # fmt: skip
-    narrow = {
-        DType.BFLOAT16: "bfloat16", DType.FLOAT8E4M3FN: "float8_e4m3fn", DType.FLOAT8E4M3FNUZ: "float8_e4m3fnuz",
-        DType.FLOAT8E5M2: "float8_e5m2", DType.FLOAT8E5M2FNUZ: "float8_e5m2fnuz", DType.UINT4: "uint4",
-        DType.INT4: "int4", DType.FLOAT4E2M1: "float4_e2m1fn", DType.FLOAT8E8M0: "float8_e8m0fnu",
-        DType.UINT2: "uint2", DType.INT2: "int2",
-    }  # fmt: skip
-    table = {d: np.dtype(t) for d, t in plain.items()}
-    table.update({d: np.dtype(getattr(ml_dtypes, name)) for d, name in narrow.items()})
-    return table
+_PLAIN: dict[DType, np.dtype[Any]] = {
+    d: np.dtype(t) for d, t in (
+        (DType.FLOAT, np.float32), (DType.UINT8, np.uint8), (DType.INT8, np.int8), (DType.UINT16, np.uint16),
+        (DType.INT16, np.int16), (DType.INT32, np.int32), (DType.INT64, np.int64), (DType.STRING, np.object_),
+        (DType.BOOL, np.bool_), (DType.FLOAT16, np.float16), (DType.DOUBLE, np.float64), (DType.UINT32, np.uint32),
+        (DType.UINT64, np.uint64), (DType.COMPLEX64, np.complex64), (DType.COMPLEX128, np.complex128),
+    )
+}  # fmt: skip
+# What numpy lacks and ml_dtypes has, under its names there.
+_NARROW = {
+    DType.BFLOAT16: "bfloat16", DType.FLOAT8E4M3FN: "float8_e4m3fn", DType.FLOAT8E4M3FNUZ: "float8_e4m3fnuz",
+    DType.FLOAT8E5M2: "float8_e5m2", DType.FLOAT8E5M2FNUZ: "float8_e5m2fnuz", DType.UINT4: "uint4",
+    DType.INT4: "int4", DType.FLOAT4E2M1: "float4_e2m1fn", DType.FLOAT8E8M0: "float8_e8m0fnu",
+    DType.UINT2: "uint2", DType.INT2: "int2",
+}  # fmt: skip
+_BYTES = {d: n.itemsize for d, n in _PLAIN.items()} | dict.fromkeys(_NARROW, 1) | {DType.BFLOAT16: 2}
 
 
 @cache
-def _itemsizes() -> dict[DType, int]:
-    return {d: n.itemsize for d, n in _numpy_dtypes().items()}
+def _narrow_dtypes() -> dict[DType, np.dtype[Any]]:
+    import ml_dtypes  # imported by the first model that has such a type
+
+    return {d: np.dtype(getattr(ml_dtypes, name)) for d, name in _NARROW.items()}
 
 
 @cache
 def _from_numpy() -> dict[np.dtype[Any], DType]:
-    return {n: d for d, n in _numpy_dtypes().items()}
+    return {n: d for d, n in (_PLAIN | _narrow_dtypes()).items()}
 
 
 # By numpy's one letter: what is looked up most.
-_PLAIN = {"f": DType.FLOAT, "d": DType.DOUBLE, "?": DType.BOOL, "b": DType.INT8, "B": DType.UINT8}
-_PLAIN |= {np.dtype(np.int64).char: DType.INT64, np.dtype(np.int32).char: DType.INT32}
+_BY_LETTER = {"f": DType.FLOAT, "d": DType.DOUBLE, "?": DType.BOOL, "b": DType.INT8, "B": DType.UINT8}
+_BY_LETTER |= {np.dtype(np.int64).char: DType.INT64, np.dtype(np.int32).char: DType.INT32}
 
 
 def dtype_of(array_or_dtype: np.ndarray[Any, Any] | np.dtype[Any]) -> DType:
     """The DType of an array; text arrays are STRING. Raises TypeError for what ONNX cannot hold."""
     dt = array_or_dtype.dtype if isinstance(array_or_dtype, np.ndarray) else array_or_dtype
-    known = _PLAIN.get(dt.char) if dt.isnative else None
+    known = _BY_LETTER.get(dt.char) if dt.isnative else None
     if known is not None:
         return known
     if dt.kind in "OUST":

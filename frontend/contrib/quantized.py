@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs
@@ -123,7 +122,7 @@ def _dynamic_matmul(build: Build, spec: Spec) -> Outputs:
     return [_plus(build, one(build, "Mul", cast(build, total, DType.FLOAT), unit), spec.input(4))]
 
 
-_BITS: Mapping[int, Any] = MappingProxyType({2: ml_dtypes.uint2, 4: ml_dtypes.uint4, 8: np.uint8})
+_BITS: Mapping[int, DType] = MappingProxyType({2: DType.UINT2, 4: DType.UINT4, 8: DType.UINT8})
 
 
 def _unpacked(packed: Any, bits: int, count: int) -> Any:
@@ -144,16 +143,16 @@ def _matmul_n_bits(build: Build, spec: Spec) -> Outputs:
     blocks = -(-depth // block)
     if stored.dtype != np.uint8 or stored.size != columns * blocks * (block * bits // 8):
         raise spec.invalid(f"the weight has {stored.size} bytes, not those of {columns} x {blocks} blocks")
-    numbers = _unpacked(stored.reshape(columns, -1), bits, blocks * block)[:, :depth].astype(_BITS[bits])
+    numbers = _unpacked(stored.reshape(columns, -1), bits, blocks * block)[:, :depth].astype(_BITS[bits].numpy)
     scales = reshape(build, spec.operand(2), columns, blocks)
     if zero is None:
-        offsets = build.constant(np.full((columns, blocks), 1 << (bits - 1)).astype(_BITS[bits]))
+        offsets = build.constant(np.full((columns, blocks), 1 << (bits - 1)).astype(_BITS[bits].numpy))
     elif zero.dtype is DType.UINT8:
         assert zero.constant is not None
         rows = zero.constant.reshape(columns, -1)
         if rows.shape[1] != -(-blocks * bits // 8):
             raise spec.invalid(f"the zero points have {rows.shape[1]} bytes a column, not those of {blocks} blocks")
-        offsets = build.constant(_unpacked(rows, bits, blocks).astype(_BITS[bits]))
+        offsets = build.constant(_unpacked(rows, bits, blocks).astype(_BITS[bits].numpy))
     else:
         raise spec.unsupported("its zero points are floats")
     settings = {"axis": 1, "block_size": block}

@@ -15,7 +15,7 @@ from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops import all_records, gather, reduce, resize, slicing
 from arenaut.ir.record import NoRowError, OpRecord, Reg
-from arenaut.ir.schemas import newest_schema
+from arenaut.ir.schemas import onnx_schema
 from arenaut.ir.strided import Strided, dense_strides
 from tests.support.records import node_of, sampled, samples_of
 
@@ -134,7 +134,7 @@ def register_of(dtype: DType) -> Reg:
 
 
 def schema_of(record: OpRecord) -> Any:
-    return newest_schema(record.domain, record.op)
+    return onnx_schema(record.domain, record.op)
 
 
 ONNX_RECORDS = [r for r in all_records().values() if r.domain != "arenaut"]

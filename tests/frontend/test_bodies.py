@@ -9,7 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from arenaut.frontend import import_model, to_model_proto
+from arenaut.frontend import import_model
+from arenaut.frontend.export import to_model_proto
 from arenaut.ir import Graph
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 from tests.support.importing import Array, compare, model_of, random, run_graph, run_ort, tensor_info

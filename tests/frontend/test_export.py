@@ -10,7 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from arenaut.frontend import import_model, save_graph, to_model_proto
+from arenaut.frontend import import_model
+from arenaut.frontend.export import save_graph, to_model_proto
 from arenaut.ir import ARENAUT_DOMAIN, DType, Graph, GraphBuilder, TensorType, symbol
 from arenaut.ir.errors import UnsupportedError
 from tests.support.importing import Array, compare, model_of, random, run_graph, run_ort, tensor_info

@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
-from arenaut.frontend import import_model, to_model_proto
+from arenaut.frontend import import_model
+from arenaut.frontend.export import to_model_proto
 from arenaut.ir.errors import ArenautError
 from tests.conformance.cases import LIGHT, cases
 from tests.support.importing import run_ort

@@ -10,7 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from arenaut.frontend import import_model, to_model_proto
+from arenaut.frontend import import_model
+from arenaut.frontend.export import to_model_proto
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 from tests.support.importing import (
     Array,

@@ -6,7 +6,7 @@ from onnx import defs, helper
 
 from arenaut.frontend.upgrade import rules
 from arenaut.frontend.upgrade.unchanged import unchanged
-from arenaut.ir.schemas import schema_at, versions
+from arenaut.ir.schemas import onnx_schema, versions
 
 STEPS = {
     (domain, op, old): new
@@ -36,7 +36,7 @@ def test_steps_without_a_rule_take_nothing_away() -> None:
     """What a schema can show of a changed meaning: an attribute that went, a default that changed, an input that
     moved or became required, an output that went."""
     for domain, op, version in unchanged():
-        old, new = schema_at(domain, op, version), schema_at(domain, op, STEPS[domain, op, version])
+        old, new = onnx_schema(domain, op, version), onnx_schema(domain, op, STEPS[domain, op, version])
         assert old is not None and new is not None
         where = f"{op} {version}"
         for name, attribute in old.attributes.items():
@@ -60,7 +60,7 @@ def test_attributes_that_came_later_never_changed_their_default() -> None:
     """Defaults are written out at the version a model names and again at the newest; one that came in between and then
     changed would be missed."""
     for domain, op, first in {(d, o, versions(d, o)[0]) for d, o, _ in STEPS}:
-        chain = [schema_at(domain, op, v) for v in versions(domain, op)]
+        chain = [onnx_schema(domain, op, v) for v in versions(domain, op)]
         introduced: dict[str, object] = {}
         for schema in chain[1:]:
             assert schema is not None

@@ -17,7 +17,7 @@ from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.numbers import Numbers
 from arenaut.ir.record import Infer, OpRecord, UnknownError
-from arenaut.ir.schemas import newest_opset, newest_schema
+from arenaut.ir.schemas import newest_opset, onnx_schema
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
 
 # Constants up to this many elements are shown to shape inference.
@@ -87,7 +87,7 @@ def node_proto(node: Node) -> Any:
     """The node as a NodeProto over values i0, i1, ... and o0, o1, ..."""
     import onnx
 
-    schema = newest_schema(node.domain, node.op)
+    schema = onnx_schema(node.domain, node.op)
     proto = onnx.NodeProto(op_type=node.op, domain=node.domain)
     proto.input.extend(_names(node.inputs, "i"))
     proto.output.extend(_names(node.outputs, "o"))
@@ -161,7 +161,7 @@ def _infer(context: Infer) -> Sequence[Type]:
     from onnx import numpy_helper
 
     node = context.node
-    schema, proto = newest_schema(node.domain, node.op), node_proto(node)
+    schema, proto = onnx_schema(node.domain, node.op), node_proto(node)
     dims: dict[str, Expr] = {}
 
     def name_of(d: Expr) -> str:
@@ -233,7 +233,7 @@ def _without_shape(t: Type) -> Type:
 
 def unknown_output_type(node: Node, index: int) -> Type | None:
     """The type of an output whose shape nothing can tell: the element type by the schema, the shape unknown."""
-    schema = newest_schema(node.domain, node.op)
+    schema = onnx_schema(node.domain, node.op)
     formal = None if schema is None else _formal(schema.outputs, index)
     if schema is None or formal is None:
         return None
@@ -254,7 +254,7 @@ def unknown_output_type(node: Node, index: int) -> Type | None:
 @cache
 def reference_record(domain: str, op: str) -> OpRecord | None:
     """A record for an op that onnx knows, evaluated by onnx.reference; None where onnx does not know it."""
-    schema = newest_schema(domain, op)
+    schema = onnx_schema(domain, op)
     if schema is None:
         return None
     deterministic = getattr(schema, "node_determinism", None) is None or "NonDeterministic" not in str(
