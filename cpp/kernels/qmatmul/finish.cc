@@ -1,6 +1,6 @@
 #include "kernels/qmatmul/finish.h"
 
-#include "simd/vector.h"
+#include "simd/bytes.h"
 
 namespace ARN_NS {
 namespace {
@@ -8,20 +8,12 @@ namespace {
 constexpr int64_t L = kLanesF32;
 constexpr float kWhole = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer of |x| < 2^22 in the low bits
 
-typedef int8_t v_i8 __attribute__((vector_size(ARN_VECTOR_BYTES / 4)));
-typedef uint8_t v_u8 __attribute__((vector_size(ARN_VECTOR_BYTES / 4)));
 typedef uint32_t v_u32 __attribute__((vector_size(ARN_VECTOR_BYTES)));
 
 vi32 load_i32(const int32_t* p) { return *reinterpret_cast<const vi32u*>(p); }
 void store_i32(int32_t* p, vi32 v) { *reinterpret_cast<vi32u*>(p) = v; }
 vf32 to_float(vi32 x) { return __builtin_convertvector(x, vf32); }
 
-template <typename Narrow>
-vf32 widen(const void* p) {
-  Narrow x;
-  __builtin_memcpy(&x, p, sizeof(x));
-  return to_float(__builtin_convertvector(x, vi32));
-}
 inline vf32 limit(vf32 x, vf32 low, vf32 high) {
   const vf32 up = x < low ? low : x;
   return up > high ? high : up;
@@ -38,8 +30,8 @@ struct Row {
 template <int kAdded>
 inline vf32 plus_added(vf32 v, const void* added, int64_t i, vf32 scale, vf32 zero) {
   if constexpr (kAdded == ARN_F32) return v + load_f32(static_cast<const float*>(added) + i) * scale;
-  if constexpr (kAdded == ARN_U8) return v + (widen<v_u8>(static_cast<const uint8_t*>(added) + i) - zero) * scale;
-  if constexpr (kAdded == ARN_I8) return v + (widen<v_i8>(static_cast<const int8_t*>(added) + i) - zero) * scale;
+  if constexpr (kAdded == ARN_U8) return v + (to_float(load_u8(static_cast<const uint8_t*>(added) + i)) - zero) * scale;
+  if constexpr (kAdded == ARN_I8) return v + (to_float(load_i8(static_cast<const int8_t*>(added) + i)) - zero) * scale;
   return v;
 }
 
@@ -49,10 +41,14 @@ void finish_real(const QFinish& f, const QColumns& c, const Row& r) {
   const vf32 scale = splat_f32(f.added_scale), zero = splat_f32(static_cast<float>(f.added_zero));
   const vf32 low = splat_f32(f.activation.low), high = splat_f32(f.activation.high);
   const bool limited = f.activation.limited != 0;
-  for (int64_t i = 0; i < r.n; i += L) {
-    vf32 v = to_float(load_i32(r.sums + i) + load_i32(c.add + i)) * load_f32(c.scale + i);
-    if (c.offset != nullptr) v += load_f32(c.offset + i);
-    v = plus_added<kAdded>(v, r.added, i, scale, zero);
+  const int32_t *sums = r.sums, *add = c.add;
+  const float *scales = c.scale, *offset = c.offset;
+  const void* added = r.added;
+  const int64_t n = r.n;
+  for (int64_t i = 0; i < n; i += L) {
+    vf32 v = to_float(load_i32(sums + i) + load_i32(add + i)) * load_f32(scales + i);
+    if (offset != nullptr) v += load_f32(offset + i);
+    v = plus_added<kAdded>(v, added, i, scale, zero);
     if (limited) v = limit(v, low, high);
     store_f32(out + i, v);
   }
@@ -79,20 +75,19 @@ struct Quantum {
   }
 };
 
-inline void store_bytes(uint8_t* p, vi32 v) {
-  const v_u8 x = __builtin_convertvector((v_u32)v, v_u8);
-  __builtin_memcpy(p, &x, sizeof(x));
-}
-
 template <int kAdded>
 void finish_bytes(const QFinish& f, const QColumns& c, const Row& r) {
   uint8_t* out = static_cast<uint8_t*>(r.out);
   const vf32 scale = splat_f32(f.added_scale), zero = splat_f32(static_cast<float>(f.added_zero));
   const Quantum quantum(f.out_dtype, f.out_zero, &f.activation);
-  for (int64_t i = 0; i < r.n; i += L) {
-    vf32 v = to_float(load_i32(r.sums + i) + load_i32(c.add + i)) * load_f32(c.scale + i);
-    if (c.offset != nullptr) v += load_f32(c.offset + i);
-    v = plus_added<kAdded>(v, r.added, i, scale, zero);
+  const int32_t *sums = r.sums, *add = c.add;
+  const float *scales = c.scale, *offset = c.offset;
+  const void* added = r.added;
+  const int64_t n = r.n;
+  for (int64_t i = 0; i < n; i += L) {
+    vf32 v = to_float(load_i32(sums + i) + load_i32(add + i)) * load_f32(scales + i);
+    if (offset != nullptr) v += load_f32(offset + i);
+    v = plus_added<kAdded>(v, added, i, scale, zero);
     store_bytes(out + i, quantum.of(v));
   }
 }

@@ -179,6 +179,15 @@ int64_t strip_bytes(const QGemm& g) {
   return kMostRows * row * (kernel_of(g.kernel).widened != 0 ? 3 : 1);
 }
 
+// Asks for the lines that a block of the output will be written to: its short rows are far apart.
+void foresee(const QFinish& f, int64_t row, int64_t rows, int64_t col, int64_t cols) {
+  if (f.out_col != 1) return;
+  const int64_t size = element_bytes(f.out_dtype);
+  const char* out = static_cast<const char*>(f.out) + (row * f.out_row + col) * size;
+  for (int64_t i = 0; i < rows; ++i, out += f.out_row * size)
+    for (int64_t b = 0; b < cols * size; b += 64) __builtin_prefetch(out + b, 1);
+}
+
 constexpr int64_t kSumsRow = kMostPanels * ARN_DOT_LANES;
 
 }  // namespace
@@ -241,8 +250,9 @@ void qgemm_pass(const QGemm& g, const QRows& a, int64_t m, const int8_t* b, int6
     for (int64_t p = 0; p < panels; p += kernel.panels) {
       d.panels = min64(kernel.panels, panels - p);
       d.b = b + p * g.panel;
-      kernel.run(&d);
       const int64_t col = p * ARN_DOT_LANES;
+      foresee(finish, from, d.rows, col, min64(d.panels * ARN_DOT_LANES, n - col));
+      kernel.run(&d);
       qgemm_finish(finish, activation,
                    {sums, sums_row, from, d.rows, col, min64(d.panels * ARN_DOT_LANES, n - col), wanted});
     }
