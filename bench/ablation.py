@@ -31,7 +31,7 @@ from arenaut.ir.dims import evaluate  # noqa: E402
 from arenaut.ir.target import OPTIMISATIONS  # noqa: E402
 from arenaut.measure.engines import Feeds  # noqa: E402
 from arenaut.measure.process import machine  # noqa: E402
-from arenaut.measure.subjects import Subject, find_subjects  # noqa: E402
+from bench.subjects import Subject, find_subjects  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "ABLATION.md"
 MODELS: Final = (
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     args = parser.parse_args(arguments)
     results: dict[str, Any] = {}
-    for subject in find_subjects(args.models, {}, ROOT):
+    for subject in find_subjects(args.models, {}):
         results[subject.name] = measure(subject, args.threads, args.rounds)
     command = " ".join(["python bench/ablation.py", *arguments])
     args.output.write_text(document(results, command, args.threads, args.rounds))

@@ -163,13 +163,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
     from arenaut.measure.process import machine
-    from arenaut.measure.subjects import find_subjects
+    from bench.subjects import find_subjects
 
     clock = Clock()
     columns = "".join(f"{name:>8}" for name in ("parse", "passes", "lower", "plan"))
     print(f"{'CPU ms':28}{'nodes':>6}{columns}{'all':>9}{'a node':>8}{'allowed':>9}")
     models: dict[str, Cost] = {}
-    for subject in find_subjects(list(options.names or DEFAULT), {}, ROOT):
+    for subject in find_subjects(list(options.names or DEFAULT), {}):
         models[subject.name] = measure(subject.path, clock, options.repeat)
         print(line(subject.name, models[subject.name]), flush=True)
     layers: dict[str, Cost] = {}

@@ -26,9 +26,9 @@ from arenaut.measure.memory import openvino_memory, ort_memory  # noqa: E402
 from arenaut.measure.process import machine  # noqa: E402
 from arenaut.measure.render import kibibytes, one_line, significant  # noqa: E402
 from arenaut.measure.stats import geometric_mean  # noqa: E402
-from arenaut.measure.subjects import Subject, file_subject  # noqa: E402
 from arenaut.measure.worker import Worker, WorkerError  # noqa: E402
 from bench import zoo  # noqa: E402
+from bench.subjects import Subject, file_subject  # noqa: E402
 from bench.table import markdown_table, setting_mark, sizes_text  # noqa: E402
 from bench.torch_memory import torch_memory  # noqa: E402
 

@@ -27,8 +27,8 @@ from arenaut.measure.process import choose_cores, machine, pin  # noqa: E402
 from arenaut.measure.render import mebibytes, milliseconds, one_line, ratio_text, scientific, significant  # noqa: E402
 from arenaut.measure.speed import SpeedResult, bench  # noqa: E402
 from arenaut.measure.stats import Interval, PairedRatio, family_means, geometric_mean  # noqa: E402
-from arenaut.measure.subjects import Subject, find_subjects  # noqa: E402
 from arenaut.measure.worker import Worker, WorkerError  # noqa: E402
+from bench.subjects import Subject, find_subjects  # noqa: E402
 from bench.table import markdown_table  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "SPEED.md"
@@ -341,7 +341,7 @@ def main(arguments: Sequence[str]) -> int:
     counts = [int(count) for count in options.threads.split(",")]
     rows = stored(options.measured) if options.resume else []
     done = {(row.model, row.threads) for row in rows}
-    subjects = find_subjects(options.names, {}, ROOT)
+    subjects = find_subjects(options.names, {})
     todo = [(subject, count) for subject in subjects for count in counts if (subject.name, count) not in done]
     options.measured.parent.mkdir(exist_ok=True)
     with options.measured.open("a" if options.resume else "w") as file:

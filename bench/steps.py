@@ -188,12 +188,12 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from arenaut.measure.subjects import find_subjects
+    from bench.subjects import find_subjects
     from bench.zoo import load_manifest
 
     console, parts = Console(stderr=True), []
     if not options.no_zoo:
-        subjects = find_subjects(options.names or list(load_manifest()), {}, ROOT)
+        subjects = find_subjects(options.names or list(load_manifest()), {})
         parts.append(zoo_lines([measure(s) for s in track(subjects, "zoo", console=console)]))
     if not options.no_matrix:
         from bench.recognition import attempt, combinations, matrix_lines

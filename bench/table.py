@@ -24,8 +24,8 @@ from arenaut.measure.process import machine  # noqa: E402
 from arenaut.measure.render import failures, kibibytes, milliseconds, one_line, ratio_text, scientific, significant  # noqa: E402
 from arenaut.measure.speed import SpeedResult, bench  # noqa: E402
 from arenaut.measure.stats import geometric_mean  # noqa: E402
-from arenaut.measure.subjects import Subject, find_subjects  # noqa: E402
 from arenaut.measure.worker import Worker, WorkerError  # noqa: E402
+from bench.subjects import Subject, find_subjects  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "MODELS.md"
 HEADER: Final = (
@@ -195,7 +195,7 @@ def main(arguments: Sequence[str]) -> int:
     from rich.progress import track
 
     rows = []
-    for subject in track(find_subjects(options.names, {}, ROOT), "measuring", console=Console(stderr=True)):
+    for subject in track(find_subjects(options.names, {}), "measuring", console=Console(stderr=True)):
         rows.append(measure(subject, options.rounds, options.threads))
     command = " ".join(["python bench/table.py", *arguments])
     options.output.write_text(document(rows, command, options.rounds, options.threads))

@@ -1,4 +1,4 @@
-"""PyTorch as an engine of `arenaut bench`: the module that a model of the zoo was exported from, run eagerly."""
+"""PyTorch as an engine of `python -m bench bench`: the module that a zoo model was exported from, run eagerly."""
 
 from __future__ import annotations
 

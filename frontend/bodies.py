@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from arenaut.frontend.nodes import Handler, finish, import_nodes, spec_of
-from arenaut.frontend.scope import Capture, Scope
+from arenaut.frontend.nodes import finish, import_nodes, spec_of
+from arenaut.frontend.scope import Capture, Handler, Scope
 from arenaut.frontend.structure import bodies_of, initializers_of, label, ordered
 from arenaut.frontend.typeproto import type_of
 from arenaut.ir import DType, Graph, TensorType, Type, Value

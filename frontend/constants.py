@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from arenaut.frontend.nodes import Handler, check_signature, convert_attributes
-from arenaut.frontend.scope import Scope
+from arenaut.frontend.nodes import check_signature, convert_attributes
+from arenaut.frontend.scope import Handler, Scope
 from arenaut.frontend.structure import label
 from arenaut.ir import Value
 from arenaut.ir.errors import InvalidModelError

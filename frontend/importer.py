@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from arenaut.frontend.functions import function_key
+from arenaut.frontend.handlers import handler_of
 from arenaut.frontend.nodes import import_nodes
 from arenaut.frontend.scope import ModelContext, Scope
 from arenaut.frontend.source import Source, open_source
@@ -86,7 +87,7 @@ def _import(
     opsets = _opsets(source)
     check_supported(model, opsets)
     functions = {function_key(f): f for f in model.functions}
-    context = ModelContext(Weights(source.storage, source.files), functions, decide)
+    context = ModelContext(Weights(source.storage, source.files), functions, handler_of, decide)
     proto = model.graph
     graph = Graph(proto.name or "graph")
     scope = Scope(model=context, graph=graph, opsets=opsets, initializers=initializers_of(proto))

@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from types import MappingProxyType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arenaut.frontend import attributes as attribute_values
 from arenaut.frontend.builder import add_node
 from arenaut.frontend.scope import Scope
 from arenaut.frontend.spec import Spec
-from arenaut.frontend.structure import has_bodies, is_reference, label, node_attributes, normal_domain
+from arenaut.frontend.structure import is_reference, label, node_attributes, normal_domain
 from arenaut.frontend.upgrade import upgrade
 from arenaut.ir import Value
 from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.schemas import Signature, default_attributes, signature
 
-# Adds what a node of the file means to the scope's graph; returns the values of its outputs, None where absent.
-Handler = Callable[[Scope, Any], Sequence["Value | None"]]
-
-
-@cache
-def handlers() -> Mapping[tuple[str, str], Handler]:
-    """The ops whose import is more than upgrade and emit, by (domain, op)."""
-    from arenaut.frontend import bodies, constants, contrib
-
-    table: dict[tuple[str, str], Handler] = {}
-    for family in (constants.HANDLERS, bodies.HANDLERS, contrib.HANDLERS):
-        table.update(family)
-    return MappingProxyType(table)
-
 
 def import_nodes(scope: Scope, nodes: Sequence[Any]) -> None:
-    """Imports nodes that stand in a valid order."""
-    from arenaut.frontend.functions import function_of, import_call, import_expanded
-
-    table = handlers()
+    """Imports nodes that stand in a valid order, each through the handler that the model's importer chooses for it."""
+    choose = scope.model.handler_of
     for proto in nodes:
         if proto.output and not any(proto.output):
             continue  # nothing could read it
         first_new_node = len(scope.graph.nodes)
-        domain = normal_domain(proto.domain)
-        function = function_of(scope, proto)
-        if function is not None:
-            values = import_call(scope, proto, function)
-        else:
-            handler = table.get((domain, proto.op_type)) or (import_expanded if has_bodies(proto) else import_plain)
-            values = handler(scope, proto)
+        values = choose(scope, proto)(scope, proto)
         scope.define(label(proto), proto.output, values, first_new_node)
 
 

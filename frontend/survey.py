@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arenaut.frontend.functions import function_key
+from arenaut.frontend.handlers import HANDLERS
 from arenaut.frontend.structure import bodies_of, check_text, label, normal_domain
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 from arenaut.ir.schemas import newest_opset, newest_signature, signature
@@ -53,9 +54,7 @@ def check_supported(model: Any, opsets: Mapping[str, int]) -> None:
 
 def _reason(domain: str, op: str, version: int | None) -> str:
     """Why an op cannot be run; empty when it can."""
-    from arenaut.frontend.nodes import handlers
-
-    handled = (domain, op) in handlers()
+    handled = (domain, op) in HANDLERS
     if newest_opset(domain) == 0 and not handled:
         return "unknown domain and no function of that name in the model; ship the op as a model-local function"
     if version is None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from arenaut.frontend.contrib import attention, quantized
 from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs, import_contrib
-from arenaut.frontend.nodes import Handler, import_plain
-from arenaut.frontend.scope import Scope
+from arenaut.frontend.nodes import import_plain
+from arenaut.frontend.scope import Handler, Scope
 from arenaut.frontend.spec import Spec
 from arenaut.frontend.structure import normal_domain
 from arenaut.frontend.upgrade.common import scalar_like

@@ -95,9 +95,10 @@ def load_onnx(
         trim_heap()
         if executor == "compiled":
             return built, CompiledExecutor(built, max_memory), rewrites, constants
+        from arenaut.backends.chain import resolve_backends
         from arenaut.executor.interpreted import InterpretedExecutor
 
-        return built, InterpretedExecutor(built, max_memory, backends), rewrites, constants
+        return built, InterpretedExecutor(built, max_memory, resolve_backends(backends)), rewrites, constants
 
     stamp = _stamp(source)
     with _broken_rules():

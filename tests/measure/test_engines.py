@@ -44,7 +44,8 @@ def test_subjects_that_cannot_be_meant_are_refused(tmp_path: Path, monkeypatch: 
     with pytest.raises(SubjectError, match=r"there is no file .*gone\.onnx"):
         find_subjects([str(tmp_path / "gone.onnx")], {})
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SubjectError, match="magika: the zoo needs a checkout"):
+    monkeypatch.setattr("arenaut.measure.subjects._FINDERS", [])  # the benches of this process may have some
+    with pytest.raises(SubjectError, match=r"magika is no model file.*python -m bench"):
         find_subjects(["magika"], {})
 
 

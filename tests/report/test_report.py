@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 import arenaut
 from arenaut.cli import app
 from arenaut.measure.engines import PeerMissingError
-from arenaut.measure.render import shown
 from arenaut.measure.subjects import file_subject
 from arenaut.report import report as report_room
 from arenaut.report.html import report_html
 from arenaut.report.report import TEXT_WIDTH, Report, make_report, report_data, report_text
+from arenaut.results.text import shown
 from tests.support.report_models import FIRST, OUTPUT, SECOND, save_chain
 
 BATCH = 3

@@ -16,9 +16,9 @@ import numpy as np
 
 from arenaut import _native
 from arenaut.backends.reference import read_input
-from arenaut.executor.common import to_native
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import LoweredStep, StepKind
+from arenaut.native.arrays import to_native
 
 _ROW_MAJOR: Final = 101
 _PLAIN: Final = 111

@@ -1,21 +1,14 @@
-"""The chain of backends: the first that can run a step does."""
+"""The backends there are, by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from arenaut import _native
+from arenaut.backends.cblas import CblasBackend
+from arenaut.backends.reference import ReferenceBackend
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import LoweredStep
-
-
-class Backend(Protocol):
-    """Runs the run's next step, or returns False to leave it to the next backend."""
-
-    name: str
-
-    def run_step(self, built: Built, run: _native.Run, step: LoweredStep) -> bool: ...
 
 
 class NativeBackend:
@@ -27,17 +20,18 @@ class NativeBackend:
         return run.step()
 
 
-def resolve_backends(names: Sequence[str]) -> list[Backend]:
-    """Backends by name: "native", "reference", "cblas"."""
-    from arenaut.backends.cblas import CblasBackend
-    from arenaut.backends.reference import ReferenceBackend
+Backend = NativeBackend | ReferenceBackend | CblasBackend
 
-    known: dict[str, Callable[[], Backend]] = {
-        "native": NativeBackend,
-        "reference": ReferenceBackend,
-        "cblas": CblasBackend,
-    }
-    unknown = [n for n in names if n not in known]
+BACKENDS: dict[str, Callable[[], Backend]] = {
+    "native": NativeBackend,
+    "reference": ReferenceBackend,
+    "cblas": CblasBackend,
+}
+
+
+def resolve_backends(names: Sequence[str]) -> list[Backend]:
+    """Backends by name, in the order in which each step tries them."""
+    unknown = [n for n in names if n not in BACKENDS]
     if unknown:
-        raise ValueError(f"unknown backends {unknown}; there are {sorted(known)}")
-    return [known[n]() for n in names]
+        raise ValueError(f"unknown backends {unknown}; there are {sorted(BACKENDS)}")
+    return [BACKENDS[n]() for n in names]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from arenaut import _native
-from arenaut.executor.common import from_native, to_native
 from arenaut.ir.evaluate import evaluate_node
 from arenaut.ir.graph import Value
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import LoweredStep, StepKind
+from arenaut.native.arrays import from_native, to_native
 
 
 class ReferenceBackend:

@@ -1,4 +1,4 @@
-"""`arenaut bench`: the engines side by side on model files or on the zoo."""
+"""`arenaut bench`: the engines side by side on models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def bench_command(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="ONNX files, or names, families and tags of the zoo. The zoo's tag bench when left out."),
+        typer.Argument(help="ONNX files."),
     ] = None,
     threads: Annotated[str, typer.Option(help="Thread counts, separated by commas.")] = "1",
     engines: Annotated[

@@ -12,7 +12,7 @@ from arenaut.measure.engines import ENGINES, PeerMissingError
 
 
 def report_command(
-    model: Annotated[str, typer.Argument(help="An ONNX file, or a model of the zoo.")],
+    model: Annotated[str, typer.Argument(help="An ONNX file.")],
     against: Annotated[
         str, typer.Option(help="Engines to measure the memory of, separated by commas: onnxruntime,openvino,torch.")
     ] = "",

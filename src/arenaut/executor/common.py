@@ -1,4 +1,4 @@
-"""What executors share: the abstract base, array conversion at the border, host calls, error messages."""
+"""What executors share: the abstract base, host calls, error messages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from arenaut import _native
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ArenautError, ExecutionError, MemoryLimitError, RunTimeoutError, ShapeError
 from arenaut.ir.evaluate import evaluator_of
-from arenaut.ir.graph import Array, Node
+from arenaut.ir.graph import Node
 from arenaut.ir.record import Evaluator
 from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import Lowered
+from arenaut.native.arrays import from_native, to_native
 
 _STATUS = {
     1: "the kernel does not do these shapes",
@@ -28,25 +29,6 @@ _STATUS = {
     7: "the run was cancelled",
 }
 CANCELLED = 7
-
-# Types that numpy itself knows; the others cross the border as unsigned integers of their width.
-_NATIVE_KINDS = "fiubc"
-
-
-def to_native(array: Array) -> Array:
-    """A dense, aligned array of native byte order whose numpy type the native side knows."""
-    array = np.require(array, requirements=["C", "A"])
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    if array.dtype.kind not in _NATIVE_KINDS:
-        return array.view(np.uint16 if array.dtype.itemsize == 2 else np.uint8)
-    return array
-
-
-def from_native(array: Array, dtype: DType) -> Array:
-    """The array with its own numpy type again."""
-    want = dtype.numpy
-    return array if array.dtype == want else array.view(want)
 
 
 class Executor(ABC):

@@ -7,10 +7,9 @@ backend computes a step's node with the record's evaluator instead, for debuggin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from arenaut import _native
-from arenaut.backends.chain import Backend, resolve_backends
 from arenaut.executor.common import ProgramExecutor
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import LoweredStep
@@ -19,16 +18,24 @@ from arenaut.lowering.program import LoweredStep
 Observer = Callable[[int, LoweredStep, Callable[[int], Any]], None]
 
 
+class Backend(Protocol):
+    """Runs the run's next step, or returns False to leave it to the next backend."""
+
+    name: str
+
+    def run_step(self, built: Built, run: _native.Run, step: LoweredStep) -> bool: ...
+
+
 class InterpretedExecutor(ProgramExecutor):
     def __init__(
         self,
         built: Built,
         max_memory: int | None,
-        backends: Sequence[str] = ("native", "reference"),
+        backends: Sequence[Backend],
         observer: Observer | None = None,
     ) -> None:
         super().__init__(built, max_memory)
-        self.backends: list[Backend] = resolve_backends(backends)
+        self.backends = tuple(backends)
         self.observer = observer
 
     def _run(self, arrays: list[Any], timeout: float | None) -> list[Any]:

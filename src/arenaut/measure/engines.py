@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -76,6 +75,13 @@ class OpenVinoEngine:
         return {name: result[port] for port in self.compiled.outputs for name in port.get_names()}
 
 
+class OpenVinoDefaultEngine(OpenVinoEngine):
+    """OpenVINO in the precision of its own choice."""
+
+    def __init__(self, model: Path, threads: int) -> None:
+        super().__init__(model, threads, precision=None)
+
+
 @dataclass(frozen=True)
 class EngineSpec:
     """How to find and describe an engine: `module` to import, `distribution` for its version, how it is set."""
@@ -83,46 +89,50 @@ class EngineSpec:
     module: str
     distribution: str
     settings: str
-    load: Callable[[Path, int], Engine]
+    target: str
+    """The class of its Engine as "module:Class", built from a model's path and a number of threads."""
     install: str
     loads_files: bool = True
     """False: only the models that it has a recipe for."""
 
+    def load(self, model: Path, threads: int) -> Engine:
+        """The model, loaded by this engine."""
+        module, _, name = self.target.partition(":")
+        engine: Engine = getattr(importlib.import_module(module), name)(model, threads)
+        return engine
 
-ENGINES: Final[Mapping[str, EngineSpec]] = MappingProxyType(
-    {
-        "arenaut": EngineSpec("arenaut", "arenaut", "compiled executor, threads=N", ArenautEngine, "pip install ."),
-        "onnxruntime": EngineSpec(
-            "onnxruntime",
-            "onnxruntime",
-            "intra_op_num_threads=N, inter_op_num_threads=1, ORT_ENABLE_ALL, spinning as by default",
-            OrtEngine,
-            "pip install onnxruntime",
-        ),
-        "openvino": EngineSpec(
-            "openvino",
-            "openvino",
-            "INFERENCE_PRECISION_HINT=f32, INFERENCE_NUM_THREADS=N, NUM_STREAMS=1, PERFORMANCE_HINT=LATENCY",
-            OpenVinoEngine,
-            "pip install openvino",
-        ),
-        "openvino-default": EngineSpec(
-            "openvino",
-            "openvino",
-            "its own precision, INFERENCE_NUM_THREADS=N, NUM_STREAMS=1, PERFORMANCE_HINT=LATENCY",
-            lambda model, threads: OpenVinoEngine(model, threads, precision=None),
-            "pip install openvino",
-        ),
-        "torch": EngineSpec(
-            "torch",
-            "torch",
-            "eager, inference_mode, set_num_threads(N); exports of the zoo only, in a checkout",
-            lambda model, threads: importlib.import_module("bench.torch_engine").TorchEngine(model, threads),
-            "pip install '.[zoo]'",
-            loads_files=False,
-        ),
-    }
-)
+
+ENGINES: Final[dict[str, EngineSpec]] = {
+    "arenaut": EngineSpec(
+        "arenaut", "arenaut", "compiled executor, threads=N", "arenaut.measure.engines:ArenautEngine", "pip install ."
+    ),
+    "onnxruntime": EngineSpec(
+        "onnxruntime",
+        "onnxruntime",
+        "intra_op_num_threads=N, inter_op_num_threads=1, ORT_ENABLE_ALL, spinning as by default",
+        "arenaut.measure.engines:OrtEngine",
+        "pip install onnxruntime",
+    ),
+    "openvino": EngineSpec(
+        "openvino",
+        "openvino",
+        "INFERENCE_PRECISION_HINT=f32, INFERENCE_NUM_THREADS=N, NUM_STREAMS=1, PERFORMANCE_HINT=LATENCY",
+        "arenaut.measure.engines:OpenVinoEngine",
+        "pip install openvino",
+    ),
+    "openvino-default": EngineSpec(
+        "openvino",
+        "openvino",
+        "its own precision, INFERENCE_NUM_THREADS=N, NUM_STREAMS=1, PERFORMANCE_HINT=LATENCY",
+        "arenaut.measure.engines:OpenVinoDefaultEngine",
+        "pip install openvino",
+    ),
+}
+
+
+def register_engine(name: str, spec: EngineSpec) -> None:
+    """Makes an engine known by this name."""
+    ENGINES[name] = spec
 
 
 def require(name: str) -> EngineSpec:

@@ -49,15 +49,6 @@ def one_line(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def shown(text: str, limit: int = 10_000) -> str:
-    """A model's text, made safe to print: unprintable characters replaced, and its middle left out over `limit`."""
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    if len(clean) <= limit:
-        return clean
-    head = (limit - 1) // 3
-    return clean[:head] + "…" + clean[len(clean) - (limit - 1 - head) :]
-
-
 def ratio_text(ratio: PairedRatio) -> str:
     """A paired ratio with its interval, such as "1.31 [1.28, 1.35]"."""
     return f"{ratio.median:.2f} [{ratio.interval.low:.2f}, {ratio.interval.high:.2f}]"

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from arenaut.measure.compare import Difference, difference
-from arenaut.measure.engines import Engine, Feeds, require, version_of
+from arenaut.measure.engines import Engine, EngineSpec, Feeds, require, version_of
 from arenaut.measure.process import choose_cores, peak_resident_bytes, pin, resident_bytes
 from arenaut.measure.stats import PairedRatio, paired_ratio
 from arenaut.measure.worker import Worker, WorkerError
@@ -77,9 +77,9 @@ class SpeedResult:
 class EngineHost:
     """The child's side: loads one engine and runs its slots."""
 
-    def __init__(self, name: str, cores: tuple[int, ...] | None) -> None:
+    def __init__(self, spec: EngineSpec, cores: tuple[int, ...] | None) -> None:
         pin(cores)
-        self._spec = require(name)
+        self._spec = spec
         self._engine: Engine | None = None
         self._pool: list[dict[str, np.ndarray[Any, Any]]] = []
         self._next = 0
@@ -228,8 +228,7 @@ def _start(
     pool: list[dict[str, np.ndarray[Any, Any]]],
     stack: ExitStack,
 ) -> _Contender:
-    require(engine)
-    worker = stack.enter_context(Worker("arenaut.measure.speed:EngineHost", engine, cores))
+    worker = stack.enter_context(Worker("arenaut.measure.speed:EngineHost", require(engine), cores))
     load_seconds, before = worker.call("load", model, threads)
     first_seconds, outputs = worker.call("first_run", pool)
     return _Contender(engine, worker, load_seconds, first_seconds, before, outputs)

@@ -1,20 +1,14 @@
-"""What `arenaut bench` can be pointed at: model files, and the zoo's models when run from a checkout."""
+"""What is measured: model files with random feeds, and what registered finders know by name."""
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from arenaut.measure.engines import Feeds
 from arenaut.measure.feeds import declared_inputs, random_feeds
 from arenaut.measure.memory import PeerMemory
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 
 class SubjectError(ValueError):
@@ -35,10 +29,17 @@ class Subject:
     """PyTorch's memory for the module that the model was exported from, by threads; None where there is no module."""
 
 
-def checkout_root(start: Path | None = None) -> Path | None:
-    """The nearest folder at or above `start` (the current one by default) that holds the zoo's manifest."""
-    here = (start or Path.cwd()).resolve()
-    return next((folder for folder in (here, *here.parents) if (folder / "bench" / "zoo.toml").is_file()), None)
+Finder = Callable[[Sequence[str], Mapping[str, int]], "list[Subject]"]
+"""The models meant by names that are no files (all that it proposes when there are none), with sizes of symbolic dims.
+Raises SubjectError for a name that it does not know."""
+
+_FINDERS: list[Finder] = []
+
+
+def register_finder(finder: Finder) -> None:
+    """Has names that are no files looked up by this finder: what is measured beside files is for others to know."""
+    if finder not in _FINDERS:
+        _FINDERS.append(finder)
 
 
 def file_subject(path: Path, shapes: Mapping[str, int]) -> Subject:
@@ -49,12 +50,10 @@ def file_subject(path: Path, shapes: Mapping[str, int]) -> Subject:
     return Subject(path.stem, "file", path, lambda seed: random_feeds(specs, binding, seed), binding)
 
 
-def find_subjects(names: Sequence[str], shapes: Mapping[str, int], start: Path | None = None) -> list[Subject]:
-    """The models meant by `names`: paths of .onnx files, or names, families and tags of the zoo.
+def find_subjects(names: Sequence[str], shapes: Mapping[str, int]) -> list[Subject]:
+    """The models meant by `names`: paths of .onnx files, or names that a registered finder knows.
 
-    No names mean the zoo's tag `bench`. The zoo is that of the checkout around `start`, by default the current
-    folder; its models are fetched when they are not in the cache yet, with a progress bar. Raises SubjectError for
-    a name that is neither, for the zoo's names outside a checkout, and for a shape that no model knows.
+    Raises SubjectError for a name that is neither, and for a shape that no model knows.
     """
     files = {name: Path(name) for name in names if name.endswith(".onnx") or Path(name).is_file()}
     for path in files.values():
@@ -63,40 +62,14 @@ def find_subjects(names: Sequence[str], shapes: Mapping[str, int], start: Path |
     others = [name for name in names if name not in files]
     subjects = [file_subject(path, shapes) for path in files.values()]
     if others or not names:
-        subjects += _zoo_subjects(others or ["bench"], shapes, checkout_root(start))
+        if not _FINDERS:
+            raise SubjectError(
+                f"{', '.join(others) or 'nothing'} is no model file: name .onnx files. In a checkout of the project, "
+                "python -m bench measures models of its zoo by name"
+            )
+        subjects += [subject for finder in _FINDERS for subject in finder(others, shapes)]
     symbols = {symbol for subject in subjects for symbol in subject.binding}
     for name in shapes:
         if name not in symbols:
             raise SubjectError(f"no model has a symbolic dim {name!r}; there are {sorted(symbols)}")
     return subjects
-
-
-def _zoo_subjects(names: Sequence[str], shapes: Mapping[str, int], root: Path | None) -> list[Subject]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    if root is None:
-        raise SubjectError(f"{', '.join(names)}: the zoo needs a checkout of the project; here, name .onnx files")
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    zoo: Any = importlib.import_module("bench.zoo")
-    console = Console(stderr=True)
-    try:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            return [_zoo_subject(zoo, entry, shapes, progress) for entry in zoo.select(names)]
-    except zoo.ZooError as error:
-        raise SubjectError(str(error)) from error
-
-
-def _zoo_subject(zoo: Any, entry: Any, shapes: Mapping[str, int], progress: Progress) -> Subject:
-    binding = {symbol: shapes.get(symbol, size) for symbol, size in entry.bindings[0].items()}
-    path = Path(zoo.ensure(entry, progress))
-    torch: Any = importlib.import_module("bench.torch_memory")
-    return Subject(
-        entry.name,
-        entry.family,
-        path,
-        lambda seed: zoo.make_feeds(entry, binding, seed),
-        binding,
-        lambda threads: torch.torch_memory(entry, binding, threads=threads),
-    )

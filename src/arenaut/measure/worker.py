@@ -16,6 +16,9 @@ from typing import Any
 
 from arenaut.measure.process import die_with_parent
 
+# With -c, sys.path begins with the current folder: it stays out, since whatever lies there may be a stranger's.
+_SERVE = "import sys; sys.path[:] = filter(None, sys.path); from arenaut.measure.worker import serve; serve({})"
+
 
 class WorkerError(RuntimeError):
     """The call failed inside the child, or the child died. `kind` is the exception's class name there, "died" or
@@ -43,7 +46,7 @@ class Worker:
         search_path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", f"from arenaut.measure.worker import serve; serve({theirs.fileno()})"],
+                [sys.executable, "-c", _SERVE.format(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 env={**os.environ, "PYTHONPATH": search_path},
                 stdin=subprocess.DEVNULL,

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from arenaut.measure.render import shown, significant
+from arenaut.measure.render import significant
 from arenaut.report.report import Report, memory_rows, ratio_to_plan, size_text
 from arenaut.results.plan import Block, Plan
 from arenaut.results.profile import StepProfile
+from arenaut.results.text import shown
 
 HUES = 7
 """Ops with a colour of their own; the rest share one."""

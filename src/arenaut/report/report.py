@@ -13,13 +13,14 @@ from arenaut.loading import load_onnx
 from arenaut.measure.engines import Feeds, PeerMissingError, require
 from arenaut.measure.memory import PeerMemory, engine_memory
 from arenaut.measure.process import machine
-from arenaut.measure.render import one_line, plain, shown
+from arenaut.measure.render import one_line, plain
 from arenaut.measure.subjects import Subject
 from arenaut.measure.worker import WorkerError
 from arenaut.model import control_bodies, count_nodes
 from arenaut.results.picture import memory_picture
 from arenaut.results.plan import Plan, op_label
 from arenaut.results.profile import StepProfile
+from arenaut.results.text import shown
 
 TEXT_WIDTH = 80
 TORCH = "torch"

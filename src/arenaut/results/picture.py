@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from arenaut.measure.render import shown
 from arenaut.results.plan import Block, Plan
+from arenaut.results.text import shown
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from arenaut.executor.common import to_native
 from arenaut.ir.dims import Dim, evaluate, product
 from arenaut.ir.ops import record_of
 from arenaut.ir.strided import Strided
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import LoweredStep, StepKind
+from arenaut.native.arrays import to_native
 
 
 @dataclass(frozen=True)
