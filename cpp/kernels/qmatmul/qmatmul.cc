@@ -2,6 +2,7 @@
 // an operand of the epilogue, which is read before the same block of the output is written.
 #include "kernels/matmul/shape.h"
 #include "kernels/qmatmul/forms.h"
+#include "kernels/qmatmul/operands.h"
 #include "kernels/qmatmul/params.h"
 #include "kernels/tile/epilogue.h"
 #include "kernels/units.h"
@@ -9,15 +10,9 @@
 namespace ARN_NS {
 namespace {
 
-enum : int32_t { kAScale = 2, kAZero = 3, kBScale = 4, kBZero = 5, kBias = 6, kOperands = 7 };
+constexpr int32_t kFirstQuant = 2;  // operand of the scale of A
 
-// Where values that stand for columns lie: count as in QPerColumn, operand -1 when absent.
-struct ColumnOperand {
-  int64_t count, step;
-  int32_t operand;
-};
-
-struct QMatMulBound : ProductShape {  // c: the residual of a register form
+struct QMatMulBound : ProductShape, QuantOperands {  // c: the residual of a register form
   QGemm gemm;
   QForm form;
   int64_t packed_matrix;  // bytes of one packed matrix of B
@@ -25,50 +20,16 @@ struct QMatMulBound : ProductShape {  // c: the residual of a register form
   int64_t columns, slab, block, epilogue_scratch;  // offsets in thread scratch, in bytes
   int64_t step_rows;                               // rows of a pass that the epilogue follows
   int32_t packed, use_epilogue;
-  int32_t a_dtype, b_dtype, bias_dtype, out_dtype, block_dtype;
-  int32_t a_scale, a_zero;  // operands, -1 when absent
-  ColumnOperand b_scale, b_zero, bias;
+  int32_t out_dtype;
   Epilogue epilogue;
 };
-
-bool present(const arn_bind_args* args, int32_t i) { return i < args->n_in && args->operand[i].dtype != ARN_NONE; }
-
-bool read_scalar(const arn_bind_args* args, int32_t i, int32_t* operand) {
-  *operand = present(args, i) ? i : -1;
-  return *operand < 0 || element_count(args->operand[i]) == 1;
-}
-
-// One value, or n of them along the last dim.
-bool read_columns(const arn_bind_args* args, int32_t i, int64_t n, ColumnOperand* c) {
-  *c = {0, 0, -1};
-  if (!present(args, i)) return true;
-  const arn_desc& d = args->operand[i];
-  const int64_t count = element_count(d);
-  c->operand = i;
-  c->count = count;
-  if (count == 1) return true;
-  if (count != n || d.rank < 1 || d.dims[d.rank - 1] != n) return false;
-  c->step = d.strides[d.rank - 1];
-  return true;
-}
 
 int32_t read_operands(const arn_bind_args* args, QMatMulBound* b) {
   const arn_qmatmul_params& p = *static_cast<const arn_qmatmul_params*>(args->params);
   const int32_t bad = read_product(args, p.trans_a != 0, p.trans_b != 0, b);
   if (bad != ARN_OK) return bad;
-  if (!read_scalar(args, kAScale, &b->a_scale) || !read_scalar(args, kAZero, &b->a_zero) ||
-      !read_columns(args, kBScale, b->n, &b->b_scale) || !read_columns(args, kBZero, b->n, &b->b_zero) ||
-      !read_columns(args, kBias, b->n, &b->bias))
-    return ARN_SHAPE_MISMATCH;
-  b->a_dtype = args->operand[0].dtype;
-  b->b_dtype = args->operand[1].dtype;
-  b->bias_dtype = b->bias.operand < 0 ? int32_t(ARN_NONE) : args->operand[kBias].dtype;
   b->out_dtype = args->operand[args->n_in].dtype;
-  if (b->a_zero >= 0 && args->operand[kAZero].dtype != b->a_dtype) return ARN_UNSUPPORTED;
-  if (b->b_zero.operand >= 0 && args->operand[kBZero].dtype != b->b_dtype) return ARN_UNSUPPORTED;
-  const bool real = b->a_scale >= 0 || b->b_scale.operand >= 0 || b->bias_dtype == ARN_F32;
-  b->block_dtype = real ? ARN_F32 : ARN_I32;
-  return ARN_OK;
+  return read_quant_operands(args, kFirstQuant, b->n, b);
 }
 
 // A register form, a tile program over blocks, or the block itself.
@@ -197,23 +158,10 @@ class Run {
   void columns(const int32_t* sums, int64_t n0, int64_t n, int64_t key, float per_quantum) {
     if (key == held_) return;
     held_ = key;
-    QColumnSource s{};
+    QColumnSource s = column_source(b_, operand_);
     s.sums = sums;
-    s.a_scale = b_.a_scale < 0 ? 1.0f : *static_cast<const float*>(operand_[b_.a_scale]);
-    if (b_.a_zero >= 0)
-      s.a_zero = b_.a_dtype == ARN_I8 ? *static_cast<const int8_t*>(operand_[b_.a_zero])
-                                      : *static_cast<const uint8_t*>(operand_[b_.a_zero]);
-    s.b_zero = per_column(b_.b_zero);
-    s.b_scale = per_column(b_.b_scale);
-    s.bias = per_column(b_.bias);
-    s.b_signed = b_.b_dtype == ARN_I8;
-    s.bias_dtype = b_.bias_dtype;
     s.per_quantum = per_quantum;
     columns_ = qgemm_columns(b_.gemm, s, n0, n, scratch_ + b_.columns);
-  }
-
-  QPerColumn per_column(const ColumnOperand& c) const {
-    return {c.operand < 0 ? nullptr : operand_[c.operand], c.count, c.step};
   }
 
   const QMatMulBound& b_;

@@ -1,0 +1,59 @@
+// Which kernel sums the taps of a depthwise convolution; without dot products of bytes, both sides are widened to 16
+// bits, whose products are added in pairs exactly.
+#include "kernels/qconv/depthwise_block.h"
+#include "kernels/qconv/qconv.h"
+
+extern "C" {
+#ifdef ARN_HAS_VNNI
+void arn_depthwise_v4_vnni(const arn_depthwise*);
+#endif
+#ifdef ARN_HAS_AVX_VNNI
+void arn_depthwise_v3_avx_vnni(const arn_depthwise*);
+#endif
+}
+
+namespace ARN_NS {
+namespace {
+
+template <int N>
+inline typename Bytes<N>::I multiply_pairs(typename Bytes<N>::I a, typename Bytes<N>::I b) {
+  typedef typename Bytes<N>::I I;
+#if defined(__AVX512BW__)
+  if constexpr (N == 64) return (I)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#endif
+#if defined(__AVX2__)
+  if constexpr (N == 32) return (I)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#endif
+#if defined(__SSE2__)
+  if constexpr (N == 16) return (I)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#endif
+  return (a >> 16) * (b >> 16) + (a << 16 >> 16) * (b << 16 >> 16);
+}
+
+struct Pairs {
+  template <int N>
+  static typename Bytes<N>::I dot(typename Bytes<N>::I sum, typename Bytes<N>::B x, typename Bytes<N>::B b) {
+    typedef typename Bytes<N>::I I;
+    typedef int16_t H __attribute__((vector_size(N)));
+    const I even_x = (I)x & 0x00ff00ff, odd_x = ((I)x >> 8) & 0x00ff00ff;
+    const H even_b = (H)((typename Bytes<N>::W)b << 8) >> 8, odd_b = (H)b >> 8;
+    return sum + multiply_pairs<N>(even_x, (I)even_b) + multiply_pairs<N>(odd_x, (I)odd_b);
+  }
+};
+
+void pairs(const arn_depthwise* d) { depthwise<Pairs>(d); }
+
+}  // namespace
+
+arn_depthwise_fn depthwise_kernel(uint32_t features) {
+#ifdef ARN_HAS_VNNI
+  if ((features & ARN_FEATURE_VNNI) != 0) return arn_depthwise_v4_vnni;
+#endif
+#ifdef ARN_HAS_AVX_VNNI
+  if ((features & ARN_FEATURE_AVX_VNNI) != 0) return arn_depthwise_v3_avx_vnni;
+#endif
+  (void)features;
+  return pairs;
+}
+
+}  // namespace ARN_NS

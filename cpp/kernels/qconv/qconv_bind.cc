@@ -1,0 +1,194 @@
+// Binding of the integer convolutions: shapes, how X is read, task grid, scratch.
+#include "kernels/qconv/qconv.h"
+
+namespace ARN_NS {
+namespace {
+
+constexpr int32_t kFirstQuant = 2;  // operand of the scale of X
+constexpr double kQTaskWork = 1 << 22;
+
+// True when walking pixels of one depth in row-major order is one stride in memory.
+bool one_stride(const ConvShape& s, const int64_t* strides) {
+  return s.out[1] == 1 || s.out[2] == 1 || strides[1] == strides[2] * s.out[2];
+}
+int64_t walking_stride(const ConvShape& s, const int64_t* strides) { return s.out[2] == 1 ? strides[1] : strides[2]; }
+
+bool reads_padding(const ConvShape& s) {
+  for (int i = 0; i < 3; ++i) {
+    const int64_t last = s.first[i] + (s.out[i] - 1) * s.step[i] + (s.taps[i] - 1) * s.tap_step[i];
+    if (s.first[i] < 0 || last >= s.in[i]) return true;
+  }
+  return false;
+}
+
+// A pointwise convolution without gaps: all pixels of an image are one line.
+void flatten(QConvBound* b) {
+  ConvShape& s = b->s;
+  const auto follows = [&](const int64_t* strides) {
+    for (int i = 0; i < 2; ++i)
+      if (s.out[i] > 1 && strides[i] != strides[i + 1] * s.out[i + 1]) return false;
+    return true;
+  };
+  for (int i = 0; i < 3; ++i)
+    if (s.taps[i] != 1 || s.first[i] != 0 || s.step[i] != 1 || s.out[i] != s.in[i]) return;
+  if (!follows(s.x) || !follows(s.y) || (b->form.add >= 0 && !follows(b->add))) return;
+  s.in[2] = s.out[2] = pixel_count(s);
+  s.in[0] = s.in[1] = s.out[0] = s.out[1] = 1;
+}
+
+void choose_reading(QConvBound* b) {
+  const ConvShape& s = b->s;
+  const int64_t channels = b->depthwise != 0 ? s.groups : s.cg;
+  const bool beside = s.xc == 1 || channels == 1;
+  b->copied = !beside || reads_padding(s) || (b->depthwise != 0 && channels % 16 != 0);
+  b->copy_channels = b->depthwise != 0 ? round_up(min64(b->o_block, channels), 16) : channels;
+  b->pixel = s.x[2];
+  b->line = s.x[1];
+  b->slice = s.x[0] * s.tap_step[0];
+  if (b->copied != 0) {
+    const int64_t lines = min64(s.out[1], ceil_div(b->p_block - 1, s.out[2]) + 1);
+    const int64_t columns = b->p_block >= s.out[2] || s.out[1] > 1 ? s.out[2] : b->p_block;
+    b->pixel = b->copy_channels;
+    b->line = span(s, 2, columns) * b->pixel;
+    b->slice = span(s, 1, lines) * b->line;
+  }
+  const bool whole = s.taps[2] == 1 || (s.tap_step[2] == 1 && b->pixel == channels && b->depthwise == 0);
+  b->stretches = s.taps[0] * s.taps[1] * (whole ? 1 : s.taps[2]);
+  b->stretch = (whole ? s.taps[2] : 1) * s.cg;
+  b->straight =
+      b->stretches == 1 && (s.out[1] == 1 || s.out[2] == 1 || b->line * s.step[1] == b->pixel * s.step[2] * s.out[2]);
+}
+
+void choose_grid(const arn_target& target, QConvBound* b) {
+  const ConvShape& s = b->s;
+  const int64_t pixels = s.out[1] * s.out[2];
+  const int64_t columns = b->depthwise != 0 ? s.groups : s.og;
+  int64_t p_block, o_block;
+  if (b->depthwise != 0) {
+    o_block = min64(round_up(columns, 16), 256);
+    p_block = max64(4 * s.out[2], 16384 / o_block);
+  } else {
+    const int64_t quad = 4 * ARN_DOT_LANES;
+    const int64_t fit = target.l2_bytes / 4 / max64(1, b->k) / quad * quad;
+    o_block = min64(max64(quad, min64(b->use_epilogue != 0 ? 256 : 512, fit)), round_up(columns, ARN_DOT_LANES));
+    p_block = min64(1024, max64(224, 4 * s.out[2]));
+  }
+  const double outer = static_cast<double>(s.batch * s.out[0]) * static_cast<double>(b->depthwise != 0 ? 1 : s.groups);
+  const double work = outer * static_cast<double>(b->k) * static_cast<double>(columns) * static_cast<double>(pixels) *
+                      (b->depthwise != 0 ? 8 : 1);
+  const auto units = [&] {
+    return outer * static_cast<double>(ceil_div(pixels, p_block) * ceil_div(columns, o_block));
+  };
+  while (units() < 8 && work / units() > 2 * kQTaskWork) {
+    if (p_block >= 128)
+      p_block = round_up(p_block / 2, 32);
+    else if (o_block >= 128)
+      o_block = round_up(o_block / 2, 4 * ARN_DOT_LANES);
+    else
+      break;
+  }
+  p_block = max64(1, min64(p_block, pixels));
+  const int64_t blocks = max64(1, ceil_div(pixels, p_block));
+  p_block = min64(max64(1, pixels), round_up(ceil_div(pixels, blocks), b->depthwise != 0 ? 1 : 32));
+  b->p_block = max64(1, p_block);
+  b->o_block = o_block;
+  b->p_blocks = ceil_div(pixels, b->p_block);
+  b->o_blocks = ceil_div(columns, o_block);
+  b->block_count = (b->depthwise != 0 ? 1 : s.groups) * b->o_blocks;
+  b->units = s.batch * s.out[0] * b->block_count * b->p_blocks;
+  b->units_per_task = units_for_task(work, b->units, kQTaskWork);
+}
+
+// A register form, a tile program over blocks, or the block itself.
+int32_t read_rest(const arn_bind_args* args, QConvBound* b) {
+  b->form.add = -1;
+  const arn_desc& y = args->operand[args->n_in];
+  b->out_dtype = y.dtype;
+  if (args->tile == nullptr) return args->n_out == 1 && y.dtype == b->block_dtype ? ARN_OK : ARN_UNSUPPORTED;
+  if (args->tile->reg_dtype[0] != b->block_dtype) return ARN_UNSUPPORTED;
+  const QForm form = read_form(args);
+  bool alike = form.known;
+  if (alike && form.add >= 0) {
+    const arn_desc& other = args->operand[form.add];
+    alike = other.rank == y.rank;
+    for (int i = 0; alike && i < y.rank; ++i) alike = other.dims[i] == y.dims[i];
+    if (alike) {
+      b->add_n = other.strides[0];
+      b->add_c = other.strides[1];
+      for (int i = 2; i < y.rank; ++i) b->add[3 - y.rank + i] = other.strides[i];
+    }
+  }
+  if (alike) {
+    b->form = form;
+    return ARN_OK;
+  }
+  b->use_epilogue = 1;
+  return epilogue_bind(args, 1, 1, &b->epilogue);
+}
+
+void lay_out(QConvBound* b) {
+  const ConvShape& s = b->s;
+  const bool depthwise = b->depthwise != 0;
+  int64_t at = depthwise ? 0 : qgemm_scratch(b->gemm);
+  const auto take = [&](int64_t bytes) {
+    const int64_t here = round_up(at, ARN_ALIGN);
+    at = here + bytes;
+    return here;
+  };
+  b->at_columns = take(qgemm_column_bytes(b->o_block));
+  b->at_slab = take(b->packed != 0 ? 0 : packed_filters_bytes(b->w, b->o_block));
+  b->at_lines = take(b->copied != 0 ? s.taps[0] * b->slice : 0);
+  b->at_pointers = take(depthwise || b->straight != 0 ? 0 : b->stretches * b->p_block * 8);
+  const int64_t groups = ceil_div(b->k, ARN_DOT_GROUP);
+  b->at_taps = take(groups * ARN_DOT_GROUP * 8);
+  b->at_ones = take(depthwise ? groups * ARN_DOT_PANEL_STEP : 0);
+  b->at_sums = take(depthwise ? 2 * kDepthwisePixels * round_up(b->o_block, ARN_DOT_LANES) * 4 : 0);
+  b->at_block = take(b->use_epilogue != 0 ? kEpilogueRows * b->o_block * 4 : 0);
+  b->epilogue_scratch = take(0);
+}
+
+}  // namespace
+}  // namespace ARN_NS
+
+ARN_DEFINE_BIND(qconv) {
+  using namespace ARN_NS;
+  QConvBound* b = static_cast<QConvBound*>(bound);
+  static_assert(sizeof(QConvBound) <= ARN_BOUND_MAX, "bound too large");
+  __builtin_memset(b, 0, sizeof(QConvBound));
+  if (args->n_in < 2 || args->n_out < 1) return ARN_UNSUPPORTED;
+  const arn_desc three[3] = {args->operand[0], args->operand[1], args->operand[args->n_in]};
+  arn_bind_args plain = *args;
+  plain.operand = three;
+  plain.n_in = 2;
+  plain.n_out = 1;
+  ConvOperands o;
+  int32_t bad = read_conv(&plain, false, &o);
+  if (bad != ARN_OK) return bad;
+  b->s = o.s;
+  b->w = o.w;
+  bad = read_quant_operands(args, kFirstQuant, b->s.groups * b->s.og, b);
+  if (bad == ARN_OK) bad = read_rest(args, b);
+  if (bad != ARN_OK) return bad;
+  b->k = tap_count(b->s) * b->s.cg;
+  b->depthwise = is_depthwise(b->w);
+  b->packed = (args->packed & 2u) != 0;
+  b->out_operand = args->n_in;
+  b->features = args->target->features;
+  b->packed_group = packed_filters_bytes(b->w, b->depthwise != 0 ? b->w.groups : b->w.og);
+  if (b->depthwise == 0) flatten(b);
+  choose_grid(*args->target, b);
+  choose_reading(b);
+  b->gemm = qgemm_choose(b->k, b->p_block, b->a_dtype == ARN_I8, *args->target);
+  if (b->depthwise != 0) b->gemm.flips = b->a_dtype == ARN_I8;
+  b->one_run = one_stride(b->s, b->s.y) && (b->form.add < 0 || one_stride(b->s, b->add));
+  b->out_pixel = walking_stride(b->s, b->s.y);
+  b->add_pixel = walking_stride(b->s, b->add);
+  lay_out(b);
+  out->run = qconv_run;
+  out->tasks = ceil_div(b->units, b->units_per_task);
+  out->step_scratch = 0;
+  out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
+  out->bound_bytes = sizeof(QConvBound);
+  out->variant = b->depthwise != 0 ? "depthwise" : qgemm_kernel_name(b->gemm);
+  return ARN_OK;
+}

@@ -1,0 +1,254 @@
+// Running of the integer convolutions.
+#include "kernels/qconv/qconv.h"
+#include "kernels/qmatmul/finish.h"
+
+namespace ARN_NS {
+namespace {
+
+class Run {
+ public:
+  Run(const QConvBound& b, void* const* operand, void* scratch)
+      : b_(b),
+        s_(b.s),
+        operand_(operand),
+        scratch_(static_cast<char*>(scratch)),
+        after_(scratch_ + b.epilogue_scratch),
+        kernel_(depthwise_kernel(b.features)),
+        activation_(b.form.activation) {
+    if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after_);
+    if (b.a_zero >= 0) zero_ = *static_cast<const uint8_t*>(operand[b.a_zero]);
+    list_taps();
+  }
+
+  void unit(int64_t u) {
+    p0_ = u % b_.p_blocks * b_.p_block;
+    u /= b_.p_blocks;
+    const int64_t block = u % b_.block_count;
+    u /= b_.block_count;
+    z_ = u % s_.out[0];
+    n_ = u / s_.out[0];
+    group_ = block / b_.o_blocks;
+    first_ = block % b_.o_blocks * b_.o_block;
+    const bool depthwise = b_.depthwise != 0;
+    count_ = min64(b_.o_block, (depthwise ? s_.groups : s_.og) - first_);
+    channel_ = depthwise ? first_ : group_ * s_.og + first_;
+    const int64_t p1 = min64(p0_ + b_.p_block, s_.out[1] * s_.out[2]);
+    QFinish f{};
+    apply_form(b_.form, b_.use_epilogue != 0 ? b_.block_dtype : b_.out_dtype, &f);
+    take_filters(block, f.in_quanta != 0 ? b_.form.out_scale : 1.0f);
+    f.columns = columns_;
+    take_input(p1);
+    if (!depthwise && b_.straight == 0) list_pointers(p1);
+    const bool by_line = b_.one_run == 0 || depthwise;
+    for (int64_t p = p0_; p < p1;) {
+      const int64_t line_end = (p / s_.out[2] + 1) * s_.out[2];
+      const int64_t end = by_line ? min64(line_end, p1) : p1;
+      segment(p, end, &f);
+      p = end;
+    }
+  }
+
+ private:
+  // Offsets of the stretches that a row of the product is, or of the taps of a depthwise one.
+  void list_taps() {
+    const int64_t taps = b_.depthwise != 0 ? b_.k : b_.stretches;
+    const int64_t columns = taps / (s_.taps[0] * s_.taps[1]);
+    int64_t* tap = reinterpret_cast<int64_t*>(scratch_ + b_.at_taps);
+    int64_t at = 0;
+    for (int64_t z = 0; z < s_.taps[0]; ++z)
+      for (int64_t y = 0; y < s_.taps[1]; ++y)
+        for (int64_t x = 0; x < columns; ++x)
+          tap[at++] = z * b_.slice + y * s_.tap_step[1] * b_.line + x * s_.tap_step[2] * b_.pixel;
+    if (b_.depthwise == 0) return;
+    uint8_t* ones = reinterpret_cast<uint8_t*>(scratch_ + b_.at_ones);
+    const int64_t groups = ceil_div(b_.k, ARN_DOT_GROUP);
+    for (; at < groups * ARN_DOT_GROUP; ++at) tap[at] = tap[0];
+    for (int64_t i = 0; i < groups * ARN_DOT_PANEL_STEP; ++i)
+      ones[i] = i / ARN_DOT_PANEL_STEP * ARN_DOT_GROUP + i % ARN_DOT_GROUP < b_.k ? 1 : 0;
+  }
+  const int64_t* taps() const { return reinterpret_cast<const int64_t*>(scratch_ + b_.at_taps); }
+
+  // Panels and columns of the unit's filters. `block` names them.
+  void take_filters(int64_t block, float per_quantum) {
+    if (block == held_) return;
+    held_ = block;
+    const int64_t panel = b_.gemm.panel;
+    const char* packed = static_cast<const char*>(operand_[1]) + group_ * b_.packed_group;
+    int64_t from = first_, n = b_.depthwise != 0 ? s_.groups : s_.og;
+    if (b_.packed == 0) {
+      char* slab = scratch_ + b_.at_slab;
+      pack_filters(b_.w, operand_[1], group_, first_, count_, b_.b_dtype == ARN_I8, slab);
+      packed = slab;
+      from = 0;
+      n = count_;
+    }
+    panels_ = reinterpret_cast<const int8_t*>(packed) + from / ARN_DOT_LANES * panel;
+    QColumnSource source = column_source(b_, operand_);
+    source.sums = reinterpret_cast<const int32_t*>(packed + qgemm_sums(b_.k, n)) + from;
+    source.per_quantum = per_quantum;
+    columns_ = qgemm_columns(b_.gemm, source, channel_, count_, scratch_ + b_.at_columns);
+  }
+
+  // Sets origin_: tap 0 of output pixel (y, x) is at origin_ + y * step * line + x * step * pixel.
+  void take_input(int64_t p1) {
+    const int64_t channel = b_.depthwise != 0 ? first_ : group_ * s_.cg;
+    const char* x = static_cast<const char*>(operand_[0]) + n_ * s_.xn + channel * s_.xc;
+    if (b_.copied == 0) {
+      origin_ = x + (z_ * s_.step[0] + s_.first[0]) * s_.x[0] + s_.first[1] * s_.x[1] + s_.first[2] * s_.x[2];
+      return;
+    }
+    const PixelBox box = box_of(s_, p0_, p1);
+    char* lines = scratch_ + b_.at_lines;
+    origin_ = lines - box.y0 * s_.step[1] * b_.line - box.x0 * s_.step[2] * b_.pixel;
+    const int64_t count = span(s_, 1, box.y1 - box.y0);
+    for (int64_t tz = 0; tz < s_.taps[0]; ++tz) {
+      const int64_t z = z_ * s_.step[0] + s_.first[0] + tz * s_.tap_step[0];
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t y = box.y0 * s_.step[1] + s_.first[1] + i;
+        const bool inside = z >= 0 && z < s_.in[0] && y >= 0 && y < s_.in[1];
+        copy_line(lines + tz * b_.slice + i * b_.line, inside ? x + z * s_.x[0] + y * s_.x[1] : nullptr,
+                  box.x0 * s_.step[2] + s_.first[2], span(s_, 2, box.x1 - box.x0));
+      }
+    }
+  }
+
+  // Columns [first, first + n) of an input line, or (from null) nothing but padding.
+  void copy_line(char* to, const char* from, int64_t first, int64_t n) const {
+    const int64_t pixel = b_.pixel, channels = b_.depthwise != 0 ? count_ : s_.cg;
+    const int64_t low = from == nullptr ? n : max64(0, min64(n, -first));
+    const int64_t high = max64(low, min64(n, s_.in[2] - first));
+    __builtin_memset(to, zero_, static_cast<size_t>(low * pixel));
+    __builtin_memset(to + high * pixel, zero_, static_cast<size_t>((n - high) * pixel));
+    if (high <= low) return;
+    to += low * pixel;
+    from += (first + low) * s_.x[2];
+    const int64_t count = high - low;
+    if (s_.xc == 1 && s_.x[2] == pixel && pixel == channels) {
+      __builtin_memcpy(to, from, static_cast<size_t>(count * pixel));
+    } else if (s_.xc == 1 || channels == 1) {
+      for (int64_t i = 0; i < count; ++i)
+        __builtin_memcpy(to + i * pixel, from + i * s_.x[2], static_cast<size_t>(channels));
+    } else {
+      for (int64_t c = 0; c < channels; ++c)
+        for (int64_t i = 0; i < count; ++i) to[i * pixel + c] = from[c * s_.xc + i * s_.x[2]];
+    }
+  }
+
+  const char* place(int64_t p) const {
+    return origin_ + p / s_.out[2] * s_.step[1] * b_.line + p % s_.out[2] * s_.step[2] * b_.pixel;
+  }
+
+  void list_pointers(int64_t p1) {
+    const void** to = reinterpret_cast<const void**>(scratch_ + b_.at_pointers);
+    const int64_t* tap = taps();
+    const int64_t hop = s_.step[2] * b_.pixel;
+    for (int64_t p = p0_; p < p1;) {
+      const char* at = place(p);
+      const int64_t n = min64(p1 - p, s_.out[2] - p % s_.out[2]);
+      for (int64_t t = 0; t < b_.stretches; ++t) {
+        const void** row = to + t * b_.p_block + p - p0_;
+        const char* from = at + tap[t];
+        for (int64_t i = 0; i < n; ++i) row[i] = from + i * hop;
+      }
+      p += n;
+    }
+  }
+
+  // Pixels [p, end), which one stride walks.
+  void segment(int64_t p, int64_t end, QFinish* f) {
+    const int64_t y = p / s_.out[2], x = p % s_.out[2];
+    if (b_.form.add >= 0) {
+      const int64_t at = n_ * b_.add_n + channel_ * b_.add_c + z_ * b_.add[0] + y * b_.add[1] + x * b_.add[2];
+      f->added = static_cast<const char*>(operand_[b_.form.add]) + at * element_bytes(b_.form.add_dtype);
+      f->added_row = b_.add_pixel;
+      f->added_col = b_.add_c;
+    }
+    if (b_.use_epilogue == 0) {
+      const int64_t at = n_ * s_.yn + channel_ * s_.yc + z_ * s_.y[0] + y * s_.y[1] + x * s_.y[2];
+      f->out = static_cast<char*>(operand_[b_.out_operand]) + at * element_bytes(b_.out_dtype);
+      f->out_row = b_.out_pixel;
+      f->out_col = s_.yc;
+      return sum(p, end, *f);
+    }
+    f->out = scratch_ + b_.at_block;
+    f->out_row = b_.o_block;
+    f->out_col = 1;
+    for (int64_t at = p; at < end; at += kEpilogueRows) {
+      const int64_t rows = min64(kEpilogueRows, end - at);
+      sum(at, at + rows, *f);
+      epilogue_run(b_.epilogue, operand_, (n_ * s_.out[0] + z_) * s_.out[1] * s_.out[2] + at, rows, channel_, count_,
+                   f->out, b_.o_block, after_);
+    }
+  }
+
+  void sum(int64_t p, int64_t end, const QFinish& f) {
+    if (b_.depthwise != 0) return sum_taps(p, end, f);
+    QRows rows{place(p), b_.pixel * s_.step[2], 1, nullptr, nullptr, 0, 1, b_.k};
+    if (b_.straight == 0) {
+      rows.pointer = reinterpret_cast<const void* const*>(scratch_ + b_.at_pointers) + (p - p0_);
+      rows.pointers = b_.p_block;
+      rows.taps = b_.stretches;
+      rows.tap_bytes = b_.stretch;
+    }
+    qgemm_pass(b_.gemm, rows, end - p, panels_, count_, f, scratch_);
+  }
+
+  void sum_taps(int64_t p, int64_t end, const QFinish& f) {
+    const int64_t wide = round_up(count_, ARN_DOT_LANES);
+    int32_t* sums = reinterpret_cast<int32_t*>(scratch_ + b_.at_sums);
+    arn_depthwise d{};
+    d.hop = b_.pixel * s_.step[2];
+    d.tap = taps();
+    d.groups = ceil_div(b_.k, ARN_DOT_GROUP);
+    d.channels = wide;
+    d.flip = b_.gemm.flips != 0 ? 0x80 : 0;
+    d.out_row = wide;
+    for (int64_t at = p; at < end; at += kDepthwisePixels) {
+      d.pixels = min64(kDepthwisePixels, end - at);
+      d.x = reinterpret_cast<const uint8_t*>(place(at));
+      d.b = panels_;
+      d.panel = b_.gemm.panel;
+      d.out = sums;
+      kernel_(&d);
+      if (f.columns.b_zero != nullptr) subtract_zeros(d);
+      qgemm_finish(f, activation_, {sums, wide, at - p, d.pixels, 0, count_, nullptr});
+    }
+  }
+
+  // Zero points of filters times the sums of what they met.
+  void subtract_zeros(arn_depthwise d) const {
+    const int64_t n = d.pixels * d.channels;
+    int32_t *sums = d.out, *plain = d.out + kDepthwisePixels * d.channels;
+    d.b = reinterpret_cast<const int8_t*>(scratch_ + b_.at_ones);
+    d.panel = 0;
+    d.out = plain;
+    kernel_(&d);
+    for (int64_t i = 0; i < n; ++i) sums[i] -= plain[i] * columns_.b_zero[i % d.channels];
+  }
+
+  const QConvBound& b_;
+  const ConvShape& s_;
+  void* const* operand_;
+  char *scratch_, *after_;
+  arn_depthwise_fn kernel_;
+  const ActivationRows activation_;
+  uint8_t zero_ = 0;
+  int64_t held_ = -1;  // the block whose filters are at hand
+  const int8_t* panels_ = nullptr;
+  QColumns columns_{};
+  int64_t n_ = 0, z_ = 0, p0_ = 0, group_ = 0;
+  int64_t first_ = 0, count_ = 0, channel_ = 0;  // output channels: of the group, how many, of all
+  const char* origin_ = nullptr;
+};
+
+}  // namespace
+
+int32_t qconv_run(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* thread_scratch,
+                  const arn_state* state) {
+  const QConvBound& b = *static_cast<const QConvBound*>(bound);
+  if (begin >= end) return ARN_OK;
+  Run run(b, operand, thread_scratch);
+  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) { run.unit(u); });
+}
+
+}  // namespace ARN_NS
