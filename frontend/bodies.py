@@ -11,8 +11,7 @@ from arenaut.frontend.scope import Capture, Handler, Scope
 from arenaut.frontend.structure import bodies_of, initializers_of, label, ordered
 from arenaut.frontend.typeproto import type_of
 from arenaut.ir import DType, Graph, TensorType, Type, Value
-from arenaut.ir.dims import Expr
-from arenaut.ir.errors import ArenautError, InvalidModelError
+from arenaut.ir.errors import InvalidModelError
 
 # The types of a body's inputs, as far as the node's own inputs tell: used where the body declares none.
 BodyTypes = Callable[[Sequence["Value | None"]], Sequence["Type | None"]]
@@ -58,22 +57,6 @@ def import_body(scope: Scope, body: Any, types: Sequence[Type | None]) -> Scope:
     return inner
 
 
-def _import_decided(scope: Scope, body: Any, types: Sequence[Type | None]) -> Scope:
-    """The body with its choices decided. One that is never run for these sizes may not be well typed then: its choices
-    stay."""
-    decide = scope.model.decide
-    if decide is None:
-        return import_body(scope, body, types)
-    try:
-        return import_body(scope, body, types)
-    except ArenautError:
-        scope.model.decide = None
-        try:
-            return import_body(scope, body, types)
-        finally:
-            scope.model.decide = decide
-
-
 def _handler(types_of: BodyTypes, fixed_inputs: int = 0) -> Handler:
     """Imports all bodies of a node and gives them one common list of captures.
 
@@ -82,7 +65,7 @@ def _handler(types_of: BodyTypes, fixed_inputs: int = 0) -> Handler:
 
     def handler(scope: Scope, proto: Any) -> Sequence[Value | None]:
         types = types_of(scope.operands(label(proto), proto.input))
-        inner = {name: _import_decided(scope, body, types) for name, body in bodies_of(proto)}
+        inner = {name: import_body(scope, body, types) for name, body in bodies_of(proto)}
         captured = {key: c.outer for s in inner.values() for key, c in s.captures.items()}
         for body_scope in inner.values():
             _append_captures(body_scope, list(captured.values()))
@@ -122,13 +105,8 @@ def _if(scope: Scope, proto: Any) -> Sequence[Value | None]:
     (condition,) = scope.operands(label(proto), proto.input[:1]) or (None,)
     known = None if condition is None or condition.data is None else condition.data
     truth: Any = known.reshape(-1)[0] if known is not None and known.size == 1 else None
-    by_sizes = isinstance(truth, Expr)
-    if by_sizes and scope.model.decide is not None:
-        truth = scope.model.decide(truth)
     if not isinstance(truth, int):
-        outputs = _import_if(scope, proto)
-        scope.model.open_choices += by_sizes and not all(v is None or v.has_shape for v in outputs)
-        return outputs
+        return _import_if(scope, proto)
     wanted = "then_branch" if truth else "else_branch"
     branch = dict(bodies_of(proto)).get(wanted)
     if branch is None:

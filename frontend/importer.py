@@ -22,7 +22,6 @@ from arenaut.frontend.survey import check_supported
 from arenaut.frontend.typeproto import type_of
 from arenaut.frontend.weights import Weights
 from arenaut.ir import Graph, Value
-from arenaut.ir.dims import Expr
 from arenaut.ir.errors import InvalidModelError
 
 
@@ -33,8 +32,6 @@ class ImportedModel:
     input_names, output_names  the names of the file, in order; a value of the graph may be called otherwise, where
                                one value is two outputs or an output is an input.
     opsets                     versions by domain ("" is ai.onnx), as the file states them.
-    open_choices               how many If nodes choose by sizes between results of different ranks: with `decide`,
-                               none of them needs to stay.
     mapped                     address and bytes of every file that weights are views of.
     again                      imports the same model once more: an equal graph of its own, also when the files were
                                moved since. A ModelProto must not have been changed.
@@ -48,7 +45,6 @@ class ImportedModel:
     producer: str = ""
     doc: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    open_choices: int = 0
     mapped: Sequence[tuple[int, int]] = ()
     again: Callable[[], ImportedModel] | None = None
 
@@ -58,7 +54,6 @@ def import_model(
     *,
     keep_inputs: Collection[str] = (),
     external_data_folder: str | None = None,
-    decide: Callable[[Expr], bool | None] | None = None,
 ) -> ImportedModel:
     """Reads a model.
 
@@ -66,8 +61,6 @@ def import_model(
     keep_inputs           a graph input that has an initialiser is a constant, unless named here: then it stays an
                           input that every run must be given.
     external_data_folder  where external tensor data lies, when source is no path.
-    decide                asked for the condition of an If that sizes decide (1 or 0, an expression over symbols):
-                          its branch is written in place of the node. None: the node stays.
 
     Raises InvalidModelError, UnsupportedError (which lists all ops that are not supported), ShapeError or
     ExternalDataError. Weights are views of the file or of the given bytes where their alignment allows: the file must
@@ -75,19 +68,17 @@ def import_model(
     """
     with open_source(source, external_data_folder) as opened:
         try:
-            return _import(opened, keep_inputs, decide)
+            return _import(opened, keep_inputs)
         except RecursionError:
             raise InvalidModelError(f"{opened.label} nests graphs or functions too deeply to be read") from None
 
 
-def _import(
-    source: Source, keep_inputs: Collection[str], decide: Callable[[Expr], bool | None] | None
-) -> ImportedModel:
+def _import(source: Source, keep_inputs: Collection[str]) -> ImportedModel:
     model = source.model
     opsets = _opsets(source)
     check_supported(model, opsets)
     functions = {function_key(f): f for f in model.functions}
-    context = ModelContext(Weights(source.storage, source.files), functions, handler_of, decide)
+    context = ModelContext(Weights(source.storage, source.files), functions, handler_of)
     proto = model.graph
     graph = Graph(proto.name or "graph")
     scope = Scope(model=context, graph=graph, opsets=opsets, initializers=initializers_of(proto))
@@ -103,16 +94,13 @@ def _import(
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         doc=model.doc_string,
         metadata={p.key: p.value for p in model.metadata_props},
-        open_choices=context.open_choices,
         mapped=source.mapped,
-        again=partial(_import_again, source.again, keep_inputs, decide),
+        again=partial(_import_again, source.again, keep_inputs),
     )
 
 
-def _import_again(
-    again: Callable[[], Source], keep_inputs: Collection[str], decide: Callable[[Expr], bool | None] | None
-) -> ImportedModel:
-    return _import(again(), keep_inputs, decide)
+def _import_again(again: Callable[[], Source], keep_inputs: Collection[str]) -> ImportedModel:
+    return _import(again(), keep_inputs)
 
 
 def _opsets(source: Source) -> Mapping[str, int]:

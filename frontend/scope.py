@@ -9,7 +9,6 @@ from typing import Any
 from arenaut.frontend.builder import FilledBuilder, infer
 from arenaut.frontend.weights import Weights
 from arenaut.ir import Graph, Value
-from arenaut.ir.dims import Expr
 from arenaut.ir.errors import InvalidModelError
 
 FunctionKey = tuple[str, str, str]  # domain, name, overload
@@ -28,9 +27,7 @@ class ModelContext:
     weights: Weights
     functions: Mapping[FunctionKey, Any]
     handler_of: Callable[[Scope, Any], Handler]
-    decide: Callable[[Expr], bool | None] | None = None
     inlined_nodes: int = 0
-    open_choices: int = 0
 
 
 @dataclass

@@ -70,6 +70,12 @@ class Value:
         """Lets go of the array of a constant. again: makes it anew, each time somebody asks."""
         self._constant = _Released(again)
 
+    def copy(self) -> Value:
+        """The value by itself: without the nodes that make and read it."""
+        twin = Value(self.name, self.type)
+        twin._constant, twin.data, twin.order = self._constant, self.data, self.order
+        return twin
+
     @property
     def is_released(self) -> bool:
         return isinstance(self._constant, _Released)
@@ -169,7 +175,8 @@ class Graph:
     """Inputs, outputs and nodes in topological order, with the edits that passes need.
 
     Constants are values with `.constant` set and no producer; they need no list of their own. declared: the types that
-    a file states for its outputs: a claim, written again when the graph is saved and nothing better is known.
+    a file states for its outputs: a claim, written again when the graph is saved and nothing better is known. border:
+    of a body, what its symbols are in the graph around it; set by inference.
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -178,6 +185,7 @@ class Graph:
         self.outputs: list[Value] = []
         self.declared: list[Type | None] = []
         self.nodes: list[Node] = []
+        self.border: Mapping[str, Dim] = {}
         self._names: set[str] = set()
 
     # -- values ------------------------------------------------------------------------------------------------
@@ -287,6 +295,32 @@ class Graph:
         for index, value in enumerate(node.inputs):
             if value is not None:
                 value.uses.remove((node, index))
+
+    # -- copies ------------------------------------------------------------------------------------------------
+
+    def copy(self) -> Graph:
+        """An equal graph of its own, bodies included; constants share their arrays."""
+        twin = Graph(self.name)
+        twin._names = set(self._names)
+        known: dict[int, Value] = {}
+
+        def of(value: Value | None) -> Value | None:
+            if value is None:
+                return None
+            if id(value) not in known:
+                known[id(value)] = value.copy()
+            return known[id(value)]
+
+        twin.inputs = [v for v in map(of, self.inputs) if v is not None]
+        for node in self.nodes:
+            attributes = {k: v.copy() if isinstance(v, Graph) else v for k, v in node.attributes.items()}
+            twin.attach(
+                Node(node.op, [of(v) for v in node.inputs], [of(v) for v in node.outputs], attributes,
+                     domain=node.domain, name=node.name)
+            )  # fmt: skip
+        twin.outputs = [v for v in map(of, self.outputs) if v is not None]
+        twin.declared = list(self.declared)
+        return twin
 
     # -- views -------------------------------------------------------------------------------------------------
 

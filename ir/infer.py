@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,6 +23,73 @@ MAX_DATA_ELEMENTS = 1024
 
 # Dims in the element types of sequences that mean the same in every graph.
 _PLACEHOLDERS = (ANY_DIM, *NO_ELEMENT)
+
+
+# -- questions that the sizes of a run answer ----------------------------------------------------------------------
+
+
+class Oracle(Protocol):
+    """Answers, for the sizes that a program is made for, what the graph leaves open; remembers what it answered."""
+
+    def holds(self, condition: Expr) -> bool | None:
+        """Whether the condition (1 or 0) is true; None when these sizes do not tell."""
+        ...
+
+    def value(self, d: Expr) -> int | None:
+        """The value of d; None when these sizes do not tell."""
+        ...
+
+
+class _Inner:
+    """The oracle of a body, which has symbols of its own."""
+
+    def __init__(self, outer: Oracle, symbols: Mapping[str, Dim]) -> None:
+        self._outer, self._symbols = outer, symbols
+
+    def holds(self, condition: Expr) -> bool | None:
+        meant = rewrite(condition, self._symbols)
+        return bool(meant) if isinstance(meant, int) else self._outer.holds(meant)
+
+    def value(self, d: Expr) -> int | None:
+        meant = rewrite(d, self._symbols)
+        return meant if isinstance(meant, int) else self._outer.value(meant)
+
+
+_oracle: ContextVar[Oracle | None] = ContextVar("oracle", default=None)
+
+
+@contextmanager
+def asking(oracle: Oracle | None) -> Iterator[None]:
+    """Inference in this block asks the oracle where ranks hang on sizes; without one they are not known."""
+    token = _oracle.set(oracle)
+    try:
+        yield
+    finally:
+        _oracle.reset(token)
+
+
+@contextmanager
+def inside(symbols: Mapping[str, Dim]) -> Iterator[None]:
+    """Questions in this block are a body's; symbols: what its symbols are in the graph around it."""
+    oracle = _oracle.get()
+    with asking(None if oracle is None else _Inner(oracle, symbols)):
+        yield
+
+
+def truth(condition: Dim) -> bool | None:
+    """Whether the condition holds, as far as it is known or the sizes at hand tell."""
+    oracle = _oracle.get()
+    if isinstance(condition, int):
+        return bool(condition)
+    return None if oracle is None else oracle.holds(condition)
+
+
+def settled(d: Dim) -> int | None:
+    """The value of d, as far as it is known or the sizes at hand tell."""
+    oracle = _oracle.get()
+    if isinstance(d, int):
+        return d
+    return None if oracle is None else oracle.value(d)
 
 
 class Inference:
@@ -51,6 +120,21 @@ class Inference:
             raise UnknownError
         return t.shape
 
+    def settled_data(self, index: int) -> Array | None:
+        """As `known_data`, but only of ints; what the sizes of a run settle is then known for good."""
+        value = self.node.operand(index)
+        if value.data is None or any(isinstance(d, Expr) for d in value.data.flat):
+            if _oracle.get() is None:
+                return None
+            found = [settled(d) for d in self.data(index).flat]
+            if any(d is None for d in found):
+                return None
+            value.data = np.array(found, object).reshape(self.data(index).shape)
+        return value.data
+
+    def truth(self, condition: Dim) -> bool | None:
+        return truth(condition)
+
     def has(self, index: int) -> bool:
         return self.node.input(index) is not None
 
@@ -79,7 +163,9 @@ class Inference:
         local = BodySymbols()
         for value, t in zip(body.inputs, types, strict=True):
             value.type, value.data = local.enter(t), None
-        infer_graph(body)
+        with inside(local.symbols):
+            infer_graph(body)
+        body.border = local.symbols
         return [local.leave(v.type, f"{_out_name(self.node, i)}") for i, v in enumerate(body.outputs)]
 
 
@@ -96,6 +182,11 @@ class BodySymbols:
     def __init__(self) -> None:
         self._inner: dict[Dim, Dim] = {}
         self._outer: dict[str, Dim] = {}
+
+    @property
+    def symbols(self) -> Mapping[str, Dim]:
+        """What the body's symbols are outside."""
+        return self._outer
 
     def enter(self, t: Type) -> Type:
         def one(d: Dim) -> Dim:
@@ -140,9 +231,12 @@ def map_dims(t: Type, fn: Any) -> Type:
 def _data_symbols(value: Value) -> Array:
     if value.constant is not None and value.constant.dtype.kind in "iub":
         return value.constant.astype(np.int64).astype(object)
-    if not value.has_shape or value.rank > 1 or not all(isinstance(d, int) for d in value.shape):
+    if not value.has_shape or value.rank > 1:
         raise UnknownError
-    shape = tuple(d for d in value.shape if isinstance(d, int))
+    sizes = [settled(d) for d in value.shape]
+    shape = tuple(d for d in sizes if d is not None)
+    if len(shape) < len(sizes):
+        raise UnknownError
     if value.dtype not in (DType.INT64, DType.INT32) or np.prod(shape, dtype=int) > 64:
         raise UnknownError
     out = np.empty(shape, object)

@@ -40,6 +40,14 @@ class Infer(Protocol):
         """As `data`, without making symbols: None when not known."""
         ...
 
+    def settled_data(self, index: int) -> Array | None:
+        """As `known_data`, but only of ints: None when one is an expression that the sizes of a run do not settle."""
+        ...
+
+    def truth(self, condition: Dim) -> bool | None:
+        """Whether a condition (1 or 0) holds; None when neither the graph nor the sizes of a run tell."""
+        ...
+
     def has(self, index: int) -> bool: ...
     def fresh(self, output: int, axis: int) -> Dim:
         """A new symbol for a dim that only running decides; the same on every call."""

@@ -37,11 +37,17 @@ def _branch(graph: Graph, node: Node, context: PassContext) -> bool:
     if condition is None:
         context.missed("if", node, f"'{node.operand(0).name}' is not known at load")
         return False
+    write_out_branch(graph, node, condition)
+    context.fired("if", node)
+    return True
+
+
+def write_out_branch(graph: Graph, node: Node, condition: bool) -> Sequence[Node]:
+    """Writes the nodes of the branch that is taken in place of an If; these nodes, whose types are not inferred."""
     body = body_of(node, "then_branch" if condition else "else_branch")
     build = GraphBuilder(graph, node, node.name)
     _finish(build, node, _copy(build, body, node.inputs[1:]))
-    context.fired("if", node)
-    return True
+    return build.made
 
 
 def _iterations(graph: Graph, node: Node, context: PassContext) -> bool:

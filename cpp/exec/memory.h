@@ -51,6 +51,14 @@ class Block {
   int64_t bytes_ = 0;
 };
 
+// Where blocks for outputs come from.
+class BlockSource {
+ public:
+  virtual ~BlockSource() = default;
+  // At least so many bytes. Throws std::bad_alloc.
+  virtual Block take(int64_t bytes) = 0;
+};
+
 // Memory of a mapping of its own, zero until written, in huge pages where the system offers them: for what lives as
 // long as a model. Pages count only once they are written.
 class Slab {

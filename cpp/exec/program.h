@@ -194,9 +194,10 @@ struct RunOptions {
   int32_t threads = 1;
   int64_t max_memory = -1;  // bytes of arena plus outputs; negative: no limit
   Host* host = nullptr;
-  PoolLease* lease = nullptr;  // the pool share of the run that this one is part of; null: its own
-  int64_t deadline = 0;        // nanoseconds of the steady clock after which tasks stop; 0: none
-  char* arena = nullptr;       // memory for a binding's arena; null: the run's own
+  BlockSource* outputs = nullptr;  // memory of outputs whose size data decides; null: new blocks
+  PoolLease* lease = nullptr;      // the pool share of the run that this one is part of; null: its own
+  int64_t deadline = 0;            // nanoseconds of the steady clock after which tasks stop; 0: none
+  char* arena = nullptr;           // memory for a binding's arena; null: the run's own
   std::vector<StepTime>* profile = nullptr;
 };
 

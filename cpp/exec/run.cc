@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 #include "exec/denormals.h"
 #include "exec/registry.h"
@@ -209,9 +210,18 @@ void Run::provide_outputs() {
     }
     const int64_t bytes = std::max<int64_t>(1, binding_->buffer_bytes[id]);
     auto& block = output_blocks_[at(b.index)];
-    block = options_.lease != nullptr ? spare_block(bytes) : std::make_shared<Block>(bytes);
+    if (options_.lease != nullptr)
+      block = spare_block(bytes);
+    else
+      block = std::make_shared<Block>(options_.outputs != nullptr ? options_.outputs->take(bytes) : Block(bytes));
     base = block->data();
   }
+}
+
+Tensor Run::take_output(size_t i) {
+  const Buffer& buffer = program_.buffers[at(program_.values[at(program_.outputs[i])].buffer)];
+  if (buffer.segment == Segment::kOutput) output_blocks_[at(buffer.index)].reset();
+  return std::exchange(results_[i], Tensor());
 }
 
 void Run::locate_operands() {

@@ -31,6 +31,8 @@ class Run {
   void pause() { own_lease_.give_back(); }
   // What the program returns; valid until end(), its memory as long as `owned` is held.
   const Tensor& output(size_t i) const { return results_[i]; }
+  // The same, with its memory: the run holds it no more.
+  Tensor take_output(size_t i);
   void end();
   // end(), but the inputs stay for the next iteration.
   void end_iteration();

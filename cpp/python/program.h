@@ -27,10 +27,11 @@ class PyHost : public Host {
 };
 
 // Memory of outputs that their owners have let go, for outputs to come: at most as much as the largest run returned.
-class OutputPool {
+class OutputPool : public BlockSource {
  public:
   // At least so many bytes. total: of all outputs of the run that come from here. Throws std::bad_alloc.
   Block take(int64_t bytes, int64_t total);
+  Block take(int64_t bytes) override { return take(bytes, bytes); }
   void give(Block block) noexcept;
   // Frees all of it; returns the bytes.
   int64_t clear();

@@ -72,7 +72,7 @@ void register_program(py::module_& m) {
       .def(py::init<std::vector<std::pair<int64_t, int64_t>>>(), py::arg("maps"))
       .def("jobs", &PyWeights::jobs)
       .def("pack", &PyWeights::pack)
-      .def("finish", &PyWeights::finish)
+      .def("finish", &PyWeights::finish, py::arg("keep") = false)
       .def("packed_bytes", &PyWeights::packed_bytes)
       .def("drop_maps", &PyWeights::drop_maps);
   py::class_<PyProgram, std::shared_ptr<PyProgram>>(m, "Program", "A lowered and planned program; see cpp/exec.")

@@ -2,6 +2,7 @@
 // Whatever is unusual goes to the subclass's method _run(*args, **kwargs), which says precisely what is wrong.
 #include <pybind11/numpy.h>
 
+#include <algorithm>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -69,6 +70,7 @@ class FastCall {
  public:
   FastCall(std::shared_ptr<PyProgram> program, const py::list& inputs, const py::list& outputs, int64_t max_memory)
       : program_(std::move(program)), options_(program_->options(max_memory)) {
+    options_.outputs = program_->outputs.get();
     const Program& p = *program_->program;
     if (inputs.size() != p.inputs.size() || outputs.size() != p.outputs.size() || inputs.size() > kMaxInputs)
       throw std::invalid_argument("other inputs or outputs than the program's");
@@ -113,6 +115,7 @@ class FastCall {
       t.data = array->data;
       key_.insert(key_.end(), t.dims.begin(), t.dims.end());
     }
+    if (!only_.empty() && std::find(only_.begin(), only_.end(), key_) == only_.end()) return nullptr;
     Held held(arrays, inputs_.size());  // another thread may change the dict meanwhile
     try {
       if (!last_ || last_->key != key_) last_ = program_->program->bind(key_);
@@ -126,6 +129,10 @@ class FastCall {
     }
     return nullptr;
   }
+
+  // From now on only for inputs of these dims, one after the other, and those allowed before.
+  void allow(std::vector<int64_t> dims) { only_.push_back(std::move(dims)); }
+  const std::shared_ptr<PyProgram>& program() const { return program_; }
 
  private:
   struct Held {
@@ -213,7 +220,16 @@ class FastCall {
     return make_array(spec.descr, dims, v.dims.size(), data, reinterpret_cast<PyObject*>(owner));
   }
 
-  static py::object late_array(const OutputSpec& spec, const Tensor& t) {
+  // What lies in a block that nobody else holds: its memory goes back to the pool with the array.
+  py::object pooled_array(const OutputSpec& spec, const Tensor& t) const {
+    Memory* owner = PyObject_New(Memory, &g_memory_type);
+    if (owner == nullptr) throw py::error_already_set();
+    new (&owner->held) Memory::Held{std::move(*t.owned), program_->outputs};
+    return make_array(spec.descr, t.dims.data(), t.dims.size(), const_cast<void*>(t.data),
+                      reinterpret_cast<PyObject*>(owner));
+  }
+
+  py::object late_array(const OutputSpec& spec, const Tensor& t) const {
     if (t.host) {  // of unknown rank: an array of the type that the native side uses in its place
       py::object result = to_python(t, false);
       if (spec.descr.is_none() || !py::isinstance<py::array>(result)) return result;
@@ -222,6 +238,7 @@ class FastCall {
       return same == 1 ? result : py::object(result.attr("view")(spec.descr));
     }
     if (t.dtype == ARN_NONE || spec.descr.is_none()) return to_python(t, false);
+    if (t.owned && t.owned.use_count() == 1) return pooled_array(spec, t);
     auto* keep = new std::shared_ptr<Block>(t.owned);
     py::capsule owner(keep, [](void* p) { delete static_cast<std::shared_ptr<Block>*>(p); });
     return make_array(spec.descr, t.dims.data(), t.dims.size(), const_cast<void*>(t.data), owner.release().ptr());
@@ -255,7 +272,7 @@ class FastCall {
     for (size_t i = 0; i < outputs_.size(); ++i) {
       if (outputs_[i].early) continue;
       ordered = false;
-      results[outputs_[i].name] = late_array(outputs_[i], call->output(i));
+      results[outputs_[i].name] = late_array(outputs_[i], call->take_output(i));
     }
     program_->ran(*call);
     if (ordered) return results.release().ptr();
@@ -269,20 +286,35 @@ class FastCall {
   std::vector<InputSpec> inputs_;
   std::vector<OutputSpec> outputs_;
   bool long_ = false;  // steps that call back or hold bodies
+  std::vector<std::vector<int64_t>> only_;
   std::vector<int64_t> key_;
   std::shared_ptr<const Binding> last_;
 };
 
+// calls: programs that may serve; the first one that fits the feeds does. last: what served the last run.
 struct Runner {
-  PyObject_HEAD FastCall* fast;
+  struct State {
+    std::vector<std::shared_ptr<FastCall>> calls;
+    std::shared_ptr<FastCall> last;
+  };
+  PyObject_HEAD State* state;
 };
 
+Runner::State& state_of(PyObject* self) {
+  auto* runner = reinterpret_cast<Runner*>(self);
+  if (runner->state == nullptr) runner->state = new Runner::State;
+  return *runner->state;
+}
+
 PyObject* runner_run(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-  FastCall* fast = reinterpret_cast<Runner*>(self)->fast;
-  if (fast != nullptr) {
-    PyObject* result = fast->run(args, count, names);
+  Runner::State* state = reinterpret_cast<Runner*>(self)->state;
+  for (size_t i = 0; state != nullptr && i < state->calls.size(); ++i) {
+    const std::shared_ptr<FastCall> call = state->calls[i];  // another thread may change the list meanwhile
+    PyObject* result = call->run(args, count, names);
+    if (result != nullptr) state->last = call;
     if (result != nullptr || PyErr_Occurred()) return result;
   }
+  if (state != nullptr) state->last = nullptr;
   static PyObject* const slow = PyUnicode_InternFromString("_run");
   const size_t named = names == nullptr ? 0 : static_cast<size_t>(PyTuple_GET_SIZE(names));
   std::vector<PyObject*> all{self};
@@ -292,11 +324,15 @@ PyObject* runner_run(PyObject* self, PyObject* const* args, Py_ssize_t count, Py
 
 PyObject* runner_enable(PyObject* self, PyObject* args) {
   try {
-    const auto [program, inputs, outputs, max_memory] =
+    const auto [program, inputs, outputs, max_memory, dims] =
         py::reinterpret_borrow<py::tuple>(args)
-            .cast<std::tuple<std::shared_ptr<PyProgram>, py::list, py::list, int64_t>>();
-    auto* fast = new FastCall(program, inputs, outputs, max_memory);
-    delete std::exchange(reinterpret_cast<Runner*>(self)->fast, fast);
+            .cast<std::tuple<std::shared_ptr<PyProgram>, py::list, py::list, int64_t,
+                             std::optional<std::vector<int64_t>>>>();
+    auto& calls = state_of(self).calls;
+    auto found = std::find_if(calls.begin(), calls.end(), [&p = program](const auto& c) { return c->program() == p; });
+    if (found == calls.end())
+      found = calls.insert(calls.end(), std::make_shared<FastCall>(program, inputs, outputs, max_memory));
+    if (dims) (*found)->allow(*dims);
   } catch (py::error_already_set& e) {
     e.restore();
     return nullptr;
@@ -307,9 +343,20 @@ PyObject* runner_enable(PyObject* self, PyObject* args) {
   Py_RETURN_NONE;
 }
 
+PyObject* runner_disable(PyObject* self, PyObject*) {
+  state_of(self).calls.clear();
+  Py_RETURN_NONE;
+}
+
+PyObject* runner_last(PyObject* self, PyObject*) {
+  const std::shared_ptr<FastCall> last = state_of(self).last;
+  if (last == nullptr) Py_RETURN_NONE;
+  return py::cast(last->program()).release().ptr();
+}
+
 void runner_dealloc(PyObject* self) {
   PyTypeObject* type = Py_TYPE(self);
-  delete reinterpret_cast<Runner*>(self)->fast;
+  delete reinterpret_cast<Runner*>(self)->state;
   type->tp_free(self);
   Py_DECREF(type);
 }
@@ -318,8 +365,10 @@ PyMethodDef kMethods[] = {
     {"run", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(runner_run)), METH_FASTCALL | METH_KEYWORDS,
      nullptr},
     {"_enable", runner_enable, METH_VARARGS,
-     "_enable(program, [(input name, dtype)], [(output name, dtype)], max_memory): from now on run() takes the short "
-     "way where it can."},
+     "_enable(program, [(input name, dtype)], [(output name, dtype)], max_memory, dims): from now on run() takes the "
+     "short way where it can; dims: of all inputs, one after the other, or None for any."},
+    {"_disable", runner_disable, METH_NOARGS, "_disable(): run() takes no short way any more."},
+    {"_last", runner_last, METH_NOARGS, "_last(): the program of the last run, where that took the short way."},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace

@@ -79,15 +79,17 @@ std::shared_ptr<PackedWeight> PyWeights::request(const arn_row& row, const arn_b
 }
 
 py::list PyWeights::jobs() {
-  if (packed_bytes_ == 0 && !jobs_.empty()) {  // one slab for all: no slack between them, huge pages
+  if (!jobs_.empty() && jobs_.front().weight->data == nullptr) {  // one slab for all: no slack between, huge pages
     int64_t total = 0;
     for (const Job& job : jobs_) total += rounded(job.weight->bytes);
     const auto slab = std::make_shared<Slab>(total);
+    int64_t used = 0;
     for (Job& job : jobs_) {
-      job.weight->data = slab->data() + packed_bytes_;
+      job.weight->data = slab->data() + used;
       job.weight->slab = slab;
-      packed_bytes_ += rounded(job.weight->bytes);
+      used += rounded(job.weight->bytes);
     }
+    packed_bytes_ += total;
   }
   // What a job needs beside its result, an aligned copy or the array it packs, is gone when it is done: the largest
   // come while little else is there.
@@ -177,9 +179,9 @@ bool PyWeights::mapped(const char* from, int64_t bytes) const {
   return false;
 }
 
-void PyWeights::finish() {
+void PyWeights::finish(bool keep) {
   jobs_.clear();
-  known_.clear();
+  if (!keep) known_.clear();
 }
 
 void PyWeights::drop_maps() const {

@@ -27,8 +27,9 @@ class PyWeights {
   py::list jobs();
   // Does jobs [first, last), on up to `threads` threads.
   void pack(int32_t first, int32_t last, int32_t threads);
-  // Forgets where jobs came from. Afterwards arrays may go.
-  void finish();
+  // Forgets where jobs came from. Afterwards arrays may go; with `keep` they must stay, and what was packed of them
+  // serves later requests.
+  void finish(bool keep);
   int64_t packed_bytes() const { return packed_bytes_; }
   // Drops the pages of the mapped files from this process.
   void drop_maps() const;

@@ -168,9 +168,10 @@ def _squeezed(context: Infer, shape: Shape) -> list[int]:
     """The axes that Squeeze drops, sorted."""
     given = input_ints(context, 1)
     if given is None:
-        if any(isinstance(d, Expr) for d in shape):
+        ones = [context.truth(dims.equal(d, 1)) for d in shape]
+        if any(one is None for one in ones):
             raise UnknownError("whether a symbolic dim is 1 is not known")
-        return [i for i, d in enumerate(shape) if d == 1]
+        return [i for i, one in enumerate(ones) if one]
     axes = sorted({axis_in(context, a, len(shape)) for a in given})
     for axis in axes:
         if isinstance(shape[axis], int) and shape[axis] != 1:

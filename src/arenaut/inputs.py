@@ -50,7 +50,7 @@ class Inputs:
             feeds = args[0]
         else:
             if len(args) > len(self.names):
-                raise InputError(f"{len(args)} positional inputs, but the model has {self._signature()}")
+                raise InputError(f"{len(args)} positional inputs, but the model has {self.signature()}")
             positional = dict(zip(self.names, args, strict=False))
             twice = sorted(positional.keys() & kwargs.keys())
             if twice:
@@ -61,10 +61,10 @@ class Inputs:
             unknown = [str(n) for n in feeds if n not in self.names]
             parts = [f"missing {', '.join(missing)}"] if missing else []
             parts += [f"unknown {', '.join(unknown)}"] if unknown else []
-            raise InputError(f"wrong input names: {'; '.join(parts)}. The model has {self._signature()}")
+            raise InputError(f"wrong input names: {'; '.join(parts)}. The model has {self.signature()}")
         return feeds
 
-    def _signature(self) -> str:
+    def signature(self) -> str:
         return "inputs " + (", ".join(str(i) for i in self.described) or "(none)")
 
     def _checked(self, index: int, feeds: Mapping[str, Any]) -> Any:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from arenaut.executor.common import Executor, make_host_call
 from arenaut.executor.compiled import CompiledExecutor
-from arenaut.executor.specialised import Decide, SpecialisedExecutor
+from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.ir.errors import RULE_ERRORS, ArenautError, InvalidModelError, MemoryLimitError
-from arenaut.ir.graph import Graph
+from arenaut.ir.graph import Array, Graph
+from arenaut.ir.infer import Oracle, asking
+from arenaut.ir.types import Type
 from arenaut.lowering.build import Built, build_program
 from arenaut.lowering.lower import lower_graph
 from arenaut.lowering.weights import WeightStore
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 ExecutorName = Literal["compiled", "interpreted"]
 VerifyLevel = Literal["off", "structure", "types", "full"]
 VERIFY_VARIABLE = "ARENAUT_VERIFY"
+# What constants that are no views of a file may take to stay beside their packed forms, for programs built later.
+MOST_SHARED_BYTES = 64 << 20
 
 
 def load_onnx(
@@ -59,6 +63,7 @@ def load_onnx(
                      anything is allocated.
     optimize_memory  how hard the planner searches: "max" may take seconds.
     shapes           typical sizes of symbolic dims by name, which the planner then plans for; any size still runs.
+                     Where ranks hang on sizes, the program of these is built at once (`Model.prepare`).
     backends         of the interpreted executor, tried in order for each step.
     verify           how much of the graph is checked after each optimisation pass; None: as ARENAUT_VERIFY says, else
                      nothing.
@@ -71,6 +76,8 @@ def load_onnx(
     Raises InvalidModelError, UnsupportedError, ShapeError or ExternalDataError (all ModelError) with what to do.
     """
     from arenaut.frontend import import_model
+    from arenaut.passes import run_pipeline
+    from arenaut.passes.specialise import has_open_ranks, specialise
 
     if executor not in ("compiled", "interpreted"):
         raise ValueError(f"executor={executor!r}: expected 'compiled' or 'interpreted'")
@@ -80,46 +87,56 @@ def load_onnx(
     def optimized(graph: Graph, level: VerifyLevel) -> Sequence[Event]:
         if not optimize:
             return ()
-        from arenaut.passes import run_pipeline
-
         return run_pipeline(graph, target, level=level, stop_after=stop_after)
 
-    def prepare(imported: ImportedModel) -> tuple[Built, Executor, Sequence[Event], ReleasedConstants]:
-        rewrites = optimized(imported.graph, level)
-        constants = ReleasedConstants(imported.graph, partial(_optimized_again, imported, optimized), imported.mapped)
-        lowered = lower_graph(imported.graph, target)
+    def program(graph: Graph, store: WeightStore) -> tuple[Built, Executor]:
+        lowered = lower_graph(graph, target)
         if not exact_conv and not target.without & {"winograd", "packing"}:
             choose_filters(lowered, target, limit=winograd_limit, hints=shapes)
-        store = WeightStore(imported.mapped, constants.release)
         built = build_program(lowered, target, make_host_call, hints=shapes, effort=optimize_memory, weights=store)
         trim_heap()
         if executor == "compiled":
-            return built, CompiledExecutor(built, max_memory), rewrites, constants
+            return built, CompiledExecutor(built, max_memory)
         from arenaut.backends.chain import resolve_backends
         from arenaut.executor.interpreted import InterpretedExecutor
 
-        return built, InterpretedExecutor(built, max_memory, resolve_backends(backends)), rewrites, constants
+        return built, InterpretedExecutor(built, max_memory, resolve_backends(backends))
 
-    stamp = _stamp(source)
     with _broken_rules():
         imported = import_model(source)
-        types, stored_nodes = [v.type for v in imported.graph.inputs], count_nodes(imported.graph)
-        built, runner, rewrites, constants = prepare(imported)
-    if imported.open_choices and optimize and stop_after is None:
-        again = source if stamp is not None else _as_bytes(source)
+        graph, stored_nodes = imported.graph, count_nodes(imported.graph)
+        rewrites = optimized(graph, level)
+        constants = ReleasedConstants(graph, partial(_optimized_again, imported, optimized), imported.mapped)
+        specialised = optimize and stop_after is None and has_open_ranks(graph)
+        # Programs for the outcomes of open ranks are made of the same weights.
+        shared = specialised and constants.bytes <= MOST_SHARED_BYTES
+        store = WeightStore(imported.mapped, None if shared else constants.release)
+        built, runner = program(graph, store)
 
-        def build(decide: Decide) -> Executor | None:
-            try:
-                with _broken_rules():
-                    return prepare(import_model(again, decide=decide))[1] if _stamp(source) == stamp else None
-            except (ArenautError, OSError):
-                return None
+    def for_sizes(oracle: Oracle, types: Sequence[Type | None]) -> Executor | None:
+        """The program for what these sizes decide; None where they contradict the model."""
+        twin = graph.copy()
+        try:
+            with _broken_rules(), asking(oracle):
+                specialise(twin, types)
+                optimized(twin, "off")
+                return program(twin, store if shared else WeightStore(imported.mapped, _keep))[1]
+        except ArenautError:
+            return None
 
-        runner = SpecialisedExecutor(runner, types, build)
-    return Model(
-        imported.graph, built, runner, imported.input_names, imported.output_names, stored_nodes, target.threads,
-        rewrites, constants,
+    if specialised:
+        runner = SpecialisedExecutor(runner, [(v.name, v.type) for v in graph.inputs], for_sizes)
+    model = Model(
+        graph, built, runner, imported.input_names, imported.output_names, stored_nodes, target.threads, rewrites,
+        constants,
     )  # fmt: skip
+    if specialised and shapes:
+        model.prepare(shapes)
+    return model
+
+
+def _keep(array: Array) -> None:
+    """Constants of a graph that stays are not let go."""
 
 
 @contextmanager
@@ -142,22 +159,6 @@ def _optimized_again(imported: ImportedModel, optimized: Callable[[Graph, Verify
     graph = imported.again().graph
     optimized(graph, "off")
     return graph
-
-
-def _stamp(source: Any) -> tuple[int, ...] | None:
-    """What tells whether the file was changed; None when the source is no file."""
-    if not isinstance(source, (str, os.PathLike)):
-        return None
-    try:
-        found = os.stat(source)
-    except OSError:
-        return ()
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def _as_bytes(source: Any) -> Any:
-    """A source that its owner cannot change any more."""
-    return bytes(source) if isinstance(source, (bytearray, memoryview, bytes)) else source.SerializeToString()
 
 
 def _verify_level(chosen: VerifyLevel | None) -> VerifyLevel:

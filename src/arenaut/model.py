@@ -11,6 +11,7 @@ import numpy as np
 from arenaut import _native
 from arenaut.executor.common import Executor
 from arenaut.executor.compiled import CompiledExecutor
+from arenaut.executor.specialised import SpecialisedExecutor, settle_shapes
 from arenaut.inputs import Inputs, TensorInfo, tensor_info
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import InputError
@@ -60,23 +61,35 @@ class Model(_native.Runner):
         self._executor = executor
         self._inputs = Inputs(input_names, graph.inputs)
         self._output_names = tuple(output_names)
-        self._allow_short_way()
+        self._allow_short_way(executor)
 
     # -- running -----------------------------------------------------------------------------------------------
 
     # run() is Runner's. What it takes the short way needs no frame of Python; it calls _run() for all the rest.
 
-    def _allow_short_way(self) -> None:
-        """Lets run() hand feeds that fit straight to the native program."""
+    def _allow_short_way(self, executor: Executor, dims: list[int] | None = None) -> None:
+        """Lets run() hand feeds that fit, of these dims where given, straight to a native program."""
         inputs = [_array_dtype(v) for v in self.graph.inputs]
-        if not isinstance(self._executor, CompiledExecutor) or any(dtype is None for dtype in inputs):
+        if not isinstance(executor, CompiledExecutor) or any(dtype is None for dtype in inputs):
             return  # by identity: a numpy type equals None where it is float64
         self._enable(
-            self._built.native,
+            executor.built.native,
             [(name, dtype) for name, dtype in zip(self._inputs.names, inputs, strict=True) if dtype is not None],
             [(name, _array_dtype(v)) for name, v in zip(self._output_names, self.graph.outputs, strict=True)],
-            self._executor.max_memory,
+            executor.max_memory,
+            dims,
         )
+
+    def _short_way_for(self, inputs: Sequence[Any]) -> None:
+        """The same for the program that these inputs chose, if their shapes alone say that it is the one."""
+        executor = self._executor
+        if not isinstance(executor, SpecialisedExecutor):
+            return
+        chosen = executor.chosen_by_shapes(inputs)
+        if chosen is None:
+            self._disable()
+        elif all(isinstance(x, np.ndarray) for x in inputs):
+            self._allow_short_way(chosen, [n for x in inputs for n in x.shape])
 
     def _run(
         self,
@@ -88,6 +101,7 @@ class Model(_native.Runner):
         inputs = self._inputs.arrays(args, kwargs)
         self._inputs.check_symbols(inputs)
         results = self._executor.run(inputs, timeout)
+        self._short_way_for(inputs)
         outputs = dict(zip(self._output_names, results, strict=True))
         for name, target in (out or {}).items():
             outputs[name] = self._deliver(name, outputs, target)
@@ -125,7 +139,7 @@ class Model(_native.Runner):
 
         Raises RuntimeError when no binding is known yet.
         """
-        return plan_of(self._executor.built)
+        return plan_of(self._executor.built_as(self._last()))
 
     def memory(self, sizes: Mapping[str, int] | None = None, /, **dims: int) -> Plan:
         """The memory plan of a run with these sizes of the symbolic dims, by name, without running or allocating an
@@ -142,6 +156,24 @@ class Model(_native.Runner):
         known = {name: int(size) for name, size in named.items()}
         return plan_at(self._executor.built_for(known), known)
 
+    def prepare(self, sizes: Mapping[str, int | Sequence[int]] | None = None, /, **dims: int) -> None:
+        """Does ahead of time what the first run of inputs of these sizes would do: prepare({"batch": 4}) or
+        prepare(batch=4). Where the rank of an input is open, its shape stands under its name: prepare({"x": (4, 3)}).
+
+        Where ranks hang on sizes, the program of these sizes is built; sizes that are left out stay open. Raises
+        InputError for names and sizes that the model does not have.
+        """
+        named = {**(sizes or {}), **dims}
+        symbols = self._built.lowered.symbols
+        wrong = [f"'{n}' is unknown" for n in named if n not in symbols and n not in self._inputs.names]
+        wrong += [f"'{n}' is {named[n]!r}" for n in symbols if n in named and not _is_size(named[n])]
+        if wrong:
+            raise InputError(f"{', '.join(wrong)}: {self._inputs.signature()}")
+        inputs = [(n, v.type) for n, v in zip(self._inputs.names, self.graph.inputs, strict=True)]
+        shapes = settle_shapes(named, inputs)
+        if isinstance(self._executor, SpecialisedExecutor):
+            self._executor.prepare(shapes)
+
     def _check_sizes(self, sizes: Mapping[str, Any]) -> None:
         names = self._built.lowered.symbols
         wrong = [f"'{n}' is missing" for n in names if n not in sizes]
@@ -153,7 +185,7 @@ class Model(_native.Runner):
     def profile(self, *args: Any, repeat: int = 10, **kwargs: Any) -> Profile:
         """Runs the model `repeat` times with these feeds and returns the time, bytes and GFLOP/s of every step."""
         inputs = self._inputs.arrays(args, kwargs)
-        return profile_of(self._executor.built, inputs, repeat)
+        return profile_of(self._executor.built_by(inputs), inputs, repeat)
 
     def trim(self) -> int:
         """Frees arenas kept for reuse; returns how many bytes."""

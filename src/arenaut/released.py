@@ -19,7 +19,7 @@ class ReleasedConstants:
     """The constants of an optimised graph, by the addresses of their arrays, which the graph holds until then.
 
     again: makes an equal graph, with all its constants. maps: (address, bytes) of mapped files; what is a view of
-    them costs nothing and stays.
+    them costs nothing and stays. bytes: what may be let go in all.
     """
 
     def __init__(self, graph: Graph, again: Callable[[], Graph], maps: Sequence[tuple[int, int]]) -> None:
@@ -28,6 +28,7 @@ class ReleasedConstants:
         self._gone: set[int] = set()
         self._made: dict[int, Array] = {}
         self._by_address: dict[int, list[tuple[int, Value]]] = {}
+        sizes: dict[int, int] = {}
         for number, value in enumerate(constant_values(graph)):
             array = value.constant
             if array is None or array.nbytes < MIN_BYTES or array.dtype.kind in "OUST":
@@ -35,6 +36,8 @@ class ReleasedConstants:
             address = address_of(array)
             if not any(start <= address < start + size for start, size in maps):
                 self._by_address.setdefault(address, []).append((number, value))
+                sizes[address] = array.nbytes
+        self.bytes = sum(sizes.values())
 
     def release(self, shown: Array) -> None:
         """Lets go of this array, in every value that has its memory."""

@@ -53,7 +53,7 @@ CASES = ("digits", "loop", "scan", "if", "stages", "mlp-3x512", "transformer-blo
 
 @pytest.mark.parametrize("threads", ["1", "2"])
 @pytest.mark.parametrize("case", CASES)
-def test_a_warm_run_allocates_only_outputs_of_late_sizes(counter: Path, case: str, threads: str) -> None:
+def test_a_warm_run_allocates_only_outputs_that_steps_hold(counter: Path, case: str, threads: str) -> None:
     found = count(counter, case, threads)
     for warm in found["warm"]:
         assert warm["small_calls"] == found["late_outputs"] * 2, (case, warm)

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 import arenaut
+from arenaut.errors import InputError
 from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.lowering.program import StepKind
 from tests.support.models import assert_matches_ort, parse, squeezed_where_one
@@ -50,14 +51,14 @@ def test_changing_the_given_model_afterwards_changes_nothing() -> None:
     assert (model.run(feed(3, 1))["y"] >= 0).all()
 
 
-def test_a_file_that_was_replaced_leaves_the_general_program(tmp_path: Path) -> None:
+def test_a_file_that_was_replaced_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(parse(SQUEEZE), path)
     model = arenaut.load_onnx(path)
-    onnx.save(parse(SQUEEZE.replace("Relu", "Neg")), path)
-    assert (model.run(feed(3, 1))["y"] >= 0).all() and hosted(model)
     path.unlink()
-    assert (model.run(feed(3, 4))["y"] >= 0).all() and hosted(model)
+    onnx.save(parse(SQUEEZE.replace("Relu", "Neg")), path)
+    for m in (1, 4):
+        assert (model.run(feed(3, m))["y"] >= 0).all() and not hosted(model)
 
 
 def test_programs_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +66,7 @@ def test_programs_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     executor = executor_of(model)
     for n in range(3):
         model.run(feed(n, 1))
-    assert len(executor._variants) == 1 and len(executor._by_shapes) == 3
+    assert len(executor._variants) == 1 and len(executor._by_key) == 3
     monkeypatch.setattr("arenaut.executor.specialised.MOST_VARIANTS", 1)
     assert_matches_ort(parse(SQUEEZE), model.run(feed(2, 2)), feed(2, 2), rtol=0)
     assert hosted(model)
@@ -93,4 +94,101 @@ def test_a_branch_that_no_longer_fits_keeps_its_choices() -> None:
         x = feeds["x"]
         np.testing.assert_array_equal(model.run(feeds)["y"], x[:, 0].T if c else -x)
     assert len(executor_of(model)._variants) == 2
-    assert all(e is not executor_of(model)._general for _, e in executor_of(model)._variants)
+    assert all(v.executor is not executor_of(model)._general for v in executor_of(model)._variants)
+
+
+# -- ranks that inputs decide --------------------------------------------------------------------------------------
+
+X = np.random.default_rng(0).standard_normal(2 * 3 * 8 * 8).astype(np.float32)
+
+
+def native(model: arenaut.Model) -> bool:
+    """Whether the program of the last run calls no Python."""
+    return all(step.kind is not StepKind.HOST for step in model._executor.built.lowered.steps)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (z)",
+        "y = Softmax <axis = 1> (z)",
+        "y = Conv (z, w)",
+        'y = Resize <mode = "linear"> (z, , s)',
+        "a = Relu (z)\n b = Transpose (a)\n y = Concat <axis = 0> (b, b)",
+    ],
+)
+def test_a_reshape_to_a_fed_shape_is_native_after_the_first_run(rest: str) -> None:
+    proto = parse(f"agraph (float[n] x, int64[k] t) => (float[] y) {{ z = Reshape (x, t)\n {rest} }}")
+    w = np.random.default_rng(1).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(w, "w"))
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 1, 2, 1.5], np.float32), "s"))
+    model = arenaut.load_onnx(proto)
+    for shape in ((2, 3, 8, 8), (1, 3, 8, 16), (-1, 3, 4, 4)):
+        feeds = {"x": X, "t": np.array(shape)}
+        assert_matches_ort(proto, model.run(feeds), feeds, rtol=1e-5)
+        assert native(model)
+    assert len(executor_of(model)._variants) == 1
+
+
+def test_each_rank_of_an_input_has_a_program() -> None:
+    proto = parse("agraph (float[] x) => (float[] y) { a = ReduceMax (x)  b = Sub (x, a)  y = Softmax (b) }")
+    model = arenaut.load_onnx(proto)
+    for shape in ((384,), (2, 192), (6, 8, 8), (4, 96), (3, 128)):
+        feeds = {"x": X.reshape(shape)}
+        assert_matches_ort(proto, model.run(feeds), feeds, rtol=1e-5)
+        assert native(model)
+    assert len(executor_of(model)._variants) == 3
+
+
+def test_squeeze_without_axes_drops_what_is_one() -> None:
+    proto = parse("agraph (float[a, b, c] x) => (float[] y) { z = Squeeze (x)  y = Relu (z) }")
+    model = arenaut.load_onnx(proto)
+    for shape in ((1, 384, 1), (2, 1, 192), (1, 1, 384), (6, 8, 8), (1, 192, 2)):
+        feeds = {"x": X.reshape(shape)}
+        assert_matches_ort(proto, model.run(feeds), feeds, rtol=0)
+        assert native(model)
+
+
+def test_fed_axes_are_known_by_their_values() -> None:
+    proto = parse("agraph (float[a, b, c] x, int64[k] t) => (float[] y) "
+                  "{ z = ReduceSum <keepdims = 0> (x, t)  y = Softmax (z) }")  # fmt: skip
+    model = arenaut.load_onnx(proto)
+    for axes in ((0,), (1,), (2, 0), (-1,), (0,), (1,)):
+        feeds = {"x": X.reshape(6, 8, 8), "t": np.array(axes)}
+        assert_matches_ort(proto, model.run(feeds), feeds, rtol=1e-5)
+        assert native(model)
+    for axis in range(-3, 3):  # more than there are programs for
+        for other in (axis, 0):
+            feeds = {"x": X.reshape(6, 8, 8), "t": np.array([axis, other] if axis % 3 else [axis])}
+            assert_matches_ort(proto, model.run(feeds), feeds, rtol=1e-5)
+
+
+def test_prepared_outcomes_are_built_before_the_first_run() -> None:
+    model = arenaut.load_onnx(parse(SQUEEZE))
+    model.prepare(n=3, m=1)
+    assert [v.executor is executor_of(model)._general for v in executor_of(model)._variants] == [False]
+    model.run(feed(7, 1))
+    assert len(executor_of(model)._variants) == 1
+    loaded = arenaut.load_onnx(parse(SQUEEZE), shapes={"n": 3, "m": 1})
+    assert len(executor_of(loaded)._variants) == 1
+    anything = arenaut.load_onnx(parse("agraph (float[] x) => (float[] y) { y = Softmax (x) }"))
+    anything.prepare({"x": (4, 96)})
+    anything.run({"x": X.reshape(4, 96)})
+    assert len(executor_of(anything)._variants) == 1 and native(anything)
+    with pytest.raises(InputError, match="'k' is unknown"):
+        model.prepare(k=3)
+    with pytest.raises(InputError, match="rank 3"):
+        model.prepare({"x": (1, 2)})
+
+
+def test_a_new_outcome_packs_no_weight_again() -> None:
+    proto = parse(squeezed_where_one("y = MatMul (z, w)").replace("float y", "float[] y"))
+    w = np.random.default_rng(0).standard_normal((3, 512), np.float32)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(w, "w"))
+    model = arenaut.load_onnx(proto)
+    weights = model._built.weights.native
+    model.run(feed(4, 1))
+    packed = weights.packed_bytes()
+    model.run(feed(4, 5))
+    assert not hosted(model) and len(executor_of(model)._variants) == 2
+    assert packed > 0 and weights.packed_bytes() == packed

@@ -86,7 +86,7 @@ def input_ints(context: Infer, index: int) -> list[int] | None:
     Where they are not known at load, the output's shape is not known either (UnknownError)."""
     if not context.has(index):
         return None
-    values = known_ints(context.known_data(index))
+    values = known_ints(context.settled_data(index))
     if values is None:
         raise UnknownError(f"input {index} is not known")
     return values

@@ -45,6 +45,14 @@ class Executor(ABC):
     def built_for(self, sizes: Mapping[str, int]) -> Built:
         """The program that runs inputs whose symbolic dims have these sizes."""
 
+    def built_by(self, inputs: Sequence[Any]) -> Built:
+        """The program that runs these inputs."""
+        return self.built
+
+    def built_as(self, native: _native.Program | None) -> Built:
+        """What a native program was built from; None: the program of the last run."""
+        return self.built
+
 
 class ProgramExecutor(Executor):
     """Runs one built program, whatever the sizes."""

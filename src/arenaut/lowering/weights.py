@@ -53,7 +53,8 @@ class WeightStore:
     """The weights that the programs of one model share, each known by a number: what buffers show may be a copy of it.
 
     maps: (address, bytes) of the files that arrays are views of. released: called with each array that was packed and
-    that no step reads as stored, when nothing here needs it any more.
+    that no step reads as stored, when nothing here needs it any more. None: programs that are built later use the same
+    weights, so arrays are held, and what was packed of them serves these programs too.
     """
 
     def __init__(self, maps: Iterable[tuple[int, int]] = (), released: Callable[[Array], None] | None = None) -> None:
@@ -107,12 +108,17 @@ class WeightStore:
                 weight.jobs -= 1
                 if weight.jobs == 0:
                     self._let_go(weight)
-        self.native.finish()
+        keep = self._released is None
+        self.native.finish(keep)
         self.native.drop_maps()
         self.raw_bytes = sum(w.uses[0].buffer.array.nbytes for w in self._weights
                              if w.uses and w.uses[0].buffer.array is not None)  # fmt: skip
-        self._weights.clear()
-        self._numbers.clear()
+        if keep:
+            for weight in self._weights:
+                weight.uses, weight.raw = [], False
+        else:
+            self._weights.clear()
+            self._numbers.clear()
 
     def _let_go(self, weight: _Weight) -> None:
         if not weight.raw:
@@ -121,7 +127,7 @@ class WeightStore:
                 use.buffer.array = None
             if self._released is not None:
                 self._released(weight.array)
-            weight.array = _NOTHING
+                weight.array = _NOTHING
 
 
 def _read_as_stored(step: LoweredStep, packed: int) -> set[int]:
