@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from models import parse, squeezed_where_one
-
 from arenaut.executor.specialised import Choices
 from arenaut.frontend import import_model
 from arenaut.ir.infer import asking
 from arenaut.ir.verify import verify
 from arenaut.passes.specialise import has_open_ranks, specialise
+from tests.support.models import parse, squeezed_where_one
 
 
 def test_what_the_sizes_decide_is_written_out_and_remembered() -> None:
