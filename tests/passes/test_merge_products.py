@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
+from arenaut.passes.eliminate_dead_code import eliminate_dead_code
 from arenaut.passes.merge_products import merge_products
 from arenaut.passes.raise_integer_products import raise_integer_products
 from tests.support.models import parse
@@ -93,7 +94,9 @@ def quantised(second: str) -> Rewritten:
     model.graph.input.extend(kept)
     model.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), n) for n, a in arrays.items())
     feeds = {"x": draw(3, 6), "d": np.array(0.5, np.float32)}
-    return rewrite(model, raise_integer_products, merge_products, feeds=feeds, rtol=2e-6, plain=True)
+    return rewrite(
+        model, raise_integer_products, eliminate_dead_code, merge_products, feeds=feeds, rtol=2e-6, plain=True
+    )
 
 
 def test_integer_products() -> None:
