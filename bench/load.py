@@ -100,7 +100,7 @@ def _load(path: Path, clock: Clock) -> Cost:
     from arenaut.frontend import import_model
     from arenaut.lowering.build import build_program
     from arenaut.lowering.lower import lower_graph
-    from arenaut.lowering.winograd import choose_filters
+    from arenaut.lowering.pipeline import run_lowered_pipeline
     from arenaut.model import count_nodes
     from arenaut.native.target import current_target
     from arenaut.passes import run_pipeline
@@ -111,9 +111,9 @@ def _load(path: Path, clock: Clock) -> Cost:
     nodes = count_nodes(graph)
     _, passes = clock.of(lambda: run_pipeline(graph, target))
     lowered, lower = clock.of(lambda: lower_graph(graph, target))
-    _, filters = clock.of(lambda: choose_filters(lowered, target))
-    _, plan = clock.of(lambda: build_program(lowered, target, make_host_call))
-    return Cost(nodes, parse, passes, lower + filters, plan)
+    steps, rewritten = clock.of(lambda: run_lowered_pipeline(lowered, target))
+    _, plan = clock.of(lambda: build_program(steps, target, make_host_call))
+    return Cost(nodes, parse, passes, lower + rewritten, plan)
 
 
 def decoder(layers: int, folder: Path) -> Path:

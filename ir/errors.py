@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ArenautError(Exception):
     """Base of every error arenaut raises on purpose."""
@@ -43,14 +46,44 @@ class RunTimeoutError(ExecutionError, TimeoutError):
     """A run was stopped because its timeout had passed."""
 
 
-# What the rules of an op raise when a model breaks a condition that no rule names: an attribute outside its values, a
-# rank that does not fit, a number that is too large.
-RULE_ERRORS: tuple[type[Exception], ...] = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
+class InternalError(ArenautError):
+    """A fault of arenaut itself, that this model or feed brought to light: please report it."""
+
+
+class UnknownError(Exception):
+    """A rule asked for something that is not known before running: the answer comes later, or never. No error."""
+
+
+class UnknownRankError(UnknownError):
+    """A rule asked for the dims of a value whose rank, or whose kind, is not known before running."""
+
+
+RULE_ERRORS: tuple[type[Exception], ...] = (ArithmeticError, LookupError, RecursionError, ValueError)
+"""What the rules of an op raise when a model states a value that they do not foresee: a number that is too large, an
+index beyond a shape, a mode that no table lists, nesting without end. Anything else that escapes a rule is a fault of
+the rule."""
+
+
+@contextmanager
+def blamed_on(model: type[ArenautError], what: str) -> Iterator[None]:
+    """What escapes from work on a model, as an error that says whose fault it is. what: begins the message.
+
+    Errors of arenaut, of files and of missing packages pass. RULE_ERRORS become `model`; want of memory becomes
+    MemoryLimitError; all the rest becomes InternalError.
+    """
+    try:
+        yield
+    except (ArenautError, OSError, ImportError):
+        raise
+    except MemoryError as error:
+        raise MemoryLimitError(f"{what}: this machine has not the memory for it: {error}") from error
+    except RULE_ERRORS as error:
+        raise model(
+            f"{what}: a value breaks a rule of ONNX: {error!r}. Check the model with "
+            "onnx.checker.check_model(model, full_check=True); if that accepts it, please report it"
+        ) from error
+    except Exception as error:
+        raise InternalError(
+            f"{what}: a fault of arenaut, not of the model: {error!r}. Please report it, with the model "
+            "if you can share it; load_onnx(..., optimize=False) may get around it"
+        ) from error

@@ -15,6 +15,7 @@ import numpy as np
 
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.errors import UnknownRankError
 from arenaut.ir.numbers import Numbers
 from arenaut.ir.types import Shape, TensorType, Type
 
@@ -82,9 +83,9 @@ class Value:
 
     @property
     def tensor(self) -> TensorType:
-        """The type, for values known to be tensors."""
+        """The type of a tensor; raises UnknownRankError for what is not known to be one."""
         if not isinstance(self.type, TensorType):
-            raise TypeError(f"value '{self.name}' is {self.type}, not a tensor")
+            raise UnknownRankError(f"value '{self.name}' is {self.type}, not a tensor")
         return self.type
 
     @property
@@ -93,9 +94,9 @@ class Value:
 
     @property
     def shape(self) -> Shape:
-        """The dims; raises TypeError when the rank is unknown."""
+        """The dims; raises UnknownRankError when the rank is unknown."""
         if self.tensor.shape is None:
-            raise TypeError(f"the rank of value '{self.name}' is not known")
+            raise UnknownRankError(f"the rank of value '{self.name}' is not known")
         return self.tensor.shape
 
     @property
@@ -198,6 +199,12 @@ class Graph:
             name = f"{stem}_{n}"
         self._names.add(name)
         return name
+
+    def scratch(self, name: str) -> Graph:
+        """An empty graph whose nodes may read this one's values, and whose names are none of this one's."""
+        other = Graph(name)
+        other._names = self._names
+        return other
 
     def reserve(self, names: Iterable[str]) -> None:
         """Keeps names for values that will be made under exactly these names."""

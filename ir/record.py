@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, Union
 
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import UnknownError
 from arenaut.ir.graph import ARENAUT_DOMAIN, ONNX_DOMAIN, Array, Graph, Node, Value
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, Type
@@ -291,10 +292,6 @@ def all_operands(node: Node) -> Sequence[int]:
 
 class NoRowError(Exception):
     """No kernel row does this family for these operand types: lowering falls back to the evaluator."""
-
-
-class UnknownError(Exception):
-    """A rule asked for a rank or for elements that are not known before running: the outputs' shapes are unknown."""
 
 
 __all__ = [

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Graph, Node
 from arenaut.ir.ops import record_of
-from arenaut.ir.record import NoRowError
+from arenaut.ir.record import NoRowError, UnknownError
 from arenaut.ir.target import Target
 from arenaut.passes.context import PassContext
 
@@ -29,7 +29,7 @@ def decompose_where(graph: Graph, context: PassContext, wanted: Callable[[Node],
         build = GraphBuilder(graph, node, node.name or node.op.lower())
         try:
             results = list(rule(build, node))
-        except (NoRowError, TypeError) as error:  # TypeError: a rank that is not known
+        except (NoRowError, UnknownError) as error:
             context.missed(node.op.lower(), node, str(error))
             graph.remove(build.made)
             continue

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+from arenaut.backends.chain import resolve_backends
 from arenaut.executor.common import Executor, make_host_call
 from arenaut.executor.compiled import CompiledExecutor
+from arenaut.executor.interpreted import Backend, InterpretedExecutor
 from arenaut.executor.specialised import SpecialisedExecutor
-from arenaut.ir.errors import RULE_ERRORS, ArenautError, InvalidModelError, MemoryLimitError
+from arenaut.ir.errors import ArenautError, InternalError, InvalidModelError, blamed_on
 from arenaut.ir.graph import Array, Graph
 from arenaut.ir.infer import Oracle, asking
+from arenaut.ir.target import Target
 from arenaut.ir.types import Type
 from arenaut.lowering.build import Built, build_program
 from arenaut.lowering.lower import lower_graph
+from arenaut.lowering.pipeline import LoweringOptions, run_lowered_pipeline
+from arenaut.lowering.program import Lowered
 from arenaut.lowering.weights import WeightStore
-from arenaut.lowering.winograd import choose_filters
 from arenaut.model import Model, count_nodes
 from arenaut.native.target import current_target
+from arenaut.planner import Effort
 from arenaut.released import ReleasedConstants, trim_heap
 
 if TYPE_CHECKING:
@@ -75,90 +79,132 @@ def load_onnx(
 
     Raises InvalidModelError, UnsupportedError, ShapeError or ExternalDataError (all ModelError) with what to do.
     """
-    from arenaut.frontend import import_model
-    from arenaut.passes import run_pipeline
-    from arenaut.passes.specialise import has_open_ranks, specialise
-
     if executor not in ("compiled", "interpreted"):
         raise ValueError(f"executor={executor!r}: expected 'compiled' or 'interpreted'")
-    target = current_target(threads, without)
-    level = _verify_level(verify)
-
-    def optimized(graph: Graph, level: VerifyLevel) -> Sequence[Event]:
-        if not optimize:
-            return ()
-        return run_pipeline(graph, target, level=level, stop_after=stop_after)
-
-    def program(graph: Graph, store: WeightStore) -> tuple[Built, Executor]:
-        lowered = lower_graph(graph, target)
-        if not exact_conv and not target.without & {"winograd", "packing"}:
-            choose_filters(lowered, target, limit=winograd_limit, hints=shapes)
-        built = build_program(lowered, target, make_host_call, hints=shapes, effort=optimize_memory, weights=store)
-        trim_heap()
-        if executor == "compiled":
-            return built, CompiledExecutor(built, max_memory)
-        from arenaut.backends.chain import resolve_backends
-        from arenaut.executor.interpreted import InterpretedExecutor
-
-        return built, InterpretedExecutor(built, max_memory, resolve_backends(backends))
-
-    with _broken_rules():
-        imported = import_model(source)
-        graph, stored_nodes = imported.graph, count_nodes(imported.graph)
-        rewrites = optimized(graph, level)
-        constants = ReleasedConstants(graph, partial(_optimized_again, imported, optimized), imported.mapped)
-        specialised = optimize and stop_after is None and has_open_ranks(graph)
-        # Programs for the outcomes of open ranks are made of the same weights.
-        shared = specialised and constants.bytes <= MOST_SHARED_BYTES
-        store = WeightStore(imported.mapped, None if shared else constants.release)
-        built, runner = program(graph, store)
-
-    def for_sizes(oracle: Oracle, types: Sequence[Type | None]) -> Executor | None:
-        """The program for what these sizes decide; None where they contradict the model."""
-        twin = graph.copy()
-        try:
-            with _broken_rules(), asking(oracle):
-                specialise(twin, types)
-                optimized(twin, "off")
-                return program(twin, store if shared else WeightStore(imported.mapped, _keep))[1]
-        except ArenautError:
-            return None
-
-    if specialised:
-        runner = SpecialisedExecutor(runner, [(v.name, v.type) for v in graph.inputs], for_sizes)
-    model = Model(
-        graph, built, runner, imported.input_names, imported.output_names, stored_nodes, target.threads, rewrites,
-        constants,
-    )  # fmt: skip
-    if specialised and shapes:
+    options = _Options(
+        target=current_target(threads, without),
+        level=_verify_level(verify),
+        passes=stop_after if optimize else 0,
+        lowering=LoweringOptions(shapes or {}, exact_conv, winograd_limit),
+        effort=optimize_memory,
+        max_memory=max_memory,
+        backends=None if executor == "compiled" else resolve_backends(backends),
+    )
+    with blamed_on(InvalidModelError, "loading the model"):
+        imported = _import(source)
+        stored_nodes = count_nodes(imported.graph)
+        rewrites = _optimise(imported.graph, options)
+        lowered = _lower(imported.graph, options)
+        weights = _weights(imported, options)
+        built = _plan(lowered, options, weights.store)
+        runner = _make_ready(built, imported, options, weights)
+    model = Model(imported, stored_nodes, rewrites, weights.constants, built, runner)
+    if shapes and isinstance(runner, SpecialisedExecutor):
         model.prepare(shapes)
     return model
 
 
+@dataclass(frozen=True)
+class _Options:
+    """What a model is made with. passes: how many optimisation passes run; None: all. backends: of the interpreted
+    executor; None for the compiled one."""
+
+    target: Target
+    level: VerifyLevel
+    passes: int | None
+    lowering: LoweringOptions
+    effort: Effort
+    max_memory: int | None
+    backends: Sequence[Backend] | None
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """constants: those of the graph, which are let go of once packed, unless programs share them. store: packs them."""
+
+    constants: ReleasedConstants
+    store: WeightStore
+    specialised: bool  # ranks hang on sizes: each outcome gets a program of its own
+    shared: bool  # by these programs
+
+
+def _import(source: Any) -> ImportedModel:
+    """One: the file becomes an ir.Graph, in which every op means what the newest opset says."""
+    from arenaut.frontend import import_model
+
+    return import_model(source)
+
+
+def _optimise(graph: Graph, options: _Options) -> Sequence[Event]:
+    """Two: the passes rewrite the graph."""
+    if options.passes == 0:
+        return ()
+    from arenaut.passes import run_pipeline
+
+    return run_pipeline(graph, options.target, level=options.level, stop_after=options.passes)
+
+
+def _lower(graph: Graph, options: _Options) -> Lowered:
+    """Three: the graph becomes steps on places in memory, which the lowered passes rewrite."""
+    return run_lowered_pipeline(lower_graph(graph, options.target), options.target, options.lowering)
+
+
+def _weights(imported: ImportedModel, options: _Options) -> _Weights:
+    """What only packed forms need is let go of: asked for, it is imported and optimised once more."""
+    from arenaut.passes.specialise import has_open_ranks
+
+    def again() -> Graph:
+        assert imported.again is not None
+        graph = imported.again().graph
+        _optimise(graph, replace(options, level="off"))
+        return graph
+
+    constants = ReleasedConstants(imported.graph, again, imported.mapped)
+    specialised = options.passes is None and has_open_ranks(imported.graph)
+    shared = specialised and constants.bytes <= MOST_SHARED_BYTES
+    store = WeightStore(imported.mapped, None if shared else constants.release)
+    return _Weights(constants, store, specialised, shared)
+
+
+def _plan(lowered: Lowered, options: _Options, store: WeightStore) -> Built:
+    """Four: order and memory are planned, weights packed, and the native program is built."""
+    built = build_program(lowered, options.target, make_host_call, effort=options.effort, weights=store)
+    trim_heap()
+    return built
+
+
+def _make_ready(built: Built, imported: ImportedModel, options: _Options, weights: _Weights) -> Executor:
+    """Five: an executor for the program; where ranks hang on sizes, for one program an outcome, made when it is met."""
+    general = _executor(built, options)
+    if not weights.specialised:
+        return general
+    from arenaut.passes.specialise import specialise
+
+    def for_sizes(oracle: Oracle, types: Sequence[Type | None]) -> Executor | None:
+        """The program for what these sizes decide; None where they contradict the model."""
+        twin = imported.graph.copy()
+        store = weights.store if weights.shared else WeightStore(imported.mapped, _keep)
+        try:
+            with blamed_on(InvalidModelError, "specialising the model"), asking(oracle):
+                specialise(twin, types)
+                _optimise(twin, replace(options, level="off"))
+                return _executor(_plan(_lower(twin, options), options, store), options)
+        except InternalError:
+            raise
+        except ArenautError:
+            return None
+
+    return SpecialisedExecutor(general, [(v.name, v.type) for v in imported.graph.inputs], for_sizes)
+
+
+def _executor(built: Built, options: _Options) -> Executor:
+    if options.backends is None:
+        return CompiledExecutor(built, options.max_memory)
+    return InterpretedExecutor(built, options.max_memory, options.backends)
+
+
 def _keep(array: Array) -> None:
     """Constants of a graph that stays are not let go."""
-
-
-@contextmanager
-def _broken_rules() -> Iterator[None]:
-    """A model may break the rules of its ops in ways that no check foresees: that is the model's error too."""
-    try:
-        yield
-    except MemoryError as error:
-        raise MemoryLimitError(f"this machine has not the memory to load the model: {error}") from error
-    except RULE_ERRORS as error:
-        raise InvalidModelError(
-            f"the model breaks a rule of ONNX that arenaut does not name: {error!r}. Check it with "
-            "onnx.checker.check_model(model, full_check=True); if that accepts it, this is an error of arenaut"
-        ) from error
-
-
-def _optimized_again(imported: ImportedModel, optimized: Callable[[Graph, VerifyLevel], Sequence[Event]]) -> Graph:
-    """The optimised graph of the same model, made once more."""
-    assert imported.again is not None
-    graph = imported.again().graph
-    optimized(graph, "off")
-    return graph
 
 
 def _verify_level(chosen: VerifyLevel | None) -> VerifyLevel:

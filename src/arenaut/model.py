@@ -24,6 +24,7 @@ from arenaut.results.plan import Plan, plan_at, plan_of
 from arenaut.results.profile import Profile, profile_of
 
 if TYPE_CHECKING:
+    from arenaut.frontend import ImportedModel
     from arenaut.passes.context import Event
 
 
@@ -42,26 +43,28 @@ class Model(_native.Runner):
 
     def __init__(
         self,
-        graph: Graph,
-        built: Built,
-        executor: Executor,
-        input_names: Sequence[str],
-        output_names: Sequence[str],
+        imported: ImportedModel,
         stored_nodes: int,
-        threads: int,
         rewrites: Sequence[Event],
         constants: ReleasedConstants,
+        built: Built,
+        executor: Executor,
     ) -> None:
-        self._constants = constants
-        self.graph = graph
-        self.rewrites = tuple(rewrites)
-        self.threads = threads
+        """For load_onnx. imported: its graph is optimised by now. stored_nodes: how many nodes it had before."""
+        self.graph = imported.graph
         self.stored_nodes = stored_nodes
+        self.rewrites = tuple(rewrites)
+        self._constants = constants
         self._built = built
         self._executor = executor
-        self._inputs = Inputs(input_names, graph.inputs)
-        self._output_names = tuple(output_names)
+        self._inputs = Inputs(imported.input_names, self.graph.inputs)
+        self._output_names = imported.output_names
         self._allow_short_way(executor)
+
+    @property
+    def threads(self) -> int:
+        """At most so many threads a run."""
+        return self._built.threads
 
     # -- running -----------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node
 from arenaut.ir.types import TensorType
 from arenaut.lowering.lower import lower_graph
+from arenaut.lowering.pipeline import run_lowered_pipeline
 from arenaut.lowering.program import Lowered, LoweredStep, StepKind
 from arenaut.native.target import current_target
 from arenaut.passes.context import PassContext
@@ -47,7 +48,7 @@ def lower_plainly(graph: Graph) -> list[LoweredStep]:
     """The graph's steps with no pass run but decomposition; those of bodies included."""
     target = current_target(1)
     decompose_composites(graph, PassContext(target))
-    return list(all_steps(lower_graph(graph, target)))
+    return list(all_steps(run_lowered_pipeline(lower_graph(graph, target), target)))
 
 
 def all_steps(lowered: Lowered) -> Iterator[LoweredStep]:

@@ -15,6 +15,7 @@ from arenaut.ir.ops import all_records
 from arenaut.ir.record import OpRecord, Sample
 from arenaut.lowering.build import build_program
 from arenaut.lowering.lower import lower_graph
+from arenaut.lowering.pipeline import run_lowered_pipeline
 from arenaut.lowering.program import StepKind
 from arenaut.native.target import current_target
 from arenaut.passes.context import PassContext
@@ -47,7 +48,7 @@ def run_natively(record: OpRecord, sample: Sample, symbolic: bool) -> tuple[Node
     graph.outputs = [v for v in node.outputs if v is not None]
     target = current_target(1)
     decompose_composites(graph, PassContext(target))
-    lowered = lower_graph(graph, target)
+    lowered = run_lowered_pipeline(lower_graph(graph, target), target)
     executor = CompiledExecutor(build_program(lowered, target, make_host_call, effort="fast"), None)
     pairs = zip(node.inputs, sample.inputs, strict=True)
     outputs = executor.run([x for v, x in pairs if v is not None and v.constant is None])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import arenaut
-from arenaut.errors import ArenautError
+from arenaut.errors import ArenautError, InternalError
 from tests.conformance.cases import cases
 from tests.fuzz import seeds
 from tests.fuzz.mutate import damaged_bytes, damaged_fields
@@ -50,6 +50,8 @@ def attempt(index: int, seed: int, data: bytes) -> Outcome:
             feeds = _feeds(rng, model)
             if feeds is not None:
                 model.run(feeds, timeout=TIMEOUT)
+    except InternalError:
+        return "failed", traceback.format_exc()
     except ArenautError as error:
         return "refused", f"{type(error).__name__}: {error}"[:300]
     except Exception:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from arenaut import _native
-from arenaut.ir.dims import Dim, Expr, Opaque, Sizes, Symbol, maximum
+from arenaut.ir.dims import Dim, Expr, Opaque, Symbol, maximum
 from arenaut.ir.errors import ShapeError
 from arenaut.ir.strided import Strided
 from arenaut.ir.target import Target
-from arenaut.lowering.depth_first import run_depth_first
-from arenaut.lowering.problem import Facts, facts_of, problem_of, setters_of
+from arenaut.lowering.problem import facts_of, problem_of, setters_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind
+from arenaut.lowering.typical import typical_of
 from arenaut.lowering.weights import WeightStore
 from arenaut.native.rows import pack_params
 from arenaut.planner import Effort, MemoryPlan, Problem, Share, plan_memory
 
 _OPS = {"const": 0, "symbol": 1, "add": 2, "sub": 3, "mul": 4, "floordiv": 5, "ceildiv": 6, "mod": 7, "min": 8,
         "max": 9, "eq": 10, "lt": 11, "select": 12}  # fmt: skip
-
-# What an unknown symbol counts for while planning, when nothing better is known.
-REPRESENTATIVE_SIZE = 64
 
 
 @dataclass
@@ -45,6 +42,7 @@ class Built:
     place_id: Callable[[Strided], int]  # the native value of a place
     shares: list[tuple[int, Share]]
     weights: WeightStore
+    threads: int
 
 
 class Expressions:
@@ -101,30 +99,18 @@ def build_program(
     target: Target,
     host_call: Callable[[Lowered, list[int]], Callable[[int, list[Any]], list[Any]]],
     *,
-    hints: Mapping[str, int] | None = None,
     effort: Effort = "default",
     weights: WeightStore | None = None,
 ) -> Built:
     """Builds and plans. host_call(lowered, step order) makes the callback of HostCall steps.
 
-    hints: representative sizes of symbols, by name. weights: what packs the constants; by default one of its own.
+    weights: what packs the constants; by default one of its own.
     Bodies are built first and become programs of their own.
     """
     store = weights if weights is not None else WeightStore()
-    built = _Builder(lowered, target, host_call, hints or {}, effort, store).build()
+    built = _Builder(lowered, target, host_call, effort, store).build()
     store.pack(target.threads)
     return built
-
-
-def _batches(lowered: Lowered) -> set[str]:
-    """Symbols that count samples, of which there is one in the typical run: the first dim of images, sequences and the
-    like. A first dim that alone varies, before a row of features, is as likely a number of rows."""
-    return {
-        str(place.dims[0])
-        for place in lowered.inputs
-        if place.rank >= 2 and isinstance(place.dims[0], Expr)
-        and (place.rank >= 3 or isinstance(place.dims[1], Expr))
-    }  # fmt: skip
 
 
 class _Builder:
@@ -133,15 +119,12 @@ class _Builder:
         lowered: Lowered,
         target: Target,
         host_call: Callable[[Lowered, list[int]], Callable[[int, list[Any]], list[Any]]],
-        hints: Mapping[str, int],
         effort: Effort,
         weights: WeightStore,
     ) -> None:
-        self.hints = hints
-        self.batches = _batches(lowered)
-        lowered = replace(lowered, shares="in-place" not in target.without)
-        self.sizes, self.facts = Sizes(guess=self._guess), Facts()
-        self.lowered = lowered if "slices" in target.without else run_depth_first(lowered, self.sizes, self.facts)
+        typical = typical_of(lowered)
+        self.sizes, self.facts = typical.sizes, typical.facts
+        self.lowered = lowered
         self.target = target
         self.host_call = host_call
         self.effort: Effort = effort
@@ -188,6 +171,7 @@ class _Builder:
         return Built(
             self.native, lowered, plan, order, self.bodies, value_ids, {id(v): p for v, p in lowered.values},
             region_of, list(self.exprs.symbols), self._value, held, self.weights,
+            self.target.threads,
         )  # fmt: skip
 
     # -- steps and values --------------------------------------------------------------------------------------
@@ -204,7 +188,7 @@ class _Builder:
 
     def _add_step(self, step: LoweredStep) -> None:
         params, patches = (None, []) if step.row is None else pack_params(step.row.family, step.params)
-        bodies = [_Builder(b, self.target, self.host_call, {}, self.effort, self.weights).build() for b in step.bodies]
+        bodies = [_Builder(b, self.target, self.host_call, self.effort, self.weights).build() for b in step.bodies]
         self.bodies += bodies
         self.native.add_step(
             {
@@ -223,9 +207,6 @@ class _Builder:
         )
 
     # -- planning ----------------------------------------------------------------------------------------------
-
-    def _guess(self, name: str) -> int:
-        return self.hints.get(name, 1 if name in self.batches else REPRESENTATIVE_SIZE)
 
     def _set_plan(
         self, plan: MemoryPlan, problem: Problem, order: Sequence[int], shares: Sequence[Sequence[tuple[Share, Dim]]]

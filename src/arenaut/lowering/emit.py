@@ -38,6 +38,7 @@ class Emitter:
         self._weights: dict[tuple[int, int], int] = {}  # (address, bytes) of an array that a buffer holds -> buffer
         self._defined: set[str] = set(graph.dim_names())
         self._node: Node | None = None
+        self._scratch: list[Graph] = []  # of decompositions, kept while their values have places
         self._epilogue: tuple[Strided, TileSpec, list[Strided]] | None = None
 
     # -- the protocol of lowering rules ------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import replace
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import product, symbols_of
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import RULE_ERRORS, InvalidModelError, UnsupportedError
+from arenaut.ir.errors import InvalidModelError, UnknownError, UnsupportedError, blamed_on
 from arenaut.ir.evaluate import can_evaluate
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
 from arenaut.ir.ops import record_of
@@ -42,18 +42,16 @@ class Lowerer(Emitter):
         for node in list(self.graph.nodes):
             self._node = node
             try:
-                self._lower_node(node)
+                with blamed_on(InvalidModelError, str(node)):
+                    self._lower_node(node)
             except UnsupportedError as error:
                 failures.append(str(error))
-            except RULE_ERRORS as error:
-                raise InvalidModelError(f"{node}: its inputs or attributes break the op's rules: {error!r}") from error
             for out in node.outputs:
                 if out is not None:
                     self._read_data_symbols(out)
         if failures:
             raise UnsupportedError("nothing can run these nodes: " + "; ".join(failures))
         outputs = [self._output(v, i) for i, v in enumerate(self.graph.outputs)]
-        self.steps = _needed_steps(self.steps, outputs)
         dtypes = [v.type.dtype if isinstance(v.type, TensorType) else None for v in self.graph.outputs]
         symbols = self.graph.dim_names()
         return Lowered(self.buffers, self.steps, inputs, outputs, dtypes, symbols, self.slots, self.values)
@@ -201,24 +199,25 @@ class Lowerer(Emitter):
                 self.bind(out, self.read(inner))
 
     def _lower_decomposed(self, node: Node) -> bool:
-        """A node that no row takes whole but that simpler ops express: those ops, one by one."""
+        """A node that no row takes whole but that simpler ops express: those ops, one by one. They stand in a graph of
+        their own, which ends with this lowering, so that the model's graph stays as it is."""
         rule = record_of(node).decompose
         assert rule is not None
-        known = {id(n) for n in self.graph.nodes}
+        scratch = self.graph.scratch(node.name or node.op)
+        self._scratch.append(scratch)  # places are known by the identities of values
         try:
-            results = list(rule(GraphBuilder(self.graph, node, node.name or node.op.lower()), node))
-        except (NoRowError, TypeError):  # TypeError: a rank that is not known
+            results = list(rule(GraphBuilder(scratch, name=node.name or node.op.lower()), node))
+        except (NoRowError, UnknownError):
             results = []
-        parts = [n for n in self.graph.nodes if id(n) not in known]
-        if not results:
-            self.graph.remove(parts)
-            return False
-        for part in parts:
-            self._lower_node(part)
+        try:
+            for part in list(scratch.nodes if results else ()):
+                self._lower_node(part)
+        finally:
+            scratch.remove(list(scratch.nodes))
         for out, result in zip(node.outputs, results, strict=False):
             if out is not None:
                 self.bind(out, self.read(result))
-        return True
+        return bool(results)
 
     def _symbols_defined(self, node: Node) -> bool:
         """Whether every symbol in the outputs' shapes is known once the node's steps ran."""
@@ -314,17 +313,6 @@ class Lowerer(Emitter):
     def _held_dtype(self, value: Value) -> DType:
         """The element type of a held result; STRING stands for any Python object."""
         return DType.STRING if self._is_host(value) else value.dtype
-
-
-def _needed_steps(steps: Sequence[LoweredStep], outputs: Sequence[Strided]) -> list[LoweredStep]:
-    """Without steps that write only what nobody reads: shape arithmetic whose result inference knew, for one."""
-    read = {p.buffer for p in outputs}
-    kept: list[LoweredStep] = []
-    for step in reversed(steps):
-        if step.sets or any(p is not None and p.buffer in read for p in step.outputs):
-            read.update(p.buffer for p in step.inputs if p is not None)
-            kept.append(step)
-    return kept[::-1]
 
 
 def _symbols(value: Value) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
@@ -13,6 +14,9 @@ from arenaut.ir.record import Param
 from arenaut.ir.strided import Strided
 from arenaut.lowering.tiles import TileSpec
 from arenaut.native.rows import Row
+
+if TYPE_CHECKING:
+    from arenaut.lowering.typical import Typical
 
 
 class Segment(IntEnum):
@@ -89,7 +93,8 @@ class Lowered:
 
     dtypes: the element type of each output, None where it is no tensor; one of unknown rank has a place that does not
     tell. symbols: the names that input shapes set. values: where each value of the graph was put, for the interpreter.
-    regions: what runs depth first, in slices. shares: whether steps may offer to share memory.
+    regions: what runs depth first, in slices. shares: whether steps may offer to share memory. typical: the sizes that
+    it is planned for.
     """
 
     buffers: list[LoweredBuffer]
@@ -101,7 +106,8 @@ class Lowered:
     slots: int
     values: list[tuple[Value, Strided]]
     regions: tuple[Region, ...] = ()
-    shares: bool = True
+    shares: bool = False
+    typical: Typical | None = None
 
 
 def host_place(buffer: int, dtype: DType) -> Strided:
