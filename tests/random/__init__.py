@@ -1,0 +1,1 @@
+"""Random models, run by arenaut, onnx.reference and onnxruntime: python -m tests.random --help"""

@@ -1,0 +1,266 @@
+"""Errors of the oracles that are known, with their reasons, and faults of arenaut that are not yet mended.
+
+An entry holds for ops, where its predicate does: what it excuses is as little as possible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tests.random.cases import Facts
+
+ORT, REF = "onnxruntime", "reference"
+Predicate = Callable[[Facts, str], bool]
+
+
+@dataclass(frozen=True)
+class Known:
+    """applies: (facts, what differs). rounding: only where rounding in float32 explains the whole difference."""
+
+    oracle: str
+    ops: str  # names, with spaces
+    reason: str
+    applies: Predicate = lambda facts, text: True
+    rounding: bool = False
+    fatal: bool = False  # it ends the process: it is not asked
+
+    def holds(self, oracle: str, facts: Facts, text: str, rounding: bool) -> bool:
+        fits = self.oracle == oracle and facts.op in self.ops.split() and (rounding or not self.rounding)
+        return fits and self.applies(facts, text)
+
+
+def _double(facts: Facts, text: str) -> bool:
+    return facts.dtype(0) == "float64" or facts.attr("output_datatype") == 11
+
+
+def _type(facts: Facts, text: str) -> bool:
+    """Only the element type differs."""
+    return text.startswith("type: ") and "shape" not in text
+
+
+def _shape(facts: Facts, text: str) -> bool:
+    return text.startswith("type: shape")
+
+
+def _flattened(facts: Facts, text: str) -> bool:
+    return facts.opset < 13
+
+
+def _by_one(facts: Facts, text: str) -> bool:
+    return "by one)" in text
+
+
+def _more_than_basic(facts: Facts, text: str) -> bool:
+    """Recurrence with what the reference does not read."""
+    return facts.has(4) or any(n in facts.attributes for n in ("clip", "activations", "input_forget"))
+
+
+def _requantised(facts: Facts, text: str) -> bool:
+    return "by one)" in text
+
+
+def _missing(facts: Facts, text: str) -> bool:
+    import numpy as np
+
+    return facts.dtype(0).startswith("float") and bool(np.isnan(facts.inputs[0]).any())
+
+
+ORACLES: Sequence[Known] = (
+    # -- onnx.reference: rounding
+    Known(REF, "Erf Gelu", "computes erf in float32", rounding=True),
+    Known(REF, "HannWindow HammingWindow BlackmanWindow", "computes in another order", rounding=True),
+    # -- onnx.reference: types
+    Known(
+        REF,
+        "FeatureVectorizer LinearRegressor Normalizer Scaler SVMRegressor SVMClassifier",
+        "keeps the input's type; the output is float32",
+        _type,
+    ),
+    Known(REF, "ReduceSumSquare ReduceSum ReduceProd ReduceL1", "numpy widens sums of integers", _type),
+    Known(REF, "LayerNormalization", "gives mean and deviation the type of X; the standard's are float32", _type),
+    Known(REF, "AffineGrid", "gives float32 or float64 whatever theta is", _type),
+    Known(REF, "Optional", "wraps the value in a list", _type),
+    # -- onnx.reference: meaning
+    Known(REF, "GlobalMaxPool", "reduces two dims of images of any rank", lambda f, t: _shape(f, t) and f.rank(0) != 4),
+    Known(REF, "Softmax LogSoftmax Hardmax", "does not flatten to two dims before opset 13", _flattened),
+    Known(REF, "LRN", "sums windows of channels for the first N channels, N being the batch"),
+    Known(REF, "LpNormalization", "sums powers of x, not of its magnitude", lambda f, t: f.attr("p") == 1),
+    Known(REF, "BatchNormalization", "trains before opset 14 whatever the outputs are", lambda f, t: f.opset < 14),
+    Known(REF, "LSTM GRU RNN", "does not read clip, activations or sequence_lens", _more_than_basic),
+    Known(
+        REF,
+        "OneHotEncoder",
+        "takes the last of equal categories; texts beside numbers",
+        lambda f, t: f.dtype(0).startswith("float"),
+    ),
+    Known(REF, "LinearRegressor", "makes NaN of missing intercepts", lambda f, t: f.attr("intercepts") is None),
+    Known(REF, "QLinearConv QLinearMatMul", "requantises in another order: ties fall to the other side", _requantised),
+    Known(
+        REF,
+        "QLinearConv",
+        "takes bias and zero points of one channel for several",
+        lambda f, t: _shape(f, t) and f.rank(4) == 1,
+    ),
+    Known(REF, "StringNormalizer", "strips accents, and compares stop words before changing case"),
+    Known(REF, "TreeEnsembleRegressor TreeEnsembleClassifier", "takes NaN as beyond every split", _missing),
+    Known(
+        REF,
+        "AveragePool LpPool MaxPool",
+        "dilation, ceil_mode and auto_pad together give other windows",
+        lambda f, t: any(f.attr(n) for n in ("dilations", "ceil_mode", "auto_pad")),
+    ),
+    Known(REF, "MaxPool", "numbers row by row whatever storage_order is", lambda f, t: f.attr("storage_order") == 1),
+    Known(
+        REF,
+        "ConvTranspose",
+        "SAME_LOWER and SAME_UPPER give a stride's pixels more",
+        lambda f, t: _shape(f, t) and str(f.attr("auto_pad")).startswith("SAME"),
+    ),
+    Known(
+        REF,
+        "NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss",
+        "divides by the weights of ignored targets too",
+        lambda f, t: f.attr("ignore_index") is not None,
+    ),
+    Known(
+        REF,
+        "RoiAlign",
+        "mode max takes the largest of weighted corners in another way",
+        lambda f, t: f.attr("mode") == "max",
+    ),
+    Known(
+        REF,
+        "Normalizer",
+        "MAX takes the largest value; onnxruntime the largest magnitude",
+        lambda f, t: f.attr("norm") == "MAX",
+    ),
+    Known(REF, "Unique", "sorts although sorted is 0", lambda f, t: f.attr("sorted") == 0),
+    Known(REF, "Shape", "an end before the first dim counts from the last", lambda f, t: f.attr("end", 0) <= -9),
+    Known(REF, "Slice", "a negative end beyond the start counts from the end again", _shape),
+    Known(REF, "Loop", "joins scan outputs instead of stacking them", lambda f, t: _shape(f, t)),
+    Known(
+        REF,
+        "LinearClassifier",
+        "chooses the label after the transformation, where saturated scores tie",
+        lambda f, t: f.attr("post_transform") in ("LOGISTIC", "SOFTMAX"),
+    ),
+    Known(REF, "LinearClassifier TreeEnsembleRegressor TreeEnsembleClassifier", "keeps the input's type", _type),
+    Known(REF, "GridSample", "truncates weights to the type of X", lambda f, t: not f.dtype(0).startswith("float")),
+    Known(REF, "HardSwish", "takes a sixth as float32", _double, rounding=True),
+    Known(REF, "QLinearMatMul", "reads 8-bit floats as integers", lambda f, t: "float8" in f.dtype(0) + f.dtype(3)),
+    # -- onnxruntime: rounding
+    Known(ORT, "HannWindow HammingWindow BlackmanWindow", "computes in float32", rounding=True),
+    Known(
+        ORT,
+        "Shrink DeformConv GroupNormalization HardSwish",
+        "takes parts of float64 as float32",
+        _double,
+        rounding=True,
+    ),
+    Known(
+        REF,
+        "GroupNormalization LayerNormalization RMSNormalization",
+        "follows stash_type: float64 is normalised in float32",
+        _double,
+        rounding=True,
+    ),
+    Known(ORT, "DFT STFT Cos Sin", "float64 is a few units beyond the tolerance", _double, rounding=True),
+    # -- onnxruntime: meaning
+    Known(ORT, "NonZero", "gives a scalar one coordinate; the standard says none", lambda f, t: f.rank(0) == 0),
+    Known(ORT, "StringSplit", "an empty text has no parts; the standard's example has one empty part"),
+    Known(ORT, "MatMulInteger", "leaves the result of no products as it was", lambda f, t: f.inputs[0].shape[-1] == 0),
+    Known(ORT, "Normalizer", "squares integers in their own type", lambda f, t: f.dtype(0).startswith("int")),
+    Known(ORT, "DynamicQuantizeLinear", "gives zeros the scale 1", lambda f, t: not f.inputs[0].any()),
+    Known(ORT, "Dropout", "gives a mask of False before opset 12", lambda f, t: f.opset < 12),
+    Known(
+        ORT,
+        "MeanVarianceNormalization",
+        "divides by a deviation of zero; the standard adds 1e-9",
+        lambda f, t: "nan" in t,
+    ),
+    Known(ORT, "Loop", "a scan output of no trips has the rank of its declaration", _shape),
+    Known(
+        ORT,
+        "Scan",
+        "divides by the bytes of an element, which may be none",
+        lambda f, t: f.some_empty(),
+        fatal=True,
+    ),
+    Known(REF, "RoiAlign", "takes coordinates of half pixels before opset 16 too", lambda f, t: f.opset < 16),
+    Known(REF, "ConvTranspose", "adds the biases of all groups", lambda f, t: f.has(2) and f.attr("group", 1) > 1),
+    Known(
+        REF,
+        "MeanVarianceNormalization",
+        "takes the standard's difference of squares in float64",
+        rounding=True,
+    ),
+    Known(
+        ORT,
+        "LpPool",
+        "SAME padding does not count dilations",
+        lambda f, t: _shape(f, t) and str(f.attr("auto_pad")).startswith("SAME") and bool(f.attr("dilations")),
+    ),
+    Known(ORT, "Shrink", "computes integers in float32", lambda f, t: "int" in f.dtype(0)),
+    Known(
+        ORT,
+        "Cast CastLike",
+        "writes truths as 1 and 0, not as True and False",
+        lambda f, t: "True" in t or "False" in t,
+    ),
+    Known(
+        ORT,
+        "Slice",
+        "a backward slice to the largest integer goes to the front",
+        lambda f, t: _shape(f, t) and any(n >= (1 << 31) - 1 for n in f.inputs[2].flat),
+    ),
+    Known(
+        ORT,
+        "AveragePool MaxPool",
+        "VALID with ceil_mode gives the window that is partly outside; the standard's formula does not",
+        lambda f, t: _shape(f, t) and f.attr("auto_pad") == "VALID" and f.attr("ceil_mode") == 1,
+    ),
+)
+
+
+OPEN: Sequence[Known] = (
+    Known("arenaut", "SVMClassifier", "several classes, probabilities and types"),
+    Known("arenaut", "QLinearGlobalAveragePool", "channels_last", lambda f, t: f.attr("channels_last") == 1),
+    Known(
+        "arenaut",
+        "Cast CastLike QuantizeLinear DequantizeLinear",
+        "the element types 27 and 28",
+        lambda f, t: "27" in t or "28" in t,
+    ),
+    Known("arenaut", "Attention", "masks of integers", lambda f, t: "int" in f.dtype(3)),
+    Known(
+        "arenaut",
+        "Attention Slice FusedMatMul MatMulIntegerToFloat TreeEnsemble TreeEnsembleRegressor Loop",
+        "values of unknown rank",
+        lambda f, t: f.unknown_rank,
+    ),
+    Known("arenaut", "ReduceLogSumExp", "rounding of integers", _by_one),
+    Known("arenaut", "DequantizeLinear", "scales beyond float32's normal numbers", lambda f, t: "e8m0" in f.dtype(1)),
+    Known("arenaut", "Resize", "onnxruntime alone differs"),
+    Known("arenaut", "TreeEnsembleClassifier TreeEnsembleRegressor", "labels, and targets that no leaf reaches"),
+)
+
+
+def may_ask(oracle: str, facts: Sequence[Facts]) -> bool:
+    """Whether the oracle survives these runs."""
+    return not any(k.fatal and any(k.holds(oracle, f, "", True) for f in facts) for k in ORACLES)
+
+
+def explained(oracle: str, facts: Facts, text: str, rounding: bool) -> str:
+    """Why the oracle is wrong there; empty where nothing is known."""
+    for known in ORACLES:
+        if known.holds(oracle, facts, text, rounding):
+            return f"{facts.op}: {known.reason}"
+    return ""
+
+
+def open_fault(facts: Facts, text: str) -> str:
+    for known in OPEN:
+        if known.holds("arenaut", facts, text, True):
+            return f"{facts.op}: {known.reason}"
+    return ""
