@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from arenaut.frontend.nodes import finish, import_nodes, spec_of
 from arenaut.frontend.scope import Capture, Handler, Scope
+from arenaut.frontend.spec import Spec
 from arenaut.frontend.structure import bodies_of, initializers_of, label, ordered
 from arenaut.frontend.typeproto import type_of
 from arenaut.ir import DType, Graph, TensorType, Type, Value
@@ -57,9 +60,19 @@ def import_body(scope: Scope, body: Any, types: Sequence[Type | None]) -> Scope:
     return inner
 
 
-def _handler(types_of: BodyTypes, fixed_inputs: int = 0) -> Handler:
+def _as_scalar(scope: Scope, spec: Spec, value: Value | None) -> Value | None:
+    """A trip count or a condition: one element, whose rank the native side has to know."""
+    if value is None or not isinstance(value.type, TensorType) or value.has_shape:
+        return value
+    build = scope.builder(spec.name)
+    scalar: Value = build.op("Reshape", value, build.constant(np.empty(0, np.int64)))
+    return scalar
+
+
+def _handler(types_of: BodyTypes, scalars: int = 0, fixed_inputs: int = 0) -> Handler:
     """Imports all bodies of a node and gives them one common list of captures.
 
+    scalars: how many inputs, from the first one, have one element.
     fixed_inputs: how many inputs the op has before its variable ones; absent ones keep their place.
     """
 
@@ -71,7 +84,8 @@ def _handler(types_of: BodyTypes, fixed_inputs: int = 0) -> Handler:
             _append_captures(body_scope, list(captured.values()))
         spec = spec_of(scope, proto, given={name: s.graph for name, s in inner.items()})
         absent = [None] * (fixed_inputs - len(spec.inputs))
-        inputs = (*spec.inputs, *absent, *captured.values())
+        counts = [_as_scalar(scope, spec, v) for v in spec.inputs[:scalars]]
+        inputs = (*counts, *spec.inputs[scalars:], *absent, *captured.values())
         return finish(scope, proto, spec.change(inputs=inputs).without(captures=len(captured)))
 
     return handler
@@ -83,8 +97,8 @@ def _append_captures(scope: Scope, outer: Sequence[Value]) -> None:
         scope.graph.inputs.append(capture.inner)
 
 
-_import_if = _handler(_no_types)
-_import_loop = _handler(_loop_types, fixed_inputs=2)
+_import_if = _handler(_no_types, scalars=1)
+_import_loop = _handler(_loop_types, scalars=2, fixed_inputs=2)
 _import_scan = _handler(_scan_types)
 
 # Until this opset Scan took the lengths of its sequences as first input.

@@ -36,7 +36,8 @@ def _first(node: Node) -> Value | None:
 
 def _dropout(node: Node) -> Value | None:
     """Inference: the mask, when somebody reads it, keeps the node alive."""
-    mask_read = len(node.outputs) > 1 and node.outputs[1] is not None and bool(node.outputs[1].uses)
+    mask = node.outputs[1] if len(node.outputs) > 1 else None
+    mask_read = mask is not None and (bool(mask.uses) or (node.graph is not None and node.graph.is_output(mask)))
     training = node.input(2)
     runs = training is not None and not _is_constant(training, 0)
     return None if mask_read or runs else node.operand(0)

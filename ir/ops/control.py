@@ -20,7 +20,7 @@ from arenaut.ir.evaluate import evaluate_graph
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.ops.support.common import agree, axis_in
 from arenaut.ir.ops.support.merging import FreshDim, merge_types
-from arenaut.ir.record import Infer, Lower, OpRecord
+from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import TensorType, Type
 
@@ -291,6 +291,9 @@ def _reversed(place: Strided, axis: int) -> Strided:
 
 def _scan_lower(lower: Lower, node: Node) -> None:
     scan = _ScanShape(node)
+    made = [v for v in node.outputs[scan.states :] if v is not None]
+    if not all(v.has_shape for v in [*(node.operand(scan.states + i) for i in range(scan.scanned)), *made]):
+        raise NoRowError("axes are moved of what is scanned, whose rank is not known")
     inputs = _places(lower, node.inputs)
     for i, axis, backward in zip(range(scan.states, len(inputs)), scan.in_axes, scan.in_reversed, strict=False):
         place = inputs[i]

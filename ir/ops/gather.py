@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,9 @@ def _scattered_samples() -> Iterator[Sample]:
         twice = np.array([[0, 1, 2, 1, 3], [0, 1, 0, 0, -1]])
         for reduction in ("add", "mul", "max", "min"):
             yield Sample((x, twice, updates), {"axis": 0, "reduction": reduction})
+    truths = samples.draw((2, 5), DType.BOOL, seed=1)
+    for reduction in ("add", "mul", "max", "min"):
+        yield Sample((samples.draw((4, 5), DType.BOOL), twice, truths), {"axis": 0, "reduction": reduction})
 
 
 # -- slice by slice ------------------------------------------------------------------------------------------------
@@ -208,6 +212,9 @@ def _scatter_nd_samples() -> Iterator[Sample]:
                 (samples.draw((4, 5), dtype), np.array([[1], [1], [0]]), samples.draw((3, 5), dtype, seed=1)),
                 {"reduction": reduction},
             )
+    for reduction in ("add", "mul"):
+        x, truths = samples.draw((4, 5), DType.BOOL), samples.draw((3, 5), DType.BOOL, seed=1)
+        yield Sample((x, np.array([[1], [1], [0]]), truths), {"reduction": reduction})
 
 
 # -- lowering ------------------------------------------------------------------------------------------------------
@@ -233,7 +240,11 @@ def _put(lower: Lower, node: Node) -> None:
     data, indices, updates = (lower.read(node.operand(i)) for i in range(3))
     target = lower.write(node.output)
     lower.copy(data, target)
-    params = {"reduction": REDUCTIONS.index(node.attr("reduction", "none"))}
+    reduction = node.attr("reduction", "none")
+    if target.dtype is DType.BOOL and reduction != "none":  # sums and products of truths, on their bytes
+        updates, target = replace(updates, dtype=DType.UINT8), replace(target, dtype=DType.UINT8)
+        reduction = {"add": "max", "mul": "min"}.get(reduction, reduction)
+    params = {"reduction": REDUCTIONS.index(reduction)}
     if node.op == "ScatterElements":
         params["axis"] = node.attr("axis", 0) % target.rank
     lower.call(node.op, [indices, updates], [target], params)

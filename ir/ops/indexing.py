@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from arenaut.ir.dims import Dim, product
-from arenaut.ir.dtypes import DType
+from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Node
+from arenaut.ir.ops.cast import cast_array
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints, to_dtype, widen
 from arenaut.ir.ops.support.samples import FLOATS, MOVABLE, i64
@@ -38,9 +39,11 @@ def _one_hot_infer(context: Infer) -> Sequence[Type]:
 
 
 def _one_hot_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    """Indices outside [-depth, depth) give a line of off values."""
+    """Indices outside [-depth, depth) give a line of off values. Fractions are cut off first."""
     indices, depth, values = np.asarray(inputs[0]), int(np.asarray(inputs[1]).item()), np.asarray(inputs[2])
     axis = node.attr("axis", -1) % (indices.ndim + 1)
+    if dtype_of(indices).is_float:
+        indices = cast_array(indices, DType.INT64)
     picked = np.expand_dims(np.where(indices < 0, indices + depth, indices), axis)
     line = np.arange(depth).reshape([depth if i == axis else 1 for i in range(indices.ndim + 1)])
     return [np.where(picked == line, values[1], values[0])]

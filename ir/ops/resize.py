@@ -79,7 +79,12 @@ def _infer(context: Infer) -> Sequence[Type]:
 
 
 def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    """onnx.reference's, which wants axes from the front."""
+    """onnx.reference's, which wants axes from the front, and numbers: others are chosen by their places."""
+    x = np.asarray(inputs[0])
+    if x.dtype.kind in "bOc" and node.attr("mode", "nearest") == "nearest":
+        places = np.arange(x.size, dtype=np.float64).reshape(x.shape)
+        (chosen,) = _evaluate(node, [places, *inputs[1:]])
+        return [x.reshape(-1)[np.asarray(chosen).astype(np.int64)]]
     axes = node.attr("axes")
     if axes is None:
         return evaluate_reference(node, inputs)

@@ -253,3 +253,33 @@ def test_an_optional_that_holds_a_tensor() -> None:
         {"x": normal(3)},
     )
     assert dims_of(loaded)[0] == ("n",)
+
+
+def test_conditions_and_trip_counts_of_unknown_rank() -> None:
+    """They are one element, whatever is known of their rank: an If took its else branch, a Loop never ended."""
+    model = arenaut.load_onnx(
+        parse("""t (bool[] c, int64[] n, float[3] x) => (float[] y, float[] z) {
+          y = If (c) <then_branch = a () => (float[3] p) { p = Neg(x) },
+            else_branch = b () => (float[3] q) { q = Exp(x) }>
+          z = Loop (n, c, x) <body = body (int64 i, bool k, float[3] v) => (bool l, float[3] w) {
+            l = Identity(k) w = Add(v, v) }> }""")
+    )
+    x = normal(3)
+    for dims in ((), (1,)):
+        for going in (True, False):
+            got = model.run({"c": np.full(dims, going), "n": np.full(dims, 3), "x": x})
+            np.testing.assert_allclose(got["y"], -x if going else np.exp(x), rtol=1e-6)
+            np.testing.assert_array_equal(got["z"], 8 * x if going else x)
+
+
+def test_a_scan_of_unknown_ranks_along_another_axis() -> None:
+    model = parse(
+        """t (float[] s, float[] x) => (float[] t, float[] y) {
+          t, y = Scan <num_scan_inputs = 1, scan_input_axes = [1], scan_output_axes = [1], body =
+            body (float[] a, float[] b) => (float[] c, float[] d) { c = Add(a, b) d = Neg(c) }> (s, x) }"""
+    )
+    start, x = normal(2), normal(2, 5)
+    for optimize in (True, False):
+        got = arenaut.load_onnx(model, optimize=optimize).run({"s": start, "x": x})
+        np.testing.assert_allclose(got["y"], -np.cumsum(x, 1) - start[:, None], rtol=1e-5)
+        np.testing.assert_array_equal(got["t"], -got["y"][:, -1])

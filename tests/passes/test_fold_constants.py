@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 import arenaut
 from arenaut.frontend import import_model
@@ -16,7 +16,7 @@ from arenaut.ir.evaluate import evaluate_graph
 from arenaut.passes.context import PassContext
 from arenaut.passes.decompose_composites import decompose_composites
 from arenaut.passes.fold_constants import fold_again, fold_constants
-from tests.support.models import assert_close
+from tests.support.models import assert_close, parse
 from tests.support.rewriting import TARGET, draw
 
 ROWS, COLUMNS = 700, 800
@@ -108,3 +108,32 @@ def test_the_arena_holds_no_weight() -> None:
     assert_close(loaded.run({"x": X})["y"], reference(made)[0], rtol=4e-6)
     assert loaded.plan.packed_weight_bytes >= ROWS * COLUMNS * 4
     assert loaded.plan.arena_bytes < ROWS * COLUMNS
+
+
+def test_texts_that_are_known_leave_the_model() -> None:
+    """Outputs that only Python can hold, folded or stored."""
+    words = helper.make_tensor("w", TensorProto.STRING, [2], [b"a", b"b"])
+    nodes = [helper.make_node("StringConcat", ["w", "w"], ["y"]), helper.make_node("Neg", ["x"], ["z"])]
+    infos = [helper.make_tensor_value_info(n, TensorProto.STRING, [2]) for n in ("y", "w")]
+    numbers = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [2]) for n in ("x", "z")]
+    graph = helper.make_graph(nodes, "g", numbers[:1], [*infos, numbers[1]], [words])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    for optimize in (True, False):
+        got = arenaut.load_onnx(model, optimize=optimize).run(x=np.ones(2, np.float32))
+        assert [*got["y"], *got["w"]] == ["aa", "bb", "a", "b"]
+
+
+def test_folded_resizes_of_truths_choose_elements() -> None:
+    text = "g (float[1] x) => (bool[1, 1, 2, 4] y) <bool[1, 1, 2, 2] t = {1, 0, 0, 1}, float[4] s = {1, 1, 1, 2}> "
+    got = arenaut.load_onnx(parse(text + "{ y = Resize (t, , s) }")).run(x=np.zeros(1, np.float32))["y"]
+    assert got.reshape(2, 4).tolist() == [[True, True, False, False], [False, False, True, True]]
+
+
+def test_fractional_one_hot_indices_are_cut_off() -> None:
+    """As the kernel does, and the standard says: -3.1 of depth 7 is place 4."""
+    text = (
+        "g (float[1] x) => (float[7] y) <float i = {-3.1}, int64 d = {7}, float[2] v = {0, 1}> { y = OneHot (i, d, v) }"
+    )
+    for optimize in (True, False):
+        got = arenaut.load_onnx(parse(text), optimize=optimize).run(x=np.zeros(1, np.float32))["y"]
+        assert got.tolist() == [0, 0, 0, 0, 1, 0, 0]

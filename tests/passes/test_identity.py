@@ -71,3 +71,11 @@ def test_what_keeps_any_shape_goes(nodes: str) -> None:
 def test_a_constant_that_broadcasts_stays_where_ranks_are_known() -> None:
     model = parse("agraph (float[n] x) => (float[2, n] y) <float[2, 1] zero = {0, 0}> { y = Add (x, zero) }")
     assert rewrite(model, remove_identities, feeds={"x": draw(3)}).ops == ["Add"]
+
+
+def test_a_mask_that_leaves_the_model_keeps_its_dropout() -> None:
+    model = parse("agraph (float[n] x) => (float[n] y, bool[n] m) { v = Exp (x) w, m = Dropout (v) y = Neg (w) }")
+    loaded = arenaut.load_onnx(model)
+    x = draw(3)
+    assert_close(loaded.run(x=x)["y"], -np.exp(x), rtol=1e-6)
+    assert loaded.run(x=x)["m"].all()

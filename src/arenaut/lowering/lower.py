@@ -68,6 +68,8 @@ class Lowerer(Emitter):
 
     def _output(self, value: Value, index: int) -> Strided:
         """Where output `index` ends up: an output buffer of its own, or a host slot."""
+        if value.constant is not None and id(value) not in self.places and self._is_host(value):
+            self._held_step(StepKind.HOST, Node("Identity", [value], [value], name=value.name), [None], [value])
         place = self.read(value)
         buffer = self.buffers[place.buffer]
         if buffer.segment is Segment.HOST or (buffer.segment is Segment.OUTPUT and buffer.index == index):
@@ -100,8 +102,11 @@ class Lowerer(Emitter):
             if record.decompose is not None and self._lower_decomposed(node):
                 return
         elif record.lower is not None and self._controls(node):
-            record.lower(self, node)
-            return
+            try:
+                record.lower(self, node)
+                return
+            except NoRowError:
+                self._undo(node, mark)
         self._host_call(node)
 
     def _controls(self, node: Node) -> bool:
