@@ -3,6 +3,7 @@
 
 #include "contract.h"
 #include "kernels/attention/params.h"
+#include "kernels/blocks/params.h"
 #include "kernels/conv/params.h"
 #include "kernels/copy/params.h"
 #include "kernels/gather/params.h"

@@ -1,0 +1,12 @@
+// BlockMatMul: Y = A B^T, B being n columns of k weights of `bits` bits in blocks of `block` along k that share a
+// scale.
+#pragma once
+
+#include "contract.h"
+
+typedef struct {
+  int64_t bits;   // 2, 3, 4 or 8
+  int64_t block;  // a power of two, at least 16
+  int64_t k, n;
+  int64_t accuracy;  // 4: A may be rounded to 8 bits by block; else products are of f32
+} arn_block_matmul_params;
