@@ -14,6 +14,7 @@ from arenaut.frontend.upgrade import upgrade
 from arenaut.ir import Value
 from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.schemas import Signature, default_attributes, signature
+from arenaut.ir.types import onnx_text
 
 
 def import_nodes(scope: Scope, nodes: Sequence[Any]) -> None:
@@ -45,12 +46,14 @@ def spec_of(scope: Scope, proto: Any, given: Mapping[str, Any] | None = None) ->
     stated = convert_attributes(scope, proto, skip=frozenset(given or ()))
     stated.update(given or {})
     check_signature(proto, rule, stated)
+    operands = scope.operands(label(proto), proto.input)
+    check_types(label(proto), operands, rule)
     return Spec(
         op=proto.op_type,
         domain=domain,
         version=rule.since_version,
         name=proto.name or next((o for o in proto.output if o), ""),
-        inputs=scope.operands(label(proto), proto.input),
+        inputs=operands,
         wanted=tuple(bool(o) for o in proto.output),
         attributes={**default_attributes(domain, proto.op_type, opset), **stated},
     )
@@ -91,6 +94,25 @@ def check_signature(proto: Any, rule: Signature, stated: Mapping[str, Any]) -> N
         have = attribute_values.attribute_type(attribute)
         if have != want and not is_reference(attribute):
             raise wrong(f"its attribute '{attribute.name}' has attribute type {have}, expected {want}")
+
+
+def check_types(node: str, operands: Sequence[Value | None], rule: Signature) -> None:
+    """Every operand has a type that the schema allows, those of one type name the same one. What is not known at import
+    is left to whoever finds out."""
+    bound: dict[str, tuple[str, str]] = {}  # type name -> the name and type of the first operand that binds it
+    for place, value in enumerate(operands):
+        formal = rule.input_parameter(place)
+        if value is None or value.type is None or formal is None:
+            continue
+        have = onnx_text(value.type)
+        where = f"{node}, opset {rule.since_version}: its input {place} ('{formal.name}'), '{value.name}', is {have}"
+        if have not in formal.types and f"optional({have})" not in formal.types:
+            raise InvalidModelError(f"{where}, expected {' or '.join(formal.types)}. Export the model again")
+        if formal.option == "mixed":
+            continue
+        first, want = bound.setdefault(formal.type_name, (formal.name, have))
+        if have != want:
+            raise InvalidModelError(f"{where}, expected {want}, the type of '{first}'. Export the model again")
 
 
 def _span(low: int, high: int) -> str:

@@ -19,8 +19,9 @@ TABLE = Path(__file__).with_name("schemas.jsonl")
 
 @dataclass(frozen=True)
 class Parameter:
-    """A formal input or output. option: "single", "optional" or "variadic" (its last, repeated). types: what it may be,
-    as the schemas write types; type_name: parameters of one type name have one type."""
+    """A formal input or output. option: "single", "optional", "variadic" (its last, repeated) or "mixed" (repeated with
+    types of its own). types: what it may be, as the schemas write types; type_name: parameters of one type name have
+    one type."""
 
     name: str
     option: str
@@ -41,6 +42,10 @@ class Signature:
     attribute_types: Mapping[str, int]
     required_attributes: tuple[str, ...]
     defaults: Mapping[str, Any]
+
+    def input_parameter(self, place: int) -> Parameter | None:
+        """What the input at this place is; the last one repeats."""
+        return self.input_parameters[min(place, len(self.input_parameters) - 1)] if self.input_parameters else None
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,8 @@ def _stored(schema: Any, numbers: dict[tuple[str, ...], int]) -> dict[str, Any]:
 
     def parameter(p: Any) -> list[Any]:
         types = constraints.get(p.type_str, (p.type_str,))
-        return [p.name, p.option.name.lower(), numbers.setdefault(types, len(numbers)), p.type_str]
+        option = p.option.name.lower() if p.is_homogeneous else "mixed"
+        return [p.name, option, numbers.setdefault(types, len(numbers)), p.type_str]
 
     return {
         "since": schema.since_version,

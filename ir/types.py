@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Union
 
 from arenaut.ir.dims import Dim, equal, symbol
@@ -57,6 +58,20 @@ class MapType:
 
 
 Type = Union[TensorType, SequenceType, OptionalType, MapType]
+
+
+@cache
+def _tensor_text(dtype: DType) -> str:
+    return f"tensor({dtype.name.lower()})"
+
+
+def onnx_text(t: Type) -> str:
+    """The type as ONNX's schemas write it, without dims."""
+    if isinstance(t, TensorType):
+        return _tensor_text(t.dtype)
+    if isinstance(t, MapType):
+        return f"map({t.key.name.lower()},{onnx_text(t.value)})"
+    return f"{'seq' if isinstance(t, SequenceType) else 'optional'}({onnx_text(t.element)})"
 
 
 def same_shape(a: Shape | None, b: Shape | None) -> bool | None:

@@ -8,7 +8,7 @@ from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops.support.common import known_ints
 from arenaut.passes.context import PassContext
-from arenaut.passes.rewriting.pattern import Match, Number, OneOf, Op, Pattern, Rule, Rules, Var, tree
+from arenaut.passes.rewriting.pattern import Match, Number, Op, Pattern, Rule, Rules, Var, tree
 
 
 def merge_reductions(graph: Graph, context: PassContext) -> bool:
@@ -57,12 +57,12 @@ def _log_softmax(build: GraphBuilder, match: Match) -> Value:
 
 
 _X = Var("x")
-_SQUARE = OneOf(Op("Pow", _X, Number(2.0)), Op("Mul", _X, _X))
 
 _RULES: tuple[Rule, ...] = (
-    *(tree("sum_square", s, _inner("ReduceSumSquare")) for s in _sums(_SQUARE)),
-    *(tree("l1", s, _inner("ReduceL1")) for s in _sums(Op("Abs", _X))),
-    *(tree("l2", Op("Sqrt", s), _inner("ReduceL2")) for s in _sums(_X, "ReduceSumSquare")),
-    *(tree("log_sum", Op("Log", s), _inner("ReduceLogSum")) for s in _sums(_X)),
+    *(tree("sum_square", s, _inner("ReduceSumSquare"), any_shape=True) for s in _sums(Op("Mul", _X, _X))),
+    *(tree("sum_square", s, _inner("ReduceSumSquare")) for s in _sums(Op("Pow", _X, Number(2.0)))),
+    *(tree("l1", s, _inner("ReduceL1"), any_shape=True) for s in _sums(Op("Abs", _X))),
+    *(tree("l2", Op("Sqrt", s), _inner("ReduceL2"), any_shape=True) for s in _sums(_X, "ReduceSumSquare")),
+    *(tree("log_sum", Op("Log", s), _inner("ReduceLogSum"), any_shape=True) for s in _sums(_X)),
     tree("log_softmax", Op("Sub", _X, _sums(_X, "ReduceLogSumExp")[0]), _log_softmax, _log_softmax_check),
 )

@@ -44,6 +44,24 @@ const void* Run::operand_data(const Step& step, const BoundStep& bound, size_t o
   return operands_[at(bound.first_place) + operand];
 }
 
+const void* Run::scalar_data(int32_t index, const Step& step, size_t operand, int32_t dtype) const {
+  if (step.operands[operand] < 0) return nullptr;
+  const Value& v = program_.values[at(step.operands[operand])];
+  const Buffer& buffer = program_.buffers[at(v.buffer)];
+  int32_t found = v.dtype;
+  int64_t count = 1;
+  if (buffer.segment == Segment::kHost) {
+    const Tensor& held = slots_[at(buffer.index)];
+    found = held.dtype;
+    count = held.data == nullptr ? 0 : tensor_bytes(held) / element_bytes(found);
+  } else {
+    for (const int32_t d : v.dims) count *= binding_->values[at(d)];
+  }
+  if (found != dtype || count != 1)
+    throw StepError{{index, ARN_SHAPE_MISMATCH, false, "a condition or trip count is not one element of its type"}};
+  return operand_data(step, bound(index), operand);
+}
+
 // The results that iterations make, stacked along a new first axis. expected: how many, at least 0.
 void Run::stack(Stack* s, const Tensor& t, int64_t expected, int32_t step) {
   if (t.host) throw StepError{{step, ARN_UNSUPPORTED, false, "a scan output that is not a tensor"}};
@@ -104,7 +122,7 @@ RunOptions Run::body_options(int32_t index, const Program& body, const BoundBody
 }
 
 void Run::run_if(int32_t index, const Step& step) {
-  const size_t branch = read_bool(operand_data(step, bound(index), 0)) ? 0 : 1;
+  const size_t branch = read_bool(scalar_data(index, step, 0, ARN_BOOL)) ? 0 : 1;
   const Program& body = *step.bodies.at(branch);
   const BoundBody* planned = planned_body(bound(index), branch);
   const RunOptions options = body_options(index, body, planned);
@@ -183,7 +201,7 @@ void Run::run_loop(int32_t index, const Step& step) {
   const Program& body = *step.bodies.at(0);
   const auto carried = at(step.counts[0]);
   const BoundStep& s = bound(index);
-  const void *trip = operand_data(step, s, 0), *start = operand_data(step, s, 1);
+  const void *trip = scalar_data(index, step, 0, ARN_I64), *start = scalar_data(index, step, 1, ARN_BOOL);
   int64_t limit = INT64_MAX;
   if (trip != nullptr) std::memcpy(&limit, trip, sizeof limit);
   uint8_t going = start == nullptr || read_bool(start) ? 1 : 0;
@@ -206,7 +224,10 @@ void Run::run_loop(int32_t index, const Step& step) {
     run.begin(options, planned == nullptr ? nullptr : planned->binding);
     run.finish();
     take_outputs(index, planned, 1, limit == INT64_MAX ? 0 : limit - n, &run);
-    const bool again = read_bool(run.output(0).data);
+    const Tensor& condition = run.output(0);
+    if (condition.dtype != ARN_BOOL || condition.data == nullptr || tensor_bytes(condition) != 1)
+      throw StepError{{index, ARN_SHAPE_MISMATCH, false, "the body's condition is not one bool"}};
+    const bool again = read_bool(condition.data);
     run.end_iteration();
     going = again ? 1 : 0;
   }

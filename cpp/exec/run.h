@@ -84,6 +84,8 @@ class Run {
   // A tensor that outlives the memory that it may borrow.
   void own(Tensor* t);
   const void* operand_data(const Step& step, const BoundStep& bound, size_t operand) const;
+  // The same of an operand that holds one element of this type, which is checked; null where it is absent.
+  const void* scalar_data(int32_t index, const Step& step, size_t operand, int32_t dtype) const;
   struct Stack {
     Tensor result;  // owns the elements so far
     int64_t count = 0;

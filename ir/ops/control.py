@@ -95,11 +95,19 @@ def _stacked(context: Infer, output: int, t: Type, length: Dim, axis: int, chang
     return TensorType(t.dtype, tuple(fresh(i) if v else d for i, (d, v) in enumerate(zip(dims, varies, strict=True))))
 
 
+def _check_single(context: Infer, t: Type, dtype: DType, what: str) -> None:
+    """What steers the control flow is one element of a type that the standard fixes."""
+    one = isinstance(t, TensorType) and all(d == 1 or isinstance(d, Expr) for d in t.shape or ())
+    if not isinstance(t, TensorType) or t.dtype is not dtype or not one:
+        raise context.fail(f"{what} is {t}, expected one element of {dtype.short}")
+
+
 # -- If ------------------------------------------------------------------------------------------------------------
 
 
 def _if_infer(context: Infer) -> Sequence[Type]:
     node = context.node
+    _check_single(context, context.type(0), DType.BOOL, "the condition")
     types = [context.type(i) for i in range(1, len(node.inputs))]
     paths = [context.infer_body(name, types) for name in ("then_branch", "else_branch")]
     if len(paths[0]) != len(paths[1]):
@@ -133,11 +141,16 @@ def _loop_carried(node: Node) -> int:
 
 def _loop_infer(context: Infer) -> Sequence[Type]:
     node, carried = context.node, _loop_carried(context.node)
+    for place, (dtype, what) in enumerate(((DType.INT64, "the trip count"), (DType.BOOL, "the condition"))):
+        if context.has(place):
+            _check_single(context, context.type(place), dtype, what)
     captured = [context.type(i) for i in range(2 + carried, len(node.inputs))]
     start = [TensorType(DType.INT64, ()), TensorType(DType.BOOL, ())]
 
     def run(state: Sequence[Type]) -> Sequence[Type]:
-        return context.infer_body("body", [*start, *state, *captured])[1:]
+        condition, *results = context.infer_body("body", [*start, *state, *captured])
+        _check_single(context, condition, DType.BOOL, "the condition that the body gives")
+        return results
 
     settled = _settle(context, [context.type(2 + i) for i in range(carried)], run)
     counted = _trip_count(context)

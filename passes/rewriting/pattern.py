@@ -22,7 +22,7 @@ import numpy as np
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node, Value
-from arenaut.ir.types import same_type
+from arenaut.ir.types import same_dtype, same_type
 from arenaut.passes.context import PassContext
 
 COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Sum", "And", "Or", "Xor", "Equal"})
@@ -124,7 +124,8 @@ class Rule:
     anchors   the ops of the nodes that it is tried on.
     find      the match at such a node; see `pattern` for trees.
     check     why a match cannot be rewritten, None where it can.
-    rewrite   builds the replacement of the root's output. It must have the root's type.
+    rewrite   builds the replacement of the root's output. It must have the root's type, which has to be proved.
+    any_shape the replacement has the root's shape whatever that is, so that only element types are compared.
     priority  lower ones first; equal ones in the order of the list.
     """
 
@@ -134,6 +135,7 @@ class Rule:
     rewrite: Callable[[GraphBuilder, Match], Value]
     check: Callable[[Match], str | None] = lambda match: None
     priority: int = 0
+    any_shape: bool = False
 
 
 def pattern(shape: Op) -> Callable[[Node], Found]:
@@ -160,10 +162,10 @@ def roots(shape: Op) -> tuple[str, ...]:
 
 def tree(
     name: str, shape: Op, rewrite: Callable[[GraphBuilder, Match], Value],
-    check: Callable[[Match], str | None] = lambda match: None, priority: int = 0,
+    check: Callable[[Match], str | None] = lambda match: None, priority: int = 0, any_shape: bool = False,
 ) -> Rule:  # fmt: skip
     """A rule whose match is the pattern `shape`."""
-    return Rule(name, roots(shape), pattern(shape), rewrite, check, priority)
+    return Rule(name, roots(shape), pattern(shape), rewrite, check, priority, any_shape)
 
 
 # -- matching --------------------------------------------------------------------------------------------------
@@ -378,7 +380,7 @@ def _rewrite(graph: Graph, rule: Rule, match: Match) -> list[Node] | str:
     old, build = match.root.output, GraphBuilder(graph, match.root, match.root.name)
     new = rule.rewrite(build, match)
     made = build.made
-    if not same_type(new.type, old.type):
+    if not (same_type(new.type, old.type) or (rule.any_shape and same_dtype(new.type, old.type))):
         graph.remove(made)
         return f"the result would be {new.type} instead of {old.type}"
     if graph.is_output(old):
