@@ -65,7 +65,7 @@ def _as_scalar(scope: Scope, spec: Spec, value: Value | None) -> Value | None:
     if value is None or not isinstance(value.type, TensorType) or value.has_shape:
         return value
     build = scope.builder(spec.name)
-    scalar: Value = build.op("Reshape", value, build.constant(np.empty(0, np.int64)))
+    scalar = build.op("Reshape", value, build.constant(np.empty(0, np.int64)))
     return scalar
 
 

@@ -48,8 +48,9 @@ def add_node(
 class FilledBuilder(GraphBuilder):
     """A GraphBuilder whose nodes carry their default attributes."""
 
-    def op(self, op: str, *inputs: Value | None, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
+    def _add(
+        self, op: str, inputs: Sequence[Value | None], outputs: int, domain: str, attributes: Mapping[str, Any]
+    ) -> Node:
         given = {k: v for k, v in attributes.items() if v is not None}
         name = f"{self.name}/{op.lower()}" if self.name else ""
-        node = add_node(self.graph, op, inputs, given, outputs, domain=domain, name=name)
-        return node.output if outputs == 1 else list(node.outputs)
+        return add_node(self.graph, op, inputs, given, outputs, domain=domain, name=name)

@@ -286,6 +286,13 @@ class Graph:
             if out is old:
                 self.outputs[i] = new
 
+    def supersede(self, old: Value, new: Value) -> None:
+        """`replace`, and where old is an output of the graph, new takes its name: outputs keep theirs. new must be no
+        input or output of the graph itself then."""
+        if self.is_output(old):
+            old.name, new.name = new.name, old.name
+        self.replace(old, new)
+
     def remove(self, nodes: Node | Iterable[Node]) -> None:
         """Takes nodes out; their outputs must be unused by what stays."""
         gone = {id(n): n for n in ([nodes] if isinstance(nodes, Node) else nodes) if n.graph is self}

@@ -149,8 +149,12 @@ class Lower(Protocol):
 class Build(Protocol):
     """Builds the replacement of a composite node from simpler ops."""
 
-    def op(self, op: str, *inputs: Value | None, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
-        """Adds a node; its output, or a list of them when outputs > 1. Types are inferred at once."""
+    def op(self, op: str, *inputs: Value | None, domain: str = "", **attributes: Any) -> Value:
+        """Adds a node with one output; that output. Attributes that are None are left out. Types are inferred."""
+        ...
+
+    def ops(self, op: str, *inputs: Value | None, outputs: int, domain: str = "", **attributes: Any) -> Sequence[Value]:
+        """The same for a node with so many outputs."""
         ...
 
     def constant(self, array: Array) -> Value: ...

@@ -53,9 +53,7 @@ def _absorb(graph: Graph, conv: Node, node: Node, term: Value) -> str | None:
     old = np.zeros(channels) if bias is None or bias.constant is None else bias.constant.astype(np.float64)
     total = (old + (each if node.op == "Add" else -each)).astype(weights.constant.dtype)
     graph.set_inputs(conv, [conv.operand(0), weights, graph.add_constant(total, f"{weights.name}_bias")])
-    if graph.is_output(node.output):
-        node.output.name, conv.output.name = conv.output.name, node.output.name
-    graph.replace(node.output, conv.output)
+    graph.supersede(node.output, conv.output)
     graph.remove(node)
     return None
 

@@ -52,9 +52,7 @@ def _retarget(graph: Graph, node: Node, source: Value) -> bool:
         graph.remove(new)
         return False
     output = node.output
-    if graph.is_output(output):
-        new.output.name, output.name = output.name, new.output.name
-    graph.replace(output, new.output)
+    graph.supersede(output, new.output)
     graph.remove(node)
     return True
 

@@ -9,7 +9,7 @@ from arenaut.ir.ops import record_of
 from arenaut.ir.ops.shape import permutation
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import number_of
-from arenaut.passes.rewriting.quantised import Stored, stored, take_place
+from arenaut.passes.rewriting.quantised import Stored, stored
 
 REWRITE = "dequantise_late"
 
@@ -62,13 +62,13 @@ def _move(graph: Graph, node: Node, first: Stored, numbers: dict[int, object]) -
     inputs: list[Value | None] = list(node.inputs) + [None] * (max(numbers) + 1 - len(node.inputs))
     for index, what in numbers.items():
         inputs[index] = what if isinstance(what, Value) else build.constant(what)  # type: ignore[arg-type]
-    made = build.op(node.op, *inputs, outputs=len(node.outputs), domain=node.domain, **node.attributes)
+    made = build.ops(node.op, *inputs, outputs=len(node.outputs), domain=node.domain, **node.attributes)
     settings = dict(first.node.attributes)
     if first.axis is not None:
         settings["axis"] = permutation(node, first.x.rank).index(first.axis)
-    for old, new in zip(node.outputs, made if isinstance(made, list) else [made], strict=True):
+    for old, new in zip(node.outputs, made, strict=True):
         if old is not None:
-            take_place(graph, old, build.op("DequantizeLinear", new, *first.node.inputs[1:], **settings))
+            graph.supersede(old, build.op("DequantizeLinear", new, *first.node.inputs[1:], **settings))
     graph.remove(node)
     if not first.node.output.uses and not graph.is_output(first.node.output):
         graph.remove(first.node)

@@ -9,7 +9,7 @@ from arenaut.ir.ops import record_of
 from arenaut.ir.ops.quantize import range_of
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
-from arenaut.passes.rewriting.quantised import Stored, stored, take_place
+from arenaut.passes.rewriting.quantised import Stored, stored
 
 
 def drop_requantising(graph: Graph, context: PassContext) -> bool:
@@ -30,7 +30,7 @@ def drop_requantising(graph: Graph, context: PassContext) -> bool:
         elif graph.is_output(node.output):
             context.missed("same_scale", node, f"the output '{node.output.name}' needs a value of its own")
         else:
-            take_place(graph, node.output, source.x)
+            graph.supersede(node.output, source.x)
             graph.remove(node)
             context.fired("same_scale", node)
             changed = True

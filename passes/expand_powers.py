@@ -11,7 +11,7 @@ from arenaut.passes.context import PassContext
 
 
 def _cube(b: GraphBuilder, x: Value) -> Value:
-    result: Value = b.op("Mul", b.op("Mul", x, x), x)
+    result = b.op("Mul", b.op("Mul", x, x), x)
     return result
 
 
@@ -39,9 +39,7 @@ def expand_powers(graph: Graph, context: PassContext) -> bool:
             context.missed("expand", node, f"the exponent is {exponent.reshape(())}")
             continue
         result = form(GraphBuilder(graph, node, node.name), x)
-        if graph.is_output(node.output):
-            result.name, node.output.name = node.output.name, result.name
-        graph.replace(node.output, result)
+        graph.supersede(node.output, result)
         graph.remove(node)
         context.fired("expand", node)
         changed = True

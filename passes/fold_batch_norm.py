@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from arenaut.ir.builder import GraphBuilder
-from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.graph import Array, Graph, Node
 from arenaut.passes.context import PassContext
 
 
@@ -62,7 +62,7 @@ def _fold_into(graph: Graph, conv: Node, node: Node, scale: Array, shift: Array)
     new_weights = graph.add_constant((weights.constant.astype(np.float64) * per_filter).astype(dtype), weights.name)
     new_bias = graph.add_constant((old * scale + shift).astype(dtype), f"{weights.name}_bias")
     graph.set_inputs(conv, [conv.operand(0), new_weights, new_bias])
-    _take_over(graph, node.output, conv.output)
+    graph.supersede(node.output, conv.output)
     graph.remove(node)
 
 
@@ -73,11 +73,5 @@ def _as_scale_and_shift(graph: Graph, node: Node, scale: Array, shift: Array) ->
     build = GraphBuilder(graph, before=node, name=node.name)
     product = build.op("Mul", x, build.constant(scale.astype(dtype).reshape(shape)))
     result = build.op("Add", product, build.constant(shift.astype(dtype).reshape(shape)))
-    _take_over(graph, node.output, result)
+    graph.supersede(node.output, result)
     graph.remove(node)
-
-
-def _take_over(graph: Graph, old: Value, new: Value) -> None:
-    if graph.is_output(old):
-        old.name, new.name = new.name, old.name
-    graph.replace(old, new)

@@ -127,7 +127,7 @@ def _rewrite(build: GraphBuilder, match: Match) -> Value:
     old = match.product
     weights = build.constant(match.weights)
     bias = [] if match.bias is None else [build.constant(match.bias)]
-    result: Value = build.op(old.op, match["x"], weights, *bias, **old.attributes)
+    result = build.op(old.op, match["x"], weights, *bias, **old.attributes)
     return result
 
 

@@ -4,7 +4,7 @@ product, convolution or normalisation that feeds it, as its epilogue."""
 from __future__ import annotations
 
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
-from arenaut.ir.ops import record_of
+from arenaut.ir.ops import is_elementwise, record_of
 from arenaut.ir.types import same_shape
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.fuse import FusedBody, held_in_register, why_no_tile
@@ -16,7 +16,7 @@ def fuse_elementwise(graph: Graph, context: PassContext) -> bool:
     position = {id(n): i for i, n in enumerate(graph.nodes)}
     outputs = {id(v) for v in graph.outputs}
     for root in reversed(list(graph.nodes)):
-        if root.graph is not graph or not _is_elementwise(root):
+        if root.graph is not graph or not is_elementwise(root):
             continue
         region = _grow(root, outputs, context)
         anchor = _anchor(region, outputs, position, context)
@@ -31,19 +31,13 @@ def fuse_elementwise(graph: Graph, context: PassContext) -> bool:
     return changed
 
 
-def _is_elementwise(node: Node) -> bool:
-    return node.domain != ARENAUT_DOMAIN and len(node.outputs) == 1 and node.output.has_shape and (
-        record_of(node).is_elementwise(node)
-    )  # fmt: skip
-
-
 def _grow(root: Node, outputs: set[int], context: PassContext) -> list[Node]:
     """The nodes whose results only this region reads, with the root's shape and a type that tiles compute in."""
     region, inside, queue = [root], {id(root)}, [root]
     while queue:
         for value in queue.pop().inputs:
             node = None if value is None else value.producer
-            if value is None or node is None or id(node) in inside or not _is_elementwise(node):
+            if value is None or node is None or id(node) in inside or not is_elementwise(node):
                 continue
             if id(value) in outputs or not all(id(user) in inside for user, _ in value.uses):
                 continue
@@ -71,7 +65,7 @@ def _copied(region: list[Node], context: PassContext) -> list[Node]:
     copies: list[Node] = []
     for value in [v for node in region for v in node.inputs]:
         node = None if value is None else value.producer
-        if node is None or not _is_elementwise(node) or not record_of(node).widens:
+        if node is None or not is_elementwise(node) or not record_of(node).widens:
             continue
         if any(n is node for n in [*region, *copies]) or not _joins(node, [*region, *copies], context):
             continue
@@ -114,8 +108,6 @@ def _replace(graph: Graph, nodes: list[Node], root: Node) -> Node:
         domain=ARENAUT_DOMAIN, name=nodes[0].name or root.name,
     )  # fmt: skip
     graph.attach(fused, before=root)
-    if graph.is_output(last):
-        fused.output.name, last.name = last.name, fused.output.name
-    graph.replace(last, fused.output)
+    graph.supersede(last, fused.output)
     graph.remove(_unread(graph, nodes))
     return fused

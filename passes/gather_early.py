@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import product
-from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
-from arenaut.ir.ops import record_of
+from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.ops import is_elementwise
 from arenaut.passes.context import PassContext
 
 REWRITE = "gather_early"
@@ -45,7 +45,7 @@ def _chain(data: Value) -> list[Node]:
     queue = [data]
     for value in queue:
         node = value.producer
-        if node is None or id(node) in found or not _is_elementwise(node):
+        if node is None or id(node) in found or not is_elementwise(node):
             continue
         found[id(node)] = node
         if len(found) > MAX_NODES:
@@ -61,12 +61,6 @@ def _chain(data: Value) -> list[Node]:
             stack.append((node, True))
             stack += [(v.producer, False) for v in node.inputs if v is not None and v.producer is not None]
     return list(ordered.values())
-
-
-def _is_elementwise(node: Node) -> bool:
-    return node.domain != ARENAUT_DOMAIN and len(node.outputs) == 1 and node.output.has_shape and (
-        record_of(node).is_elementwise(node)
-    )  # fmt: skip
 
 
 def _leaves(chain: list[Node]) -> Iterator[Value]:
@@ -124,9 +118,7 @@ def _move(graph: Graph, gather: Node, chain: list[Node]) -> None:
         inputs = [None if v is None else made[id(v)] for v in node.inputs]
         made[id(node.output)] = build.op(node.op, *inputs, domain=node.domain, **node.attributes)
     result = made[id(gather.operand(0))]
-    if graph.is_output(gather.output):
-        result.name, gather.output.name = gather.output.name, result.name
-    graph.replace(gather.output, result)
+    graph.supersede(gather.output, result)
     graph.remove([gather])
     for node in reversed(chain):
         if not node.output.uses:
@@ -143,7 +135,7 @@ def _rows(build: GraphBuilder, constant: Value, behind: int, indices: Value) -> 
     array = constant.constant
     assert array is not None
     if array.shape[at] != 1:
-        return build.op("Gather", constant, indices, axis=at)  # type: ignore[no-any-return]
+        return build.op("Gather", constant, indices, axis=at)
     if indices.rank == 1:
         return constant
     return build.constant(array.reshape(*array.shape[:at], *[1] * indices.rank, *array.shape[at + 1 :]))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from arenaut.ir.builder import GraphBuilder
-from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
-from arenaut.ir.ops import record_of
+from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.ops import is_elementwise, record_of
 from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.collapse_reshapes import RESHAPE_LIKE, reshape_target
 from arenaut.passes.context import PassContext
@@ -23,7 +23,7 @@ def hoist_reshapes(graph: Graph, context: PassContext) -> bool:
     """In node order, so that a Reshape moves behind a whole chain in one pass."""
     changed = False
     for node in list(graph.nodes):
-        if node.graph is not graph or not _is_elementwise(node):
+        if node.graph is not graph or not is_elementwise(node):
             continue
         reshape = next((r for r in map(_reshape_of_product, node.inputs) if r is not None), None)
         if reshape is None or not same_shape(node.output.shape, reshape.output.shape):
@@ -35,12 +35,6 @@ def hoist_reshapes(graph: Graph, context: PassContext) -> bool:
         else:
             context.missed("behind_" + node.op.lower(), node, reason)
     return changed
-
-
-def _is_elementwise(node: Node) -> bool:
-    return node.domain != ARENAUT_DOMAIN and len(node.outputs) == 1 and node.output.has_shape and (
-        record_of(node).is_elementwise(node)
-    )  # fmt: skip
 
 
 def _reshape_of_product(value: Value | None) -> Node | None:
@@ -59,7 +53,7 @@ def _from_product(value: Value) -> bool:
             continue
         if record_of(maker).anchor:
             return True
-        for v in maker.inputs if _is_elementwise(maker) and len(seen) < MAX_VISITED else ():
+        for v in maker.inputs if is_elementwise(maker) and len(seen) < MAX_VISITED else ():
             if v is not None and same_type(v.type, current.type) and id(v) not in seen:
                 seen.add(id(v))
                 queue.append(v)
@@ -79,9 +73,7 @@ def _move(graph: Graph, reshape: Node, node: Node) -> str | None:
     if after is None or not same_type(after.type, node.output.type):
         graph.remove(build.made)
         return f"'{missing[0].name}' has no such form before the reshape" if missing else "the shapes do not agree"
-    if graph.is_output(node.output):
-        after.name, node.output.name = node.output.name, after.name
-    graph.replace(node.output, after)
+    graph.supersede(node.output, after)
     graph.remove(node)
     return None
 
@@ -113,13 +105,10 @@ def _reshaped(build: GraphBuilder, value: Value, like: Value) -> Value | None:
     if shape is None:
         return None
     result = build.op("Reshape", value, build.constant(np.array(shape, np.int64)), allowzero=0)
-    assert isinstance(result, Value)
     return result if same_shape(result.shape, like.shape) else None
 
 
 def _flattened(build: GraphBuilder, value: Value, rank: int) -> Value:
     """Without its leading ones."""
     shape = np.array([-1][:rank], np.int64)
-    result = build.op("Reshape", value, build.constant(shape), allowzero=0)
-    assert isinstance(result, Value)
-    return result
+    return build.op("Reshape", value, build.constant(shape), allowzero=0)

@@ -108,27 +108,19 @@ def _join(build: GraphBuilder, first: _Chain, second: _Chain) -> None:
         if not same_type(old.type, new.type):
             raise _ApartError(f"the result would be {new.type} instead of {old.type}")
     for old, new in zip((first.nodes[-1].output, second.nodes[-1].output), halves, strict=True):
-        _take_over(graph, old, new)
+        graph.supersede(old, new)
     others = [o for k, o in enumerate(split.outputs) if k not in (i, i + 1)]
     for other, part in zip(others, [*parts[:i], *parts[i + 1 :]], strict=True):
         assert other is not None
-        _take_over(graph, other, part)
+        graph.supersede(other, part)
     graph.remove([split, *first.nodes, *second.nodes])
 
 
 def _split(build: GraphBuilder, value: Value, sizes: Sequence[int], axis: int) -> list[Value]:
     if len(sizes) == 1:
         return [value]
-    parts: list[Value] = build.op(
-        "Split", value, build.constant(np.array(sizes, np.int64)), outputs=len(sizes), axis=axis
-    )
+    parts = build.ops("Split", value, build.constant(np.array(sizes, np.int64)), outputs=len(sizes), axis=axis)
     return parts
-
-
-def _take_over(graph: Graph, old: Value, new: Value) -> None:
-    if graph.is_output(old):
-        old.name, new.name = new.name, old.name
-    graph.replace(old, new)
 
 
 # -- one step of both chains -------------------------------------------------------------------------------------------

@@ -55,8 +55,6 @@ def _merge(graph: Graph, node: Node, source: Value) -> bool:
         graph.remove(node)
         return True
     new = GraphBuilder(graph, node, node.name).op("Cast", source, **node.attributes)
-    if graph.is_output(node.output):
-        new.name, node.output.name = node.output.name, new.name
-    graph.replace(node.output, new)
+    graph.supersede(node.output, new)
     graph.remove(node)
     return True

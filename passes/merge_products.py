@@ -180,7 +180,7 @@ def _merge(graph: Graph, products: list[_Product]) -> None:
         whole = build.op("MatMul", a, build.constant(weights))
         whole = whole if bias is None else build.op("Add", whole, bias)
     sizes = build.constant(np.array([p.width for p in products], np.int64))
-    parts = build.op("Split", whole, sizes, outputs=len(products), axis=whole.rank - 1)
+    parts = build.ops("Split", whole, sizes, outputs=len(products), axis=whole.rank - 1)
     for p, part in zip(products, parts, strict=True):
         graph.replace(p.last.output, part)
     graph.remove(n for p in products for n in {id(p.node): p.node, id(p.last): p.last}.values())

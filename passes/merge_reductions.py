@@ -26,9 +26,7 @@ def _inner(op: str) -> Callable[[GraphBuilder, Match], Value]:
     def rewrite(build: GraphBuilder, match: Match) -> Value:
         node = match.maker("sum")
         axes = match.values.get("axes")
-        result = build.op(op, match["x"], *([] if axes is None else [axes]), **node.attributes)
-        assert isinstance(result, Value)
-        return result
+        return build.op(op, match["x"], *([] if axes is None else [axes]), **node.attributes)
 
     return rewrite
 
@@ -51,9 +49,7 @@ def _log_softmax_check(match: Match) -> str | None:
 def _log_softmax(build: GraphBuilder, match: Match) -> Value:
     axes = known_ints(match["axes"].data)
     assert axes is not None
-    result = build.op("LogSoftmax", match["x"], axis=axes[0] % match["x"].rank)
-    assert isinstance(result, Value)
-    return result
+    return build.op("LogSoftmax", match["x"], axis=axes[0] % match["x"].rank)
 
 
 _X = Var("x")

@@ -8,7 +8,7 @@ from arenaut.ir.dims import Dim, product
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.passes.context import PassContext
-from arenaut.passes.rewriting.quantised import Stored, take_place
+from arenaut.passes.rewriting.quantised import Stored
 
 REWRITE = "quantise_early"
 
@@ -56,8 +56,8 @@ def _move(graph: Graph, node: Node, mover: Node, carried: list[int]) -> Node | N
     inputs: list[Value | None] = list(mover.inputs)
     for index in carried:
         inputs[index] = build.op("QuantizeLinear", mover.operand(index), *node.inputs[1:], **node.attributes)
-    result = build.op(mover.op, *inputs, outputs=len(mover.outputs), domain=mover.domain, **mover.attributes)
-    take_place(graph, node.output, result[0] if isinstance(result, list) else result)
+    result = build.ops(mover.op, *inputs, outputs=len(mover.outputs), domain=mover.domain, **mover.attributes)
+    graph.supersede(node.output, result[0])
     graph.remove(node)
     graph.remove(mover)
     single = inputs[carried[0]] if len(carried) == 1 else None

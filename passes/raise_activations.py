@@ -165,9 +165,7 @@ def _results(core: Node) -> Iterator[Node]:
 
 def _rewriter(spelling: Spelling) -> Callable[[GraphBuilder, Match], Value]:
     def rewrite(build: GraphBuilder, match: Match) -> Value:
-        result = build.op(spelling.op, match["x"], **spelling.attributes)
-        assert isinstance(result, Value)
-        return result
+        return build.op(spelling.op, match["x"], **spelling.attributes)
 
     return rewrite
 

@@ -242,14 +242,11 @@ def _raise(build: GraphBuilder, match: Match) -> Value:
     )  # fmt: skip
     if flat:
         result = build.op("Squeeze", result, build.constant(np.array([1], np.int64)))
-    assert isinstance(result, Value)
     return result
 
 
 def _unsqueezed(build: GraphBuilder, value: Value) -> Value:
-    result = build.op("Unsqueeze", value, build.constant(np.array([1], np.int64)))
-    assert isinstance(result, Value)
-    return result
+    return build.op("Unsqueeze", value, build.constant(np.array([1], np.int64)))
 
 
 def _transposed(build: GraphBuilder, key: Value) -> Value:
@@ -267,7 +264,6 @@ def _transposed(build: GraphBuilder, key: Value) -> Value:
         if source is not None:
             return source
         moved = build.op("Transpose", key, perm=last)
-    assert isinstance(moved, Value)
     return moved
 
 
@@ -378,9 +374,7 @@ def _write_operands(build: GraphBuilder, match: Match) -> Value:
     mask = given if keep else mask_operand(build, match.mask, query.dtype)
     causal = int(match.mask.causal or bool(node.attr("is_causal", 0)))
     inputs = [query, key, value, *([] if mask is None else [mask])]
-    result = build.op("Attention", *inputs, **{**attributes, "is_causal": causal})
-    assert isinstance(result, Value)
-    return result
+    return build.op("Attention", *inputs, **{**attributes, "is_causal": causal})
 
 
 _RULES = (

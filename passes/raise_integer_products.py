@@ -17,7 +17,7 @@ from arenaut.ir.record import IntegerForm
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import same_value
-from arenaut.passes.rewriting.quantised import Stored, stored, take_place
+from arenaut.passes.rewriting.quantised import Stored, stored
 
 BYTES = (DType.UINT8, DType.INT8)
 # How far, relatively, a bias's scale may be from the product of the operands' scales that it is meant to be.
@@ -76,7 +76,7 @@ class _Rewrite:
             _vector(build, self.b.scale), _shift(build, self.b.zero), bias, domain=ARENAUT_DOMAIN,
             **self.form.attributes,
         )  # fmt: skip
-        take_place(self.graph, last.output, result)
+        self.graph.supersede(last.output, result)
         self.graph.remove(self.nodes)
 
     def _a_scale(self, build: GraphBuilder) -> Value:
@@ -101,7 +101,7 @@ def _vector(build: GraphBuilder, value: Value) -> Value:
         return narrowest(build, value)
     if value.constant is not None:
         return narrowest(build, build.constant(value.constant.reshape(-1)))
-    return narrowest(build, build.op("Reshape", value, ints(build, -1)))  # type: ignore[no-any-return]
+    return narrowest(build, build.op("Reshape", value, ints(build, -1)))
 
 
 # -- products of what was dequantised ------------------------------------------------------------------------------

@@ -81,14 +81,9 @@ def _core(op: str) -> Callable[[GraphBuilder, Match], Value]:
         shape = static_shape(x.shape[-count:])
         assert shape is not None
         ones = build.constant(np.ones(shape, x.dtype.numpy))
-        return _value(build.op(op, x, ones, axis=-count, epsilon=epsilon, stash_type=1))
+        return build.op(op, x, ones, axis=-count, epsilon=epsilon, stash_type=1)
 
     return rewrite
-
-
-def _value(result: object) -> Value:
-    assert isinstance(result, Value)
-    return result
 
 
 def _plain(node: Node) -> bool:
@@ -144,7 +139,7 @@ def _join(index: int) -> Callable[[GraphBuilder, Match], Value]:
         parameter = _as_parameter(build, norm, match["factor"])
         inputs = [*norm.inputs, None][:3] if index == 2 else list(norm.inputs)
         inputs[index] = parameter
-        return _value(build.op(norm.op, *inputs, **norm.attributes))
+        return build.op(norm.op, *inputs, **norm.attributes)
 
     return rewrite
 
@@ -164,7 +159,7 @@ def _without_casts(build: GraphBuilder, match: Match) -> Value:
     norm, x = match.maker("norm"), match["x"]
     shape = static_shape(norm.operand(1).shape)
     assert shape is not None
-    return _value(build.op(norm.op, x, build.constant(np.ones(shape, x.dtype.numpy)), **norm.attributes))
+    return build.op(norm.op, x, build.constant(np.ones(shape, x.dtype.numpy)), **norm.attributes)
 
 
 def _group_check(match: Match) -> str | None:
@@ -186,7 +181,7 @@ def _as_group_norm(build: GraphBuilder, match: Match) -> Value:
     normalised = build.op(
         "GroupNormalization", x, ones, zeros, num_groups=groups, epsilon=epsilon, stash_type=int(x.dtype)
     )
-    return _value(normalised)
+    return normalised
 
 
 _GROUPED = Op(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -342,28 +341,22 @@ def _single(build: GraphBuilder, value: Value, paired: bool) -> Value:
         inputs = [
             _single(build, v, paired) if v is not None and v.rank and v.shape[-1] != 1 else v for v in node.inputs
         ]
-        return _one(build, node.op, *inputs, **node.attributes)
+        return build.op(node.op, *inputs, **node.attributes)
     inner = _single(build, node.operand(0), paired)
     if node.op == "Reshape":
         return _reshaped(build, inner, value)
     if node.op == "Expand":
-        lead = _one(build, "Shape", value, start=0, end=value.rank - 1)
-        shape = _one(build, "Concat", lead, build.constant(np.array([1], np.int64)), axis=0)
-        return _one(build, "Expand", inner, shape)
-    return _one(build, node.op, inner, *node.inputs[1:], **node.attributes)
+        lead = build.op("Shape", value, start=0, end=value.rank - 1)
+        shape = build.op("Concat", lead, build.constant(np.array([1], np.int64)), axis=0)
+        return build.op("Expand", inner, shape)
+    return build.op(node.op, inner, *node.inputs[1:], **node.attributes)
 
 
 def _reshaped(build: GraphBuilder, value: Value, like: Value) -> Value:
     """value under the leading dims of another."""
-    lead = _one(build, "Shape", like, start=0, end=like.rank - 1)
-    shape = _one(build, "Concat", lead, build.constant(np.array([-1], np.int64)), axis=0)
-    return _one(build, "Reshape", value, shape, allowzero=0)
-
-
-def _one(build: GraphBuilder, op: str, *inputs: Value | None, **attributes: Any) -> Value:
-    result = build.op(op, *inputs, **attributes)
-    assert isinstance(result, Value)
-    return result
+    lead = build.op("Shape", like, start=0, end=like.rank - 1)
+    shape = build.op("Concat", lead, build.constant(np.array([-1], np.int64)), axis=0)
+    return build.op("Reshape", value, shape, allowzero=0)
 
 
 # -- rewriting ---------------------------------------------------------------------------------------------------------
@@ -378,25 +371,25 @@ def _raise(build: GraphBuilder, match: Match) -> Value:
         narrow = _single(build, v, match.paired) if match.doubled else v
         tables.append(_table(build, narrow, x, axis))
     if axis == 1:
-        return _one(build, "RotaryEmbedding", x, *tables, interleaved=int(match.paired), rotary_embedding_dim=0)
-    flat = _one(build, "Reshape", x, build.constant(np.array([0, 0, -1], np.int64)), allowzero=0)
+        return build.op("RotaryEmbedding", x, *tables, interleaved=int(match.paired), rotary_embedding_dim=0)
+    flat = build.op("Reshape", x, build.constant(np.array([0, 0, -1], np.int64)), allowzero=0)
     heads, size = x.shape[2:]
-    turned = _one(
-        build, "RotaryEmbedding", flat, *tables, interleaved=int(match.paired), num_heads=heads, rotary_embedding_dim=0
+    turned = build.op(
+        "RotaryEmbedding", flat, *tables, interleaved=int(match.paired), num_heads=heads, rotary_embedding_dim=0
     )
     apart = build.constant(np.array([0, 0, heads, size], np.int64))
-    return _one(build, "Reshape", turned, apart, allowzero=0)
+    return build.op("Reshape", turned, apart, allowzero=0)
 
 
 def _table(build: GraphBuilder, value: Value, x: Value, axis: int) -> Value:
     """[B, S, width / 2], of angles that may lack the batch axis and have a one for the heads."""
     while value.rank < 4:
-        value = _one(build, "Unsqueeze", value, build.constant(np.array([0], np.int64)))
-    value = _one(build, "Squeeze", value, build.constant(np.array([axis], np.int64)))
+        value = build.op("Unsqueeze", value, build.constant(np.array([0], np.int64)))
+    value = build.op("Squeeze", value, build.constant(np.array([axis], np.int64)))
     if value.shape[0] == x.shape[0]:
         return value
-    shape = _one(build, "Concat", _batch(build, x), build.constant(np.array([1, 1], np.int64)), axis=0)
-    return _one(build, "Expand", value, shape)
+    shape = build.op("Concat", _batch(build, x), build.constant(np.array([1, 1], np.int64)), axis=0)
+    return build.op("Expand", value, shape)
 
 
 def _batch(build: GraphBuilder, x: Value) -> Value:
@@ -406,7 +399,7 @@ def _batch(build: GraphBuilder, x: Value) -> Value:
         return build.constant(np.array([size], np.int64))
     places = ((v, i) for v in (*build.graph.inputs, x) if v.has_shape for i, d in enumerate(v.shape) if d == size)
     value, axis = next(places)
-    return _one(build, "Shape", value, start=axis, end=axis + 1)
+    return build.op("Shape", value, start=axis, end=axis + 1)
 
 
 # -- heads that turn in part -------------------------------------------------------------------------------------------
@@ -438,7 +431,7 @@ def _find_partial(node: Node) -> Found:
 def _raise_partial(build: GraphBuilder, match: Match) -> Value:
     turn = match.nodes[1]
     attributes = {**turn.attributes, "rotary_embedding_dim": turn.operand(0).shape[-1]}
-    return _one(build, "RotaryEmbedding", match["x"], *turn.inputs[1:], **attributes)
+    return build.op("RotaryEmbedding", match["x"], *turn.inputs[1:], **attributes)
 
 
 _RULES = (

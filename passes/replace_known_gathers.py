@@ -109,7 +109,7 @@ def _rewrite(build: GraphBuilder, match: Match) -> Value:
 
 def _slice(build: GraphBuilder, data: Value, match: _Picked, end: Value) -> Value:
     start, axis = (build.constant(np.array([n], np.int64)) for n in (match.start, match.axis))
-    result: Value = build.op("Slice", data, start, end, axis)
+    result = build.op("Slice", data, start, end, axis)
     return result
 
 
@@ -125,7 +125,7 @@ def _reshaped(build: GraphBuilder, value: Value, shape: Sequence[Dim]) -> Value:
     target = reshape_target(value.shape, tuple(shape))
     if same_shape(value.shape, tuple(shape)) or target is None:
         return value
-    result: Value = build.op("Reshape", value, build.constant(np.array(target, np.int64)), allowzero=0)
+    result = build.op("Reshape", value, build.constant(np.array(target, np.int64)), allowzero=0)
     return result
 
 
@@ -136,7 +136,7 @@ def _expanded(build: GraphBuilder, row: Value, match: _Picked, out: Value) -> Va
     shape = shape_value(build, out.shape)
     if shape is None:
         return low
-    result: Value = build.op("Expand", low, shape)
+    result = build.op("Expand", low, shape)
     return result
 
 

@@ -127,6 +127,5 @@ def _finish(build: GraphBuilder, node: Node, results: Sequence[Value]) -> None:
             continue
         if graph.is_output(old):
             new = build.op("Identity", new)  # an output needs a value of its own
-            old.name, new.name = new.name, old.name
-        graph.replace(old, new)
+        graph.supersede(old, new)
     graph.remove(node)

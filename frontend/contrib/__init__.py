@@ -41,7 +41,7 @@ def _quick_gelu(build: Build, spec: Spec) -> Outputs:
 def _fused_matmul(build: Build, spec: Spec) -> Outputs:
     a = _oriented(build, spec, 0, spec.attr("transA"), spec.attr("transBatchA"))
     b = _oriented(build, spec, 1, spec.attr("transB"), spec.attr("transBatchB"))
-    product: Value = build.op("MatMul", a, b)
+    product = build.op("MatMul", a, b)
     alpha = spec.attr("alpha")
     return [product if alpha == 1 else build.op("Mul", product, scalar_like(build, alpha, product))]
 
@@ -61,7 +61,7 @@ def _oriented(build: Build, spec: Spec, index: int, transposed: int, batch_insid
         order = [*order[1:-1], 0, order[-1]]
     if transposed:
         order[-2:] = reversed(order[-2:])
-    turned: Value = build.op("Transpose", value, perm=tuple(order))
+    turned = build.op("Transpose", value, perm=tuple(order))
     return turned
 
 
@@ -99,7 +99,7 @@ def _skip_norm(op: str, bias_at: int) -> Callable[[Build, Spec], Outputs]:
     def rule(build: Build, spec: Spec) -> Outputs:
         if spec.is_wanted(1) or spec.is_wanted(2):
             raise spec.unsupported("its outputs mean and inv_std_var exist only for training; remove them")
-        total: Value = build.op("Add", spec.operand(0), spec.operand(1))
+        total = build.op("Add", spec.operand(0), spec.operand(1))
         bias = spec.input(bias_at)
         if bias is not None:
             total = build.op("Add", total, bias)
@@ -118,7 +118,7 @@ def _rms_norm(build: Build, spec: Spec) -> Outputs:
 
 def _layer_norm(build: Build, spec: Spec) -> Outputs:
     settings = {"axis": spec.attr("axis"), "epsilon": spec.attr("epsilon"), "stash_type": spec.attr("stash_type")}
-    results: list[Value] = build.op("LayerNormalization", *spec.inputs, outputs=3, **settings)
+    results = build.ops("LayerNormalization", *spec.inputs, outputs=3, **settings)
     return results
 
 

@@ -20,7 +20,6 @@ from arenaut.ir.ops.support.composite import (
     ints,
     length_of,
     number,
-    one,
     slice_of,
     unsqueeze,
 )
@@ -47,7 +46,7 @@ def _known_rank(spec: Spec, value: Value, *ranks: int) -> int:
 def _penalty(build: Build, spec: Spec, keep: Value, like: Value) -> Value:
     """What is added to scores: 0 where keep holds, else the model's large negative number."""
     zero, low = (number(build, v, like.dtype) for v in (0.0, float(spec.attr("mask_filter_value"))))
-    return one(build, "Where", keep, zero, low)
+    return build.op("Where", keep, zero, low)
 
 
 def _key_mask(build: Build, spec: Spec, mask: Value, query: Value, total: Value) -> Value:
@@ -56,7 +55,7 @@ def _key_mask(build: Build, spec: Spec, mask: Value, query: Value, total: Value)
     if rank == 1:
         if mask.shape[0] != query.shape[0]:
             raise spec.unsupported(f"a mask of {mask.shape[0]} numbers for {query.shape[0]} samples")
-        keep = one(build, "Less", counting(build, total), unsqueeze(build, cast(build, mask, DType.INT64), 1, 2, 3))
+        keep = build.op("Less", counting(build, total), unsqueeze(build, cast(build, mask, DType.INT64), 1, 2, 3))
     else:
         axes = (1, 2) if rank == 2 else (1,)
         keep = cast(build, unsqueeze(build, mask, *axes), DType.BOOL)
@@ -68,7 +67,7 @@ def _sum(build: Build, parts: Sequence[Value | None]) -> Value | None:
     result = given[0] if given else None
     for part in given[1:]:
         assert result is not None
-        result = one(build, "Add", result, part)
+        result = build.op("Add", result, part)
     return result
 
 
@@ -87,14 +86,14 @@ def _attend(
     heads = _heads(spec)
     total = length_of(build, parts[1], 1)
     if past:
-        total = one(build, "Add", total, length_of(build, past[0], 2))
+        total = build.op("Add", total, length_of(build, past[0], 2))
     addend = None if mask is None else _key_mask(build, spec, mask, parts[0], total)
     operands = [*parts, _sum(build, (addend, bias)), *(past or (None, None))]
-    results: list[Value] = build.op(
+    results = build.ops(
         "Attention", *operands, outputs=3, q_num_heads=heads, kv_num_heads=heads, scale=_scale(spec),
         is_causal=int(bool(spec.attr("unidirectional"))),
     )  # fmt: skip
-    return results
+    return list(results)
 
 
 def _self_attention(build: Build, spec: Spec, joined: Value, mask: int, past: int, bias: int | None) -> Outputs:
@@ -112,7 +111,7 @@ def _self_attention(build: Build, spec: Spec, joined: Value, mask: int, past: in
     parts = [slice_of(build, joined, 2, a, b) for a, b in pairwise(ends)]
     stored = spec.input(past)
     earlier = (
-        [] if stored is None else [one(build, "Gather", stored, number(build, i, DType.INT64), axis=0) for i in (0, 1)]
+        [] if stored is None else [build.op("Gather", stored, number(build, i, DType.INT64), axis=0) for i in (0, 1)]
     )
     extra = None if bias is None else spec.input(bias)
     output, keys, values = _attend(build, spec, parts, spec.input(mask), extra, earlier)
@@ -124,15 +123,15 @@ def _self_attention(build: Build, spec: Spec, joined: Value, mask: int, past: in
 def _attention(build: Build, spec: Spec) -> Outputs:
     if spec.input(6) is not None:
         raise spec.unsupported("a past that shares its buffer with the present is not known here")
-    joined = one(build, "MatMul", spec.operand(0), spec.operand(1))
+    joined = build.op("MatMul", spec.operand(0), spec.operand(1))
     if spec.input(2) is not None:
-        joined = one(build, "Add", joined, spec.operand(2))
+        joined = build.op("Add", joined, spec.operand(2))
     return _self_attention(build, spec, joined, mask=3, past=4, bias=5)
 
 
 def _quantised_attention(build: Build, spec: Spec) -> Outputs:
-    product = one(build, "MatMul", real(build, spec, 0, 3, 6), real(build, spec, 1, 4, 7))
-    return _self_attention(build, spec, one(build, "Add", product, spec.operand(2)), mask=5, past=8, bias=None)
+    product = build.op("MatMul", real(build, spec, 0, 3, 6), real(build, spec, 1, 4, 7))
+    return _self_attention(build, spec, build.op("Add", product, spec.operand(2)), mask=5, past=8, bias=None)
 
 
 def _multi_head(build: Build, spec: Spec) -> Outputs:
@@ -150,7 +149,7 @@ def _multi_head(build: Build, spec: Spec) -> Outputs:
                 raise spec.unsupported(f"the width of '{part.name}' is not known")
             ends.append(ends[-1] + width)
         slices = [slice_of(build, bias, 0, a, b) for a, b in pairwise(ends)]
-        parts = [one(build, "Add", part, piece) for part, piece in zip(parts, slices, strict=True)]
+        parts = [build.op("Add", part, piece) for part, piece in zip(parts, slices, strict=True)]
     past = [v for v in (spec.input(6), spec.input(7)) if v is not None]
     if len(past) == 1:
         raise spec.invalid("of past keys and values only one is there")
@@ -167,9 +166,9 @@ def _rotary(build: Build, spec: Spec) -> Outputs:
         raise spec.unsupported("packed batches and scaled positions are not known here")
     positions = cast(build, positions, DType.INT64)
     if _known_rank(spec, positions, 1, 2) == 1:  # where the sequence starts
-        steps = one(build, "Add", counting(build, length_of(build, x, rank - 2)), positions)
+        steps = build.op("Add", counting(build, length_of(build, x, rank - 2)), positions)
         batch = dims_of(build, x, 0, 1)
-        positions = one(build, "Expand", unsqueeze(build, steps, 0), concat(build, [batch, ints(build, 1)], 0))
+        positions = build.op("Expand", unsqueeze(build, steps, 0), concat(build, [batch, ints(build, 1)], 0))
     heads, dim = int(spec.attr("num_heads")), int(spec.attr("rotary_embedding_dim"))
     if rank == 3 and not heads:
         width, half = x.shape[2], cos.shape[1]
@@ -177,7 +176,7 @@ def _rotary(build: Build, spec: Spec) -> Outputs:
             raise spec.unsupported("the number of heads is neither stated nor told by the shapes")
         heads = width // (2 * half)
     settings = {"interleaved": spec.attr("interleaved"), "rotary_embedding_dim": dim, "num_heads": heads}
-    return [one(build, "RotaryEmbedding", x, cos, spec.operand(3), positions, **settings)]
+    return [build.op("RotaryEmbedding", x, cos, spec.operand(3), positions, **settings)]
 
 
 # -- EmbedLayerNormalization -----------------------------------------------------------------------------------
@@ -185,24 +184,24 @@ def _rotary(build: Build, spec: Spec) -> Outputs:
 
 def _embed(build: Build, spec: Spec) -> Outputs:
     ids, segments = spec.operand(0), spec.input(1)
-    total = one(build, "Gather", spec.operand(2), ids, axis=0)
+    total = build.op("Gather", spec.operand(2), ids, axis=0)
     positions = spec.input(8)
     if positions is None:
         positions = counting(build, length_of(build, ids, 1))
-    parts = [total, one(build, "Gather", spec.operand(3), positions, axis=0)]
+    parts = [total, build.op("Gather", spec.operand(3), positions, axis=0)]
     if segments is not None:
-        parts.append(one(build, "Gather", spec.operand(4), segments, axis=0))
+        parts.append(build.op("Gather", spec.operand(4), segments, axis=0))
     summed = _sum(build, parts)
     assert summed is not None
     settings = {"axis": -1, "epsilon": spec.attr("epsilon")}
-    output = one(build, "LayerNormalization", summed, spec.operand(5), spec.operand(6), **settings)
+    output = build.op("LayerNormalization", summed, spec.operand(5), spec.operand(6), **settings)
     mask = spec.input(7)
     if not spec.is_wanted(1):
         counts = None
     elif mask is None:
-        counts = one(build, "Expand", build.constant(np.zeros(1, np.int32)), dims_of(build, ids, 0, 1))
+        counts = build.op("Expand", build.constant(np.zeros(1, np.int32)), dims_of(build, ids, 0, 1))
     else:
-        counts = one(build, "ReduceSum", cast(build, mask, DType.INT32), ints(build, 1), keepdims=0)
+        counts = build.op("ReduceSum", cast(build, mask, DType.INT32), ints(build, 1), keepdims=0)
     return [output, counts, summed]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs
 from arenaut.frontend.spec import Spec
 from arenaut.ir import DType, Value
-from arenaut.ir.ops.support.composite import cast, concat, ints, one, reshape, transpose, unsqueeze
+from arenaut.ir.ops.support.composite import cast, concat, ints, reshape, transpose, unsqueeze
 from arenaut.ir.record import Build
 
 
@@ -22,13 +22,13 @@ def real(build: Build, spec: Spec, index: int, scale: int, zero: int, axis: int 
 
 
 def _real(build: Build, x: Value, scale: Value, zero: Value | None, axis: int = 1) -> Value:
-    return one(build, "DequantizeLinear", x, _narrowest(build, scale), _narrowest(build, zero), axis=axis)
+    return build.op("DequantizeLinear", x, _narrowest(build, scale), _narrowest(build, zero), axis=axis)
 
 
 def _narrowest(build: Build, value: Value | None) -> Value | None:
     """A vector of one element as a scalar, which goes with any axis."""
     single = value is not None and value.has_shape and value.rank == 1 and value.shape[0] == 1
-    return one(build, "Squeeze", value, ints(build, 0)) if single else value
+    return build.op("Squeeze", value, ints(build, 0)) if single else value
 
 
 def _rounded(build: Build, spec: Spec, x: Value, scale: int, zero: int) -> Value:
@@ -36,7 +36,7 @@ def _rounded(build: Build, spec: Spec, x: Value, scale: int, zero: int) -> Value
     operands = [_narrowest(build, spec.operand(scale)), _narrowest(build, spec.input(zero))]
     if operands[1] is None:
         operands[1] = build.constant(np.zeros((), np.uint8))
-    return one(build, "QuantizeLinear", x, *operands)
+    return build.op("QuantizeLinear", x, *operands)
 
 
 def _linear(op: str) -> Callable[[Build, Spec], Outputs]:
@@ -44,14 +44,14 @@ def _linear(op: str) -> Callable[[Build, Spec], Outputs]:
 
     def rule(build: Build, spec: Spec) -> Outputs:
         scale, zero = _narrowest(build, spec.operand(1)), _narrowest(build, spec.input(2))
-        return [one(build, op, spec.operand(0), scale, zero, axis=spec.attr("axis"))]
+        return [build.op(op, spec.operand(0), scale, zero, axis=spec.attr("axis"))]
 
     return rule
 
 
 def _binary(op: str) -> Callable[[Build, Spec], Outputs]:
     def rule(build: Build, spec: Spec) -> Outputs:
-        result = one(build, op, real(build, spec, 0, 1, 2), real(build, spec, 3, 4, 5))
+        result = build.op(op, real(build, spec, 0, 1, 2), real(build, spec, 3, 4, 5))
         return [_rounded(build, spec, result, 6, 7)]
 
     return rule
@@ -62,7 +62,7 @@ def _unary(op: str, *attributes: str) -> Callable[[Build, Spec], Outputs]:
         if spec.attr("channels_last"):
             raise spec.unsupported("channels_last is not known here")
         settings = {name: spec.attr(name) for name in attributes}
-        return [_rounded(build, spec, one(build, op, real(build, spec, 0, 1, 2), **settings), 3, 4)]
+        return [_rounded(build, spec, build.op(op, real(build, spec, 0, 1, 2), **settings), 3, 4)]
 
     return rule
 
@@ -71,10 +71,10 @@ def _softmax(build: Build, spec: Spec) -> Outputs:
     x, axis = real(build, spec, 0, 1, 2), int(spec.attr("axis"))
     if spec.attr("opset") is not None and spec.attr("opset") < 13 and axis % x.rank != x.rank - 1:
         axis %= x.rank
-        outer = one(build, "Flatten", x, axis=axis)
-        result = one(build, "Reshape", one(build, "Softmax", outer, axis=1), one(build, "Shape", x))
+        outer = build.op("Flatten", x, axis=axis)
+        result = build.op("Reshape", build.op("Softmax", outer, axis=1), build.op("Shape", x))
     else:
-        result = one(build, "Softmax", x, axis=axis)
+        result = build.op("Softmax", x, axis=axis)
     return [_rounded(build, spec, result, 3, 4)]
 
 
@@ -86,7 +86,7 @@ def _concat(build: Build, spec: Spec) -> Outputs:
 
 
 def _where(build: Build, spec: Spec) -> Outputs:
-    chosen = one(build, "Where", spec.operand(0), real(build, spec, 1, 2, 3), real(build, spec, 4, 5, 6))
+    chosen = build.op("Where", spec.operand(0), real(build, spec, 1, 2, 3), real(build, spec, 4, 5, 6))
     return [_rounded(build, spec, chosen, 7, 8)]
 
 
@@ -94,11 +94,11 @@ def _gemm(build: Build, spec: Spec) -> Outputs:
     a = real(build, spec, 0, 1, 2)
     b = real(build, spec, 3, 4, 5, axis=0 if spec.attr("transB") else 1)
     settings = {name: spec.attr(name) for name in ("alpha", "transA", "transB")}
-    result = one(build, "Gemm", a, b, **settings)
+    result = build.op("Gemm", a, b, **settings)
     if spec.input(6) is not None:  # in units of both scales and alpha
-        factor = one(build, "Mul", spec.operand(1), spec.operand(4))
-        unit = one(build, "Mul", factor, build.constant(np.array(spec.attr("alpha"), np.float32)))
-        result = one(build, "Add", result, one(build, "Mul", cast(build, spec.operand(6), DType.FLOAT), unit))
+        factor = build.op("Mul", spec.operand(1), spec.operand(4))
+        unit = build.op("Mul", factor, build.constant(np.array(spec.attr("alpha"), np.float32)))
+        result = build.op("Add", result, build.op("Mul", cast(build, spec.operand(6), DType.FLOAT), unit))
     return [_rounded(build, spec, result, 7, 8) if spec.input(7) is not None else result]
 
 
@@ -106,20 +106,20 @@ def _gemm(build: Build, spec: Spec) -> Outputs:
 
 
 def _plus(build: Build, x: Value, bias: Value | None) -> Value:
-    return x if bias is None else one(build, "Add", x, bias)
+    return x if bias is None else build.op("Add", x, bias)
 
 
 def _matmul_to_float(build: Build, spec: Spec) -> Outputs:
     a = real(build, spec, 0, 2, 4, axis=spec.operand(0).rank - 2)
     b = real(build, spec, 1, 3, 5, axis=spec.operand(1).rank - 1)
-    return [_plus(build, one(build, "MatMul", a, b), spec.input(6))]
+    return [_plus(build, build.op("MatMul", a, b), spec.input(6))]
 
 
 def _dynamic_matmul(build: Build, spec: Spec) -> Outputs:
-    quantised, scale, zero = build.op("DynamicQuantizeLinear", spec.operand(0), outputs=3)
-    total = one(build, "MatMulInteger", quantised, spec.operand(1), zero, spec.input(3))
-    unit = one(build, "Mul", scale, spec.operand(2))
-    return [_plus(build, one(build, "Mul", cast(build, total, DType.FLOAT), unit), spec.input(4))]
+    quantised, scale, zero = build.ops("DynamicQuantizeLinear", spec.operand(0), outputs=3)
+    total = build.op("MatMulInteger", quantised, spec.operand(1), zero, spec.input(3))
+    unit = build.op("Mul", scale, spec.operand(2))
+    return [_plus(build, build.op("Mul", cast(build, total, DType.FLOAT), unit), spec.input(4))]
 
 
 _BITS: Mapping[int, DType] = MappingProxyType({2: DType.UINT2, 4: DType.UINT4, 8: DType.UINT8})
@@ -155,9 +155,8 @@ def _matmul_n_bits(build: Build, spec: Spec) -> Outputs:
         offsets = build.constant(_unpacked(rows, bits, blocks).astype(_BITS[bits].numpy))
     else:
         raise spec.unsupported("its zero points are floats")
-    settings = {"axis": 1, "block_size": block}
-    weight = one(build, "DequantizeLinear", build.constant(numbers), scales, offsets, **settings)
-    product = one(build, "MatMul", spec.operand(0), transpose(build, weight, (1, 0)))
+    weight = build.op("DequantizeLinear", build.constant(numbers), scales, offsets, axis=1, block_size=block)
+    product = build.op("MatMul", spec.operand(0), transpose(build, weight, (1, 0)))
     return [_plus(build, product, spec.input(5))]
 
 
@@ -170,13 +169,13 @@ def _lstm(build: Build, spec: Spec) -> Outputs:
 
     def weights(index: int, scale: int) -> Value:
         unit, zero = (_per_column(build, spec.operand(i)) for i in (scale, scale + 1))
-        numbers = one(build, "Sub", *(cast(build, v, DType.FLOAT) for v in (spec.operand(index), zero)))
-        return transpose(build, one(build, "Mul", numbers, unit), (0, 2, 1))
+        numbers = build.op("Sub", *(cast(build, v, DType.FLOAT) for v in (spec.operand(index), zero)))
+        return transpose(build, build.op("Mul", numbers, unit), (0, 2, 1))
 
     names = ("activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "input_forget")
     settings = {name: spec.attr(name) for name in names}
     operands = [spec.operand(0), weights(1, 8), weights(2, 10), *(spec.input(i) for i in range(3, 8))]
-    results: list[Value] = build.op("LSTM", *operands, outputs=3, layout=0, **settings)
+    results = build.ops("LSTM", *operands, outputs=3, layout=0, **settings)
     return results
 
 
@@ -201,7 +200,7 @@ def _qlinear_conv(build: Build, spec: Spec) -> Outputs:
     if spec.attr("channels_last"):
         raise spec.unsupported("channels_last is not known here")
     settings = {name: spec.attr(name) for name in _CONV if name != "channels_last"}
-    return [one(build, "QLinearConv", *spec.inputs, **settings)]
+    return [build.op("QLinearConv", *spec.inputs, **settings)]
 
 
 _CONV = {

@@ -51,7 +51,7 @@ def scalar_like(build: Build, number: float, like: Value) -> Value:
     """A scalar constant of another value's element type."""
     if isinstance(like.type, TensorType):
         return build.constant(np.array(number).astype(like.dtype.numpy))
-    cast: Value = build.op("CastLike", build.constant(np.array(number, np.float32)), like)
+    cast = build.op("CastLike", build.constant(np.array(number, np.float32)), like)
     return cast
 
 
@@ -67,7 +67,7 @@ def known_rank(spec: Spec, value: Value, why: str) -> int:
 
 def reshaped_back(build: Build, flat: Value, like: Value) -> Value:
     """flat in the shape of another value."""
-    value: Value = build.op("Reshape", flat, build.op("Shape", like))
+    value = build.op("Reshape", flat, build.op("Shape", like))
     return value
 
 

@@ -72,7 +72,7 @@ def _mask_of_input_type(build: Build, spec: Spec) -> Outcome:
     plain = spec.without("ratio")
     if not spec.is_wanted(1):
         return plain
-    y, mask = build.op("Dropout", spec.operand(0), outputs=2)
+    y, mask = build.ops("Dropout", spec.operand(0), outputs=2)
     return [y, build.op("CastLike", mask, spec.operand(0))]
 
 

@@ -28,7 +28,7 @@ def _scan_per_sample(build: Build, spec: Spec) -> Outcome:
         body.add_input(f"in{index}", _sample_of(value.type) if index < batched else value.type)
     directions = spec.attr("directions")
     settings = {"scan_input_directions": directions} if directions else {}
-    results = FilledBuilder(body).op(
+    results = FilledBuilder(body).ops(
         "Scan", *body.inputs, outputs=len(spec.wanted), body=spec.attr("body"), captures=captures,
         num_scan_inputs=spec.attr("num_scan_inputs"), **settings,
     )  # fmt: skip

@@ -55,7 +55,7 @@ def _named_coordinates(build: Build, spec: Spec) -> Outcome:
             "coordinate_transformation_mode": "asymmetric",
             "nearest_mode": nearest,
         }
-        out: Value = build.op("Resize", value, None, build.constant(factors.astype(np.float32)), **settings)
+        out = build.op("Resize", value, None, build.constant(factors.astype(np.float32)), **settings)
         return out
 
     return only(half(half(x, np.minimum(known, 1), "ceil"), np.maximum(known, 1), "floor"))

@@ -8,7 +8,7 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 
 from arenaut.ir.errors import UnsupportedError
-from arenaut.ir.graph import Node
+from arenaut.ir.graph import ARENAUT_DOMAIN, Node
 from arenaut.ir.record import OpRecord
 
 # The modules that hold records, each in a tuple RECORDS.
@@ -87,3 +87,9 @@ def record_of(node: Node) -> OpRecord:
             raise UnsupportedError(f"{node}: no op of that name is known")
         _asked[node.domain, node.op] = record
     return record
+
+
+def is_elementwise(node: Node) -> bool:
+    """Whether the node is tile instructions with one result of known rank. Fused nodes are not: they have many."""
+    one = node.domain != ARENAUT_DOMAIN and len(node.outputs) == 1 and node.output.has_shape
+    return one and record_of(node).is_elementwise(node)

@@ -24,7 +24,6 @@ from arenaut.ir.ops.support.composite import (
     ints,
     length_of,
     number,
-    one,
     reshape,
     slice_of,
     through_decomposition,
@@ -82,7 +81,7 @@ def _unpacked(build: Build, x: Value, heads: Any) -> Value:
     """[B, S, heads * size] as [B, heads, S, size]."""
     if x.rank == 4:
         return x
-    apart = one(build, "Reshape", x, ints(build, 0, 0, heads, -1))
+    apart = build.op("Reshape", x, ints(build, 0, 0, heads, -1))
     return transpose(build, apart, (0, 2, 1, 3))
 
 
@@ -103,7 +102,7 @@ def _cache(build: Build, node: Node, key: Value, value: Value, query: Value) -> 
         return _Cache(concat(build, [past_key, key], 2), concat(build, [past_value, value], 2), offset)
     if valid is None:
         return _Cache(key, value, None)
-    return _Cache(key, value, one(build, "Sub", unsqueeze(build, valid, 1, 2, 3), length_of(build, query, 2)))
+    return _Cache(key, value, build.op("Sub", unsqueeze(build, valid, 1, 2, 3), length_of(build, query, 2)))
 
 
 def _allowed(build: Build, node: Node, cache: _Cache, query: Value) -> list[Value]:
@@ -114,18 +113,18 @@ def _allowed(build: Build, node: Node, cache: _Cache, query: Value) -> list[Valu
     keys = counting(build, length_of(build, cache.key, 2))
     if causal or left >= 0 or right >= 0:
         places = unsqueeze(build, counting(build, length_of(build, query, 2)), 1)
-        places = places if cache.offset is None else one(build, "Add", places, cache.offset)
+        places = places if cache.offset is None else build.op("Add", places, cache.offset)
         if causal:
-            conditions.append(one(build, "LessOrEqual", keys, places))
+            conditions.append(build.op("LessOrEqual", keys, places))
         if right >= 0:
-            limit = one(build, "Add", places, number(build, right, DType.INT64))
-            conditions.append(one(build, "LessOrEqual", keys, limit))
+            limit = build.op("Add", places, number(build, right, DType.INT64))
+            conditions.append(build.op("LessOrEqual", keys, limit))
         if left >= 0:
-            limit = one(build, "Sub", places, number(build, left, DType.INT64))
-            conditions.append(one(build, "GreaterOrEqual", keys, limit))
+            limit = build.op("Sub", places, number(build, left, DType.INT64))
+            conditions.append(build.op("GreaterOrEqual", keys, limit))
     valid = node.input(6)
     if valid is not None:
-        conditions.append(one(build, "Less", keys, unsqueeze(build, valid, 1, 2, 3)))
+        conditions.append(build.op("Less", keys, unsqueeze(build, valid, 1, 2, 3)))
     return conditions
 
 
@@ -134,10 +133,10 @@ def _widened_mask(build: Build, mask: Value, cache: _Cache) -> Value:
     total = cache.key.shape[2]
     if mask.shape[-1] == total:
         return mask
-    missing = one(build, "Sub", dims_of(build, cache.key, 2, 3), dims_of(build, mask, mask.rank - 1, mask.rank))
+    missing = build.op("Sub", dims_of(build, cache.key, 2, 3), dims_of(build, mask, mask.rank - 1, mask.rank))
     pads = concat(build, [ints(build, *[0] * (2 * mask.rank - 1)), missing], 0)
     nothing = np.array(False) if mask.dtype is DType.BOOL else np.array(-np.inf, mask.dtype.numpy)
-    return one(build, "Pad", mask, pads, build.constant(nothing))
+    return build.op("Pad", mask, pads, build.constant(nothing))
 
 
 def _bias(build: Build, node: Node, cache: _Cache, query: Value) -> Value | None:
@@ -149,12 +148,12 @@ def _bias(build: Build, node: Node, cache: _Cache, query: Value) -> Value | None
         conditions.append(wide)
     bias: Value | None = None
     if conditions:
-        every = reduce(lambda a, b: one(build, "And", a, b), conditions)
+        every = reduce(lambda a, b: build.op("And", a, b), conditions)
         open_, shut = number(build, 0, query.dtype), number(build, -np.inf, query.dtype)
-        bias = one(build, "Where", every, open_, shut)
+        bias = build.op("Where", every, open_, shut)
     if wide is not None and wide.dtype is not DType.BOOL:
         wide = cast(build, wide, query.dtype)
-        bias = wide if bias is None else one(build, "Add", bias, wide)
+        bias = wide if bias is None else build.op("Add", bias, wide)
     return bias
 
 
@@ -181,11 +180,11 @@ def _grouped(query: Value, key: Value) -> int:
 def _by_group(build: Build, x: Value, y: Value, group: int) -> Value:
     """MatMul of x [B, heads, a, b] and y [B, heads / group, b, c]: each head of y serves `group` heads of x."""
     if group == 1:
-        return one(build, "MatMul", x, y)
+        return build.op("MatMul", x, y)
     kept = y.shape[1]
     assert isinstance(kept, int)
     apart = reshape(build, x, dims_of(build, x, 0, 1), kept, group, dims_of(build, x, 2, 4))
-    result = one(build, "MatMul", apart, unsqueeze(build, y, 2))
+    result = build.op("MatMul", apart, unsqueeze(build, y, 2))
     return reshape(
         build, result, dims_of(build, result, 0, 1), kept * group, dims_of(build, result, 3, 5)
     )  # fmt: skip
@@ -203,33 +202,33 @@ def _attention_decompose(build: Build, node: Node) -> Sequence[Value]:
         scale = 1 / np.sqrt(max(size, 1))
     cache = _cache(build, node, key, value, query)
     group = _grouped(query, cache.key)
-    scaled = one(build, "Mul", query, number(build, float(scale), kind))
+    scaled = build.op("Mul", query, number(build, float(scale), kind))
     raw = _by_group(build, scaled, transpose(build, cache.key, (0, 1, 3, 2)), group)
     cap = float(node.attr("softcap", 0.0))
     scores = raw
     if cap > 0:
         limit = number(build, cap, kind)
-        scores = one(build, "Mul", one(build, "Tanh", one(build, "Div", raw, limit)), limit)
+        scores = build.op("Mul", build.op("Tanh", build.op("Div", raw, limit)), limit)
     capped, bias = scores, _bias(build, node, cache, query)
-    biased = scores if bias is None else one(build, "Add", scores, bias)
+    biased = scores if bias is None else build.op("Add", scores, bias)
     shut: Value | None = None
     if bias is not None and _may_forbid_all(node):
-        top = one(build, "ReduceMax", bias, ints(build, -1), keepdims=1)
-        shut = one(build, "Equal", top, number(build, -np.inf, kind))
-        scores = one(build, "Add", scores, one(build, "Where", shut, number(build, 0, kind), bias))
+        top = build.op("ReduceMax", bias, ints(build, -1), keepdims=1)
+        shut = build.op("Equal", top, number(build, -np.inf, kind))
+        scores = build.op("Add", scores, build.op("Where", shut, number(build, 0, kind), bias))
     else:
         scores = biased
     precise = DType(int(node.attr("softmax_precision") or kind))
-    weights = cast(build, one(build, "Softmax", cast(build, scores, precise), axis=-1), kind)
+    weights = cast(build, build.op("Softmax", cast(build, scores, precise), axis=-1), kind)
     y = _by_group(build, weights, cast(build, cache.value, kind), group)
     if shut is not None:
-        y = one(build, "Where", shut, number(build, 0, kind), y)
+        y = build.op("Where", shut, number(build, 0, kind), y)
     if node.operand(0).rank == 3:
-        y = one(build, "Reshape", transpose(build, y, (0, 2, 1, 3)), ints(build, 0, 0, -1))
+        y = build.op("Reshape", transpose(build, y, (0, 2, 1, 3)), ints(build, 0, 0, -1))
     results = [y, cache.key, cache.value]
     if len(node.outputs) > 3 and node.outputs[3] is not None:
         if shut is not None:
-            weights = one(build, "Where", shut, number(build, 0, kind), weights)
+            weights = build.op("Where", shut, number(build, 0, kind), weights)
         results.append((raw, capped, biased, weights)[int(node.attr("qk_matmul_output_mode", 0))])
     return results[: len(node.outputs)]
 
@@ -285,13 +284,13 @@ def _rotary_decompose(build: Build, node: Node) -> Sequence[Value]:
     given = x
     packed = x.rank == 3
     if packed:
-        x = one(build, "Reshape", x, ints(build, 0, 0, int(node.attr("num_heads")), -1))
+        x = build.op("Reshape", x, ints(build, 0, 0, int(node.attr("num_heads")), -1))
     size = x.shape[3]
     width = int(node.attr("rotary_embedding_dim", 0)) or size
     if not isinstance(width, int) or not isinstance(size, int):
         raise NoRowError(f"the head size {size} is not known")
     if positions is not None:
-        cos, sin = (one(build, "Gather", t, positions, axis=0) for t in (cos, sin))
+        cos, sin = (build.op("Gather", t, positions, axis=0) for t in (cos, sin))
     cos, sin = (unsqueeze(build, t, 2 if packed else 1) for t in (cos, sin))
     turned = x if width == size else slice_of(build, x, 3, 0, width)
     interleaved = bool(node.attr("interleaved", 0))
@@ -299,11 +298,11 @@ def _rotary_decompose(build: Build, node: Node) -> Sequence[Value]:
         first, second = (slice_of(build, turned, 3, i, width, 2) for i in (0, 1))
     else:
         first, second = slice_of(build, turned, 3, 0, width // 2), slice_of(build, turned, 3, width // 2, width)
-    real = one(build, "Sub", one(build, "Mul", cos, first), one(build, "Mul", sin, second))
-    imaginary = one(build, "Add", one(build, "Mul", sin, first), one(build, "Mul", cos, second))
+    real = build.op("Sub", build.op("Mul", cos, first), build.op("Mul", sin, second))
+    imaginary = build.op("Add", build.op("Mul", sin, first), build.op("Mul", cos, second))
     if interleaved:
         pairs = concat(build, [unsqueeze(build, t, 4) for t in (real, imaginary)], 4)
-        turned = one(build, "Reshape", pairs, ints(build, 0, 0, 0, width))
+        turned = build.op("Reshape", pairs, ints(build, 0, 0, 0, width))
     else:
         turned = concat(build, [real, imaginary], 3)
     if width != size:
@@ -343,13 +342,13 @@ def _causal_decompose(build: Build, node: Node) -> Sequence[Value]:
     if not isinstance(channels, int) or not isinstance(taps, int):
         raise NoRowError("channels or taps are not known")
     before = ints(build, 0, 0, taps - 1, 0, 0, 0)
-    wide = one(build, "Pad", x, before) if past is None else concat(build, [past, x], 2)
-    y = one(build, "Conv", wide, weight, node.input(2), group=channels)
+    wide = build.op("Pad", x, before) if past is None else concat(build, [past, x], 2)
+    y = build.op("Conv", wide, weight, node.input(2), group=channels)
     if node.attr("activation", "none") in ("silu", "swish"):
-        y = one(build, "Swish", y)
+        y = build.op("Swish", y)
     length = dims_of(build, wide, 2, 3)
-    start = one(build, "Sub", length, ints(build, taps - 1))
-    return [y, one(build, "Slice", wide, start, length, ints(build, 2))][: len(node.outputs)]
+    start = build.op("Sub", length, ints(build, taps - 1))
+    return [y, build.op("Slice", wide, start, length, ints(build, 2))][: len(node.outputs)]
 
 
 def _causal_samples() -> Iterator[Sample]:
@@ -371,8 +370,8 @@ def _gated_infer(context: Infer) -> Sequence[Type]:
 
 
 def _gated_decompose(build: Build, node: Node) -> Sequence[Value]:
-    gate = one(build, "Swish", node.operand(0), alpha=float(node.attr("alpha", 1.0)))
-    return [one(build, "Mul", gate, node.operand(1))]
+    gate = build.op("Swish", node.operand(0), alpha=float(node.attr("alpha", 1.0)))
+    return [build.op("Mul", gate, node.operand(1))]
 
 
 def _gated_samples() -> Iterator[Sample]:

@@ -22,7 +22,6 @@ from arenaut.ir.ops.support.composite import (
     length_of,
     merged_dim,
     number,
-    one,
     reshape,
     transpose,
     unsqueeze,
@@ -126,7 +125,7 @@ def _sum_over(build: Build, x: Value, axes: Sequence[int]) -> Value:
     """ReduceSum without the axes. The standard sums no integers of less than 32 bits: those wrap afterwards."""
     narrow = x.dtype.is_integer and x.dtype.itemsize < 4
     wide = cast(build, x, DType.INT32) if narrow else x
-    return cast(build, one(build, "ReduceSum", wide, ints(build, *axes), keepdims=0), x.dtype)
+    return cast(build, build.op("ReduceSum", wide, ints(build, *axes), keepdims=0), x.dtype)
 
 
 def _contracted(build: Build, a: _Term, b: _Term, kept: set[str]) -> _Term:
@@ -141,16 +140,16 @@ def _contracted(build: Build, a: _Term, b: _Term, kept: set[str]) -> _Term:
     n = len(batch)
     if not inner:
         apart = _with_ones(build, right, n, len(rows))
-        product_of = one(build, "Mul", _with_ones(build, left, left.rank, len(columns)), apart)
+        product_of = build.op("Mul", _with_ones(build, left, left.rank, len(columns)), apart)
         return _Term(product_of, (*batch, *rows, *columns))
     wide_left = _grouped(build, left, n, n + len(rows))
     wide_right = _grouped(build, right, n, n + len(inner))
-    result = one(build, "MatMul", wide_left, wide_right)
+    result = build.op("MatMul", wide_left, wide_right)
     if (len(rows), len(columns)) != (1, 1):
         parts = [dims_of(build, result, 0, n)] if n else []
         parts += [dims_of(build, left, n, n + len(rows))] if rows else []
         parts += [dims_of(build, right, right.rank - len(columns), right.rank)] if columns else []
-        result = reshape(build, result, *parts) if parts else one(build, "Squeeze", result, ints(build, 0, 1))
+        result = reshape(build, result, *parts) if parts else build.op("Squeeze", result, ints(build, 0, 1))
     return _Term(result, (*batch, *rows, *columns))
 
 
@@ -174,7 +173,7 @@ def _diagonal(build: Build, term: _Term) -> _Term:
         again = next(i for i, label in enumerate(labels) if label in labels[:i])
         first = labels.index(labels[again])
         rows, columns = (_places(build, value, axis) for axis in (first, again))
-        kept = one(build, "Where", one(build, "Equal", rows, columns), value, number(build, 0, value.dtype))
+        kept = build.op("Where", build.op("Equal", rows, columns), value, number(build, 0, value.dtype))
         value = _sum_over(build, kept, [again])
         labels = labels[:again] + labels[again + 1 :]
     return _Term(value, labels)

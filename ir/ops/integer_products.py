@@ -21,7 +21,7 @@ from arenaut.ir.ops.matmul import PRODUCT, matmul_shape
 from arenaut.ir.ops.quantize import product_of, restored, rounded, saturated
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree
-from arenaut.ir.ops.support.composite import cast, ints, one, transpose
+from arenaut.ir.ops.support.composite import cast, ints, transpose
 from arenaut.ir.record import Build, Infer, IntegerForm, Lower, NoRowError, OpRecord, Param, Sample
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, TensorType, Type
@@ -41,8 +41,8 @@ def _matmul_zero(zero: Array, rank: int, is_left: bool) -> Array:
 
 def _matmul_zero_node(build: Build, zero: Value, rank: int, is_left: bool) -> Value:
     if zero.rank == 1 and zero.shape[0] == 1:
-        return one(build, "Squeeze", zero, ints(build, 0))
-    return one(build, "Unsqueeze", zero, ints(build, 1)) if zero.rank == 1 and is_left and rank > 1 else zero
+        return build.op("Squeeze", zero, ints(build, 0))
+    return build.op("Unsqueeze", zero, ints(build, 1)) if zero.rank == 1 and is_left and rank > 1 else zero
 
 
 def _integer_product(a: Array, b: Array, a_zero: Any, b_zero: Any) -> Array:
@@ -63,7 +63,7 @@ def _integer_product_node(build: Build, a: Value, b: Value, a_zero: Value | None
     if b_zero is not None:
         zero = cast(build, _matmul_zero_node(build, b_zero, b.rank, False), DType.INT32)
         right = build.op("Sub", right, zero)
-    return one(build, "MatMul", left, right)
+    return build.op("MatMul", left, right)
 
 
 def _matmul_integer_infer(context: Infer) -> Sequence[Type]:
@@ -99,7 +99,7 @@ def _qlinear_matmul_decompose(build: Build, node: Node) -> Sequence[Value]:
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (node.operand(i) for i in range(8))
     left = restored(build, a, a_scale, a_zero, a.rank - 2)
     right = restored(build, b, b_scale, b_zero, b.rank - 1)
-    return [rounded(build, one(build, "MatMul", left, right), y_scale, y_zero)]
+    return [rounded(build, build.op("MatMul", left, right), y_scale, y_zero)]
 
 
 # -- integer convolutions ------------------------------------------------------------------------------------------
@@ -159,17 +159,17 @@ def _conv_integer_decompose(build: Build, node: Node) -> Sequence[Value]:
         left = build.op("Sub", left, _scalar(build, cast(build, x_zero, DType.FLOAT)))
     if w_zero is not None:
         right = build.op("Sub", right, _filter_node(build, cast(build, w_zero, DType.FLOAT), w.rank))
-    return [cast(build, one(build, "Conv", left, right, **conv_attributes(node)), DType.INT32)]
+    return [cast(build, build.op("Conv", left, right, **conv_attributes(node)), DType.INT32)]
 
 
 def _scalar(build: Build, x: Value) -> Value:
-    return x if x.rank == 0 else one(build, "Squeeze", x, ints(build, 0))
+    return x if x.rank == 0 else build.op("Squeeze", x, ints(build, 0))
 
 
 def _filter_node(build: Build, x: Value, rank: int) -> Value:
     if x.rank == 0 or x.shape[0] == 1:
         return _scalar(build, x)
-    return one(build, "Unsqueeze", x, ints(build, *range(1, rank)))
+    return build.op("Unsqueeze", x, ints(build, *range(1, rank)))
 
 
 def _qlinear_conv_decompose(build: Build, node: Node) -> Sequence[Value]:
@@ -179,7 +179,7 @@ def _qlinear_conv_decompose(build: Build, node: Node) -> Sequence[Value]:
     bias = node.input(8)
     if bias is not None:
         bias = restored(build, bias, product_of(build, x_scale, w_scale), None, 0)
-    result = one(build, "Conv", left, right, bias, **conv_attributes(node))
+    result = build.op("Conv", left, right, bias, **conv_attributes(node))
     return [rounded(build, result, y_scale, y_zero)]
 
 
@@ -322,22 +322,22 @@ def _q_decompose(build: Build, node: Node, b_axis: int, multiply: Callable[[Valu
     if bias.dtype is DType.INT32:
         bias = restored(build, bias, product_of(build, a_scale, b_scale), None, 0)
     trailing = range(1, result.rank - 1) if node.op == "QConv" else ()
-    bias = one(build, "Unsqueeze", bias, ints(build, *trailing)) if trailing else bias
-    return one(build, "Add", result, bias)
+    bias = build.op("Unsqueeze", bias, ints(build, *trailing)) if trailing else bias
+    return build.op("Add", result, bias)
 
 
 def _q_matmul_decompose(build: Build, node: Node) -> Sequence[Value]:
     swaps = [bool(node.attr(name, 0)) for name in ("transA", "transB")]
 
     def multiply(*operands: Value) -> Value:
-        return one(build, "MatMul", *(_transposed(build, x, s) for x, s in zip(operands, swaps, strict=True)))
+        return build.op("MatMul", *(_transposed(build, x, s) for x, s in zip(operands, swaps, strict=True)))
 
     rank = node.operand(1).rank
     if node.input(2) is not None:
         return [_q_decompose(build, node, rank - 2 if swaps[1] else rank - 1, multiply)]
     a, b = (_transposed(build, node.operand(i), swaps[i]) for i in (0, 1))
-    total = one(build, "MatMulInteger", a, b, node.input(3), node.input(5))
-    return [total if node.input(6) is None else one(build, "Add", total, node.input(6))]
+    total = build.op("MatMulInteger", a, b, node.input(3), node.input(5))
+    return [total if node.input(6) is None else build.op("Add", total, node.input(6))]
 
 
 def _q_matmul_flops(node: Node) -> Dim:
@@ -351,10 +351,10 @@ def _transposed(build: Build, x: Value, swap: bool) -> Value:
 def _q_conv_decompose(build: Build, node: Node) -> Sequence[Value]:
     settings = conv_attributes(node)
     if node.input(2) is not None:
-        return [_q_decompose(build, node, 0, lambda x, w: one(build, "Conv", x, w, **settings))]
-    total = one(build, "ConvInteger", node.operand(0), node.operand(1), node.input(3), node.input(5), **settings)
+        return [_q_decompose(build, node, 0, lambda x, w: build.op("Conv", x, w, **settings))]
+    total = build.op("ConvInteger", node.operand(0), node.operand(1), node.input(3), node.input(5), **settings)
     if node.input(6) is not None:
-        total = one(build, "Add", total, _filter_node(build, node.operand(6), node.operand(0).rank - 1))
+        total = build.op("Add", total, _filter_node(build, node.operand(6), node.operand(0).rank - 1))
     return [total]
 
 

@@ -16,7 +16,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import ML_DOMAIN, Array, Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import tensor_like
-from arenaut.ir.ops.support.composite import cast, concat, ints, number, one, reshape, through_decomposition, unsqueeze
+from arenaut.ir.ops.support.composite import cast, concat, ints, number, reshape, through_decomposition, unsqueeze
 from arenaut.ir.record import Build, DecomposeRule, Evaluator, Infer, InferRule, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 
@@ -81,25 +81,25 @@ def affine(build: Build, x: Value, coefficients: Array, intercepts: Array, outpu
         raise NoRowError("coefficients that do not fit the features")
     weights = build.constant(np.ascontiguousarray(coefficients[: outputs * width].reshape(outputs, width)))
     bias = build.constant(intercepts) if intercepts.size else None
-    return one(build, "Gemm", x, weights, bias, transB=1)
+    return build.op("Gemm", x, weights, bias, transB=1)
 
 
 def _softmax_zero(build: Build, scores: Value) -> Value:
     """A softmax in which scores that are zero count as nothing and stay so."""
     zero = number(build, 0, scores.dtype)
-    there = one(build, "Greater", one(build, "Abs", scores), number(build, 1e-7, scores.dtype))
-    least = one(build, "ReduceMax", scores, ints(build, 1), keepdims=1)
-    grown = one(build, "Exp", one(build, "Sub", scores, least))
-    kept = one(build, "Where", there, grown, zero)
-    rest = one(build, "Mul", scores, one(build, "Exp", one(build, "Neg", least)))
-    total = one(build, "ReduceSum", kept, ints(build, 1), keepdims=1)
-    return one(build, "Div", one(build, "Where", there, grown, rest), total)
+    there = build.op("Greater", build.op("Abs", scores), number(build, 1e-7, scores.dtype))
+    least = build.op("ReduceMax", scores, ints(build, 1), keepdims=1)
+    grown = build.op("Exp", build.op("Sub", scores, least))
+    kept = build.op("Where", there, grown, zero)
+    rest = build.op("Mul", scores, build.op("Exp", build.op("Neg", least)))
+    total = build.op("ReduceSum", kept, ints(build, 1), keepdims=1)
+    return build.op("Div", build.op("Where", there, grown, rest), total)
 
 
 _TRANSFORMS: dict[str, Callable[[Build, Value], Value]] = {
     "NONE": lambda build, s: s,
-    "LOGISTIC": lambda build, s: one(build, "Sigmoid", s),
-    "SOFTMAX": lambda build, s: one(build, "Softmax", s, axis=1),
+    "LOGISTIC": lambda build, s: build.op("Sigmoid", s),
+    "SOFTMAX": lambda build, s: build.op("Softmax", s, axis=1),
     "SOFTMAX_ZERO": _softmax_zero,
 }
 
@@ -118,10 +118,10 @@ def label_constant(build: Build, key: DType, labels: Sequence[Any]) -> Value:
 
 def best_label(build: Build, scores: Value, key: DType, labels: Sequence[Any]) -> Value:
     """The label of the highest score of each row."""
-    best = one(build, "ArgMax", scores, axis=1, keepdims=0)
+    best = build.op("ArgMax", scores, axis=1, keepdims=0)
     if key is DType.INT64 and list(labels) == list(range(len(labels))):
         return best
-    return one(build, "Gather", label_constant(build, key, labels), best, axis=0)
+    return build.op("Gather", label_constant(build, key, labels), best, axis=0)
 
 
 def two_labels(build: Build, is_second: Value, key: DType, labels: Sequence[Any]) -> Value:
@@ -129,7 +129,7 @@ def two_labels(build: Build, is_second: Value, key: DType, labels: Sequence[Any]
     chosen = cast(build, reshape(build, is_second, -1), DType.INT64)
     if key is DType.INT64 and list(labels) == [0, 1]:
         return chosen
-    return one(build, "Gather", label_constant(build, key, labels), chosen, axis=0)
+    return build.op("Gather", label_constant(build, key, labels), chosen, axis=0)
 
 
 def classifier_infer(context: Infer, number_name: str = "classlabels_ints") -> Sequence[Type]:
@@ -155,7 +155,7 @@ def _two_classes(build: Build, node: Node, coefficients: Array, intercepts: Arra
     key, labels = labels_of(node)
     score = affine(build, rows_of(build, node.operand(0)), coefficients, intercepts, 1)
     return [
-        two_labels(build, one(build, "Greater", score, number(build, 0, DType.FLOAT)), key, labels),
+        two_labels(build, build.op("Greater", score, number(build, 0, DType.FLOAT)), key, labels),
         both_scores(build, node, score),
     ]
 
@@ -166,9 +166,9 @@ def both_scores(build: Build, node: Node, score: Value) -> Value:
     if kind == "PROBIT":
         raise NoRowError(f"post_transform {kind}")
     if kind == "LOGISTIC":
-        first = one(build, "Sigmoid", one(build, "Neg", score))
-        return concat(build, [first, one(build, "Sigmoid", score)], 1)
-    return concat(build, [one(build, "Sub", number(build, 1, DType.FLOAT), score), score], 1)
+        first = build.op("Sigmoid", build.op("Neg", score))
+        return concat(build, [first, build.op("Sigmoid", score)], 1)
+    return concat(build, [build.op("Sub", number(build, 1, DType.FLOAT), score), score], 1)
 
 
 def _classifier_samples() -> Iterator[Sample]:
@@ -228,12 +228,12 @@ def _same_shape(to: DType | None) -> InferRule:
 def _normalizer(build: Build, node: Node) -> Sequence[Value]:
     x, norm = cast(build, node.operand(0), DType.FLOAT), text_attribute(node, "norm", "MAX")
     if norm in ("L1", "L2"):
-        return [one(build, "LpNormalization", x, axis=-1, p=int(norm[1]))]
+        return [build.op("LpNormalization", x, axis=-1, p=int(norm[1]))]
     if norm != "MAX":
         raise NoRowError(f"norm {norm}")
-    most = one(build, "ReduceMax", x, ints(build, -1), keepdims=1)
-    none = one(build, "Equal", most, number(build, 0, DType.FLOAT))
-    return [one(build, "Div", x, one(build, "Where", none, number(build, 1, DType.FLOAT), most))]
+    most = build.op("ReduceMax", x, ints(build, -1), keepdims=1)
+    none = build.op("Equal", most, number(build, 0, DType.FLOAT))
+    return [build.op("Div", x, build.op("Where", none, number(build, 1, DType.FLOAT), most))]
 
 
 def _normalizer_samples() -> Iterator[Sample]:
@@ -251,9 +251,9 @@ def _scaler(build: Build, node: Node) -> Sequence[Value]:
     x = cast(build, node.operand(0), wide)
     offset, scale = (float_attribute(node, name).astype(wide.numpy) for name in ("offset", "scale"))
     if offset.size:
-        x = one(build, "Sub", x, build.constant(offset))
+        x = build.op("Sub", x, build.constant(offset))
     if scale.size:
-        x = one(build, "Mul", x, build.constant(scale))
+        x = build.op("Mul", x, build.constant(scale))
     return [cast(build, x, DType.FLOAT)]
 
 
@@ -268,7 +268,7 @@ def _binarizer(build: Build, node: Node) -> Sequence[Value]:
     x = node.operand(0)
     if not x.dtype.is_float:
         raise NoRowError("a fraction as the threshold of integers")
-    above = one(build, "Greater", x, number(build, float(node.attr("threshold", 0.0)), x.dtype))
+    above = build.op("Greater", x, number(build, float(node.attr("threshold", 0.0)), x.dtype))
     return [cast(build, above, x.dtype)]
 
 
@@ -287,8 +287,8 @@ def _imputer(build: Build, node: Node) -> Sequence[Value]:
         absent = int(node.attr("replaced_value_int64", 0))
     if not fills.size or (not x.dtype.is_float and x.dtype is not DType.INT64):
         raise NoRowError("nothing to impute of this type")
-    missing = one(build, "IsNaN", x) if np.isnan(absent) else one(build, "Equal", x, number(build, absent, x.dtype))
-    return [one(build, "Where", missing, build.constant(fills.astype(x.dtype.numpy)), x)]
+    missing = build.op("IsNaN", x) if np.isnan(absent) else build.op("Equal", x, number(build, absent, x.dtype))
+    return [build.op("Where", missing, build.constant(fills.astype(x.dtype.numpy)), x)]
 
 
 def _imputer_samples() -> Iterator[Sample]:
@@ -314,7 +314,7 @@ def _extractor_infer(context: Infer) -> Sequence[Type]:
 
 def _extractor(build: Build, node: Node) -> Sequence[Value]:
     x, places = node.operand(0), reshape(build, node.operand(1), -1)
-    picked = one(build, "Gather", x, places, axis=-1)
+    picked = build.op("Gather", x, places, axis=-1)
     return [picked if x.rank > 1 else unsqueeze(build, picked, 0)]
 
 
@@ -359,7 +359,7 @@ def _encoder(build: Build, node: Node) -> Sequence[Value]:
     if x.dtype is DType.STRING or not names or not node.attr("zeros", 1):
         raise NoRowError("text, or categories of which each must be known")
     places = unsqueeze(build, cast(build, x, DType.INT64), x.rank)
-    return [cast(build, one(build, "Equal", places, ints(build, *names)), DType.FLOAT)]
+    return [cast(build, build.op("Equal", places, ints(build, *names)), DType.FLOAT)]
 
 
 def _encoder_samples() -> Iterator[Sample]:

@@ -10,7 +10,7 @@ import numpy as np
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.composite import cast, ints, number, one, through_decomposition, unsqueeze
+from arenaut.ir.ops.support.composite import cast, ints, number, through_decomposition, unsqueeze
 from arenaut.ir.record import Build, Infer, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 
@@ -34,24 +34,24 @@ def _likelihood(build: Build, node: Node, log_probabilities: Value, target: Valu
     target = cast(build, target, DType.INT64)
     mask: Value | None = None
     if ignored is not None:
-        mask = one(build, "Equal", target, number(build, int(ignored), DType.INT64))
-        target = one(build, "Where", mask, number(build, 0, DType.INT64), target)
-    picked = one(build, "GatherElements", log_probabilities, unsqueeze(build, target, 1), axis=1)
-    loss = one(build, "Neg", one(build, "Squeeze", picked, ints(build, 1)))
-    weights = None if weight is None else one(build, "Gather", weight, target, axis=0)
+        mask = build.op("Equal", target, number(build, int(ignored), DType.INT64))
+        target = build.op("Where", mask, number(build, 0, DType.INT64), target)
+    picked = build.op("GatherElements", log_probabilities, unsqueeze(build, target, 1), axis=1)
+    loss = build.op("Neg", build.op("Squeeze", picked, ints(build, 1)))
+    weights = None if weight is None else build.op("Gather", weight, target, axis=0)
     if mask is not None:
         given = number(build, 1, kind) if weights is None else weights
-        weights = one(build, "Where", mask, number(build, 0, kind), given)
+        weights = build.op("Where", mask, number(build, 0, kind), given)
     if weights is not None:
-        loss = one(build, "Mul", loss, weights)
+        loss = build.op("Mul", loss, weights)
     if _reduction(node) == "none":
         return loss
     if _reduction(node) == "sum":
-        return one(build, "ReduceSum", loss, keepdims=0)
+        return build.op("ReduceSum", loss, keepdims=0)
     if weights is None:
-        return one(build, "ReduceMean", loss, keepdims=0)
-    total = one(build, "ReduceSum", loss, keepdims=0)
-    return one(build, "Div", total, one(build, "ReduceSum", weights, keepdims=0))
+        return build.op("ReduceMean", loss, keepdims=0)
+    total = build.op("ReduceSum", loss, keepdims=0)
+    return build.op("Div", total, build.op("ReduceSum", weights, keepdims=0))
 
 
 def _likelihood_decompose(build: Build, node: Node) -> Sequence[Value]:
@@ -59,7 +59,7 @@ def _likelihood_decompose(build: Build, node: Node) -> Sequence[Value]:
 
 
 def _entropy_decompose(build: Build, node: Node) -> Sequence[Value]:
-    log_probabilities = one(build, "LogSoftmax", node.operand(0), axis=1)
+    log_probabilities = build.op("LogSoftmax", node.operand(0), axis=1)
     loss = _likelihood(build, node, log_probabilities, node.operand(1), node.input(2))
     return [loss, log_probabilities][: len(node.outputs)]
 

@@ -13,7 +13,7 @@ from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.reduce import KINDS
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import tensor_like, to_dtype, widen
-from arenaut.ir.ops.support.composite import cast, ints, number, one
+from arenaut.ir.ops.support.composite import cast, ints, number
 from arenaut.ir.ops.support.windows import Windows, geometries, numpy_windows, padded, window_axes, windows_of
 from arenaut.ir.record import EXACT, Build, Infer, Lower, LowerRule, NoRowError, OpRecord, Param, Sample, Tolerance
 from arenaut.ir.types import Shape, TensorType, Type
@@ -193,11 +193,11 @@ def _global_lp_decompose(build: Build, node: Node) -> Sequence[Value]:
     x, power = node.operand(0), int(node.attr("p", 2))
     axes = ints(build, *range(2, x.rank))
     if power in (1, 2):
-        return [one(build, f"ReduceL{power}", x, axes, keepdims=1, noop_with_empty_axes=1)]
+        return [build.op(f"ReduceL{power}", x, axes, keepdims=1, noop_with_empty_axes=1)]
     wide = cast(build, x, x.dtype.compute or x.dtype)
-    raised = one(build, "Pow", one(build, "Abs", wide), number(build, power, wide.dtype))
-    total = one(build, "ReduceSum", raised, axes, keepdims=1, noop_with_empty_axes=1)
-    return [cast(build, one(build, "Pow", total, number(build, 1 / power, wide.dtype)), x.dtype)]
+    raised = build.op("Pow", build.op("Abs", wide), number(build, power, wide.dtype))
+    total = build.op("ReduceSum", raised, axes, keepdims=1, noop_with_empty_axes=1)
+    return [cast(build, build.op("Pow", total, number(build, 1 / power, wide.dtype)), x.dtype)]
 
 
 def _global_samples(dtypes: Sequence[DType], options: Sequence[dict[str, Any]]) -> Callable[[], Iterator[Sample]]:

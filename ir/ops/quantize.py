@@ -13,7 +13,7 @@ from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.cast import cast_array
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, tensor_like, to_dtype, widen
-from arenaut.ir.ops.support.composite import cast, dims_of, ints, number, one, reshape
+from arenaut.ir.ops.support.composite import cast, dims_of, ints, number, reshape
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Reg, Sample, TileBuilder, Tolerance
 from arenaut.ir.types import TensorType, Type
 
@@ -63,9 +63,9 @@ def spread_node(build: Build, scale: Value, x: Value, axis: int, block: int) -> 
         return scale
     if scale.rank == 1 and not block:
         if scale.shape[0] == 1:
-            return one(build, "Squeeze", scale, ints(build, 0))
+            return build.op("Squeeze", scale, ints(build, 0))
         around = [i for i in range(x.rank) if i != axis]
-        return one(build, "Unsqueeze", scale, ints(build, *around)) if around else scale
+        return build.op("Unsqueeze", scale, ints(build, *around)) if around else scale
     length, blocks = x.shape[axis], scale.shape[axis]
     if not isinstance(length, int) or not isinstance(blocks, int):
         raise NoRowError("blocks along a dim that is not known")
@@ -75,7 +75,7 @@ def spread_node(build: Build, scale: Value, x: Value, axis: int, block: int) -> 
     flat = reshape(build, repeats, before, blocks * block, after)
     if blocks * block == length:
         return flat
-    return one(build, "Slice", flat, ints(build, 0), ints(build, length), ints(build, axis))
+    return build.op("Slice", flat, ints(build, 0), ints(build, length), ints(build, axis))
 
 
 # -- QuantizeLinear ------------------------------------------------------------------------------------------------
@@ -148,12 +148,12 @@ def saturated_node(build: Build, x: Value, zero_point: Value | None, to: DType, 
     """The same as nodes; zero_point in x's type."""
     if to not in _RANGES:
         shifted = x if zero_point is None else build.op("Add", x, zero_point)
-        return one(build, "Cast", shifted, to=int(to), saturate=saturate)
+        return build.op("Cast", shifted, to=int(to), saturate=saturate)
     low, high = _RANGES[to]
     whole = build.op("Round", x)
     shifted = whole if zero_point is None else build.op("Add", whole, zero_point)
     clipped = build.op("Clip", shifted, number(build, low, x.dtype), number(build, high, x.dtype))
-    return one(build, "Cast", clipped, to=int(to))
+    return build.op("Cast", clipped, to=int(to))
 
 
 def _quantize_decompose(build: Build, node: Node) -> Sequence[Value]:
@@ -219,13 +219,13 @@ def _dequantize_decompose(build: Build, node: Node) -> Sequence[Value]:
 
 def restored(build: Build, x: Value, scale: Value, zero: Value | None, axis: int = 1) -> Value:
     """x as floats. Scale and zero point are single, or one an index of axis."""
-    return one(build, "DequantizeLinear", x, narrowest(build, scale), narrowest(build, zero), axis=axis)
+    return build.op("DequantizeLinear", x, narrowest(build, scale), narrowest(build, zero), axis=axis)
 
 
 def rounded(build: Build, x: Value, scale: Value, zero: Value | None) -> Value:
     """x quantised; without a zero point as uint8."""
     shift = build.constant(np.zeros((), np.uint8)) if zero is None else narrowest(build, zero)
-    return one(build, "QuantizeLinear", x, narrowest(build, scale), shift)
+    return build.op("QuantizeLinear", x, narrowest(build, scale), shift)
 
 
 @overload
@@ -238,7 +238,7 @@ def narrowest(build: Build, value: Value | None) -> Value | None:
         return value
     if value.constant is not None:
         return build.constant(value.constant.reshape(()))
-    return one(build, "Squeeze", value, ints(build, 0))
+    return build.op("Squeeze", value, ints(build, 0))
 
 
 def product_of(build: Build, left: Value, right: Value) -> Value:
@@ -246,7 +246,7 @@ def product_of(build: Build, left: Value, right: Value) -> Value:
     left, right = narrowest(build, left), narrowest(build, right)
     if left.constant is not None and right.constant is not None:
         return build.constant(np.asarray(left.constant * right.constant))
-    return one(build, "Mul", left, right)
+    return build.op("Mul", left, right)
 
 
 # -- DynamicQuantizeLinear -----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from arenaut.ir.evaluate import evaluate_graph
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.infer import map_dims
 from arenaut.ir.ops.support.common import axis_in, known_ints
-from arenaut.ir.ops.support.composite import ints, one, slice_of, unsqueeze
+from arenaut.ir.ops.support.composite import ints, slice_of, unsqueeze
 from arenaut.ir.ops.support.merging import merge_elements, taken_out
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord
 from arenaut.ir.types import ANY_DIM, NO_ELEMENT, OptionalType, SequenceType, TensorType, Type
@@ -173,7 +173,7 @@ def _at_decompose(build: Build, node: Node) -> Sequence[Value]:
     start, end = _piece_bounds(split, x.shape[axis], position)
     piece = slice_of(build, x, axis, start, end)
     drops = split.input(1) is None and not split.attr("keepdims", 1)
-    return [one(build, "Squeeze", piece, ints(build, axis)) if drops else piece]
+    return [build.op("Squeeze", piece, ints(build, axis)) if drops else piece]
 
 
 def _piece_bounds(split: Node, length: Dim, position: int) -> tuple[int, int]:
@@ -204,7 +204,7 @@ def _concat_decompose(build: Build, node: Node) -> Sequence[Value]:
     if node.attr("new_axis", 0):
         axis %= parts[0].rank + 1
         parts = [unsqueeze(build, v, axis) for v in parts]
-    return [one(build, "Concat", *parts, axis=axis)]
+    return [build.op("Concat", *parts, axis=axis)]
 
 
 def _length_decompose(build: Build, node: Node) -> Sequence[Value]:

@@ -21,7 +21,6 @@ from arenaut.ir.ops.support.common import axis_in, input_ints, known_ints, to_dt
 from arenaut.ir.ops.support.composite import (
     cast,
     dims_of,
-    one,
     reshape,
     transpose,
     unsqueeze,
@@ -194,7 +193,7 @@ def _dft_decompose(build: Build, node: Node) -> Sequence[Value]:
     moved = transpose(build, cast(build, x, work), (*last, axis, rank - 1))
     flat = reshape(build, moved, dims_of(build, moved, 0, rank - 2), points * width)
     matrix = build.constant(_matrix(points, width, length, inverse, onesided).astype(work.numpy))
-    result = one(build, "MatMul", flat, matrix)
+    result = build.op("MatMul", flat, matrix)
     parts = 1 if inverse and onesided else 2
     columns = matrix.shape[1]
     assert isinstance(columns, int)
@@ -292,10 +291,10 @@ def _stft_decompose(build: Build, node: Node) -> Sequence[Value]:
     parts = matrix.astype(np.float32).reshape(length, width, -1)
     filters = build.constant(np.ascontiguousarray(parts.transpose(2, 1, 0)))
     if window is not None:
-        filters = one(build, "Mul", filters, cast(build, window, DType.FLOAT))
+        filters = build.op("Mul", filters, cast(build, window, DType.FLOAT))
     wide = cast(build, x, DType.FLOAT)
     by_channel = transpose(build, wide, (0, 2, 1)) if x.rank == 3 else unsqueeze(build, wide, 1)
-    spectra = transpose(build, one(build, "Conv", by_channel, filters, strides=(step,)), (0, 2, 1))
+    spectra = transpose(build, build.op("Conv", by_channel, filters, strides=(step,)), (0, 2, 1))
     bins = matrix.shape[1] // 2
     return [cast(build, reshape(build, spectra, dims_of(build, spectra, 0, 2), bins, 2), x.dtype)]
 

@@ -12,7 +12,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import axis_in, tensor_like, to_dtype, widen
-from arenaut.ir.ops.support.composite import counting, ints, length_of, number, one, unsqueeze
+from arenaut.ir.ops.support.composite import counting, ints, length_of, number, unsqueeze
 from arenaut.ir.record import EXACT, Build, Infer, Lower, LowerRule, OpRecord, Sample, Tolerance
 from arenaut.ir.types import Type
 
@@ -77,18 +77,18 @@ def _hardmax_decompose(build: Build, node: Node) -> Sequence[Value]:
     axis = axis_of(node, x.rank)
     extent = x.shape[axis]
     if extent == 0:
-        return [one(build, "Identity", x)]
-    best = one(build, "ArgMax", x if isinstance(extent, int) else _never_empty(build, x, axis), axis=axis, keepdims=1)
+        return [build.op("Identity", x)]
+    best = build.op("ArgMax", x if isinstance(extent, int) else _never_empty(build, x, axis), axis=axis, keepdims=1)
     places = counting(build, length_of(build, x, axis))
     if x.rank - axis > 1:
         places = unsqueeze(build, places, *range(1, x.rank - axis))
-    return [one(build, "Cast", one(build, "Equal", places, best), to=int(x.dtype))]
+    return [build.op("Cast", build.op("Equal", places, best), to=int(x.dtype))]
 
 
 def _never_empty(build: Build, x: Value, axis: int) -> Value:
     """x with one more element at the end of the axis, which is never the first maximum: ArgMax wants an element."""
     pads = [0] * x.rank + [int(i == axis) for i in range(x.rank)]
-    return one(build, "Pad", x, ints(build, *pads), number(build, -np.inf, x.dtype))
+    return build.op("Pad", x, ints(build, *pads), number(build, -np.inf, x.dtype))
 
 
 def _samples() -> Iterator[Sample]:

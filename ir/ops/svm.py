@@ -26,7 +26,7 @@ from arenaut.ir.ops.linear_models import (
     transformed,
 )
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.composite import cast, concat, ints, number, one, reshape, slice_of, transpose, unsqueeze
+from arenaut.ir.ops.support.composite import cast, concat, ints, number, reshape, slice_of, transpose, unsqueeze
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 
@@ -45,29 +45,29 @@ def _kernels(build: Build, node: Node, x: Value, count: int) -> Value:
     vectors = stored.reshape(count, -1)
     if kind == "RBF":
         return _radial(build, x, vectors, gamma)
-    products = one(build, "MatMul", x, build.constant(np.ascontiguousarray(vectors.T)))
+    products = build.op("MatMul", x, build.constant(np.ascontiguousarray(vectors.T)))
     if kind == "LINEAR":
         return products
-    scaled = one(build, "Mul", products, number(build, gamma, DType.FLOAT))
-    moved = one(build, "Add", scaled, number(build, shift, DType.FLOAT))
+    scaled = build.op("Mul", products, number(build, gamma, DType.FLOAT))
+    moved = build.op("Add", scaled, number(build, shift, DType.FLOAT))
     if kind == "SIGMOID":
-        return one(build, "Tanh", moved)
+        return build.op("Tanh", moved)
     if kind != "POLY":
         raise NoRowError(f"kernel_type {kind}")
-    return one(build, "Pow", moved, number(build, degree, DType.FLOAT))
+    return build.op("Pow", moved, number(build, degree, DType.FLOAT))
 
 
 def _radial(build: Build, x: Value, vectors: Array, gamma: float) -> Value:
     """exp(-gamma |x - v|^2) from |x|^2 - 2 x v + |v|^2, all seen from the vectors' mean, so that little cancels."""
     middle = vectors.mean(axis=0, dtype=np.float64)
     near = vectors - middle
-    centred = one(build, "Sub", x, build.constant(middle.astype(np.float32)))
-    lengths = one(build, "ReduceSumSquare", centred, ints(build, 1), keepdims=1)
+    centred = build.op("Sub", x, build.constant(middle.astype(np.float32)))
+    lengths = build.op("ReduceSumSquare", centred, ints(build, 1), keepdims=1)
     norms = build.constant((near**2).sum(axis=1).astype(np.float32))
     doubled = build.constant(np.ascontiguousarray((-2 * near.T).astype(np.float32)))
-    far = one(build, "Add", one(build, "Gemm", centred, doubled, norms), lengths)
-    apart = one(build, "Max", far, number(build, 0, DType.FLOAT))
-    return one(build, "Exp", one(build, "Mul", apart, number(build, -gamma, DType.FLOAT)))
+    far = build.op("Add", build.op("Gemm", centred, doubled, norms), lengths)
+    apart = build.op("Max", far, number(build, 0, DType.FLOAT))
+    return build.op("Exp", build.op("Mul", apart, number(build, -gamma, DType.FLOAT)))
 
 
 # -- SVMRegressor --------------------------------------------------------------------------------------------------
@@ -85,11 +85,11 @@ def _regressor(build: Build, node: Node) -> Sequence[Value]:
         raise NoRowError("fewer coefficients than support vectors, or no rho")
     columns = _kernels(build, node, x, count) if count else x
     weights = coefficients[:count] if count else coefficients
-    total = one(build, "Gemm", columns, build.constant(weights.reshape(-1, 1)), build.constant(rho[:1]))
+    total = build.op("Gemm", columns, build.constant(weights.reshape(-1, 1)), build.constant(rho[:1]))
     if not node.attr("one_class", 0):
         return [total]
-    inside = one(build, "Greater", total, number(build, 0, DType.FLOAT))
-    return [one(build, "Where", inside, number(build, 1, DType.FLOAT), number(build, -1, DType.FLOAT))]
+    inside = build.op("Greater", total, number(build, 0, DType.FLOAT))
+    return [build.op("Where", inside, number(build, 1, DType.FLOAT), number(build, -1, DType.FLOAT))]
 
 
 # -- SVMClassifier -------------------------------------------------------------------------------------------------
@@ -118,19 +118,19 @@ def _classifier(build: Build, node: Node) -> Sequence[Value]:
         raise NoRowError("no support vectors of each class")
     x = rows_of(build, node.operand(0))
     against = _against(build, node, _kernels(build, node, x, sum(each)), each)
-    scores = one(build, "Add", against, build.constant(rho[: len(pairs)]))
-    first = one(build, "Greater", scores, number(build, 0, DType.FLOAT))
+    scores = build.op("Add", against, build.constant(rho[: len(pairs)]))
+    first = build.op("Greater", scores, number(build, 0, DType.FLOAT))
     votes = np.zeros((len(pairs), len(each)), np.float32)
     for row, (i, j) in zip(votes, pairs, strict=True):
         row[i], row[j] = 1, -1
     taken = build.constant((votes < 0).sum(axis=0).astype(np.float32))
-    counted = one(build, "Gemm", cast(build, first, DType.FLOAT), build.constant(votes), taken)
+    counted = build.op("Gemm", cast(build, first, DType.FLOAT), build.constant(votes), taken)
     label = best_label(build, counted, key, labels)
     if node.attr("prob_a"):
         return [label, transformed(build, node, _probabilities(build, node, scores, pairs, len(each)))]
     if len(each) == 2:
         if text_attribute(node, "post_transform", "NONE") == "NONE":
-            return [label, concat(build, [one(build, "Neg", scores), scores], 1)]
+            return [label, concat(build, [build.op("Neg", scores), scores], 1)]
         return [label, both_scores(build, node, scores)]
     return [label, transformed(build, node, scores)]
 
@@ -151,16 +151,16 @@ def _against(build: Build, node: Node, kernels: Value, each: Sequence[int]) -> V
         for column, (i, j) in enumerate(pairs):
             weights[parts[i], column] = rows[j - 1, parts[i]]
             weights[parts[j], column] = rows[i, parts[j]]
-        return one(build, "MatMul", kernels, build.constant(weights))
+        return build.op("MatMul", kernels, build.constant(weights))
     blocks = [
-        one(build, "MatMul", slice_of(build, kernels, 1, p.start, p.stop),
+        build.op("MatMul", slice_of(build, kernels, 1, p.start, p.stop),
             build.constant(np.ascontiguousarray(rows[:, p].T)))
         for p in parts
     ]  # fmt: skip
     joined, width = concat(build, blocks, 1), classes - 1
-    mine = one(build, "Gather", joined, ints(build, *(i * width + j - 1 for i, j in pairs)), axis=1)
-    theirs = one(build, "Gather", joined, ints(build, *(j * width + i for i, j in pairs)), axis=1)
-    return one(build, "Add", mine, theirs)
+    mine = build.op("Gather", joined, ints(build, *(i * width + j - 1 for i, j in pairs)), axis=1)
+    theirs = build.op("Gather", joined, ints(build, *(j * width + i for i, j in pairs)), axis=1)
+    return build.op("Add", mine, theirs)
 
 
 # -- probabilities of classes from those of pairs --------------------------------------------------------------
@@ -174,27 +174,27 @@ def _probabilities(
     slopes, shifts = float_attribute(node, "prob_a"), float_attribute(node, "prob_b")
     if min(slopes.size, shifts.size) < len(pairs) or classes > _MOST_CLASSES:
         raise NoRowError("fewer probabilities than pairs of classes, or too many classes")
-    tilted = one(build, "Mul", scores, build.constant(slopes[: len(pairs)]))
-    lean = one(build, "Sigmoid", one(build, "Neg", one(build, "Add", tilted, build.constant(shifts[: len(pairs)]))))
+    tilted = build.op("Mul", scores, build.constant(slopes[: len(pairs)]))
+    lean = build.op("Sigmoid", build.op("Neg", build.op("Add", tilted, build.constant(shifts[: len(pairs)]))))
     edge = np.float32(1e-7)
-    p = one(build, "Clip", lean, build.constant(np.array(edge)), build.constant(np.array(np.float32(1) - edge)))
-    q = one(build, "Sub", number(build, 1, DType.FLOAT), p)
+    p = build.op("Clip", lean, build.constant(np.array(edge)), build.constant(np.array(np.float32(1) - edge)))
+    q = build.op("Sub", number(build, 1, DType.FLOAT), p)
     place = {**{pair: k for k, pair in enumerate(pairs)}, **{(j, i): k + len(pairs) for k, (i, j) in enumerate(pairs)}}
     order = [place.get((i, j), 0) for i in range(classes) for j in range(classes)]
     square = reshape(
-        build, one(build, "Gather", concat(build, [p, q], 1), ints(build, *order), axis=1), -1, classes, classes
+        build, build.op("Gather", concat(build, [p, q], 1), ints(build, *order), axis=1), -1, classes, classes
     )
     identity = np.eye(classes, dtype=np.float32)
-    won = one(build, "Mul", square, build.constant(1 - identity))
+    won = build.op("Mul", square, build.constant(1 - identity))
     lost = transpose(build, won, (0, 2, 1))
-    squares = one(build, "ReduceSumSquare", lost, ints(build, 2), keepdims=1)
-    crossed = one(build, "Mul", squares, build.constant(identity))
-    matrix = one(build, "Sub", crossed, one(build, "Mul", won, lost))
-    diagonal = one(build, "Squeeze", squares, ints(build, 2))
-    start = one(build, "Expand", number(build, 1 / classes, DType.FLOAT), one(build, "Shape", diagonal))
+    squares = build.op("ReduceSumSquare", lost, ints(build, 2), keepdims=1)
+    crossed = build.op("Mul", squares, build.constant(identity))
+    matrix = build.op("Sub", crossed, build.op("Mul", won, lost))
+    diagonal = build.op("Squeeze", squares, ints(build, 2))
+    start = build.op("Expand", number(build, 1 / classes, DType.FLOAT), build.op("Shape", diagonal))
     most = number(build, max(100, classes), DType.INT64)
     body = _coupling(start, matrix, diagonal, classes)
-    return one(build, "Loop", most, None, start, matrix, diagonal, body=body, captures=2)
+    return build.op("Loop", most, None, start, matrix, diagonal, body=body, captures=2)
 
 
 def _coupling(start: Value, matrix: Value, diagonal: Value, classes: int) -> Graph:
@@ -205,25 +205,23 @@ def _coupling(start: Value, matrix: Value, diagonal: Value, classes: int) -> Gra
     p, m, d = (graph.add_input(n, v.type) for n, v in (("p", start), ("m", matrix), ("d", diagonal)))
     build = GraphBuilder(graph)
     unit = number(build, 1, DType.FLOAT)
-    pull = one(build, "ReduceSum", one(build, "Mul", m, unsqueeze(build, p, 1)), ints(build, 2), keepdims=0)
-    mean = one(build, "ReduceSum", one(build, "Mul", p, pull), ints(build, 1), keepdims=1)
-    off = one(build, "ReduceMax", one(build, "Abs", one(build, "Sub", pull, mean)), ints(build, 1), keepdims=1)
-    moving = one(build, "GreaterOrEqual", off, number(build, 0.005 / classes, DType.FLOAT))
+    pull = build.op("ReduceSum", build.op("Mul", m, unsqueeze(build, p, 1)), ints(build, 2), keepdims=0)
+    mean = build.op("ReduceSum", build.op("Mul", p, pull), ints(build, 1), keepdims=1)
+    off = build.op("ReduceMax", build.op("Abs", build.op("Sub", pull, mean)), ints(build, 1), keepdims=1)
+    moving = build.op("GreaterOrEqual", off, number(build, 0.005 / classes, DType.FLOAT))
     now = p
     for t in range(classes):
         at, pulled = slice_of(build, d, 1, t, t + 1), slice_of(build, pull, 1, t, t + 1)
-        step = one(build, "Div", one(build, "Sub", mean, pulled), at)
-        grown = one(build, "Add", step, unit)
-        bent = one(build, "Add", one(build, "Mul", step, at), one(build, "Add", pulled, pulled))
-        mean = one(
-            build, "Div", one(build, "Add", mean, one(build, "Mul", step, bent)), one(build, "Mul", grown, grown)
-        )
+        step = build.op("Div", build.op("Sub", mean, pulled), at)
+        grown = build.op("Add", step, unit)
+        bent = build.op("Add", build.op("Mul", step, at), build.op("Add", pulled, pulled))
+        mean = build.op("Div", build.op("Add", mean, build.op("Mul", step, bent)), build.op("Mul", grown, grown))
         here = build.constant(np.eye(classes, dtype=np.float32)[t : t + 1])
-        now = one(build, "Div", one(build, "Add", now, one(build, "Mul", step, here)), grown)
-        row = one(build, "Squeeze", slice_of(build, m, 1, t, t + 1), ints(build, 1))
-        pull = one(build, "Div", one(build, "Add", pull, one(build, "Mul", step, row)), grown)
-    any_moving = one(build, "ReduceMax", cast(build, moving, DType.INT32), keepdims=0)
-    graph.outputs = [cast(build, any_moving, DType.BOOL), one(build, "Where", moving, now, p)]
+        now = build.op("Div", build.op("Add", now, build.op("Mul", step, here)), grown)
+        row = build.op("Squeeze", slice_of(build, m, 1, t, t + 1), ints(build, 1))
+        pull = build.op("Div", build.op("Add", pull, build.op("Mul", step, row)), grown)
+    any_moving = build.op("ReduceMax", cast(build, moving, DType.INT32), keepdims=0)
+    graph.outputs = [cast(build, any_moving, DType.BOOL), build.op("Where", moving, now, p)]
     return graph
 
 

@@ -27,7 +27,7 @@ from arenaut.ir.ops.linear_models import (
 )
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import to_dtype
-from arenaut.ir.ops.support.composite import concat, number, one, through_decomposition
+from arenaut.ir.ops.support.composite import concat, number, through_decomposition
 from arenaut.ir.ops.support.tree_table import MODES, NODE_COLUMNS, Table, listed, table_of
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
@@ -133,8 +133,7 @@ def _sums(build: Build, node: Node, x: Value, stem: str, outputs: int) -> Value:
     kept = {k: v for k, v in node.attributes.items() if k.startswith("nodes_")}
     for name in ("treeids", "nodeids", "ids", "weights", "weights_as_tensor"):
         kept[f"target_{name}"] = node.attr(f"{stem}_{name}")
-    return one(
-        build, "TreeEnsembleRegressor", x, domain=ML_DOMAIN, n_targets=outputs, post_transform="NONE",
+    return build.op("TreeEnsembleRegressor", x, domain=ML_DOMAIN, n_targets=outputs, post_transform="NONE",
         aggregate_function=_AGGREGATES[_aggregate(node)], **kept,
     )  # fmt: skip
 
@@ -162,14 +161,14 @@ def _regressor(build: Build, node: Node) -> Sequence[Value]:
         plain = {k: v for k, v in node.attributes.items() if k != "post_transform"}
         if _post(node) not in ("NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO") or node.operand(0).dtype.itemsize < 4:
             raise NoRowError(f"post_transform {_post(node)} of {node.operand(0).dtype.short}")
-        scores = one(build, node.op, node.operand(0), domain=ML_DOMAIN, post_transform=0, **plain)
+        scores = build.op(node.op, node.operand(0), domain=ML_DOMAIN, post_transform=0, **plain)
         return [transformed(build, node, scores, _post(node))]
     outputs, base = _outputs(node), listed(node, "base_values", np.float32)
     if base.size not in (0, outputs) or (base.size and not all(table_of(node).always(i) for i in range(outputs))):
         raise NoRowError("base values of targets that may have no score")
     scores = _sums(build, node, _scored_rows(build, node), "target", outputs)
     if base.size:
-        scores = one(build, "Add", scores, build.constant(base))
+        scores = build.op("Add", scores, build.constant(base))
     return [transformed(build, node, scores) if outputs > 1 else scores]
 
 
@@ -214,7 +213,7 @@ def _classes(build: Build, node: Node) -> Sequence[Value]:
         raise NoRowError("labels and base values of different number")
     scores = _sums(build, node, x, "class", len(labels))
     if base.size:
-        scores = one(build, "Add", scores, build.constant(base))
+        scores = build.op("Add", scores, build.constant(base))
     return [best_label(build, scores, key, labels), transformed(build, node, scores)]
 
 
@@ -225,20 +224,20 @@ def _two_classes(build: Build, node: Node, x: Value, base: Array) -> Sequence[Va
         raise NoRowError("scores that only some rows have")
     scores = _sums(build, node, x, "class", 2)
     if ids == [0, 1]:
-        second = one(build, "Gather", scores, build.constant(np.array([1])), axis=1)
-        above = one(build, "Greater", second, number(build, 0, DType.FLOAT))
+        second = build.op("Gather", scores, build.constant(np.array([1])), axis=1)
+        above = build.op("Greater", second, number(build, 0, DType.FLOAT))
         if key is not DType.INT64:
             raise NoRowError("text for two scores")
         return [two_labels(build, above, key, (0, 1)), transformed(build, node, scores)]  # as onnxruntime names them
     positive = bool((table.weights >= 0).all())
-    score = one(build, "Gather", scores, build.constant(np.array(ids)), axis=1)
+    score = build.op("Gather", scores, build.constant(np.array(ids)), axis=1)
     if base.size:
-        score = one(build, "Add", score, build.constant(base))
-    above = one(build, "Greater", score, number(build, 0.5 if positive else 0, DType.FLOAT))
+        score = build.op("Add", score, build.constant(base))
+    above = build.op("Greater", score, number(build, 0.5 if positive else 0, DType.FLOAT))
     if ids == [1]:
         return [two_labels(build, above, key, labels), transformed(build, node, scores)]
     if not positive and text_attribute(node, "post_transform", "NONE") not in ("LOGISTIC", "PROBIT"):
-        return [two_labels(build, above, key, labels), concat(build, [one(build, "Neg", score), score], 1)]
+        return [two_labels(build, above, key, labels), concat(build, [build.op("Neg", score), score], 1)]
     return [two_labels(build, above, key, labels), both_scores(build, node, score)]
 
 

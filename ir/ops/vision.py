@@ -13,7 +13,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import known_ints, tensor_like, to_dtype, widen
-from arenaut.ir.ops.support.composite import dims_of, one, reshape, transpose
+from arenaut.ir.ops.support.composite import dims_of, reshape, transpose
 from arenaut.ir.ops.support.windows import ints_attribute
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
@@ -231,7 +231,7 @@ def _affine_decompose(build: Build, node: Node) -> Sequence[Value]:
     if size is None:
         raise NoRowError("the size of the grid is not known")
     base = _base_grid(size[2:], bool(node.attr("align_corners", 0))).astype(theta.dtype.numpy)
-    grid = one(build, "MatMul", build.constant(base), transpose(build, theta, (0, 2, 1)))
+    grid = build.op("MatMul", build.constant(base), transpose(build, theta, (0, 2, 1)))
     return [reshape(build, grid, size[0], *size[2:], len(size) - 2)]
 
 
@@ -407,8 +407,7 @@ def _image_decompose(build: Build, node: Node) -> Sequence[Value]:
     counts = [span // stride + 1 for span, stride in zip(spans, strides, strict=True)]
     columns = reshape(build, x, -1, count, *counts)
     filters = build.constant(np.eye(count, dtype=x.dtype.numpy).reshape(count, 1, *block))
-    whole = one(
-        build, "ConvTranspose", columns, filters, kernel_shape=tuple(block), strides=tuple(strides),
+    whole = build.op("ConvTranspose", columns, filters, kernel_shape=tuple(block), strides=tuple(strides),
         dilations=tuple(dilations), pads=tuple(pads),
         output_padding=tuple(span % stride for span, stride in zip(spans, strides, strict=True)),
     )  # fmt: skip

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import ARENAUT_DOMAIN, Node, Value
-from arenaut.ir.ops import record_of
+from arenaut.ir.ops import is_elementwise
 from arenaut.passes.reading.elements import causal, choice, coordinates, element
 from arenaut.passes.rewriting.pattern import made_by, number_of
 
@@ -159,13 +158,13 @@ def mask_operand(build: GraphBuilder, mask: Mask, dtype: DType) -> Value | None:
         return None
     keys = max((c for c in mask.allowed), key=lambda c: c.rank).shape[-1]
     parts = [narrow(build, c) for c in mask.allowed]
-    every = reduce(lambda a, b: _one(build, "And", a, b), parts)
+    every = reduce(lambda a, b: build.op("And", a, b), parts)
     if every.shape[-1] != keys:  # a condition on queries alone
-        every = reduce(lambda a, b: _one(build, "And", a, b), mask.allowed)
+        every = reduce(lambda a, b: build.op("And", a, b), mask.allowed)
     if mask.forbidden == -math.inf:
-        return _one(build, "Not", every) if mask.inverted else every
+        return build.op("Not", every) if mask.inverted else every
     numbers = [build.constant(np.array(n, dtype.numpy)) for n in (0, mask.forbidden)]
-    return _one(build, "Where", every, *(numbers[::-1] if mask.inverted else numbers))
+    return build.op("Where", every, *(numbers[::-1] if mask.inverted else numbers))
 
 
 def narrow(build: GraphBuilder, value: Value) -> Value:
@@ -185,7 +184,7 @@ def narrows(value: Value) -> bool:
             continue
         if node.key == ("", "Expand") or (node.key == ("", "And") and any(map(_holds_operand, node.inputs))):
             return True
-        for v in node.inputs if _is_elementwise(node) else ():
+        for v in node.inputs if is_elementwise(node) else ():
             if v is not None and id(v) not in seen:
                 seen.add(id(v))
                 queue.append(v)
@@ -194,10 +193,6 @@ def narrows(value: Value) -> bool:
 
 def _holds_operand(value: Value | None) -> bool:
     return value is not None and _holds(value)
-
-
-def _is_elementwise(node: Node) -> bool:
-    return len(node.outputs) == 1 and record_of(node).is_elementwise(node) and all(v is not None for v in node.inputs)
 
 
 def _narrowed(build: GraphBuilder, value: Value, known: dict[int, Value]) -> Value:
@@ -212,7 +207,7 @@ def _narrowed(build: GraphBuilder, value: Value, known: dict[int, Value]) -> Val
 def _narrowed_node(build: GraphBuilder, node: Node, known: dict[int, Value]) -> Value:
     if node.key == ("", "Expand"):
         return _narrowed(build, node.operand(0), known)
-    if not _is_elementwise(node):
+    if not is_elementwise(node) or any(v is None for v in node.inputs):
         return node.output
     before = [v for v in node.inputs if v is not None]
     if node.key == ("", "And"):
@@ -222,10 +217,4 @@ def _narrowed_node(build: GraphBuilder, node: Node, known: dict[int, Value]) -> 
     inputs = [_narrowed(build, v, known) for v in before]
     if all(a is b for a, b in zip(inputs, before, strict=True)):
         return node.output
-    return _one(build, node.op, *inputs, **node.attributes)
-
-
-def _one(build: GraphBuilder, op: str, *inputs: Value, **attributes: Any) -> Value:
-    result = build.op(op, *inputs, **attributes)
-    assert isinstance(result, Value)
-    return result
+    return build.op(node.op, *inputs, **node.attributes)

@@ -383,12 +383,10 @@ def _rewrite(graph: Graph, rule: Rule, match: Match) -> list[Node] | str:
     if not (same_type(new.type, old.type) or (rule.any_shape and same_dtype(new.type, old.type))):
         graph.remove(made)
         return f"the result would be {new.type} instead of {old.type}"
-    if graph.is_output(old):
-        if new.producer is None or graph.is_output(new):
-            graph.remove(made)
-            return f"the output '{old.name}' needs a value of its own"
-        old.name, new.name = new.name, old.name
-    graph.replace(old, new)
+    if graph.is_output(old) and (new.producer is None or graph.is_output(new)):
+        graph.remove(made)
+        return f"the output '{old.name}' needs a value of its own"
+    graph.supersede(old, new)
     _remove_unread(graph, match.nodes)
     return made or ([new.producer] if new.producer is not None else [match.root])
 

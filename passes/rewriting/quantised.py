@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from arenaut.ir.dtypes import DType
-from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.quantize import of_one_scale
 from arenaut.passes.rewriting.pattern import made_by, same_value
 
@@ -81,10 +81,3 @@ def stored(value: Value | None) -> Stored | None:
 
 def _is_zero(value: Value | None) -> bool:
     return value is None or (value.constant is not None and not value.constant.astype(np.int64).any())
-
-
-def take_place(graph: Graph, old: Value, new: Value) -> None:
-    """new is read for old; the name of an output of the graph stays."""
-    if graph.is_output(old):
-        old.name, new.name = new.name, old.name
-    graph.replace(old, new)

@@ -30,7 +30,7 @@ def shape_value(build: GraphBuilder, shape: Sequence[Dim]) -> Value | None:
         build.graph.remove(build.made[made:])
         del build.made[made:]
         return None
-    result: Value = build.op("Concat", *sizes, axis=0)
+    result = build.op("Concat", *sizes, axis=0)
     return result
 
 
@@ -40,6 +40,6 @@ def _of_an_input(build: GraphBuilder, shape: tuple[Dim, ...]) -> Value | None:
         dims = value.shape if value.has_shape else ()
         for start in range(len(dims) - len(shape) + 1):
             if dims[start : start + len(shape)] == shape:
-                result: Value = build.op("Shape", value, start=start, end=start + len(shape))
+                result = build.op("Shape", value, start=start, end=start + len(shape))
                 return result
     return None

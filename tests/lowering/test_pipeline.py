@@ -91,5 +91,23 @@ def test_a_fault_in_a_decomposition_is_no_silent_host_call(monkeypatch: pytest.M
         arenaut.load_onnx(model, optimize=False)
 
 
+def test_rotary_positions_without_a_number_of_heads_are_the_models_fault() -> None:
+    text = """agraph (float[1, 4, 8] x, float[16, 4] c, float[16, 4] s, int64[1, 4] p) => (float[1, 4, 8] y)
+    { y = RotaryEmbedding (x, c, s, p) }"""
+    with pytest.raises(InvalidModelError, match="number of heads"):
+        arenaut.load_onnx(parse(text, opset=23))
+
+
+def test_a_name_of_an_output_stays_with_it() -> None:
+    graph = import_model(parse("agraph (float[3] x) => (float[3] y) { h = Exp (x)  y = Neg (h) }")).graph
+    old = graph.outputs[0]
+    new = graph.add("Abs", [graph.inputs[0]], name="n").output
+    graph.supersede(old, new)
+    assert graph.outputs == [new] and new.name == "y" and old.name != "y"
+    inner = graph.nodes[0].output
+    graph.supersede(inner, graph.inputs[0])
+    assert inner.name == "h" and not inner.uses and graph.inputs[0].name == "x"
+
+
 def _raise(error: Exception) -> Any:
     raise error

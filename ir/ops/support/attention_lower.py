@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from arenaut.ir.dims import Dim
+from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.record import Lower, NoRowError, Param
 from arenaut.ir.strided import Strided
@@ -47,7 +48,8 @@ def _split(b: Lower, x: Value, heads: int | None) -> Strided:
     place = b.read(x)
     if place.rank == 4:
         return place
-    assert heads is not None
+    if not heads:
+        raise InvalidModelError(f"'{x.name}' has three dims, so the op has to state the number of heads")
     batch, length, width = place.dims
     return b.reshape(place, (batch, length, heads, width // heads)).permute((0, 2, 1, 3))
 

@@ -14,13 +14,6 @@ from arenaut.ir.record import Build, DecomposeRule, Evaluator
 from arenaut.ir.types import TensorType, Type
 
 
-def one(build: Build, op: str, *inputs: Value | None, **attributes: Any) -> Value:
-    """A node with one output; that output."""
-    result = build.op(op, *inputs, **attributes)
-    assert isinstance(result, Value)
-    return result
-
-
 def ints(build: Build, *values: int) -> Value:
     """A constant int64 vector."""
     return build.constant(np.array(values, np.int64))
@@ -32,12 +25,12 @@ def number(build: Build, value: float, dtype: DType) -> Value:
 
 
 def cast(build: Build, x: Value, to: DType) -> Value:
-    return x if x.dtype is to else one(build, "Cast", x, to=int(to))
+    return x if x.dtype is to else build.op("Cast", x, to=int(to))
 
 
 def dims_of(build: Build, x: Value, start: int, end: int) -> Value:
     """Dims start to end of x as an int64 vector."""
-    return one(build, "Shape", x, start=start, end=end)
+    return build.op("Shape", x, start=start, end=end)
 
 
 def merged_dim(build: Build, x: Value, start: int, end: int) -> Value:
@@ -46,7 +39,7 @@ def merged_dim(build: Build, x: Value, start: int, end: int) -> Value:
         return dims_of(build, x, start, end)
     if end <= start:
         return ints(build, 1)
-    return one(build, "ReduceProd", dims_of(build, x, start, end), ints(build, 0), keepdims=1)
+    return build.op("ReduceProd", dims_of(build, x, start, end), ints(build, 0), keepdims=1)
 
 
 def reshape(build: Build, x: Value, *parts: Value | int) -> Value:
@@ -56,35 +49,35 @@ def reshape(build: Build, x: Value, *parts: Value | int) -> Value:
         shape = ints(build, *numbers)
     else:
         shape = concat(build, [ints(build, p) if isinstance(p, int) else p for p in parts], 0)
-    return one(build, "Reshape", x, shape, allowzero=1)
+    return build.op("Reshape", x, shape, allowzero=1)
 
 
 def concat(build: Build, parts: Sequence[Value], axis: int) -> Value:
-    return parts[0] if len(parts) == 1 else one(build, "Concat", *parts, axis=axis)
+    return parts[0] if len(parts) == 1 else build.op("Concat", *parts, axis=axis)
 
 
 def transpose(build: Build, x: Value, order: Sequence[int]) -> Value:
-    return x if list(order) == list(range(x.rank)) else one(build, "Transpose", x, perm=tuple(order))
+    return x if list(order) == list(range(x.rank)) else build.op("Transpose", x, perm=tuple(order))
 
 
 def slice_of(build: Build, x: Value, axis: int, start: int, end: int, step: int = 1) -> Value:
     """Elements start, start + step, ... before end along axis; ints as in ONNX's Slice."""
     bounds = (ints(build, start), ints(build, end), ints(build, axis), ints(build, step))
-    return one(build, "Slice", x, *bounds)
+    return build.op("Slice", x, *bounds)
 
 
 def unsqueeze(build: Build, x: Value, *axes: int) -> Value:
-    return one(build, "Unsqueeze", x, ints(build, *axes))
+    return build.op("Unsqueeze", x, ints(build, *axes))
 
 
 def length_of(build: Build, x: Value, axis: int) -> Value:
     """A dim of x as an int64 scalar."""
-    return one(build, "Squeeze", dims_of(build, x, axis, axis + 1), ints(build, 0))
+    return build.op("Squeeze", dims_of(build, x, axis, axis + 1), ints(build, 0))
 
 
 def counting(build: Build, length: Value) -> Value:
     """0, 1, 2, ... as int64; length is an int64 scalar."""
-    return one(build, "Range", number(build, 0, DType.INT64), length, number(build, 1, DType.INT64))
+    return build.op("Range", number(build, 0, DType.INT64), length, number(build, 1, DType.INT64))
 
 
 def decomposed(rule: DecomposeRule, node: Node, types: Sequence[Type | None]) -> Graph:

@@ -92,7 +92,7 @@ class Lowerer(Emitter):
             try:
                 if self._lower_natively(node) and self._symbols_defined(node):
                     return
-            except (NoRowError, TileLimitError):
+            except (NoRowError, TileLimitError, UnknownError):
                 pass
             self._undo(node, mark)
             body = node.attr("body")
@@ -105,7 +105,7 @@ class Lowerer(Emitter):
             try:
                 record.lower(self, node)
                 return
-            except NoRowError:
+            except (NoRowError, UnknownError):
                 self._undo(node, mark)
         self._host_call(node)
 
