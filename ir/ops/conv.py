@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product as all_pairs
 from typing import Any
 
@@ -277,6 +277,106 @@ def _deform_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(context.dtype(0), shape)]
 
 
+def _deform_windows(node: Node) -> Windows:
+    windows = conv_windows(node)
+    if len(windows.kernel) != 2:
+        raise NoRowError("other than two spatial dims")
+    return windows
+
+
+def _deform_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """Samples between pixels, zero outside, then a product with the filters."""
+    x, w, offset, bias, mask = (
+        None if i >= len(inputs) or inputs[i] is None else np.asarray(inputs[i]) for i in range(5)
+    )
+    assert x is not None and w is not None and offset is not None
+    windows, groups = _deform_windows(node), int(node.attr("offset_group", 1))
+    taps, (high, wide) = int(np.prod(windows.kernel)), offset.shape[2:]
+    shifts = offset.reshape(len(x), groups, taps, 2, high, wide).astype(np.float64)
+    rows, columns = _tap_places(windows, high, wide)
+    read = _between(widen(x).astype(np.float64), rows + shifts[:, :, :, 0], columns + shifts[:, :, :, 1], groups)
+    if mask is not None:
+        read = read * mask.reshape(len(x), groups, 1, taps, high, wide)
+    parts = int(node.attr("group", 1))
+    columns = read.reshape(len(x), parts, -1, high * wide)
+    filters = w.astype(np.float64).reshape(parts, w.shape[0] // parts, -1)
+    y = np.einsum("gok,ngkp->ngop", filters, columns).reshape(len(x), w.shape[0], high, wide)
+    return [to_dtype(y if bias is None else y + bias.astype(np.float64)[:, None, None], x.dtype)]
+
+
+def _tap_places(windows: Windows, high: int, wide: int) -> tuple[Array, Array]:
+    """Row and column that each tap of each output pixel reads where nothing is shifted: [taps, high, wide]."""
+    places = []
+    for axis, count in enumerate((high, wide)):
+        starts = np.arange(count) * windows.strides[axis] - windows.begins[axis]
+        steps = np.arange(windows.kernel[axis]) * windows.dilations[axis]
+        places.append(steps[:, None] + starts)
+    shape = (*windows.kernel, high, wide)
+    rows = np.broadcast_to(places[0][:, None, :, None], shape).reshape(-1, high, wide)
+    return rows, np.broadcast_to(places[1][None, :, None, :], shape).reshape(-1, high, wide)
+
+
+def _between(x: Array, rows: Array, columns: Array, groups: int) -> Array:
+    """[N, groups, channels of a group, taps, high, wide] at [N, groups, taps, high, wide], bilinear, zero outside."""
+    n, channels, *size = x.shape
+    grouped = x.reshape(n, groups, channels // groups, -1)
+    inside = (rows > -1) & (rows < size[0]) & (columns > -1) & (columns < size[1])
+    rows, columns = np.where(inside, rows, 0), np.where(inside, columns, 0)
+    top, left = np.floor(rows), np.floor(columns)
+    total = 0
+    for k in range(4):
+        r, c = (top + k // 2).astype(int), (left + k % 2).astype(int)
+        there = inside & (r >= 0) & (r < size[0]) & (c >= 0) & (c < size[1])
+        weight = np.abs(1 - k // 2 - rows + top) * np.abs(1 - k % 2 - columns + left)
+        flat = np.where(there, r * size[1] + c, 0).reshape(n, groups, 1, -1)
+        read = np.take_along_axis(grouped, flat, -1).reshape(n, groups, -1, *rows.shape[2:])
+        total = total + read * np.where(there, weight, 0)[:, :, None]
+    return np.asarray(total)
+
+
+def _deform_lower(lower: Lower, node: Node) -> None:
+    """What the taps read becomes an image, which a convolution of one by one sums up."""
+    windows = _deform_windows(node)
+    x, w, offset = (lower.read(node.operand(i)) for i in range(3))
+    bias, mask = (None if v is None else lower.read(v) for v in (node.input(3), node.input(4)))
+    taps, target = product(windows.kernel), lower.write(node.output)
+    read = lower.temp(x.dtype, (x.dims[0], x.dims[1] * taps, *target.dims[2:]))
+    shared = {n: windows.params[n] for n in ("kernel", "strides", "dilations")}
+    params = {"groups": int(node.attr("offset_group", 1)), "pads": windows.begins, **shared}
+    lower.call("DeformColumns", [x, offset, mask], [read], params)
+    filters = lower.reshape(w, (w.dims[0], w.dims[1] * taps, 1, 1))
+    single = Windows((1, 1), (1, 1), (1, 1), (0, 0), (0, 0), tuple(target.dims[2:]))
+    lower.call("Conv", [read, filters, bias], [target], {"group": int(node.attr("group", 1)), **single.params})
+
+
+def _deform_samples() -> Iterator[Sample]:
+    for index, (group, shared, attributes) in enumerate(
+        (
+            (1, 1, {"pads": (0, 0, 0, 0)}),
+            (1, 2, {"pads": (1, 0, 1, 1), "strides": (2, 1)}),
+            (2, 1, {"pads": (1, 1, 1, 1), "dilations": (2, 1)}),
+            (2, 4, {"pads": (0, 1, 0, 1), "strides": (1, 2)}),
+        )
+    ):
+        x = samples.draw((2, 4, 7, 6), DType.FLOAT, -1, 1, seed=index)
+        w = samples.draw((6, 4 // group, 3, 2), DType.FLOAT, -1, 1, seed=index + 1)
+        high, wide = _deform_sizes(attributes)
+        offset = samples.draw((2, 2 * shared * 6, high, wide), DType.FLOAT, -2, 2, seed=index + 2)
+        mask = samples.draw((2, shared * 6, high, wide), DType.FLOAT, 0, 1, seed=index + 3)
+        bias = samples.draw((6,), DType.FLOAT, seed=index + 4)
+        chosen = {**attributes, "group": group, "offset_group": shared, "kernel_shape": (3, 2)}
+        yield Sample((x, w, offset), chosen)
+        yield Sample((x, w, offset, bias, mask), chosen)
+
+
+def _deform_sizes(attributes: Mapping[str, Sequence[int]]) -> tuple[int, int]:
+    """The output's of an image of 7 by 6 under filters of 3 by 2."""
+    pads, strides, dilations = (attributes.get(n, (1, 1)) for n in ("pads", "strides", "dilations"))
+    reach = 2 * dilations[0] + 1, dilations[1] + 1
+    high, wide = ((n + pads[i] + pads[i + 2] - reach[i]) // strides[i] + 1 for i, n in enumerate((7, 6)))
+    return high, wide
+
+
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="Conv", infer=_conv_infer, evaluate=_conv_evaluate, lower=_conv_lower, layout="channels", anchor=True,
@@ -286,5 +386,8 @@ RECORDS: tuple[OpRecord, ...] = (
         op="ConvTranspose", infer=_transpose_infer, evaluate=_transpose_evaluate, lower=_transpose_lower,
         layout="channels", anchor=True, flops=_transpose_flops, tolerance=PRODUCT, samples=_transpose_samples,
     ),
-    OpRecord(op="DeformConv", infer=_deform_infer, flops=_conv_flops, tolerance=PRODUCT),
+    OpRecord(
+        op="DeformConv", infer=_deform_infer, evaluate=_deform_evaluate, lower=_deform_lower, flops=_conv_flops,
+        tolerance=PRODUCT, samples=_deform_samples,
+    ),
 )  # fmt: skip

@@ -378,6 +378,17 @@ def _cache_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [out]
 
 
+def _cache_lower(lower: Lower, node: Node) -> None:
+    """The cache is copied, then updated in place."""
+    cache, update, starts = lower.read(node.operand(0)), lower.read(node.operand(1)), node.input(2)
+    target = lower.write(node.output)
+    lower.copy(cache, target)
+    params = {
+        "axis": node.attr("axis", -2) % target.rank, "circular": int(node.attr("mode", "linear") == "circular"),
+    }  # fmt: skip
+    lower.call("TensorScatter", [update, None if starts is None else lower.read(starts)], [target], params)
+
+
 def _cache_samples() -> Iterator[Sample]:
     for dtype in (DType.FLOAT, DType.FLOAT16):
         cache, update = samples.draw((2, 3, 5, 4), dtype), samples.draw((2, 3, 2, 4), dtype, seed=1)
@@ -442,7 +453,9 @@ RECORDS: tuple[OpRecord, ...] = (
         op="ReverseSequence", infer=_reverse_infer, evaluate=_reverse_evaluate, lower=_reverse_lower,
         samples=_reverse_samples,
     ),
-    OpRecord(op="TensorScatter", infer=_cache_infer, evaluate=_cache_evaluate, samples=_cache_samples),
+    OpRecord(
+        op="TensorScatter", infer=_cache_infer, evaluate=_cache_evaluate, lower=_cache_lower, samples=_cache_samples,
+    ),
     OpRecord(
         op="BitCast", infer=_bit_cast_infer, evaluate=_bit_cast_evaluate, view=_bit_cast_view,
         samples=_bit_cast_samples,

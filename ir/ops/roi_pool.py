@@ -9,7 +9,7 @@ import numpy as np
 
 from arenaut.ir.graph import Node
 from arenaut.ir.ops.support import samples
-from arenaut.ir.record import Infer, OpRecord, Sample
+from arenaut.ir.record import Infer, Lower, OpRecord, Sample
 from arenaut.ir.types import TensorType, Type
 
 
@@ -45,6 +45,13 @@ def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [out]
 
 
+def _lower(lower: Lower, node: Node) -> None:
+    operands = [lower.read(node.operand(0)), lower.read(node.operand(1))]
+    lower.call(
+        "MaxRoiPool", operands, [lower.write(node.output)], {"spatial_scale": float(node.attr("spatial_scale", 1.0))}
+    )
+
+
 def _samples() -> Iterator[Sample]:
     x = samples.draw((2, 3, 8, 9))
     rois = np.array([[0, 0, 0, 5, 5], [1, 2, 1, 8, 7], [1, 3, 3, 3, 3], [0, 6, 6, 20, 20]], np.float32)
@@ -54,4 +61,6 @@ def _samples() -> Iterator[Sample]:
     yield Sample((x, rois), {"pooled_shape": (1, 1)})
 
 
-RECORDS: tuple[OpRecord, ...] = (OpRecord(op="MaxRoiPool", infer=_infer, evaluate=_evaluate, samples=_samples),)
+RECORDS: tuple[OpRecord, ...] = (
+    OpRecord(op="MaxRoiPool", infer=_infer, evaluate=_evaluate, lower=_lower, samples=_samples),
+)

@@ -32,7 +32,6 @@ THROUGH_EVALUATOR = frozenset(
         "Conv",
         "ConvTranspose",
         "LpPool",
-        "MaxPool",
         "Unique",
     }
 )

@@ -33,21 +33,28 @@ int32_t gather_slices(const IndexedBound& b, const char* table, const char* indi
   return ARN_OK;
 }
 
-// Slices of one element: `row` walks the innermost dim of lead.
-template <typename T>
+// Slices of one element: a row is the innermost dim of lead, its indices I. Steps in bytes.
+template <typename T, typename I>
 int32_t gather_row(const IndexedBound& b, const char* table, const char* indices, char* out, int64_t n,
                    const int64_t* step) {
-  for (int64_t i = 0; i < n; ++i) {
-    int64_t offset = 0;
-    if (!resolve(b, indices + i * step[1], &offset)) return ARN_INDEX_OUT_OF_RANGE;
-    put(out + i * step[2], get<T>(table + i * step[0] + offset));
-  }
-  return ARN_OK;
+  const int64_t limit = b.limit[0], along = b.step[0];
+  const auto row = [&](int64_t table_step, int64_t index_step, int64_t out_step) -> int32_t {
+    for (int64_t i = 0; i < n; ++i) {
+      int64_t at = get<I>(indices + i * index_step);
+      at += at < 0 ? limit : 0;
+      if (static_cast<uint64_t>(at) >= static_cast<uint64_t>(limit)) return ARN_INDEX_OUT_OF_RANGE;
+      put(out + i * out_step, get<T>(table + i * table_step + at * along));
+    }
+    return ARN_OK;
+  };
+  constexpr int64_t kIndex = sizeof(I), kElement = sizeof(T);
+  if (step[1] == kIndex && step[2] == kElement) return row(step[0], kIndex, kElement);
+  return row(step[0], step[1], step[2]);
 }
 
-template <typename T>
-int32_t gather_elements(const IndexedBound& b, const char* table, const char* indices, char* out, int64_t from,
-                        int64_t to) {
+template <typename T, typename I>
+int32_t gather_single(const IndexedBound& b, const char* table, const char* indices, char* out, int64_t from,
+                      int64_t to) {
   if (from == to) return ARN_OK;
   const Walk<3>& w = b.lead;
   const int inner = w.rank - 1;
@@ -58,16 +65,23 @@ int32_t gather_elements(const IndexedBound& b, const char* table, const char* in
   for (int64_t unit = from; unit < to;) {
     walk_seek(w, unit, &c);
     const int64_t n = min64(to - unit, extent - unit % extent);
-    const int32_t status = gather_row<T>(b, table + c.offset[0], indices + c.offset[1], out + c.offset[2], n, step);
+    const int32_t status = gather_row<T, I>(b, table + c.offset[0], indices + c.offset[1], out + c.offset[2], n, step);
     if (status != ARN_OK) return status;
     unit += n;
   }
   return ARN_OK;
 }
 
+template <typename T>
+int32_t gather_elements(const IndexedBound& b, const char* table, const char* indices, char* out, int64_t from,
+                        int64_t to) {
+  if (b.wide_index != 0) return gather_single<T, int64_t>(b, table, indices, out, from, to);
+  return gather_single<T, int32_t>(b, table, indices, out, from, to);
+}
+
 int32_t gather_range(const IndexedBound& b, const char* table, const char* indices, char* out, int64_t from,
                      int64_t to) {
-  if (b.post.rank > 0 || b.n != 1) return gather_slices(b, table, indices, out, from, to);
+  if (b.post.rank > 0 || b.n != 1 || b.depth != 1) return gather_slices(b, table, indices, out, from, to);
   switch (b.bytes) {
     case 1:
       return gather_elements<uint8_t>(b, table, indices, out, from, to);
@@ -95,7 +109,7 @@ int32_t finish(const arn_desc& out_desc, arn_bound* out, IndexedBound* b) {
   end_plan(b);
   b->units = element_count(out_desc) == 0 ? 0 : walk_count(b->lead) * walk_count(b->post) * b->chunks;
   b->tasks = tasks_for(b->units, moved_bytes(*b));
-  const bool slices = b->post.rank > 0 || b->n != 1;
+  const bool slices = b->post.rank > 0 || b->n != 1 || b->depth != 1;
   return bind_done(out, gather_tasks, b->tasks, sizeof(IndexedBound), slices ? "slices" : "elements");
 }
 

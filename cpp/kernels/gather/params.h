@@ -20,3 +20,8 @@ typedef struct {
 typedef struct {
   int64_t reduction;  // ARN_SCATTER_*
 } arn_scatter_nd_params;
+
+typedef struct {
+  int64_t axis;      // 0 < axis < rank of output
+  int64_t circular;  // positions are taken modulo the axis
+} arn_tensor_scatter_params;

@@ -172,17 +172,104 @@ struct ElementsBound {
   int64_t length, index_step, update_step;
 };
 
+template <typename T>
+struct Latest {
+  static inline T of(T, T b) { return b; }
+};
+
+// One line along the axis; its indices are I. Steps in bytes.
+template <typename T, typename I, template <typename> class F>
+int32_t scatter_line(const ElementsBound& e, const char* indices, const char* updates, char* table) {
+  const int64_t limit = e.base.limit[0], along = e.base.step[0];
+  for (int64_t i = 0; i < e.length; ++i) {
+    int64_t at = get<I>(indices + i * e.index_step);
+    at += at < 0 ? limit : 0;
+    if (static_cast<uint64_t>(at) >= static_cast<uint64_t>(limit)) return ARN_INDEX_OUT_OF_RANGE;
+    char* to = table + at * along;
+    put(to, F<T>::of(get<T>(to), get<T>(updates + i * e.update_step)));
+  }
+  return ARN_OK;
+}
+
+typedef int32_t (*LineFn)(const ElementsBound& e, const char* indices, const char* updates, char* table);
+
+template <typename I>
+int32_t scatter_half_line(const ElementsBound& e, const char* indices, const char* updates, char* table) {
+  const IndexedBound& b = e.base;
+  for (int64_t i = 0; i < e.length; ++i) {
+    int64_t offset = 0;
+    if (!resolve(b, indices + i * e.index_step, &offset)) return ARN_INDEX_OUT_OF_RANGE;
+    fold_half(b, table + offset, 0, updates + i * e.update_step, 0, 1);
+  }
+  return ARN_OK;
+}
+
+template <typename T, typename I>
+LineFn folding_line(int32_t reduction) {
+  switch (reduction) {
+    case ARN_SCATTER_ADD:
+      return scatter_line<T, I, Sum>;
+    case ARN_SCATTER_MUL:
+      return scatter_line<T, I, Product>;
+    case ARN_SCATTER_MAX:
+      return scatter_line<T, I, Most>;
+    default:
+      return scatter_line<T, I, Least>;
+  }
+}
+
+template <typename I>
+LineFn line_of(const IndexedBound& b) {
+  if (b.reduction == ARN_SCATTER_NONE) {
+    switch (b.bytes) {
+      case 1:
+        return scatter_line<uint8_t, I, Latest>;
+      case 2:
+        return scatter_line<uint16_t, I, Latest>;
+      case 4:
+        return scatter_line<uint32_t, I, Latest>;
+      case 8:
+        return scatter_line<uint64_t, I, Latest>;
+      default:
+        return scatter_line<Block16, I, Latest>;
+    }
+  }
+  switch (b.dtype) {
+    case ARN_F32:
+      return folding_line<float, I>(b.reduction);
+    case ARN_F64:
+      return folding_line<double, I>(b.reduction);
+    case ARN_F16:
+    case ARN_BF16:
+      return scatter_half_line<I>;
+    case ARN_I8:
+      return folding_line<int8_t, I>(b.reduction);
+    case ARN_U8:
+      return folding_line<uint8_t, I>(b.reduction);
+    case ARN_I16:
+      return folding_line<int16_t, I>(b.reduction);
+    case ARN_U16:
+      return folding_line<uint16_t, I>(b.reduction);
+    case ARN_I32:
+      return folding_line<int32_t, I>(b.reduction);
+    case ARN_U32:
+      return folding_line<uint32_t, I>(b.reduction);
+    case ARN_I64:
+      return folding_line<int64_t, I>(b.reduction);
+    default:
+      return folding_line<uint64_t, I>(b.reduction);
+  }
+}
+
 int32_t scatter_lines(const ElementsBound& e, const char* indices, const char* updates, char* table, int64_t from,
                       int64_t to) {
   const IndexedBound& b = e.base;
+  const LineFn line = b.wide_index != 0 ? line_of<int64_t>(b) : line_of<int32_t>(b);
   Cursor<3> c;
   walk_seek(b.lead, from, &c);
   for (int64_t unit = from; unit < to; ++unit) {
-    for (int64_t i = 0; i < e.length; ++i) {
-      int64_t offset = 0;
-      if (!resolve(b, indices + c.offset[1] + i * e.index_step, &offset)) return ARN_INDEX_OUT_OF_RANGE;
-      update(b, table + c.offset[0] + offset, 0, updates + c.offset[2] + i * e.update_step, 0, 1);
-    }
+    const int32_t status = line(e, indices + c.offset[1], updates + c.offset[2], table + c.offset[0]);
+    if (status != ARN_OK) return status;
     walk_next(b.lead, &c);
   }
   return ARN_OK;

@@ -21,3 +21,12 @@ typedef struct {
   int64_t padding;  // ARN_GRID_*
   int64_t align_corners;
 } arn_grid_sample_params;
+
+typedef struct {
+  double spatial_scale;
+} arn_max_roi_params;
+
+typedef struct {
+  int64_t groups;  // of channels that share offsets
+  int64_t kernel[2], strides[2], dilations[2], pads[2];
+} arn_deform_params;
