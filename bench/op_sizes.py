@@ -273,7 +273,8 @@ MOVES: Mapping[str, Line] = {
     "GatherND": line(lambda b: (x(64, 64, 32), index(ROWS(b), 2, below=64), {})),
     "ScatterElements": line(lambda b: (x(ROWS(b), 256), index(ROWS(b), 64, below=256), x(ROWS(b), 64), {"axis": 1})),
     "ScatterElements/add": line(
-        lambda b: (x(ROWS(b), 256), index(ROWS(b), 64, below=256), x(ROWS(b), 64), {"axis": 1, "reduction": "add"})
+        lambda b: (x(ROWS(b), 256), index(ROWS(b), 64, below=256), x(ROWS(b), 64), {"axis": 1, "reduction": "add"}),
+        "float32 float64 float16 int32 int64 uint8 int8",
     ),
     "ScatterND": line(lambda b: (x(ROWS(b), 256), index(ROWS(b) // 2, 1, below=ROWS(b)), x(ROWS(b) // 2, 256), {})),
     "ScatterND/add": line(

@@ -1,5 +1,5 @@
 // MaxPool, with or without the indices of the maxima.
-#include "kernels/pool/pool.h"
+#include "kernels/pool/max_lines.h"
 
 namespace ARN_NS {
 namespace {
@@ -96,9 +96,12 @@ int32_t index_run(const void* bound, void* const* operand, int64_t begin, int64_
 
 template <typename T>
 int32_t max_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
-  if (args->n_out < 2 || args->operand[args->n_in + 1].dtype == ARN_NONE)
-    return pool_bind<T>(args, pool_run<T, MaxOf<T>>, out, bound);
   PoolBound* b = static_cast<PoolBound*>(bound);
+  if (args->n_out < 2 || args->operand[args->n_in + 1].dtype == ARN_NONE) {
+    const int32_t status = pool_bind<T>(args, pool_run<T, MaxOf<T>>, out, bound);
+    const bool lines = b->by_channels == 0 && b->s.step[2] <= 2 && b->s.x[2] == 1;
+    return status == ARN_OK && lines && args->tile == nullptr ? plan_lines<T>(args, b, out) : status;
+  }
   __builtin_memset(b, 0, sizeof(PoolBound));
   const int32_t status = read_pool(args, b);
   if (status != ARN_OK) return status;
