@@ -286,32 +286,33 @@ def _deform_windows(node: Node) -> Windows:
 
 def _deform_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Samples between pixels, zero outside, then a product with the filters."""
-    x, w, offset, bias, mask = (
-        None if i >= len(inputs) or inputs[i] is None else np.asarray(inputs[i]) for i in range(5)
-    )
-    assert x is not None and w is not None and offset is not None
+    given = [None if x is None else np.asarray(x) for x in [*inputs, None, None][:5]]
+    x, w, offset = (np.asarray(g) for g in given[:3])
+    bias, mask = given[3:]
     windows, groups = _deform_windows(node), int(node.attr("offset_group", 1))
-    taps, (high, wide) = int(np.prod(windows.kernel)), offset.shape[2:]
+    taps, (high, wide) = w.shape[2] * w.shape[3], offset.shape[2:]
     shifts = offset.reshape(len(x), groups, taps, 2, high, wide).astype(np.float64)
     rows, columns = _tap_places(windows, high, wide)
     read = _between(widen(x).astype(np.float64), rows + shifts[:, :, :, 0], columns + shifts[:, :, :, 1], groups)
     if mask is not None:
         read = read * mask.reshape(len(x), groups, 1, taps, high, wide)
     parts = int(node.attr("group", 1))
-    columns = read.reshape(len(x), parts, -1, high * wide)
+    read = read.reshape(len(x), parts, -1, high * wide)
     filters = w.astype(np.float64).reshape(parts, w.shape[0] // parts, -1)
-    y = np.einsum("gok,ngkp->ngop", filters, columns).reshape(len(x), w.shape[0], high, wide)
+    y = np.einsum("gok,ngkp->ngop", filters, read).reshape(len(x), w.shape[0], high, wide)
     return [to_dtype(y if bias is None else y + bias.astype(np.float64)[:, None, None], x.dtype)]
 
 
 def _tap_places(windows: Windows, high: int, wide: int) -> tuple[Array, Array]:
     """Row and column that each tap of each output pixel reads where nothing is shifted: [taps, high, wide]."""
+    kernel, begins = static_shape(windows.kernel), static_shape(windows.begins)
+    assert kernel is not None and begins is not None
     places = []
     for axis, count in enumerate((high, wide)):
-        starts = np.arange(count) * windows.strides[axis] - windows.begins[axis]
-        steps = np.arange(windows.kernel[axis]) * windows.dilations[axis]
+        starts = np.arange(count) * windows.strides[axis] - begins[axis]
+        steps = np.arange(kernel[axis]) * windows.dilations[axis]
         places.append(steps[:, None] + starts)
-    shape = (*windows.kernel, high, wide)
+    shape = (*kernel, high, wide)
     rows = np.broadcast_to(places[0][:, None, :, None], shape).reshape(-1, high, wide)
     return rows, np.broadcast_to(places[1][None, :, None, :], shape).reshape(-1, high, wide)
 
@@ -323,7 +324,7 @@ def _between(x: Array, rows: Array, columns: Array, groups: int) -> Array:
     inside = (rows > -1) & (rows < size[0]) & (columns > -1) & (columns < size[1])
     rows, columns = np.where(inside, rows, 0), np.where(inside, columns, 0)
     top, left = np.floor(rows), np.floor(columns)
-    total = 0
+    total = np.zeros(())
     for k in range(4):
         r, c = (top + k // 2).astype(int), (left + k % 2).astype(int)
         there = inside & (r >= 0) & (r < size[0]) & (c >= 0) & (c < size[1])
@@ -331,7 +332,7 @@ def _between(x: Array, rows: Array, columns: Array, groups: int) -> Array:
         flat = np.where(there, r * size[1] + c, 0).reshape(n, groups, 1, -1)
         read = np.take_along_axis(grouped, flat, -1).reshape(n, groups, -1, *rows.shape[2:])
         total = total + read * np.where(there, weight, 0)[:, :, None]
-    return np.asarray(total)
+    return total
 
 
 def _deform_lower(lower: Lower, node: Node) -> None:
@@ -350,14 +351,13 @@ def _deform_lower(lower: Lower, node: Node) -> None:
 
 
 def _deform_samples() -> Iterator[Sample]:
-    for index, (group, shared, attributes) in enumerate(
-        (
-            (1, 1, {"pads": (0, 0, 0, 0)}),
-            (1, 2, {"pads": (1, 0, 1, 1), "strides": (2, 1)}),
-            (2, 1, {"pads": (1, 1, 1, 1), "dilations": (2, 1)}),
-            (2, 4, {"pads": (0, 1, 0, 1), "strides": (1, 2)}),
-        )
-    ):
+    geometries: tuple[tuple[int, int, dict[str, tuple[int, ...]]], ...] = (
+        (1, 1, {"pads": (0, 0, 0, 0)}),
+        (1, 2, {"pads": (1, 0, 1, 1), "strides": (2, 1)}),
+        (2, 1, {"pads": (1, 1, 1, 1), "dilations": (2, 1)}),
+        (2, 4, {"pads": (0, 1, 0, 1), "strides": (1, 2)}),
+    )
+    for index, (group, shared, attributes) in enumerate(geometries):
         x = samples.draw((2, 4, 7, 6), DType.FLOAT, -1, 1, seed=index)
         w = samples.draw((6, 4 // group, 3, 2), DType.FLOAT, -1, 1, seed=index + 1)
         high, wide = _deform_sizes(attributes)

@@ -8,6 +8,7 @@ namespace ARN_NS {
 namespace {
 
 constexpr int64_t kRows = 32;
+constexpr int kTogether = 8;
 constexpr int kNode = 5;  // int32 values of a node
 
 struct TreesBound {
@@ -46,6 +47,45 @@ inline int32_t leaf_of(const int32_t* nodes, const T* splits, int32_t at, const 
   return ~at;
 }
 
+// The leaves that kTogether rows reach, which go down side by side: no row waits for another's loads, and no branch
+// depends on what they hold. less: nodes ask x < split, else x <= split.
+template <bool less, typename T>
+inline void leaves_of(const int32_t* nodes, const T* splits, int32_t root, const T* x, int64_t row_step, int64_t step,
+                      int32_t* leaves) {
+  int32_t at[kTogether];
+  for (int r = 0; r < kTogether; ++r) at[r] = root;
+  for (int32_t inside = ~root; inside < 0;) {
+    inside = 0;
+#pragma GCC unroll 8
+    for (int r = 0; r < kTogether; ++r) {
+      const int32_t done = at[r] >> 31, here = at[r] & ~done;  // a row at its leaf looks at node 0 and stays
+      const int32_t* node = nodes + int64_t{here} * kNode;
+      const T value = x[r * row_step + node[0] * step], split = splits[here];
+      const int32_t yes = static_cast<int32_t>(less ? value < split : value <= split) |
+                          (static_cast<int32_t>(value != value) & node[2]);
+      at[r] = (at[r] & done) | (node[4 - yes] & ~done);
+      inside |= ~at[r];
+    }
+  }
+  for (int r = 0; r < kTogether; ++r) leaves[r] = ~at[r];
+}
+
+// The leaves of n rows.
+template <typename T>
+void block_leaves(const TreesBound& b, const int32_t* nodes, const T* splits, int32_t root, const T* x, int64_t n,
+                  int32_t* leaves) {
+  int64_t r = 0;
+  const bool side_by_side = b.comparison == ARN_TREES_LEQ || b.comparison == ARN_TREES_LT;
+  for (; side_by_side && r + kTogether <= n; r += kTogether) {
+    const T* row = x + r * b.x_step[0];
+    if (b.comparison == ARN_TREES_LEQ)
+      leaves_of<false>(nodes, splits, root, row, b.x_step[0], b.x_step[1], leaves + r);
+    else
+      leaves_of<true>(nodes, splits, root, row, b.x_step[0], b.x_step[1], leaves + r);
+  }
+  for (; r < n; ++r) leaves[r] = leaf_of(nodes, splits, root, x + r * b.x_step[0], b.x_step[1], b.comparison);
+}
+
 // Adds one leaf's weights to the totals of a row.
 template <typename T>
 inline void give(int32_t aggregate, const int32_t* targets, const T* weights, int32_t from, int32_t to, double* total,
@@ -72,14 +112,13 @@ void run_block(const TreesBound& b, void* const* operand, int64_t first, int64_t
   const T* weights = static_cast<const T*>(operand[6]);
   for (int64_t i = 0; i < n * b.outputs; ++i) total[i] = 0;
   __builtin_memset(seen, 0, static_cast<size_t>(n * b.outputs));
-  for (int64_t t = 0; t < b.trees; ++t)
-    for (int64_t r = 0; r < n; ++r) {
-      const T* row = x + r * b.x_step[0];
-      const int32_t leaf = b.comparison == ARN_TREES_LEQ
-                               ? leaf_of(nodes, splits, roots[t], row, b.x_step[1], ARN_TREES_LEQ)
-                               : leaf_of(nodes, splits, roots[t], row, b.x_step[1], b.comparison);
-      give(b.aggregate, targets, weights, leaves[leaf], leaves[leaf + 1], total + r * b.outputs, seen + r * b.outputs);
-    }
+  int32_t reached[kRows];
+  for (int64_t t = 0; t < b.trees; ++t) {
+    block_leaves(b, nodes, splits, roots[t], x, n, reached);
+    for (int64_t r = 0; r < n; ++r)
+      give(b.aggregate, targets, weights, leaves[reached[r]], leaves[reached[r] + 1], total + r * b.outputs,
+           seen + r * b.outputs);
+  }
   const double scale = b.aggregate == ARN_TREES_AVERAGE && b.trees > 0 ? static_cast<double>(b.trees) : 1;
   O* y = static_cast<O*>(operand[7]) + first * b.y_step[0];
   for (int64_t r = 0; r < n; ++r)
@@ -114,7 +153,8 @@ bool tables_hold(const arn_bind_args* args, int64_t features, int64_t outputs, i
   *comparison = n > 0 ? nodes[1] : -1;
   for (int64_t i = 0; i < n; ++i) {
     const int32_t* node = nodes + i * kNode;
-    if (node[0] < 0 || node[0] >= features || !fits(node[3], i) || !fits(node[4], i)) return false;
+    if (node[0] < 0 || node[0] >= features || node[2] < 0 || node[2] > 1 || !fits(node[3], i) || !fits(node[4], i))
+      return false;
     if (node[1] != *comparison) *comparison = -1;
   }
   for (int64_t i = 0; i < leaf_count; ++i)
