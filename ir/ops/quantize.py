@@ -14,7 +14,7 @@ from arenaut.ir.ops.cast import cast_array
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, tensor_like, to_dtype, widen
 from arenaut.ir.ops.support.composite import cast, dims_of, ints, number, reshape
-from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Reg, Sample, TileBuilder, Tolerance
+from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Reg, Sample, TileBuilder, Tolerance
 from arenaut.ir.types import TensorType, Type
 
 _RANGES = {
@@ -260,24 +260,28 @@ def _dynamic_infer(context: Infer) -> Sequence[Type]:
 
 def _dynamic_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x = np.asarray(inputs[0])
-    low, high = np.float32(x.min(initial=0)), np.float32(x.max(initial=0))
-    scale = (np.float32(1) if high == low else high - low) / np.float32(255)
-    zero = np.rint(np.clip(-low / scale, 0, 255))
-    results = [saturated(x / scale, zero, DType.UINT8), np.asarray(scale), np.asarray(zero).astype(np.uint8)]
+    low, high = (np.float32(pick.reduce(x, axis=None, initial=0)) for pick in (np.fmin, np.fmax))  # passing over NaN
+    with np.errstate(all="ignore"):
+        scale = (np.float32(1) if high == low else high - low) / np.float32(255)
+        zero = np.nan_to_num(np.rint(np.clip(-low / scale, 0, 255)))
+        quotients = x / scale
+    results = [saturated(quotients, zero, DType.UINT8), np.asarray(scale), np.asarray(zero).astype(np.uint8)]
     return results[: len(node.outputs)]
 
 
-def _dynamic_decompose(build: Build, node: Node) -> Sequence[Value]:
-    x, zero, one = node.operand(0), number(build, 0, DType.FLOAT), number(build, 1, DType.FLOAT)
-    low = build.op("Min", build.op("ReduceMin", x, keepdims=0), zero)
-    high = build.op("Max", build.op("ReduceMax", x, keepdims=0), zero)
-    span = build.op("Sub", high, low)
-    used = build.op("Where", build.op("Equal", span, zero), one, span)
-    scale = build.op("Div", used, number(build, 255, DType.FLOAT))
-    middle = build.op("Clip", build.op("Div", build.op("Neg", low), scale), zero, number(build, 255, DType.FLOAT))
-    shift = build.op("Round", middle)
-    y = saturated_node(build, build.op("Div", x, scale), shift, DType.UINT8)
-    return [y, scale, build.op("Cast", shift, to=int(DType.UINT8))][: len(node.outputs)]
+_RANGE_PARTS = 64  # stretches of the input whose range is looked for apart
+
+
+def _dynamic_lower(lower: Lower, node: Node) -> None:
+    """The range of parts of the input, then what follows from them."""
+    x = lower.read(node.operand(0))
+    parts = lower.temp(DType.FLOAT, (_RANGE_PARTS, 2))
+    lower.call("RangeParts", [x], [parts])
+    results = []
+    for index, (dtype, dims) in enumerate(((DType.UINT8, x.dims), (DType.FLOAT, ()), (DType.UINT8, ()))):
+        value = node.outputs[index] if index < len(node.outputs) else None
+        results.append(lower.temp(dtype, dims) if value is None else lower.write(value))
+    lower.call("DynamicQuantize", [x, parts], results)
 
 
 # -- samples -------------------------------------------------------------------------------------------------------
@@ -341,7 +345,7 @@ RECORDS: tuple[OpRecord, ...] = (
         flops=lambda node: 2 * product(node.output.shape), tolerance=_ELEMENT, samples=_dequantize_samples,
     ),
     OpRecord(
-        op="DynamicQuantizeLinear", infer=_dynamic_infer, evaluate=_dynamic_evaluate, decompose=_dynamic_decompose,
+        op="DynamicQuantizeLinear", infer=_dynamic_infer, evaluate=_dynamic_evaluate, lower=_dynamic_lower,
         flops=lambda node: 6 * product(node.output.shape), samples=_dynamic_samples,
     ),
 )  # fmt: skip

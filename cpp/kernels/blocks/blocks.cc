@@ -49,7 +49,7 @@ const arn_blocks_kernel kPlain = {"plain", 16, 0, nullptr, run_blocks<Plain>, nu
 enum : int32_t { kPlainKernel, kVnniKernel, kAmxKernel };
 enum : int32_t { kBytes, kFloatRows, kFloatPanels };
 constexpr int64_t kRowsForTiles = 8;  // from so many on AMX is worth it
-constexpr int64_t kFloatDepth = 256;
+constexpr int64_t kFloatDepth = 384;
 constexpr int64_t kTile = 16;
 
 const arn_blocks_kernel& kernel_of(int32_t kernel) {
