@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, Union
 
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
+from arenaut.ir.elements import ChoiceRule, ElementRule, ReadsRule
 from arenaut.ir.errors import UnknownError
 from arenaut.ir.graph import ARENAUT_DOMAIN, ONNX_DOMAIN, Array, Graph, Node, Value
 from arenaut.ir.strided import Strided
@@ -235,6 +236,15 @@ class OpRecord:
     family        the kernel family that lower calls, of an op that is decomposed on machines without it.
     carries       (node) -> the inputs whose elements the outputs consist of: the op moves, repeats or selects them by
                   place or by order, and computes nothing, so that it works alike on the numbers that stand for them.
+    commutative   of two inputs either may come first.
+    reshapes      the elements of input 0 in the same row-major order, in another shape.
+    permutes      the dims of input 0 in another order.
+    reads_at      where in input 0 an element of the output lies, of an op that moves elements by place.
+    element       an integer or boolean element of output 0 as a formula of its coordinates.
+    choice        a float element of output 0, where it is one of two numbers.
+    neutral       the numbers that change nothing as the constant operand of that index: x + 0, x * 1, x / 1.
+    repeats       (node) -> the input that output 0 equals wherever the two have one shape; None: it may differ.
+    keeps_shape   output 0 has the shape of what `repeats` names.
     clips         (node) -> the bounds, lower and upper, that input 0 is limited to, of an op that does nothing else.
     integer       (node) -> the form that multiplies the integers that stand for its operands, if it has one.
     widens        makes larger elements of stored ones, at no cost to speak of: on constants it is folded last, when
@@ -261,6 +271,15 @@ class OpRecord:
     decompose: DecomposeRule | None = None
     family: str = ""
     carries: CarryRule | None = None
+    commutative: bool = False
+    reshapes: bool = False
+    permutes: bool = False
+    reads_at: ReadsRule | None = None
+    element: ElementRule | None = None
+    choice: ChoiceRule | None = None
+    neutral: Mapping[int, float] = field(default_factory=dict)
+    repeats: Callable[[Node], Value | None] | None = None
+    keeps_shape: bool = False
     clips: ClipRule | None = None
     integer: IntegerRule | None = None
     widens: bool = False
@@ -280,8 +299,23 @@ class OpRecord:
         return self.tile is not None and (self.tile_when is None or self.tile_when(node))
 
     @property
+    def arranges(self) -> bool:
+        """Whether the outputs are the elements of input 0, each once, in another shape or order."""
+        return self.reshapes or self.permutes
+
+    @property
     def has_native_form(self) -> bool:
         return any(rule is not None for rule in (self.view, self.tile, self.lower, self.decompose))
+
+
+def the_first_input(node: Node) -> Value | None:
+    """The `repeats` rule of an op that can only change the shape or type of input 0."""
+    return node.operand(0)
+
+
+def the_only_input(node: Node) -> Value | None:
+    """The `repeats` rule of an op that does nothing to a single input."""
+    return node.operand(0) if len(node.inputs) == 1 else None
 
 
 def first_operand(node: Node) -> Sequence[int]:
@@ -316,4 +350,6 @@ __all__ = [
     "UnknownError",
     "all_operands",
     "first_operand",
+    "the_first_input",
+    "the_only_input",
 ]

@@ -7,10 +7,9 @@ import numpy as np
 from arenaut.ir.dims import Dim
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.infer import infer_node
+from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.context import PassContext
-
-RESHAPE_LIKE = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
 
 def collapse_reshapes(graph: Graph, context: PassContext) -> bool:
@@ -36,7 +35,7 @@ def collapse_reshapes(graph: Graph, context: PassContext) -> bool:
 
 
 def _is_reshape(node: Node) -> bool:
-    return node.domain == "" and node.op in RESHAPE_LIKE and node.operand(0).has_shape and node.output.has_shape
+    return record_of(node).reshapes and node.operand(0).has_shape and node.output.has_shape
 
 
 def _retarget(graph: Graph, node: Node, source: Value) -> bool:

@@ -16,7 +16,6 @@ from arenaut.passes.context import PassContext
 
 # Of arithmetic on constants so many nodes are looked at to see what becomes of a result.
 MAX_VISITED = 32
-_ARRANGE = frozenset(("", op) for op in ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"))
 
 
 def fold_constants(graph: Graph, context: PassContext) -> bool:
@@ -110,7 +109,8 @@ def _packed(node: Node) -> bool:
 
 def _remakes(node: Node) -> bool:
     """Whether the node makes other elements, or another arrangement, of what it is given."""
-    return len(node.outputs) == 1 and (record_of(node).is_elementwise(node) or node.key in _ARRANGE)
+    record = record_of(node)
+    return len(node.outputs) == 1 and (record.is_elementwise(node) or record.arranges)
 
 
 def _from_constants(value: Value, seen: set[int]) -> bool:

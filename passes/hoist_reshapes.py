@@ -12,8 +12,9 @@ from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import is_elementwise, record_of
 from arenaut.ir.types import same_shape, same_type
-from arenaut.passes.collapse_reshapes import RESHAPE_LIKE, reshape_target
+from arenaut.passes.collapse_reshapes import reshape_target
 from arenaut.passes.context import PassContext
+from arenaut.passes.rewriting.pattern import reshape_making
 
 # A product that is more values back than this is not looked for.
 MAX_VISITED = 32
@@ -39,8 +40,8 @@ def hoist_reshapes(graph: Graph, context: PassContext) -> bool:
 
 def _reshape_of_product(value: Value | None) -> Node | None:
     """The Reshape that makes value from a product's result, or from elementwise ops on one."""
-    node = None if value is None else value.producer
-    if node is None or node.domain != "" or node.op not in RESHAPE_LIKE or not node.operand(0).has_shape:
+    node = reshape_making(value)
+    if node is None or not node.operand(0).has_shape:
         return None
     return node if _from_product(node.operand(0)) else None
 
@@ -86,8 +87,8 @@ def _as_before(build: GraphBuilder, value: Value, reshape: Node) -> Value | None
     if not value.has_shape:
         return None
     if same_shape(value.shape, target.shape):
-        maker = value.producer
-        if maker is not None and maker.domain == "" and maker.op in RESHAPE_LIKE:
+        maker = reshape_making(value)
+        if maker is not None:
             inner = maker.operand(0)
             if inner.has_shape and same_shape(inner.shape, source.shape):
                 return inner

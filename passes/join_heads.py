@@ -13,8 +13,9 @@ import numpy as np
 
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_shape, same_type
-from arenaut.passes.collapse_reshapes import RESHAPE_LIKE, reshape_target
+from arenaut.passes.collapse_reshapes import reshape_target
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import same_value
 
@@ -80,7 +81,7 @@ def _chain(rotary: Node, graph: Graph) -> _Chain | None:
         if maker.op == "Split":
             return _Chain(maker, next(i for i, o in enumerate(maker.outputs) if o is value), tuple(nodes))
         spare = any(o is not None and o.uses for o in maker.outputs[1:])
-        if maker.op not in (*RESHAPE_LIKE, "Transpose", *_NORMS) or spare:
+        if not (record_of(maker).arranges or maker.op in _NORMS) or spare:
             return None
         nodes.insert(0, maker)
 

@@ -19,9 +19,8 @@ from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node, Value
-from arenaut.ir.ops import all_records
+from arenaut.ir.ops import all_records, record_of
 from arenaut.ir.types import same_shape, same_type
-from arenaut.passes.collapse_reshapes import RESHAPE_LIKE
 from arenaut.passes.context import PassContext
 from arenaut.passes.reading.masks import FORBIDDING, NO_MASK, Mask, mask_operand, narrows, read_bias, read_condition
 from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, made_by, number_of
@@ -29,7 +28,6 @@ from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, ma
 FLOATS = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16)
 # Between a query and the number that it is multiplied with, views are followed this far.
 MAX_VIEWS = 6
-_VIEWS = (*RESHAPE_LIKE, "Transpose")
 
 
 def raise_attention(graph: Graph, context: PassContext) -> bool:
@@ -197,10 +195,12 @@ def _unscaled(value: Value) -> float:
 def _scaling(value: Value) -> Node | None:
     """The Mul or Div by a number that makes the value, or what the value is a view of."""
     for _ in range(MAX_VIEWS):
-        node = made_by(value, "Mul", "Div", *_VIEWS)
-        if node is None or not node.operand(0).has_shape:
+        node = value.producer
+        if node is None or node.outputs[0] is not value or not node.operand(0).has_shape:
             return None
-        if node.op not in _VIEWS:
+        if not record_of(node).arranges:
+            if node is not made_by(value, "Mul", "Div"):
+                return None
             number, index = _factor(node)
             return node if number is not None and same_type(node.operand(index).type, node.output.type) else None
         value = node.operand(0)

@@ -14,12 +14,14 @@ import numpy as np
 
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import Dim, product, symbol, symbols_of
+from arenaut.ir.elements import Coordinates, Elements, UnknownElementError
 from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_shape
-from arenaut.passes.collapse_reshapes import RESHAPE_LIKE, reshape_target
+from arenaut.passes.collapse_reshapes import reshape_target
 from arenaut.passes.context import PassContext
-from arenaut.passes.reading.elements import Coordinates, Elements, UnknownElementError, coordinates, gathered_from
-from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, made_by
+from arenaut.passes.reading.elements import Follower, coordinates
+from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, reshape_making
 from arenaut.passes.rewriting.sizes import shape_value, size_value
 
 
@@ -54,10 +56,12 @@ def _find(node: Node) -> Found:
         return None
     if out.rank == 0 or all(d == 1 for d in out.shape):
         return None
-    elements = Elements(out)
+    elements = Follower(out)
     at = tuple(0 if d == 1 else c for c, d in zip(coordinates(out.rank), out.shape, strict=True))
     try:
-        source = gathered_from(elements, node, at)
+        reads_at = record_of(node).reads_at
+        assert reads_at is not None
+        source = reads_at(elements, node, at)
     except UnknownElementError:
         return None
     match = _Picked(node, {"data": data}, (node,))
@@ -115,9 +119,9 @@ def _slice(build: GraphBuilder, data: Value, match: _Picked, end: Value) -> Valu
 
 def _same(build: GraphBuilder, data: Value, shape: Sequence[Dim]) -> Value:
     """The data under another shape, or what was reshaped to be the data."""
-    result, source = _reshaped(build, data, shape), made_by(data, *RESHAPE_LIKE)
+    result, source = _reshaped(build, data, shape), reshape_making(data)
     while not same_shape(result.shape, tuple(shape)) and source is not None and source.operand(0).has_shape:
-        result, source = _reshaped(build, source.operand(0), shape), made_by(source.operand(0), *RESHAPE_LIKE)
+        result, source = _reshaped(build, source.operand(0), shape), reshape_making(source.operand(0))
     return result
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from arenaut.ir import dims
-from arenaut.ir.dims import Dim
+from arenaut.ir.dims import Dim, equal
 from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.elements import Choice, Coordinates, Elements, UnknownElementError, as_choice, is_boolean
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import map_dims, tensor_like
-from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Reg, Sample, TileBuilder
+from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Reg, Sample, TileBuilder, the_first_input
 from arenaut.ir.types import TensorType, Type
 
 _FLOAT8 = (DType.FLOAT8E4M3FN, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2, DType.FLOAT8E5M2FNUZ)
@@ -137,8 +138,34 @@ def _like_decompose(build: Build, node: Node) -> Sequence[Value]:
     return [build.op("Cast", node.operand(0), to=int(node.output.dtype), saturate=saturate)]
 
 
+def _element(elements: Elements, node: Node, at: Coordinates) -> Dim:
+    source, target = node.operand(0), node.output
+    result = elements.integer(source, at)
+    if target.dtype.is_integer or source.dtype == target.dtype or is_boolean(result) or result in (0, 1):
+        return result
+    if target.dtype.is_float:
+        raise UnknownElementError
+    return 1 - equal(result, 0)
+
+
+def _choice(elements: Elements, node: Node, at: Coordinates) -> Choice:
+    source = node.operand(0)
+    return elements.number(source, at) if source.dtype.is_float else as_choice(elements.integer(source, at))
+
+
 RECORDS: tuple[OpRecord, ...] = (
-    OpRecord(op="Cast", infer=_infer, evaluate=_evaluate, data=_data, tile=_tile, samples=_cast_samples),
+    OpRecord(
+        op="Cast",
+        repeats=the_first_input,
+        keeps_shape=True,
+        infer=_infer,
+        evaluate=_evaluate,
+        data=_data,
+        element=_element,
+        choice=_choice,
+        tile=_tile,
+        samples=_cast_samples,
+    ),
     OpRecord(
         op="CastLike", infer=_infer, evaluate=_evaluate, data=_data, decompose=_like_decompose, samples=_like_samples
     ),

@@ -11,6 +11,7 @@ import numpy as np
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.elements import Choice, Coordinates, Elements
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import tensor_like
@@ -226,17 +227,32 @@ def _eye_samples() -> Iterator[Sample]:
     yield Sample((samples.draw((3, 3)),), {"dtype": int(DType.INT32)})
 
 
+def _range_element(elements: Elements, node: Node, at: Coordinates) -> Dim:
+    return elements.integer(node.operand(0), ()) + at[0] * elements.integer(node.operand(2), ())
+
+
+def _filled_element(elements: Elements, node: Node, at: Coordinates) -> Dim:
+    return int(_fill_value(node).reshape(-1)[0])
+
+
+def _filled_choice(elements: Elements, node: Node, at: Coordinates) -> Choice:
+    number = float(_fill_value(node).reshape(-1)[0])
+    return Choice(1, number, number)
+
+
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="Constant", infer=_constant_infer, evaluate=lambda node, inputs: [constant_array(node)],
         data=_constant_data, samples=_constant_samples,
     ),
     OpRecord(
-        op="ConstantOfShape", infer=_filled_infer, evaluate=_filled_evaluate, data=_filled_data,
+        op="ConstantOfShape", element=_filled_element, choice=_filled_choice,
+        infer=_filled_infer, evaluate=_filled_evaluate, data=_filled_data,
         lower=lambda lower, node: lower.fill(lower.write(node.output), _fill_value(node)), samples=_filled_samples,
     ),
     OpRecord(
-        op="Range", infer=_range_infer, evaluate=_range_evaluate, data=_range_data, lower=_range_lower,
+        op="Range", element=_range_element,
+        infer=_range_infer, evaluate=_range_evaluate, data=_range_data, lower=_range_lower,
         samples=_range_samples,
     ),
     OpRecord(op="EyeLike", infer=_eye_infer, evaluate=_eye_evaluate, lower=_eye_lower, samples=_eye_samples),

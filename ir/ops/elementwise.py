@@ -12,11 +12,12 @@ import numpy as np
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
-from arenaut.ir.graph import Array
+from arenaut.ir.elements import Choice, Coordinates, Elements, UnknownElementError, broadcast
+from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import elementwise
 from arenaut.ir.ops.support.samples import FLOATS, INTEGERS, NUMBERS, SIGNED
-from arenaut.ir.record import EXACT, OpRecord, Reg, Sample, TileBuilder, Tolerance
+from arenaut.ir.record import EXACT, OpRecord, Reg, Sample, TileBuilder, Tolerance, the_only_input
 
 FEW_ULP = Tolerance("ulp", 4)
 
@@ -166,32 +167,52 @@ def _quotient_samples() -> Any:
             yield Sample((samples.draw((5, 7), dtype, -100, 100), samples.draw((7,), dtype, -9, -1, seed=1)))
 
 
+def _product_choice(elements: Elements, node: Node, at: Coordinates) -> Choice:
+    """One of the two is a single number, or both choose by the same condition."""
+    a, b = (elements.number(v, broadcast(v, at)) for v in (node.operand(0), node.operand(1)))
+    for x, y in ((a, b), (b, a)):
+        if y.yes == y.no:
+            with np.errstate(all="ignore"):
+                return Choice(x.condition, float(np.multiply(x.yes, y.yes)), float(np.multiply(x.no, y.yes)))
+    if a.condition != b.condition:
+        raise UnknownElementError
+    return Choice(a.condition, a.yes * b.yes, a.no * b.no)
+
+
 _sum_tolerance = Tolerance("product", 4)
 _pairs = samples.elementwise(2, NUMBERS)
 _triples = samples.elementwise(3, FLOATS)
 
 RECORDS: tuple[OpRecord, ...] = (
-    elementwise("Add", np.add, tile="add", data=lambda a, b: a + b, samples=_pairs),
-    elementwise("Sub", np.subtract, tile="sub", data=lambda a, b: a - b, samples=_pairs),
-    elementwise("Mul", np.multiply, tile="mul", data=lambda a, b: a * b, samples=_pairs),
-    elementwise("Div", _divide, tile="div", data=_divide_dims, samples=_quotient_samples),
+    elementwise(
+        "Add", np.add, tile="add", data=lambda a, b: a + b, commutative=True, neutral={1: 0, 0: 0}, samples=_pairs
+    ),
+    elementwise("Sub", np.subtract, neutral={1: 0}, tile="sub", data=lambda a, b: a - b, samples=_pairs),
+    elementwise(
+        "Mul", np.multiply, tile="mul", data=lambda a, b: a * b, choice=_product_choice, commutative=True,
+        neutral={1: 1, 0: 1}, samples=_pairs,
+    ),
+    elementwise("Div", _divide, neutral={1: 1}, tile="div", data=_divide_dims, samples=_quotient_samples),
     elementwise(
         "Mod", _modulo, tile=_modulo_tile, defaults={"fmod": 0}, data=_mod_dims, tolerance=FEW_ULP,
         samples=_modulo_samples,
     ),
     elementwise(
         "Pow", _power, tile=_power_tile, alike=slice(0), data=_power_dims, flops=10, tolerance=Tolerance("ulp", 16),
-        samples=_power_samples,
+        neutral={1: 1}, samples=_power_samples,
     ),
     elementwise(
         "Max", lambda *x: reduce(np.maximum, x), tile=_fold("max"), data=lambda *x: reduce(dims.maximum, x),
-        samples=samples.elementwise(3, NUMBERS),
+        commutative=True, samples=samples.elementwise(3, NUMBERS),
     ),
     elementwise(
         "Min", lambda *x: reduce(np.minimum, x), tile=_fold("min"), data=lambda *x: reduce(dims.minimum, x),
-        samples=samples.elementwise(3, NUMBERS),
+        commutative=True, samples=samples.elementwise(3, NUMBERS),
     ),
-    elementwise("Sum", lambda *x: reduce(np.add, x), tile=_fold("add"), tolerance=_sum_tolerance, samples=_triples),
+    elementwise(
+        "Sum", lambda *x: reduce(np.add, x), tile=_fold("add"), commutative=True, tolerance=_sum_tolerance,
+        repeats=the_only_input, keeps_shape=True, samples=_triples,
+    ),
     elementwise("Mean", _average, tile=_average_tile, tolerance=_sum_tolerance, samples=_triples),
     elementwise(
         "Neg", np.negative, tile="neg", data=lambda a: -a, samples=samples.elementwise(1, FLOATS + SIGNED)

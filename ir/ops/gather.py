@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from arenaut.ir.dims import Dim, is_nonnegative
 from arenaut.ir.dtypes import DType
+from arenaut.ir.elements import Coordinates, Elements, ReadsRule, UnknownElementError
 from arenaut.ir.graph import Node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints
@@ -250,18 +252,57 @@ def _put(lower: Lower, node: Node) -> None:
     lower.call(node.op, [indices, updates], [target], params)
 
 
+def _picked_from(places: Callable[[Elements, Node, Coordinates], Coordinates]) -> ReadsRule:
+    """Indices that are known and not negative."""
+
+    def rule(elements: Elements, node: Node, at: Coordinates) -> Coordinates:
+        if not node.operand(0).has_shape or not node.operand(1).has_shape:
+            raise UnknownElementError
+        return places(elements, node, at)
+
+    return rule
+
+
+def _index(elements: Elements, node: Node, at: Coordinates) -> Dim:
+    place = elements.integer(node.operand(1), at)
+    if not is_nonnegative(place):
+        raise UnknownElementError
+    return place
+
+
+def _gather_reads(elements: Elements, node: Node, at: Coordinates) -> Coordinates:
+    axis, width = int(node.attr("axis", 0)) % node.operand(0).rank, node.operand(1).rank
+    return (*at[:axis], _index(elements, node, at[axis : axis + width]), *at[axis + width :])
+
+
+def _elements_read(elements: Elements, node: Node, at: Coordinates) -> Coordinates:
+    axis = int(node.attr("axis", 0)) % node.operand(0).rank
+    return (*at[:axis], _index(elements, node, at), *at[axis + 1 :])
+
+
+def _gather_nd_reads(elements: Elements, node: Node, at: Coordinates) -> Coordinates:
+    indices = node.operand(1)
+    depth = indices.shape[-1]
+    if node.attr("batch_dims", 0) or not isinstance(depth, int):
+        raise UnknownElementError
+    lead = indices.rank - 1
+    return (*(_index(elements, node, (*at[:lead], k)) for k in range(depth)), *at[lead:])
+
+
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="Gather", carries=first_operand,
+        op="Gather", carries=first_operand, reads_at=_picked_from(_gather_reads),
         infer=_gather_infer, evaluate=_gather_evaluate, data=data_through(_gather_evaluate, 0),
         view=_gather_view, lower=_pick, samples=_gather_samples,
     ),
     OpRecord(
-        op="GatherElements", carries=first_operand, infer=_elements_infer, evaluate=_elements_evaluate,
+        op="GatherElements", carries=first_operand, reads_at=_picked_from(_elements_read),
+        infer=_elements_infer, evaluate=_elements_evaluate,
         data=data_through(_elements_evaluate, 0), lower=_pick, samples=_elements_samples,
     ),
     OpRecord(
-        op="GatherND", carries=first_operand, infer=_gather_nd_infer, evaluate=_gather_nd_evaluate,
+        op="GatherND", carries=first_operand, reads_at=_picked_from(_gather_nd_reads),
+        infer=_gather_nd_infer, evaluate=_gather_nd_evaluate,
         data=data_through(_gather_nd_evaluate, 0), lower=_pick_tuples, samples=_gather_nd_samples,
     ),
     OpRecord(

@@ -9,6 +9,7 @@ import numpy as np
 
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.elements import Choice, Coordinates, Elements, UnknownElementError, precedes, single
 from arenaut.ir.graph import Node
 from arenaut.ir.ops.cast import cast_array
 from arenaut.ir.ops.support import samples
@@ -420,16 +421,39 @@ def _bit_cast_samples() -> Iterator[Sample]:
         yield Sample((samples.draw((3, 4), dtype),), {"to": int(to)})
 
 
+def _kept(elements: Elements, node: Node, at: Coordinates) -> Dim:
+    """Whether Trilu keeps the element: column - row >= k above, <= k below."""
+    k = 0 if node.input(1) is None else elements.integer(node.operand(1), ())
+    distance = at[-1] - at[-2]
+    return 1 - precedes(distance, k) if node.attr("upper", 1) else 1 - precedes(k, distance)
+
+
+def _trilu_element(elements: Elements, node: Node, at: Coordinates) -> Dim:
+    return _kept(elements, node, at) * elements.integer(node.operand(0), at)
+
+
+def _trilu_choice(elements: Elements, node: Node, at: Coordinates) -> Choice:
+    return Choice(_kept(elements, node, at), single(elements.number(node.operand(0), at)), 0.0)
+
+
+def _sum_of_zeros(elements: Elements, node: Node, at: Coordinates) -> Dim:
+    if elements.integer(node.operand(0), at) != 0:
+        raise UnknownElementError
+    return 0
+
+
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="OneHot", infer=_one_hot_infer, evaluate=_one_hot_evaluate, lower=_one_hot_lower, samples=_one_hot_samples
     ),
     OpRecord(
-        op="Trilu", infer=_trilu_infer, evaluate=_trilu_evaluate, data=data_through(_trilu_evaluate, 0),
+        op="Trilu", element=_trilu_element, choice=_trilu_choice,
+        infer=_trilu_infer, evaluate=_trilu_evaluate, data=data_through(_trilu_evaluate, 0),
         lower=_trilu_lower, samples=_trilu_samples,
     ),
     OpRecord(
-        op="CumSum", infer=_running_infer, evaluate=_running, data=data_through(_running, 0), lower=_running_lower,
+        op="CumSum", element=_sum_of_zeros,
+        infer=_running_infer, evaluate=_running, data=data_through(_running, 0), lower=_running_lower,
         tolerance=Tolerance("product", 4), samples=_running_samples,
     ),
     OpRecord(

@@ -11,7 +11,8 @@ import numpy as np
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim, Expr
 from arenaut.ir.dtypes import DType
-from arenaut.ir.graph import Array, Node, static_shape
+from arenaut.ir.elements import Coordinates, Elements, UnknownElementError, broadcast
+from arenaut.ir.graph import Array, Node, Value, static_shape
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import (
     axis_in,
@@ -24,7 +25,7 @@ from arenaut.ir.ops.support.common import (
     tensor_like,
 )
 from arenaut.ir.ops.support.samples import MOVABLE, i64
-from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, UnknownError, first_operand
+from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, UnknownError, first_operand, the_first_input
 from arenaut.ir.strided import Strided, ordered_strides
 from arenaut.ir.types import Shape, TensorType, Type
 
@@ -349,9 +350,56 @@ def _dropout_samples() -> Iterator[Sample]:
         yield Sample((x, np.array(0.25, np.float32), np.array(False)), outputs=outputs)
 
 
+# -- one element ----------------------------------------------------------------------------------------------------
+
+
+def _reshaped(elements: Elements, node: Node, at: Coordinates) -> Coordinates:
+    """Through a reshape that only adds or drops dims of one."""
+    source, target = node.operand(0), node.output
+    if not source.has_shape or not target.has_shape:
+        raise UnknownElementError
+    kept = [c for c, d in zip(at, target.shape, strict=True) if d != 1]
+    wanted = [d for d in target.shape if d != 1]
+    if wanted != [d for d in source.shape if d != 1]:
+        raise UnknownElementError
+    places = iter(kept)
+    return tuple(0 if d == 1 else next(places) for d in source.shape)
+
+
+def _expanded(elements: Elements, node: Node, at: Coordinates) -> Coordinates:
+    source = node.operand(0)
+    if not source.has_shape:
+        raise UnknownElementError
+    return broadcast(source, at)
+
+
+def _transposed(elements: Elements, node: Node, at: Coordinates) -> Coordinates:
+    perm = node.attr("perm") or tuple(range(len(at) - 1, -1, -1))
+    places: list[Dim] = [0] * len(at)
+    for i, axis in enumerate(perm):
+        places[axis] = at[i]
+    return tuple(places)
+
+
+def _size(elements: Elements, node: Node, at: Coordinates) -> Dim:
+    source = node.operand(0)
+    if not source.has_shape or not isinstance(at[0], int):
+        raise UnknownElementError
+    return elements.grounded(source.shape[int(node.attr("start", 0)) + at[0]])
+
+
+def _dropout_repeats(node: Node) -> Value | None:
+    """Inference: the mask, when somebody reads it, keeps the node alive."""
+    mask = node.outputs[1] if len(node.outputs) > 1 else None
+    mask_read = mask is not None and (bool(mask.uses) or (node.graph is not None and node.graph.is_output(mask)))
+    training = node.input(2)
+    never = training is None or (training.constant is not None and not training.constant.any())
+    return None if mask_read or not never else node.operand(0)
+
+
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="Shape", infer=_shape_infer, evaluate=_shape_evaluate, data=_shape_data, lower=write_dims,
+        op="Shape", element=_size, infer=_shape_infer, evaluate=_shape_evaluate, data=_shape_data, lower=write_dims,
         samples=_over_types(
             ((2, 3, 4), None, {}), ((2, 3, 4), None, {"start": 1}), ((2, 3, 4), None, {"start": -2, "end": -1}),
             ((), None, {}), ((2, 3), None, {"start": 5, "end": 1}), ((2, 0), None, {"end": 9}),
@@ -363,7 +411,7 @@ RECORDS: tuple[OpRecord, ...] = (
         samples=_over_types(((2, 3, 4), None, {}), ((), None, {}), ((2, 0), None, {})),
     ),
     OpRecord(
-        op="Reshape", carries=first_operand,
+        op="Reshape", carries=first_operand, repeats=the_first_input, reshapes=True, reads_at=_reshaped,
         infer=_reshape_infer, evaluate=_reshape_evaluate, data=data_through(_reshape_evaluate, 0),
         view=view_as_output, lower=lower_as_output,
         samples=_over_types(
@@ -372,7 +420,7 @@ RECORDS: tuple[OpRecord, ...] = (
         ),
     ),
     OpRecord(
-        op="Flatten", carries=first_operand,
+        op="Flatten", carries=first_operand, reshapes=True, reads_at=_reshaped,
         infer=_flatten_infer, evaluate=_flatten_evaluate, view=view_as_output, lower=lower_as_output,
         samples=_over_types(
             ((2, 3, 4), None, {}), ((2, 3, 4), None, {"axis": 0}), ((2, 3, 4), None, {"axis": -1}),
@@ -380,18 +428,20 @@ RECORDS: tuple[OpRecord, ...] = (
         ),
     ),
     OpRecord(
-        op="Squeeze", carries=first_operand,
+        op="Squeeze", carries=first_operand, reshapes=True, reads_at=_reshaped,
         infer=_squeeze_infer, evaluate=_squeeze_evaluate, data=data_through(_squeeze_evaluate, 0),
         view=_squeeze_view, lower=lower_as_output,
         samples=_over_types(((1, 3, 1, 4), (0,), {}), ((1, 3, 1, 4), (-2, 0), {}), ((1, 3, 1, 4), None, {})),
     ),
     OpRecord(
-        op="Unsqueeze", carries=first_operand, infer=_unsqueeze_infer, evaluate=_unsqueeze_evaluate,
+        op="Unsqueeze", carries=first_operand, reshapes=True, reads_at=_reshaped,
+        infer=_unsqueeze_infer, evaluate=_unsqueeze_evaluate,
         data=data_through(_unsqueeze_evaluate, 0), view=_unsqueeze_view, lower=lower_as_output,
         samples=_over_types(((3, 4), (0,), {}), ((3, 4), (-1, 1), {}), ((), (0, 1), {}), ((0, 4), (3, 1), {})),
     ),
     OpRecord(
-        op="Transpose", carries=first_operand, infer=_transpose_infer, evaluate=_transpose_evaluate,
+        op="Transpose", carries=first_operand, permutes=True, reads_at=_transposed,
+        infer=_transpose_infer, evaluate=_transpose_evaluate,
         data=data_through(_transpose_evaluate, 0),
         view=lambda node, place: [place.permute(permutation(node, place.rank))],
         samples=_over_types(
@@ -400,7 +450,7 @@ RECORDS: tuple[OpRecord, ...] = (
         ),
     ),
     OpRecord(
-        op="Expand", carries=first_operand,
+        op="Expand", carries=first_operand, repeats=the_first_input, reads_at=_expanded,
         infer=_expand_infer, evaluate=_expand_evaluate, data=data_through(_expand_evaluate, 0),
         view=lambda node, place: [expanded(place, node.output.shape)],
         samples=_over_types(
@@ -408,11 +458,14 @@ RECORDS: tuple[OpRecord, ...] = (
         ),
     ),
     OpRecord(
-        op="Identity", carries=first_operand, infer=same_as_input, evaluate=lambda node, inputs: [inputs[0]],
+        op="Identity", carries=first_operand, repeats=the_first_input, keeps_shape=True,
+        reads_at=lambda elements, node, at: at,
+        infer=same_as_input, evaluate=lambda node, inputs: [inputs[0]],
         data=lambda context: [context.known_data(0)], view=_identity_view, samples=_identity_samples,
     ),
     OpRecord(
-        op="Dropout", infer=_dropout_infer, evaluate=_dropout_evaluate, view=_dropout_view, lower=_dropout_lower,
+        op="Dropout", repeats=_dropout_repeats, keeps_shape=True,
+        infer=_dropout_infer, evaluate=_dropout_evaluate, view=_dropout_view, lower=_dropout_lower,
         samples=_dropout_samples,
     ),
 )  # fmt: skip

@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from arenaut.ir import dims
-from arenaut.ir.dims import Dim
+from arenaut.ir.dims import Dim, maximum, minimum, select
 from arenaut.ir.dtypes import DType
-from arenaut.ir.graph import Array, Node, static_shape
+from arenaut.ir.elements import Coordinates, Elements, UnknownElementError, precedes
+from arenaut.ir.graph import Array, Node, Value, static_shape
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, data_through, input_ints, known_ints, tensor_like
 from arenaut.ir.ops.support.samples import MOVABLE, i64
-from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, all_operands, first_operand
+from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, all_operands, first_operand, the_only_input
 from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, TensorType, Type
 
@@ -452,9 +453,64 @@ def _pad_carries(node: Node) -> Sequence[int]:
     return (0, 2) if node.attr("mode", "constant") == "constant" else (0,)
 
 
+# -- one element ----------------------------------------------------------------------------------------------------
+
+
+def _sliced(elements: Elements, node: Node, at: Coordinates) -> Coordinates:
+    """Steps of one from known starts."""
+    source = node.operand(0)
+    starts, axes, steps = node.operand(1).data, node.input(3), node.input(4)
+    if starts is None or not source.has_shape or (steps is not None and set(known_ints(steps.data) or [0]) != {1}):
+        raise UnknownElementError
+    chosen = list(range(starts.size)) if axes is None else known_ints(axes.data)
+    if chosen is None:
+        raise UnknownElementError
+    places = list(at)
+    for axis, start in zip(chosen, starts.reshape(-1), strict=True):
+        first, size = elements.grounded(start), elements.grounded(source.shape[axis])
+        if isinstance(first, int):
+            places[axis] = places[axis] + (maximum(size + first, 0) if first < 0 else minimum(first, size))
+        else:
+            places[axis] = places[axis] + minimum(first, size)
+    return tuple(places)
+
+
+def _joined(elements: Elements, node: Node, at: Coordinates) -> Dim:
+    axis = int(node.attr("axis")) % len(at)
+    parts, start = [], at[axis]
+    for value in node.inputs:
+        if value is None or not value.has_shape:
+            raise UnknownElementError
+        parts.append((value, elements.grounded(value.shape[axis]), (*at[:axis], start, *at[axis + 1 :])))
+        start = start - parts[-1][1]
+    if isinstance(at[axis], int):
+        place = at[axis]
+        for value, size, there in parts:
+            if isinstance(size, int) and isinstance(place, int) and place < size:
+                return elements.integer(value, there)
+            place = place - size
+        raise UnknownElementError
+    result = elements.integer(parts[-1][0], parts[-1][2])
+    for value, size, there in reversed(parts[:-1]):
+        result = select(precedes(there[axis], size), elements.integer(value, there), result)
+    return result
+
+
+def _forward(node: Node) -> Value | None:
+    """A Slice with the input's shape is the identity unless it reverses."""
+    steps = node.input(4)
+    forward = steps is None or (steps.data is not None and all(isinstance(s, int) and s > 0 for s in steps.data.flat))
+    return node.operand(0) if forward else None
+
+
+def _unpadded(node: Node) -> Value | None:
+    amounts = node.operand(1).constant
+    return node.operand(0) if amounts is not None and amounts.size and not amounts.any() else None
+
+
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="Slice", carries=first_operand,
+        op="Slice", carries=first_operand, repeats=_forward, reads_at=_sliced,
         infer=_slice_infer, evaluate=_slice_evaluate, data=data_through(_slice_evaluate, 0),
         view=_slice_view,
         samples=_moved(
@@ -471,7 +527,8 @@ RECORDS: tuple[OpRecord, ...] = (
         view=_split_view, samples=_split_samples,
     ),
     OpRecord(
-        op="Concat", carries=all_operands,
+        op="Concat", carries=all_operands, repeats=the_only_input, keeps_shape=True,
+        element=_joined,
         infer=_concat_infer, evaluate=_concat_evaluate, data=data_through(_concat_evaluate),
         lower=_concat_lower, layout="follow", samples=_concat_samples,
     ),
@@ -482,7 +539,7 @@ RECORDS: tuple[OpRecord, ...] = (
         samples=_moved(((2, 3), {}, (2, 1)), ((2, 3), {}, (1, 3)), ((2, 1, 3), {}, (2, 3, 0)), ((), {}, ())),
     ),
     OpRecord(
-        op="Pad", carries=_pad_carries,
+        op="Pad", carries=_pad_carries, repeats=_unpadded, keeps_shape=True,
         infer=_pad_infer, evaluate=_pad_evaluate, data=data_through(_pad_evaluate, 0, 2), lower=_pad_lower,
         layout="follow", samples=_pad_samples,
     ),

@@ -15,9 +15,10 @@ import numpy as np
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
+from arenaut.ir.elements import causal
 from arenaut.ir.graph import ARENAUT_DOMAIN, Node, Value
 from arenaut.ir.ops import is_elementwise
-from arenaut.passes.reading.elements import causal, choice, coordinates, element
+from arenaut.passes.reading.elements import choice, coordinates, element
 from arenaut.passes.rewriting.pattern import made_by, number_of
 
 # Added to any score of ordinary size, a number below this gives one whose exponential beside another is zero.

@@ -22,10 +22,10 @@ import numpy as np
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_dtype, same_type
 from arenaut.passes.context import PassContext
 
-COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Sum", "And", "Or", "Xor", "Equal"})
 # A stored constant is the number meant when it is this close: some units of float32, one of narrower types.
 NUMBER_TOLERANCE = 1e-6
 # Rules are applied again where something changed; more rounds than this mean that two rules undo each other.
@@ -256,7 +256,8 @@ class _Search:
             return
         values = {**state.values, shape.name: value} if shape.name else state.values
         inner = _State(values, _with(state.nodes, node))
-        orders = [inputs] if node.op not in COMMUTATIVE or len(inputs) != 2 else [inputs, inputs[::-1]]
+        either = len(inputs) == 2 and record_of(node).commutative
+        orders = [inputs, inputs[::-1]] if either else [inputs]
         for order in orders:
             yield from self._inputs(list(zip(shape.inputs, order, strict=True)), inner)
 
@@ -316,6 +317,12 @@ def made_by(value: Value | None, *ops: str) -> Node | None:
     """The node that makes value as its first output, when it is one of these standard ops."""
     node = None if value is None else value.producer
     return node if node is not None and node.domain == "" and node.op in ops and node.outputs[0] is value else None
+
+
+def reshape_making(value: Value | None) -> Node | None:
+    """The node that makes value by reshaping its input 0."""
+    node = None if value is None else value.producer
+    return node if node is not None and record_of(node).reshapes else None
 
 
 # -- rewriting -----------------------------------------------------------------------------------------------------

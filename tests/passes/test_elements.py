@@ -7,9 +7,10 @@ import pytest
 
 from arenaut.frontend import import_model
 from arenaut.ir import dims
+from arenaut.ir.elements import causal
 from arenaut.passes.context import PassContext
 from arenaut.passes.fold_constants import fold_constants
-from arenaut.passes.reading.elements import causal, choice, coordinates, element
+from arenaut.passes.reading.elements import choice, coordinates, element
 from tests.support.models import ort_outputs, parse
 from tests.support.rewriting import TARGET
 

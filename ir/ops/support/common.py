@@ -7,13 +7,15 @@ rounded once at the end; integers wrap; outputs are arrays, 0-d ones included, o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from arenaut.ir.dims import Dim, equal, minimum, minimum_limits, product, select
 from arenaut.ir.dtypes import DType, dtype_of
-from arenaut.ir.graph import Array, Node
+from arenaut.ir.elements import ChoiceRule, Coordinates, Elements, UnknownElementError
+from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support.samples import Samples
 from arenaut.ir.record import EXACT, ClipRule, Evaluator, Infer, OpRecord, Reg, TileBuilder, Tolerance, UnknownError
 from arenaut.ir.types import Shape, TensorType, Type
@@ -176,6 +178,12 @@ def elementwise(
     alike: slice = slice(None),
     like: int = 0,
     data: Callable[..., Dim | None] | None = None,
+    element: Callable[..., Dim | None] | None = None,
+    choice: ChoiceRule | None = None,
+    commutative: bool = False,
+    neutral: Mapping[int, float] = MappingProxyType({}),
+    repeats: Callable[[Node], Value | None] | None = None,
+    keeps_shape: bool = False,
     clips: ClipRule | None = None,
     flops: int = 1,
     tolerance: Tolerance = EXACT,
@@ -185,8 +193,9 @@ def elementwise(
 
     function(*arrays, **attributes) gives the result on widened arrays. tile is a stem of tile functions, or
     (builder, *registers, **attributes) -> register. data(*dims, **attributes) follows integer elements as dims, None
-    where it cannot. result: the output's element type, when it is not that of input `like`. alike: the inputs that must
-    have one element type. defaults: the attributes it takes.
+    where it cannot; element does it for elements at symbolic coordinates (by default as data). result: the output's
+    element type, when it is not that of input `like`. alike: the inputs that must have one element type. defaults: the
+    attributes it takes.
     """
     # Attributes are float32 in a model; so are their defaults.
     names = {k: float(np.float32(v)) if isinstance(v, float) else v for k, v in (defaults or {}).items()}
@@ -215,6 +224,15 @@ def elementwise(
         chosen = attributes(context.node)
         return [map_dims(lambda *dims: data(*dims, **chosen), *operands)]
 
+    at_coordinates = element or data
+
+    def formula(elements: Elements, node: Node, at: Coordinates) -> Dim:
+        assert at_coordinates is not None
+        found = at_coordinates(*elements.operands(node, at), **attributes(node))
+        if found is None:
+            raise UnknownElementError
+        return found
+
     def instructions(builder: TileBuilder, node: Node, registers: Sequence[Reg | None]) -> Sequence[Reg]:
         operands = [r for r in registers if r is not None]
         if callable(tile):
@@ -229,6 +247,12 @@ def elementwise(
         data=follow if data is not None else None,
         tile=instructions if tile is not None else None,
         flops=lambda node: flops * product(node.output.shape),
+        commutative=commutative,
+        neutral=neutral,
+        repeats=repeats,
+        keeps_shape=keeps_shape,
+        element=formula if at_coordinates is not None else None,
+        choice=choice,
         clips=clips,
         tolerance=tolerance,
         samples=samples,
