@@ -54,7 +54,7 @@ def import_body(scope: Scope, body: Any, types: Sequence[Type | None]) -> Scope:
         known = types[index] if index < len(types) else None
         value = Value(formal.name, type_of(formal.type, formal.name) or known)
         graph.inputs.append(value)
-        inner.bind(formal.name, value)
+        inner.assign(formal.name, value)
     import_nodes(inner, ordered(body.node, set(names) | set(initializers), body.name))
     graph.outputs.extend(inner.result(o.name) for o in body.output)
     return inner

@@ -53,7 +53,7 @@ def import_call(scope: Scope, node: Any, function: Any) -> Sequence[Value | None
     )  # fmt: skip
     arguments = scope.operands(where, node.input)
     for index, name in enumerate(function.input):
-        inner.bind(name, arguments[index] if index < len(arguments) else None)
+        inner.assign(name, arguments[index] if index < len(arguments) else None)
     import_nodes(inner, ordered(function.node, set(function.input), function.name))
     return [inner.result(f) if actual else None for f, actual in zip(function.output, node.output, strict=False)]
 
@@ -95,9 +95,9 @@ def import_expanded(scope: Scope, node: Any) -> Sequence[Value | None]:
     )  # fmt: skip
     for name, alias in aliases.items():
         (outer,) = scope.operands(label(node), [name])
-        inner.bind(alias, outer)
+        inner.assign(alias, outer)
     for index, name in enumerate(function.input):
-        inner.bind(name, arguments[index] if index < len(arguments) else None)
+        inner.assign(name, arguments[index] if index < len(arguments) else None)
     import_nodes(inner, ordered(function.node, set(function.input) | set(aliases.values()), function.name))
     return [inner.result(f) if actual else None for f, actual in zip(function.output, node.output, strict=False)]
 

@@ -140,7 +140,7 @@ def _import_inputs(scope: Scope, proto: Any, keep_inputs: Collection[str]) -> No
             raise InvalidModelError(f"input '{declared.name}' has no declared type. Export the model again")
         value = Value(declared.name, declared_type)
         graph.inputs.append(value)
-        scope.bind(declared.name, value)
+        scope.assign(declared.name, value)
 
 
 def _import_outputs(scope: Scope, proto: Any) -> None:

@@ -62,7 +62,7 @@ class Scope:
     def builder(self, name: str) -> FilledBuilder:
         return FilledBuilder(self.graph, name=name)
 
-    def bind(self, name: str, value: Value | None) -> None:
+    def assign(self, name: str, value: Value | None) -> None:
         """From here on the name means that value (None: an absent optional of a function call)."""
         self._values[name] = value
         if value is not None:
@@ -90,7 +90,7 @@ class Scope:
                 value = self._capture(value)
         else:
             raise KeyError(name)
-        self.bind(name, value)
+        self.assign(name, value)
         return value
 
     def operands(self, node: str, names: Sequence[str]) -> tuple[Value | None, ...]:
@@ -137,7 +137,7 @@ class Scope:
                 final = self.own_name(name)
                 renamed = renamed or value.name != final
                 value.name = final
-            self.bind(name, value)
+            self.assign(name, value)
         if renamed:
             for added in self.graph.nodes[first_new_node:]:
                 infer(added)

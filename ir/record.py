@@ -96,7 +96,7 @@ class Lower(Protocol):
         """A new dense place for an output of the node."""
         ...
 
-    def bind(self, value: Value, place: Strided) -> None:
+    def alias(self, value: Value, place: Strided) -> None:
         """Declares that value lies at place: a view of something already there."""
         ...
 
@@ -284,7 +284,7 @@ class OpRecord:
     integer: IntegerRule | None = None
     widens: bool = False
     narrows: bool = False
-    most: Callable[[Node, int, int], Dim | None] | None = None
+    size_limit: Callable[[Node, int, int], Dim | None] | None = None
     flops: Callable[[Node], Dim] | None = None
     deterministic: bool = True
     tolerance: Tolerance = EXACT

@@ -1,4 +1,4 @@
-"""Elementwise regions: any DAG of elementwise ops with one result becomes one arenaut.Fused node, and joins the
+"""Elementwise groups: any DAG of elementwise ops with one result becomes one arenaut.Fused node, and joins the
 product, convolution or normalisation that feeds it, as its epilogue."""
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from arenaut.passes.rewriting.fuse import FusedBody, held_in_register, why_no_ti
 
 
 def fuse_elementwise(graph: Graph, context: PassContext) -> bool:
-    """Regions are grown from their last node backwards, so a node joins the region that reads it last."""
+    """Groups are grown from their last node backwards, so a node joins the group that reads it last."""
     changed = False
     position = {id(n): i for i, n in enumerate(graph.nodes)}
     outputs = {id(v) for v in graph.outputs}
     for root in reversed(list(graph.nodes)):
         if root.graph is not graph or not is_elementwise(root):
             continue
-        region = _grow(root, outputs, context)
-        anchor = _anchor(region, outputs, position, context)
-        region += _copied(region, context)
-        region.sort(key=lambda n: position[id(n)])
-        nodes = region if anchor is None else [anchor, *region]
+        group = _grow(root, outputs, context)
+        anchor = _anchor(group, outputs, position, context)
+        group += _copied(group, context)
+        group.sort(key=lambda n: position[id(n)])
+        nodes = group if anchor is None else [anchor, *group]
         if len(nodes) > 1:
             fused = _replace(graph, nodes, root)
             position[id(fused)] = position[id(root)]
@@ -32,8 +32,8 @@ def fuse_elementwise(graph: Graph, context: PassContext) -> bool:
 
 
 def _grow(root: Node, outputs: set[int], context: PassContext) -> list[Node]:
-    """The nodes whose results only this region reads, with the root's shape and a type that tiles compute in."""
-    region, inside, queue = [root], {id(root)}, [root]
+    """The nodes whose results only this group reads, with the root's shape and a type that tiles compute in."""
+    group, inside, queue = [root], {id(root)}, [root]
     while queue:
         for value in queue.pop().inputs:
             node = None if value is None else value.producer
@@ -41,44 +41,44 @@ def _grow(root: Node, outputs: set[int], context: PassContext) -> list[Node]:
                 continue
             if id(value) in outputs or not all(id(user) in inside for user, _ in value.uses):
                 continue
-            if not _joins(node, region, context):
+            if not _joins(node, group, context):
                 continue
-            region.append(node)
+            group.append(node)
             inside.add(id(node))
             queue.append(node)
-    return region
+    return group
 
 
-def _joins(node: Node, region: list[Node], context: PassContext) -> bool:
-    root = region[0]
+def _joins(node: Node, group: list[Node], context: PassContext) -> bool:
+    root = group[0]
     if not same_shape(node.output.shape, root.output.shape) or not held_in_register(node):
         context.missed("join", node, f"{node.output.type} is not held at the shape of {root.output.type}")
         return False
-    reason = why_no_tile([node, *reversed(region)])
+    reason = why_no_tile([node, *reversed(group)])
     if reason is not None:
         context.missed("join", node, reason)
     return reason is None
 
 
-def _copied(region: list[Node], context: PassContext) -> list[Node]:
-    """Nodes that widen what is stored for this region and others: each computes them anew from what is stored."""
+def _copied(group: list[Node], context: PassContext) -> list[Node]:
+    """Nodes that widen what is stored for this group and others: each computes them anew from what is stored."""
     copies: list[Node] = []
-    for value in [v for node in region for v in node.inputs]:
+    for value in [v for node in group for v in node.inputs]:
         node = None if value is None else value.producer
         if node is None or not is_elementwise(node) or not record_of(node).widens:
             continue
-        if any(n is node for n in [*region, *copies]) or not _joins(node, [*region, *copies], context):
+        if any(n is node for n in [*group, *copies]) or not _joins(node, [*group, *copies], context):
             continue
         copies.append(node)
     return copies
 
 
-def _anchor(region: list[Node], outputs: set[int], position: dict[int, int], context: PassContext) -> Node | None:
-    """The product (or the like) whose result only this region reads, at the region's shape; the last of several."""
-    inside = {id(n) for n in region}
-    shape = region[0].output.shape
+def _anchor(group: list[Node], outputs: set[int], position: dict[int, int], context: PassContext) -> Node | None:
+    """The product (or the like) whose result only this group reads, at the group's shape; the last of several."""
+    inside = {id(n) for n in group}
+    shape = group[0].output.shape
     candidates: list[Node] = []
-    for node in region:
+    for node in group:
         for value in node.inputs:
             anchor = None if value is None else value.producer
             if value is None or anchor is None or id(anchor) in inside or not record_of(anchor).anchor:
@@ -88,7 +88,7 @@ def _anchor(region: list[Node], outputs: set[int], position: dict[int, int], con
             if id(value) in outputs or not all(id(user) in inside for user, _ in value.uses):
                 context.missed("epilogue", anchor, "somebody else reads the product too")
             elif not same_shape(value.shape, shape) or any(v is not None and v.uses for v in anchor.outputs[1:]):
-                context.missed("epilogue", anchor, f"{value.type} is not the shape of {region[0].output.type}")
+                context.missed("epilogue", anchor, f"{value.type} is not the shape of {group[0].output.type}")
             else:
                 candidates.append(anchor)
     return max(candidates, key=lambda n: position[id(n)], default=None)

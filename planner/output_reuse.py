@@ -7,17 +7,17 @@ from arenaut.planner.bound import live_bytes
 from arenaut.planner.problem import BufferKind, Problem, Rect, aligned
 from arenaut.planner.sharing import AliasClass
 
-NO_HOST = -1
+NO_ROOM = -1
 
 
 class Guest(NamedTuple):
-    """Class `number` may lie in the memory of output buffer `host`."""
+    """Class `number` may lie in the memory of output buffer `output`."""
 
     number: int
-    host: int
+    output: int
 
 
-class _Host:
+class _OutputSpace:
     """An output's memory up to its first write: `capacity` bytes for whatever ends before position `until`."""
 
     def __init__(self, buffer: int, capacity: int, until: int) -> None:
@@ -25,9 +25,9 @@ class _Host:
         self.placed: list[tuple[int, int, int, int]] = []  # start, end, first, last
 
     def place(self, size: int, first: int, last: int) -> int:
-        """The lowest offset at which so many bytes fit during [first, last], taken; NO_HOST if there is none."""
+        """The lowest offset at which so many bytes fit during [first, last], taken; NO_ROOM if there is none."""
         if last >= self.until or size > self.capacity:
-            return NO_HOST
+            return NO_ROOM
         offset = 0
         for start, end, begins, ends in sorted(self.placed):
             if begins <= last and first <= ends:
@@ -35,15 +35,15 @@ class _Host:
                     break
                 offset = max(offset, aligned(end))
         if offset + size > self.capacity:
-            return NO_HOST
+            return NO_ROOM
         self.placed.append((offset, offset + size, first, last))
         return offset
 
 
-def _hosts(problem: Problem, classes: Sequence[AliasClass]) -> dict[int, _Host]:
+def _output_spaces(problem: Problem, classes: Sequence[AliasClass]) -> dict[int, _OutputSpace]:
     """By output buffer. Outputs whose size only running decides are no memory to plan with."""
     return {
-        c.output: _Host(c.output, problem.buffers[c.output].size, c.first)
+        c.output: _OutputSpace(c.output, problem.buffers[c.output].size, c.first)
         for c in classes
         if c.output >= 0 and c.known_after < 0 and problem.buffers[c.output].known_after < 0 and c.first > 0
     }
@@ -54,8 +54,8 @@ def choose_guests(problem: Problem, classes: Sequence[AliasClass], rects: Sequen
     largest that fits, until what is fullest cannot be helped. `rects`: of the classes, then of scratch."""
     if not any(buffer.kind is BufferKind.OUTPUT for buffer in problem.buffers):
         return ()
-    hosts = list(_hosts(problem, classes).values())
-    latest = max((host.until for host in hosts), default=0)
+    spaces = list(_output_spaces(problem, classes).values())
+    latest = max((space.until for space in spaces), default=0)
     if not latest:
         return ()
     live = live_bytes(rects, 1 + max((rect.last for rect in rects), default=-1))
@@ -68,7 +68,7 @@ def choose_guests(problem: Problem, classes: Sequence[AliasClass], rects: Sequen
     done: set[int] = set()
     while live:
         peak = live.index(max(live))
-        found = _largest(classes, [n for n in here[peak] if n not in done], hosts)
+        found = _largest(classes, [n for n in here[peak] if n not in done], spaces)
         if found is None:
             break
         guests.append(found)
@@ -79,27 +79,27 @@ def choose_guests(problem: Problem, classes: Sequence[AliasClass], rects: Sequen
     return tuple(guests)
 
 
-def _largest(classes: Sequence[AliasClass], numbers: Sequence[int], hosts: Sequence[_Host]) -> Guest | None:
+def _largest(classes: Sequence[AliasClass], numbers: Sequence[int], spaces: Sequence[_OutputSpace]) -> Guest | None:
     for number in sorted(numbers, key=lambda n: -classes[n].size):
         region = classes[number]
-        for host in hosts:
-            if host.place(region.size, region.first, region.last) != NO_HOST:
-                return Guest(number, host.buffer)
+        for space in spaces:
+            if space.place(region.size, region.first, region.last) != NO_ROOM:
+                return Guest(number, space.buffer)
     return None
 
 
 def place_guests(problem: Problem, classes: Sequence[AliasClass], guests: Sequence[Guest]) -> dict[int, int]:
-    """Class -> offset in the output that hosts it, for those guests that fit with the problem's sizes."""
-    hosts = _hosts(problem, classes)
+    """Class -> offset in the output that spaces it, for those guests that fit with the problem's sizes."""
+    spaces = _output_spaces(problem, classes)
     offsets: dict[int, int] = {}
     for number, buffer in guests:
-        region, host = classes[number], hosts.get(buffer)
-        offset = NO_HOST if host is None else host.place(region.size, region.first, region.last)
-        if offset != NO_HOST:
+        region, space = classes[number], spaces.get(buffer)
+        offset = NO_ROOM if space is None else space.place(region.size, region.first, region.last)
+        if offset != NO_ROOM:
             offsets[number] = offset
     return offsets
 
 
-def without_guests(rects: Sequence[Rect], hosted: dict[int, int]) -> list[Rect]:
+def without_guests(rects: Sequence[Rect], in_outputs: dict[int, int]) -> list[Rect]:
     """The rectangles with no bytes for classes that lie in an output."""
-    return [rect._replace(size=0) if number in hosted else rect for number, rect in enumerate(rects)]
+    return [rect._replace(size=0) if number in in_outputs else rect for number, rect in enumerate(rects)]

@@ -58,11 +58,11 @@ def plan_memory(problem: Problem, *, effort: Effort = "default") -> MemoryPlan:
     choice = choose_order(problem, () if effort == "fast" else GREEDY, SEARCH_STATES[effort])
     classes = choice.sharing.classes
     guests = () if effort == "fast" else choose_guests(problem, classes, choice.rects)
-    hosted = place_guests(problem, classes, guests)
-    rects = without_guests(choice.rects, hosted)
+    in_outputs = place_guests(problem, classes, guests)
+    rects = without_guests(choice.rects, in_outputs)
     packing = pack(rects, effort)
     with_scratch = steps_with_scratch(problem, choice.order)
-    offsets, in_output, scratch = _addresses(problem, with_scratch, classes, packing.offsets, guests, hosted)
+    offsets, in_output, scratch = _addresses(problem, with_scratch, classes, packing.offsets, guests, in_outputs)
     return MemoryPlan(
         order=choice.order,
         order_name=choice.name,
@@ -95,10 +95,10 @@ def resize_plan(plan: MemoryPlan, problem: Problem) -> MemoryPlan:
     new = set(steps_with_scratch(problem, plan.order)).difference(with_scratch)
     if new:
         raise PlanError(f"step {min(new)} needs scratch with these sizes, and needed none when it was planned")
-    hosted = place_guests(problem, classes, plan.guests)
-    rects = without_guests(rectangles(problem, plan.order, classes, with_scratch), hosted)
+    in_outputs = place_guests(problem, classes, plan.guests)
+    rects = without_guests(rectangles(problem, plan.order, classes, with_scratch), in_outputs)
     rect_offsets, top = Packer(rects).place(plan.placement_order)
-    offsets, in_output, scratch = _addresses(problem, with_scratch, classes, rect_offsets, plan.guests, hosted)
+    offsets, in_output, scratch = _addresses(problem, with_scratch, classes, rect_offsets, plan.guests, in_outputs)
     bound = lower_bound(rects)
     return replace(
         plan,
@@ -121,18 +121,18 @@ def _addresses(
     classes: Sequence[AliasClass],
     rect_offsets: Sequence[int],
     guests: Sequence[Guest],
-    hosted: Mapping[int, int],
+    in_outputs: Mapping[int, int],
 ) -> tuple[tuple[int, ...], dict[int, tuple[int, int]], tuple[int, ...]]:
     """Per buffer its arena offset, the buffers inside outputs, and per step the arena offset of its scratch."""
     offsets = [NOT_IN_ARENA] * len(problem.buffers)
     in_output: dict[int, tuple[int, int]] = {}
-    host_of = dict(guests)
+    output_of = dict(guests)
     for number, (region, start) in enumerate(zip(classes, rect_offsets, strict=False)):
         for member in region.members:
             if region.output >= 0:
                 in_output[member.buffer] = (region.output, member.offset)
-            elif number in hosted:
-                in_output[member.buffer] = (host_of[number], hosted[number] + member.offset)
+            elif number in in_outputs:
+                in_output[member.buffer] = (output_of[number], in_outputs[number] + member.offset)
             else:
                 offsets[member.buffer] = start + member.offset
     scratch = [NOT_IN_ARENA] * len(problem.steps)

@@ -283,16 +283,16 @@ class Binder {
   // Regions that lie in an output until it is written, each at the lowest offset where it fits among those before it.
   void place_guests() {
     for (const int32_t i : p_.placement) {
-      if (at(i) >= p_.regions.size() || p_.regions[at(i)].host < 0 || !placeable(at(i))) continue;
-      const int32_t host = p_.regions[at(i)].host;
-      if (p_.buffers[at(host)].stage > b_->stage) continue;
+      if (at(i) >= p_.regions.size() || p_.regions[at(i)].reuses < 0 || !placeable(at(i))) continue;
+      const int32_t output = p_.regions[at(i)].reuses;
+      if (p_.buffers[at(output)].stage > b_->stage) continue;
       std::vector<Rect> rects(p_.regions.size());
       for (size_t k = 0; k < rects.size(); ++k)
-        if (b_->hosted[k] && p_.regions[k].host == host) rects[k] = b_->rects[k];
+        if (b_->in_output[k] && p_.regions[k].reuses == output) rects[k] = b_->rects[k];
       rects[at(i)] = b_->rects[at(i)];
       first_fit(&rects, {i});
-      if (rects[at(i)].offset + rects[at(i)].bytes > b_->buffer_bytes[at(host)]) continue;
-      b_->hosted[at(i)] = true;
+      if (rects[at(i)].offset + rects[at(i)].bytes > b_->buffer_bytes[at(output)]) continue;
+      b_->in_output[at(i)] = true;
       b_->rects[at(i)].offset = rects[at(i)].offset;
     }
   }
@@ -346,7 +346,7 @@ class Binder {
     return end;
   }
 
-  bool in_arena(size_t i) const { return i >= p_.regions.size() || (p_.regions[i].output < 0 && !b_->hosted[i]); }
+  bool in_arena(size_t i) const { return i >= p_.regions.size() || (p_.regions[i].output < 0 && !b_->in_output[i]); }
 
   // Only arena blocks take part in packing.
   std::vector<Rect> arena_rects() const {
@@ -387,9 +387,9 @@ class Binder {
         const int64_t offset = value_of(buffer.region_offset) + bytes;
         const int32_t output = p_.regions[at(buffer.region)].output;
         if (output >= 0) return {2 + n_inputs + p_.buffers[at(output)].index, offset};
-        if (b_->hosted[at(buffer.region)]) {
-          const int32_t host = p_.buffers[at(p_.regions[at(buffer.region)].host)].index;
-          return {2 + n_inputs + host, b_->rects[at(buffer.region)].offset + offset};
+        if (b_->in_output[at(buffer.region)]) {
+          const int32_t output = p_.buffers[at(p_.regions[at(buffer.region)].reuses)].index;
+          return {2 + n_inputs + output, b_->rects[at(buffer.region)].offset + offset};
         }
         return {0, b_->rects[at(buffer.region)].offset + offset};
       }
@@ -436,7 +436,7 @@ void Program::seal() {
     const auto is_output = [this](int32_t b) {
       return b < static_cast<int32_t>(buffers.size()) && (b < 0 || buffers[at(b)].segment == Segment::kOutput);
     };
-    require(is_expr(r.bytes) && is_output(r.output) && is_output(r.host), "bad region");
+    require(is_expr(r.bytes) && is_output(r.output) && is_output(r.reuses), "bad region");
     r.stage = expr_stage_[at(r.bytes)];
     if (r.output >= 0) r.stage = std::max(r.stage, buffers[at(r.output)].stage);
   }
@@ -468,7 +468,7 @@ std::vector<int64_t> Program::measure(const std::vector<int64_t>& symbols) const
   b.values.assign(exprs.size(), 0);
   b.buffer_bytes.assign(buffers.size(), 0);
   b.rects.assign(regions.size() + steps.size(), Rect{});
-  b.hosted.assign(regions.size(), false);
+  b.in_output.assign(regions.size(), false);
   return Binder(*this, &b).scratch_bytes();
 }
 
@@ -492,7 +492,7 @@ int64_t Binding::footprint() const {
 
 void Binding::reset() {
   stage = 0;
-  symbols.clear(), values.clear(), buffer_bytes.clear(), rects.clear(), hosted.clear();
+  symbols.clear(), values.clear(), buffer_bytes.clear(), rects.clear(), in_output.clear();
   steps.clear(), controls.clear(), places.clear(), moving.clear(), next.clear();
   arena_bytes = output_bytes = 0;
   shareable = 0, timed = 0, fastest = -1;
@@ -509,7 +509,7 @@ std::shared_ptr<Binding> Program::bind_anew(const std::vector<int64_t>& key, std
   b->values.assign(exprs.size(), 0);
   b->buffer_bytes.assign(buffers.size(), 0);
   b->rects.assign(regions.size() + steps.size(), Rect{});
-  b->hosted.assign(regions.size(), false);
+  b->in_output.assign(regions.size(), false);
   std::vector<bool> set(symbol_stage.size(), false);
   std::vector<std::pair<int32_t, int64_t>> given;  // dims of inputs: expression, size
   size_t next = 0;
@@ -586,7 +586,7 @@ std::shared_ptr<const Binding> Program::bind_next(const std::shared_ptr<const Bi
   b->values = before->values;
   b->buffer_bytes = before->buffer_bytes;
   b->rects = before->rects;
-  b->hosted = before->hosted;
+  b->in_output = before->in_output;
   b->arena_bytes = before->arena_bytes;
   b->output_bytes = before->output_bytes;
   Binder(*this, b.get()).run();

@@ -35,13 +35,13 @@ struct Buffer {
 };
 
 // Memory that one or more buffers share, alive during steps first..last. output: the buffer in whose memory it lies
-// (from its start), or -1 for the arena. host: an output that is first written after `last`, in whose memory the region
-// lies until then if it fits there; -1: none.
+// (from its start), or -1 for the arena. reuses: an output that is first written after `last`, in whose memory the
+// region lies until then if it fits there; -1: none.
 struct Region {
   int32_t bytes = -1;  // expression
   int32_t first = 0, last = 0;
   int32_t output = -1;
-  int32_t host = -1;
+  int32_t reuses = -1;
   int32_t stage = 0;
 };
 
@@ -127,7 +127,7 @@ struct Binding {
   std::vector<int64_t> symbols, values;  // of all stages up to this one
   std::vector<int64_t> buffer_bytes;
   std::vector<Rect> rects;       // regions, then the scratch of each step
-  std::vector<bool> hosted;      // per region: its rect's offset counts from the start of the region's host
+  std::vector<bool> in_output;   // per region: its rect's offset counts from the start of the output that it reuses
   std::vector<BoundStep> steps;  // of this stage only
   std::vector<std::vector<BoundBody>> controls;  // per step with bodies that has a plan for them: of each body
   std::vector<Place> places;

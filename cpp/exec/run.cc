@@ -496,9 +496,9 @@ char* Run::buffer_start(const Buffer& buffer) const {
   const int64_t offset = binding_->values[at(buffer.region_offset)];
   const int32_t output = program_.regions[at(buffer.region)].output;
   if (output >= 0) return bases_[outputs + at(program_.buffers[at(output)].index)] + offset;
-  if (binding_->hosted[at(buffer.region)]) {
-    const int32_t host = program_.buffers[at(program_.regions[at(buffer.region)].host)].index;
-    return bases_[outputs + at(host)] + binding_->rects[at(buffer.region)].offset + offset;
+  if (binding_->in_output[at(buffer.region)]) {
+    const int32_t output = program_.buffers[at(program_.regions[at(buffer.region)].reuses)].index;
+    return bases_[outputs + at(output)] + binding_->rects[at(buffer.region)].offset + offset;
   }
   return base_ + binding_->rects[at(buffer.region)].offset + offset;
 }

@@ -434,7 +434,7 @@ py::dict describe_binding(const Program& program, const Binding& b) {
   d["arena_bytes"] = b.arena_bytes;
   d["rects"] = rects;
   d["regions"] = program.regions.size();
-  d["hosted"] = b.hosted;
+  d["in_output"] = b.in_output;
   d["buffer_bytes"] = buffers;
   d["first_step"] = first;
   d["steps"] = steps;

@@ -366,9 +366,9 @@ PyMethodDef kMethods[] = {
      nullptr},
     {"_enable", runner_enable, METH_VARARGS,
      "_enable(program, [(input name, dtype)], [(output name, dtype)], max_memory, dims): from now on run() takes the "
-     "short way where it can; dims: of all inputs, one after the other, or None for any."},
-    {"_disable", runner_disable, METH_NOARGS, "_disable(): run() takes no short way any more."},
-    {"_last", runner_last, METH_NOARGS, "_last(): the program of the last run, where that took the short way."},
+     "fast path where it can; dims: of all inputs, one after the other, or None for any."},
+    {"_disable", runner_disable, METH_NOARGS, "_disable(): run() takes no fast path any more."},
+    {"_last", runner_last, METH_NOARGS, "_last(): the program of the last run, where that took fast path."},
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace

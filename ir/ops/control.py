@@ -325,11 +325,11 @@ def _scan_lower(lower: Lower, node: Node) -> None:
     lower.control("scan", node, bodies, inputs, outputs, carried=scan.states, scanned=scan.scanned)
     for value, front, at, backward in moved:
         stacked = _reversed(lower.read(front), 0) if backward else lower.read(front)
-        lower.bind(value, stacked.permute([*range(1, at + 1), 0, *range(at + 1, stacked.rank)]))
+        lower.alias(value, stacked.permute([*range(1, at + 1), 0, *range(at + 1, stacked.rank)]))
 
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(op="If", infer=_if_infer, evaluate=_if_evaluate, lower=_if_lower),
-    OpRecord(op="Loop", infer=_loop_infer, most=_loop_most, evaluate=_loop_evaluate, lower=_loop_lower),
+    OpRecord(op="Loop", infer=_loop_infer, size_limit=_loop_most, evaluate=_loop_evaluate, lower=_loop_lower),
     OpRecord(op="Scan", infer=_scan_infer, evaluate=_scan_evaluate, lower=_scan_lower),
 )

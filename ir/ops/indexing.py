@@ -461,15 +461,15 @@ RECORDS: tuple[OpRecord, ...] = (
         tolerance=Tolerance("product", 4), samples=_running_samples,
     ),
     OpRecord(
-        op="NonZero", infer=_non_zero_infer, most=_all_elements, evaluate=_non_zero_evaluate, lower=_non_zero_lower,
-        samples=_non_zero_samples,
+        op="NonZero", infer=_non_zero_infer, size_limit=_all_elements, evaluate=_non_zero_evaluate,
+        lower=_non_zero_lower, samples=_non_zero_samples,
     ),
     OpRecord(
-        op="Compress", infer=_compress_infer, most=_along_axis, lower=_compress_lower, samples=_compress_samples,
+        op="Compress", infer=_compress_infer, size_limit=_along_axis, lower=_compress_lower, samples=_compress_samples,
         evaluate=lambda node, inputs: [np.compress(inputs[1], inputs[0], node.attr("axis"))],
     ),
     OpRecord(
-        op="Unique", infer=_unique_infer, most=_along_axis, evaluate=_unique_evaluate, lower=_unique_lower,
+        op="Unique", infer=_unique_infer, size_limit=_along_axis, evaluate=_unique_evaluate, lower=_unique_lower,
         samples=_unique_samples,
     ),
     OpRecord(op="TopK", infer=_top_k_infer, evaluate=_top_k_evaluate, lower=_top_k_lower, samples=_top_k_samples),

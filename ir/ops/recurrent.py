@@ -347,7 +347,7 @@ def _output_places(lower: Lower, node: Node, directions: int) -> list[Strided | 
         # Both directions of a step side by side: what follows joins them, and then needs no copy.
         length, _, batch, hidden = y.shape
         place = lower.temp(y.dtype, (length, batch, directions, hidden)).permute((0, 2, 1, 3))
-        lower.bind(y, place)
+        lower.alias(y, place)
         places = [place]
     for state in states:
         last = None if state is None else lower.write(state)

@@ -86,7 +86,7 @@ def lower_as_output(lower: Lower, node: Node) -> None:
     source, order, shape = lower.read(node.operand(0)), node.output.order, node.output.shape
     laid_out = None if order is None else replace(source, dims=shape, strides=ordered_strides(shape, order))
     if laid_out is None or laid_out.reshape(source.dims) is None:
-        lower.bind(node.output, lower.reshape(source, shape))
+        lower.alias(node.output, lower.reshape(source, shape))
         return
     target = lower.write(node.output)
     parts = target.reshape(source.dims)
@@ -319,7 +319,7 @@ def _dropout_view(node: Node, place: Strided) -> Sequence[Strided] | None:
 def _dropout_lower(lower: Lower, node: Node) -> None:
     if not dropout_is_identity(node):
         raise NoRowError("training")
-    lower.bind(node.output, lower.read(node.operand(0)))
+    lower.alias(node.output, lower.read(node.operand(0)))
     if len(node.outputs) > 1 and node.outputs[1] is not None:
         lower.fill(lower.write(node.outputs[1]), np.ones((), np.bool_))
 

@@ -106,7 +106,7 @@ def _planes(lower: Lower, value: Value) -> Strided:
     rank = value.rank
     place = lower.temp(value.dtype, (*value.shape[:-2], value.shape[-1], value.shape[-2]))
     spectrum = place.permute((*range(rank - 2), rank - 1, rank - 2))
-    lower.bind(value, spectrum)
+    lower.alias(value, spectrum)
     return spectrum
 
 

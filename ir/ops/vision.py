@@ -429,7 +429,7 @@ def _image_samples() -> Iterator[Sample]:
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="NonMaxSuppression", infer=_nms_infer, most=_nms_most, evaluate=_nms_evaluate, lower=_nms_lower,
+        op="NonMaxSuppression", infer=_nms_infer, size_limit=_nms_most, evaluate=_nms_evaluate, lower=_nms_lower,
         samples=_nms_samples,
     ),
     OpRecord(

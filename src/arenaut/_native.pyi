@@ -1,4 +1,4 @@
-"""The native side; see cpp/bind."""
+"""The native side; see cpp/python."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -59,7 +59,7 @@ class Model(_native.Runner):
         self._executor = executor
         self._inputs = Inputs(imported.input_names, self.graph.inputs)
         self._output_names = imported.output_names
-        self._allow_short_way(executor)
+        self._enable_fast_path(executor)
 
     @property
     def threads(self) -> int:
@@ -68,9 +68,9 @@ class Model(_native.Runner):
 
     # -- running -----------------------------------------------------------------------------------------------
 
-    # run() is Runner's. What it takes the short way needs no frame of Python; it calls _run() for all the rest.
+    # run() is Runner's. What fits its fast path needs no frame of Python; it calls _run() for all the rest.
 
-    def _allow_short_way(self, executor: Executor, dims: list[int] | None = None) -> None:
+    def _enable_fast_path(self, executor: Executor, dims: list[int] | None = None) -> None:
         """Lets run() hand feeds that fit, of these dims where given, straight to a native program."""
         inputs = [_array_dtype(v) for v in self.graph.inputs]
         if not isinstance(executor, CompiledExecutor) or any(dtype is None for dtype in inputs):
@@ -83,7 +83,7 @@ class Model(_native.Runner):
             dims,
         )
 
-    def _short_way_for(self, inputs: Sequence[Any]) -> None:
+    def _fast_path_for(self, inputs: Sequence[Any]) -> None:
         """The same for the program that these inputs chose, if their shapes alone say that it is the one."""
         executor = self._executor
         if not isinstance(executor, SpecialisedExecutor):
@@ -92,7 +92,7 @@ class Model(_native.Runner):
         if chosen is None:
             self._disable()
         elif all(isinstance(x, np.ndarray) for x in inputs):
-            self._allow_short_way(chosen, [n for x in inputs for n in x.shape])
+            self._enable_fast_path(chosen, [n for x in inputs for n in x.shape])
 
     def _run(
         self,
@@ -104,7 +104,7 @@ class Model(_native.Runner):
         inputs = self._inputs.arrays(args, kwargs)
         self._inputs.check_symbols(inputs)
         results = self._executor.run(inputs, timeout)
-        self._short_way_for(inputs)
+        self._fast_path_for(inputs)
         outputs = dict(zip(self._output_names, results, strict=True))
         for name, target in (out or {}).items():
             outputs[name] = self._deliver(name, outputs, target)

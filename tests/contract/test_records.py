@@ -35,7 +35,7 @@ class Calls:
 
     write = read
 
-    def bind(self, value: Value, place: Strided) -> None: ...
+    def alias(self, value: Value, place: Strided) -> None: ...
 
     def temp(self, dtype: DType, dims: Sequence[Any]) -> Strided:
         return Strided(0, dtype, tuple(dims), dense_strides(dims))

@@ -138,8 +138,8 @@ def test_slices_compute_what_the_whole_does(case: str, monkeypatch: pytest.Monke
     outputs, reference = sliced.run(feeds), whole.run(feeds)
     assert_matches_ort(model, outputs, feeds, rtol=RTOL)
     assert_matches_ort(model, reference, feeds, rtol=RTOL)
-    assert [region.slices > 1 for region in sliced.plan.regions] == [True]
-    assert whole.plan.regions == ()
+    assert [chain.slices > 1 for chain in sliced.plan.chains] == [True]
+    assert whole.plan.chains == ()
     if case == "heads":  # a head's results lie over its queries
         assert any(share.in_place and share.write.startswith("temp") for share in sliced.plan.sharing)
     assert sliced.plan.arena_bytes < whole.plan.arena_bytes
@@ -157,7 +157,7 @@ def test_what_is_small_or_needed_whole_stays_whole(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("arenaut.lowering.depth_first.WORTH_BYTES", 1 << 30)
     small = arenaut.load_onnx(model_of(text, **weights), threads=1)
     small.run(feeds_of(model_of(text, **weights)))
-    assert small.plan.regions == ()  # too little to gain
+    assert small.plan.chains == ()  # too little to gain
     monkeypatch.setattr("arenaut.lowering.depth_first.WORTH_BYTES", 1)
     monkeypatch.setattr("arenaut.lowering.depth_first.SLOWEST", 1e9)
     seen = text.replace("=> (float[n, 128] y)", "=> (float[n, 128] y, float[n, 1024] a)")
@@ -165,12 +165,12 @@ def test_what_is_small_or_needed_whole_stays_whole(monkeypatch: pytest.MonkeyPat
     shown = arenaut.load_onnx(model, threads=1)
     feeds = feeds_of(model)
     assert_matches_ort(model, shown.run(feeds), feeds, rtol=RTOL)
-    assert shown.plan.regions == ()  # the hidden tensor is an output
+    assert shown.plan.chains == ()  # the hidden tensor is an output
     norm = text.replace("d = MatMul (a, down)", "z = Softmax (a)\n  d = MatMul (z, down)")
     model = model_of(norm, **weights)
     whole = arenaut.load_onnx(model, threads=1)
     assert_matches_ort(model, whole.run(feeds), feeds, rtol=RTOL)
-    assert whole.plan.regions == ()  # a row of the hidden tensor is needed at once
+    assert whole.plan.chains == ()  # a row of the hidden tensor is needed at once
 
 
 def every_chain(candidates: Sequence[Any], profile: Any) -> list[tuple[Any, int]]:
@@ -197,7 +197,7 @@ def test_real_graphs_with_every_chain_cut(name: str, monkeypatch: pytest.MonkeyP
     sliced = arenaut.load_onnx(model, threads=2)
     for output, got in sliced.run(feeds).items():
         assert_close(got, whole[output], rtol=1e-4, name=output)
-    assert len(sliced.plan.regions) >= 2
+    assert len(sliced.plan.chains) >= 2
 
 
 @pytest.mark.parametrize(
@@ -219,4 +219,4 @@ def test_a_bias_of_its_own_step_is_cut_with_the_heads() -> None:
     reference = whole.run(feeds)
     for output, got in apart.run(feeds).items():
         assert_close(got, reference[output], rtol=1e-4, name=output)
-    assert apart.plan.regions
+    assert apart.plan.chains

@@ -90,7 +90,7 @@ def _result(b: Lower, out: Value, query: Strided, value: Strided) -> Strided:
     if out.rank == 3:
         return b.reshape(b.write(out), (batch, length, heads, width)).permute((0, 2, 1, 3))
     place = b.temp(query.dtype, (batch, length, heads, width)).permute((0, 2, 1, 3))
-    b.bind(out, place)
+    b.alias(out, place)
     return place
 
 

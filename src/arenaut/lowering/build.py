@@ -219,8 +219,8 @@ class _Builder:
             links.setdefault(share.write, []).append((share.read, -1 * offset))
         region_of = [-1] * len(problem.buffers)
         member_offset = [self.exprs.of(0)] * len(problem.buffers)
-        host_of = dict(plan.guests)
-        # Bytes expression, first, last, output buffer or -1, the output that may host it or -1
+        output_of = dict(plan.guests)
+        # Bytes expression, first, last, output buffer or -1, the output in whose memory it may lie or -1
         regions: list[tuple[int, int, int, int, int]] = []
         for number, region in enumerate(plan.classes):
             origin = region.output if region.output >= 0 else region.members[0].buffer
@@ -232,13 +232,13 @@ class _Builder:
                 offset = places[member.buffer] + self._lead(region, places, lead)
                 member_offset[member.buffer] = self.exprs.of(offset)
                 end = maximum(end, offset + self.lowered.buffers[member.buffer].bytes)
-            regions.append((self.exprs.of(end), region.first, region.last, region.output, host_of.get(number, -1)))
+            regions.append((self.exprs.of(end), region.first, region.last, region.output, output_of.get(number, -1)))
         scratch_steps = [s for s in order if problem.steps[s].scratch_bytes]
         guests = [guest.number for guest in plan.guests]
         placement = guests + [
             i if i < len(regions) else len(regions) + order.index(scratch_steps[i - len(regions)])
             for i in plan.placement_order
-            if i not in host_of
+            if i not in output_of
         ]
         self.native.set_plan(list(order), regions, list(zip(region_of, member_offset, strict=True)), placement)
         return region_of

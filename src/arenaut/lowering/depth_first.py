@@ -20,7 +20,7 @@ from math import gcd
 from arenaut.ir.dims import Dim, evaluate, product
 from arenaut.ir.strided import Strided
 from arenaut.lowering.problem import Facts, problem_of
-from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Region, Segment, StepKind
+from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Segment, SlicedChain, StepKind
 from arenaut.lowering.slices import Cut, adding_first, compacted, cut_output, cut_sum, only_adds, overlay, part_of
 from arenaut.planner import Problem, aligned
 from arenaut.planner.bound import live_bytes
@@ -354,15 +354,15 @@ def run_depth_first(lowered: Lowered, env: Mapping[str, int], facts: Facts | Non
     saved = before.peak - _profile(changed, env, facts).peak
     if saved < max(WORTH_BYTES, WORTH_SHARE * before.peak):
         return lowered
-    regions = tuple(_region(lowered, chain, n, env) for chain, n in chosen)
-    return replace(changed, regions=(*lowered.regions, *regions))
+    chains_in_slices = tuple(_described(lowered, chain, n, env) for chain, n in chosen)
+    return replace(changed, chains=(*lowered.chains, *chains_in_slices))
 
 
-def _region(lowered: Lowered, chain: _Chain, slices: int, env: Mapping[str, int]) -> Region:
+def _described(lowered: Lowered, chain: _Chain, slices: int, env: Mapping[str, int]) -> SlicedChain:
     hidden = sum(evaluate(lowered.buffers[b].bytes, env) for b in _hidden(lowered, chain))
     node = lowered.steps[chain.consumer].node
     names = tuple(lowered.steps[part.step].node.name for part in chain.parts)
-    return Region(node.name or node.op, names, slices, hidden, -(-hidden // slices))
+    return SlicedChain(node.name or node.op, names, slices, hidden, -(-hidden // slices))
 
 
 def _hidden(lowered: Lowered, chain: _Chain) -> list[int]:
@@ -395,14 +395,14 @@ def _profile(lowered: Lowered, env: Mapping[str, int], facts: Facts) -> _Profile
     problem, _ = problem_of(lowered, env, [_scratch_guess(step) for step in lowered.steps], facts)
     choice = evaluate_order(problem, range(len(problem.steps)), "stored")
     classes = choice.sharing.classes
-    hosted = place_guests(problem, classes, choose_guests(problem, classes, choice.rects))
+    in_outputs = place_guests(problem, classes, choose_guests(problem, classes, choice.rects))
     homes = {
         member.buffer: (region.first, region.last)
         for number, region in enumerate(classes)
         for member in region.members
-        if region.output < 0 and number not in hosted
+        if region.output < 0 and number not in in_outputs
     }
-    return _Profile(problem, live_bytes(without_guests(choice.rects, hosted), len(problem.steps)), homes)
+    return _Profile(problem, live_bytes(without_guests(choice.rects, in_outputs), len(problem.steps)), homes)
 
 
 def _scratch_guess(step: LoweredStep) -> int:

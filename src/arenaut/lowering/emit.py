@@ -65,7 +65,7 @@ class Emitter:
         self._put(value, place)
         return place
 
-    def bind(self, value: Value, place: Strided) -> None:
+    def alias(self, value: Value, place: Strided) -> None:
         self._put(value, place)
 
     def temp(self, dtype: DType, dims: Sequence[Dim]) -> Strided:

@@ -158,7 +158,7 @@ class Lowerer(Emitter):
             if copied:
                 self.copy(view, self.write(out))
             else:
-                self.bind(out, view)
+                self.alias(out, view)
         return True
 
     def _lower_tile(self, node: Node) -> None:
@@ -201,7 +201,7 @@ class Lowerer(Emitter):
             self._lower_node(inner_node)
         for inner, out in zip(body.outputs, node.outputs, strict=True):
             if out is not None:
-                self.bind(out, self.read(inner))
+                self.alias(out, self.read(inner))
 
     def _lower_decomposed(self, node: Node) -> bool:
         """A node that no row takes whole but that simpler ops express: those ops, one by one. They stand in a graph of
@@ -221,7 +221,7 @@ class Lowerer(Emitter):
             scratch.remove(list(scratch.nodes))
         for out, result in zip(node.outputs, results, strict=False):
             if out is not None:
-                self.bind(out, self.read(result))
+                self.alias(out, self.read(result))
         return bool(results)
 
     def _symbols_defined(self, node: Node) -> bool:

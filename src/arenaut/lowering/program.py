@@ -77,7 +77,7 @@ class LoweredStep:
 
 
 @dataclass(frozen=True)
-class Region:
+class SlicedChain:
     """A chain that runs slice by slice: `steps` feed `product`; of `hidden_bytes`, `slice_bytes` exist at a time."""
 
     product: str
@@ -93,7 +93,7 @@ class Lowered:
 
     dtypes: the element type of each output, None where it is no tensor; one of unknown rank has a place that does not
     tell. symbols: the names that input shapes set. values: where each value of the graph was put, for the interpreter.
-    regions: what runs depth first, in slices. shares: whether steps may offer to share memory. typical: the sizes that
+    chains: what runs depth first, in slices. shares: whether steps may offer to share memory. typical: the sizes that
     it is planned for.
     """
 
@@ -105,7 +105,7 @@ class Lowered:
     symbols: list[str]
     slots: int
     values: list[tuple[Value, Strided]]
-    regions: tuple[Region, ...] = ()
+    chains: tuple[SlicedChain, ...] = ()
     shares: bool = False
     typical: Typical | None = None
 

@@ -74,7 +74,7 @@ class SpeedResult:
     """The engine whose outputs the others are compared with: onnxruntime if it ran, else the first peer that did."""
 
 
-class EngineHost:
+class EngineRunner:
     """The child's side: loads one engine and runs its slots."""
 
     def __init__(self, spec: EngineSpec, cores: tuple[int, ...] | None) -> None:
@@ -228,7 +228,7 @@ def _start(
     pool: list[dict[str, np.ndarray[Any, Any]]],
     stack: ExitStack,
 ) -> _Contender:
-    worker = stack.enter_context(Worker("arenaut.measure.speed:EngineHost", require(engine), cores))
+    worker = stack.enter_context(Worker("arenaut.measure.speed:EngineRunner", require(engine), cores))
     load_seconds, before = worker.call("load", model, threads)
     first_seconds, outputs = worker.call("first_run", pool)
     return _Contender(engine, worker, load_seconds, first_seconds, before, outputs)

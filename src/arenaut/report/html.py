@@ -296,17 +296,17 @@ def _buffer_section(plan: Plan) -> str:
 
 def _region_section(plan: Plan) -> str:
     """What never exists whole, and what lies in outputs."""
-    if not plan.regions and not plan.guests:
+    if not plan.chains and not plan.guests:
         return ""
     slices = [
         [
-            _name(region.product),
-            _name(", ".join(dict.fromkeys(region.steps)), 120),
-            _n(str(region.slices)),
-            _n(size_text(region.hidden_bytes)),
-            _n(size_text(region.slice_bytes)),
+            _name(chain.product),
+            _name(", ".join(dict.fromkeys(chain.steps)), 120),
+            _n(str(chain.slices)),
+            _n(size_text(chain.hidden_bytes)),
+            _n(size_text(chain.slice_bytes)),
         ]
-        for region in plan.regions
+        for chain in plan.chains
     ]
     guests = [
         [_joined(guest.name), _name(guest.output), _n(size_text(guest.bytes)), _n(f"{guest.first} – {guest.last}")]

@@ -182,9 +182,9 @@ def _summary(report: Report) -> Iterator[str]:
     yield f"        {plan.shared} pairs of buffers share memory, {len(plan.views)} tensors are views"
     if plan.guests:
         yield f"        {len(plan.guests)} buffers lie in outputs that are not written yet"
-    for region in plan.regions:
-        made = f"{size_text(region.slice_bytes)} of {size_text(region.hidden_bytes)} at a time"
-        yield f"slices  {region.slices} of {shown(region.product, 36)}: {made}"
+    for chain in plan.chains:
+        made = f"{size_text(chain.slice_bytes)} of {size_text(chain.hidden_bytes)} at a time"
+        yield f"slices  {chain.slices} of {shown(chain.product, 36)}: {made}"
     for engine, setting, size in memory_rows(report)[1:]:
         yield f"{size_text(size):>12} {ratio_to_plan(report, size):>7}  {engine}, {setting}"
     yield from report.missing

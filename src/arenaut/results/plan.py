@@ -14,7 +14,7 @@ from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
 from arenaut.ir.ops import record_of
 from arenaut.lowering.build import Built
 from arenaut.lowering.problem import problem_of, setters_of
-from arenaut.lowering.program import Region, Segment, StepKind
+from arenaut.lowering.program import Segment, SlicedChain, StepKind
 from arenaut.lowering.winograd import transformed_bytes
 from arenaut.planner import Problem, Rect, Share
 from arenaut.planner.bound import live_bytes, lower_bound, order_free_bound
@@ -109,7 +109,7 @@ class Plan:
     lower_bound_bytes: what no placement of these buffers in this order can go below, outputs included.
     winograd_bytes: the part of packed_weight_bytes that is filters transformed for Winograd's algorithm.
     order_free_bound_bytes: the largest working set of any one step, plus outputs: what no order can go below.
-    guests: what lies in outputs that are not written yet. regions: chains that run slice by slice.
+    guests: what lies in outputs that are not written yet. chains: what runs slice by slice.
     """
 
     arena_bytes: int
@@ -128,7 +128,7 @@ class Plan:
     sharing: tuple[Shared, ...]
     views: tuple[View, ...]
     guests: tuple[Guest, ...]
-    regions: tuple[Region, ...]
+    chains: tuple[SlicedChain, ...]
     bodies: tuple[BodyPlan, ...] = ()
     undecided: tuple[Undecided, ...] = ()
     certainty: Literal["exact", "most", "part"] = "exact"
@@ -156,8 +156,8 @@ class Plan:
         )
 
     def _savings(self) -> str:
-        saved = sum(region.hidden_bytes - region.slice_bytes for region in self.regions)
-        parts = [f", {len(self.regions)} chains in slices (up to {_kib(saved)} not made)"] if self.regions else []
+        saved = sum(chain.hidden_bytes - chain.slice_bytes for chain in self.chains)
+        parts = [f", {len(self.chains)} chains in slices (up to {_kib(saved)} not made)"] if self.chains else []
         parts += [f", {len(self.guests)} in outputs"] if self.guests else []
         return "".join(parts)
 
@@ -212,7 +212,7 @@ def _undecided(built: Built, sizes: Mapping[str, int]) -> tuple[Undecided, ...]:
 
 
 def _most(node: Node, name: str, env: Mapping[str, int]) -> int | None:
-    rule = record_of(node).most
+    rule = record_of(node).size_limit
     if rule is None:
         return None
     for i, value in enumerate(node.outputs):
@@ -233,7 +233,7 @@ def _plan(built: Built, facts: Mapping[str, Any], undecided: tuple[Undecided, ..
     rects = facts["rects"]
     blocks: list[Block] = []
     guests: list[Guest] = []
-    host_of = dict(built.plan.guests)
+    output_of = dict(built.plan.guests)
     for number, region in enumerate(built.plan.classes):
         if region.output >= 0:
             continue
@@ -242,8 +242,8 @@ def _plan(built: Built, facts: Mapping[str, Any], undecided: tuple[Undecided, ..
             continue
         name = "+".join(dict.fromkeys(buffers[m.buffer].name for m in region.members))
         op = _op_at(built, first)
-        if facts["hosted"][number]:
-            guests.append(Guest(name, buffers[host_of[number]].name, offset, size, first, last, op))
+        if facts["in_output"][number]:
+            guests.append(Guest(name, buffers[output_of[number]].name, offset, size, first, last, op))
         else:
             blocks.append(Block(name, offset, size, first, last, op=op))
     scratch = [(i - regions, r) for i, r in enumerate(rects) if i >= regions and r[0] > 0]
@@ -273,7 +273,7 @@ def _plan(built: Built, facts: Mapping[str, Any], undecided: tuple[Undecided, ..
         sharing=tuple(_shared(built, step, share, facts["buffer_bytes"]) for step, share in built.shares),
         views=tuple(_views(built)),
         guests=tuple(guests),
-        regions=built.lowered.regions,
+        chains=built.lowered.chains,
         bodies=bodies,
         undecided=undecided or (),
         certainty="exact" if undecided is None else _certainty(undecided, ended and not objects and _planned(bodies)),

@@ -134,7 +134,8 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   ConvOperands o;
   const int32_t status = read_conv(given, transposed, &o);
   if (status != ARN_OK) return status;
-  if (transposed && (given->packed & 2u) != 0 && is_apart(given)) return lines_bind(given, o, true, out, bound);
+  if (transposed && (given->packed & 2u) != 0 && is_nonoverlapping(given))
+    return lines_bind(given, o, true, out, bound);
   b->s = o.s;
   b->w = o.w;
   b->steps = o.steps;
@@ -207,13 +208,13 @@ int64_t conv_pack_bytes(const arn_bind_args* args, bool transposed) {
     if (w.dims[i] < 0) return 0;
   for (int64_t i = 0; i < p.spatial; ++i)
     if (p.strides[i] < 1 || p.dilations[i] < 1) return 0;
-  if (transposed && is_apart(args)) return apart_pack_bytes(args);
+  if (transposed && is_nonoverlapping(args)) return nonoverlapping_pack_bytes(args);
   const RawWeights r = raw_weights(w, p, transposed);
   return r.groups * round_up(r.og, kLanesF32) * r.cg * r.kernel[0] * r.kernel[1] * r.kernel[2] * 4;
 }
 
 void conv_pack(const arn_bind_args* args, bool transposed, float* dst) {
-  if (transposed && is_apart(args)) return apart_pack(args, dst);
+  if (transposed && is_nonoverlapping(args)) return nonoverlapping_pack(args, dst);
   const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
   const RawWeights r = raw_weights(args->operand[1], p, transposed);
   const Steps s = read_steps(p);

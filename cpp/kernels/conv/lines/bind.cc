@@ -111,7 +111,7 @@ bool lines_fit(const ConvShape& s) {
   return reads_in_place(s) || lines_of(s, 1) * line_elements(s, columns_of(s)) <= kLargestStage;
 }
 
-int32_t lines_bind(const arn_bind_args* args, const ConvOperands& o, bool apart, arn_bound* out, void* bound) {
+int32_t lines_bind(const arn_bind_args* args, const ConvOperands& o, bool nonoverlapping, arn_bound* out, void* bound) {
   LinesBound* b = static_cast<LinesBound*>(bound);
   __builtin_memset(b, 0, sizeof(LinesBound));
   const arn_desc& y = args->operand[args->n_in];
@@ -122,17 +122,17 @@ int32_t lines_bind(const arn_bind_args* args, const ConvOperands& o, bool apart,
   b->y_columns = o.s.out[2];
   b->og = o.s.og;
   bool in_registers = o.s.yc == 1 || y.dims[1] == 1;
-  if (apart) {
+  if (nonoverlapping) {
     b->phases = o.s.taps[1];
     b->spread = o.s.taps[2];
-    apart_shape(o, &b->s);
+    nonoverlapping_shape(o, &b->s);
     // Neighbouring pixels follow each other, and nothing of Y is left over.
     in_registers = in_registers && (b->spread == 1 || o.s.y[2] == o.s.og) && fills_output(*b);
   }
   const ConvShape& s = b->s;
   const int32_t bad = bind_rest(args, o, in_registers, adds_in_registers, b);
   if (bad != ARN_OK) return bad;
-  if (!apart && is_one_line(s) && (b->add_operand < 0 || b->add[1] == s.out[2] * b->add[2])) make_one_line(b);
+  if (!nonoverlapping && is_one_line(s) && (b->add_operand < 0 || b->add[1] == s.out[2] * b->add[2])) make_one_line(b);
   b->in_place = reads_in_place(s);
   b->hop = s.step[2] * (b->in_place != 0 ? s.x[2] : s.cg);
   choose_rectangles(b);

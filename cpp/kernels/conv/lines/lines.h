@@ -2,8 +2,8 @@
 // of an input line, and the tile kernel walks from line to line instead of reading an im2col matrix. Lines are those of
 // X where X has neither padding nor gaps along a row, else copies of them with their padding.
 //
-// Transposed convolutions whose windows do not overlap (apart.cc) are such products, too: `phases` of them, one for
-// each kernel line, whose channels are those of `spread` neighbouring output pixels.
+// Transposed convolutions whose windows do not overlap (transposed/nonoverlapping.cc) are such products, too: `phases`
+// of them, one for each kernel line, whose channels are those of `spread` neighbouring output pixels.
 //
 // One unit is a rectangle of output pixels by a block of output channels of one group of one image.
 #pragma once
@@ -38,14 +38,14 @@ struct LinesBound {
 
 // Whether a convolution with packed weights whose output has its channels innermost runs this way.
 bool lines_fit(const ConvShape& s);
-int32_t lines_bind(const arn_bind_args* args, const ConvOperands& o, bool apart, arn_bound* out, void* bound);
+int32_t lines_bind(const arn_bind_args* args, const ConvOperands& o, bool nonoverlapping, arn_bound* out, void* bound);
 int32_t lines_run(const void* bound, void* const* operand, int64_t begin, int64_t end, void* step_scratch,
                   void* thread_scratch, const arn_state* state);
 
 // By the weight and the parameters alone, so that packing and binding agree.
-bool is_apart(const arn_bind_args* args);
-int64_t apart_pack_bytes(const arn_bind_args* args);
-void apart_pack(const arn_bind_args* args, float* dst);
-void apart_shape(const ConvOperands& o, ConvShape* s);
+bool is_nonoverlapping(const arn_bind_args* args);
+int64_t nonoverlapping_pack_bytes(const arn_bind_args* args);
+void nonoverlapping_pack(const arn_bind_args* args, float* dst);
+void nonoverlapping_shape(const ConvOperands& o, ConvShape* s);
 
 }  // namespace ARN_NS

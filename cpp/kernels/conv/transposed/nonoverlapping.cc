@@ -5,7 +5,7 @@
 
 namespace ARN_NS {
 
-bool is_apart(const arn_bind_args* args) {
+bool is_nonoverlapping(const arn_bind_args* args) {
   if (args->params == nullptr || args->n_in < 2) return false;
   const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
   const arn_desc& w = args->operand[1];
@@ -19,13 +19,13 @@ bool is_apart(const arn_bind_args* args) {
   return true;
 }
 
-int64_t apart_pack_bytes(const arn_bind_args* args) {
+int64_t nonoverlapping_pack_bytes(const arn_bind_args* args) {
   const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
   const RawWeights r = raw_weights(args->operand[1], p, true);
   return r.groups * r.kernel[1] * round_up(r.kernel[2] * r.og, kLanesF32) * r.cg * 4;
 }
 
-void apart_pack(const arn_bind_args* args, float* dst) {
+void nonoverlapping_pack(const arn_bind_args* args, float* dst) {
   constexpr int64_t L = kLanesF32;
   const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
   const RawWeights r = raw_weights(args->operand[1], p, true);
@@ -43,7 +43,7 @@ void apart_pack(const arn_bind_args* args, float* dst) {
 }
 
 // The matrix product of each kernel line as a pointwise convolution.
-void apart_shape(const ConvOperands& o, ConvShape* s) {
+void nonoverlapping_shape(const ConvOperands& o, ConvShape* s) {
   *s = o.s;
   s->og = o.s.og * o.s.taps[2];
   for (int i = 0; i < 3; ++i) {

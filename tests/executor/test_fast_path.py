@@ -1,4 +1,4 @@
-"""Model.run()'s native short way: what it takes, what it leaves to Python, and that nobody can tell from results."""
+"""Model.run()'s native fast path: what it takes, what it leaves to Python, and that nobody can tell from results."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_types_that_numpy_lacks() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int8", "uint64", "bool", "complex128"])
-def test_every_type_of_numpy_takes_the_short_way(dtype: str) -> None:
+def test_every_type_of_numpy_takes_the_fast_path(dtype: str) -> None:
     names = {"float32": "float", "float64": "double"}
     declared = names.get(dtype, dtype)
     loaded = arenaut.load_onnx(parse(f"g ({declared}[n] x) => ({declared}[n] y) {{ y = Identity (x) }}"))
