@@ -1,112 +1,101 @@
 #include "kernels/qmatmul/finish.h"
 
-#include "simd/bytes.h"
+#include "kernels/qmatmul/quanta.h"
 
 namespace ARN_NS {
 namespace {
 
-constexpr int64_t L = kLanesF32;
-constexpr float kWhole = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer of |x| < 2^22 in the low bits
-
-typedef uint32_t v_u32 __attribute__((vector_size(ARN_VECTOR_BYTES)));
-
-vi32 load_i32(const int32_t* p) { return *reinterpret_cast<const vi32u*>(p); }
-void store_i32(int32_t* p, vi32 v) { *reinterpret_cast<vi32u*>(p) = v; }
-vf32 to_float(vi32 x) { return __builtin_convertvector(x, vf32); }
-
-inline vf32 limit(vf32 x, vf32 low, vf32 high) {
-  const vf32 up = x < low ? low : x;
-  return up > high ? high : up;
-}
-
-// `kAdded`: ARN_NONE, or the residual's type. One row, whole vectors; `added` and `out` have unit strides.
-struct Row {
+// `rows` rows of n columns; `added` and `out` have unit strides along them. Sums and columns may be read up to a whole
+// vector.
+struct Rows {
   const int32_t* sums;
-  const void* added;
-  void* out;
-  int64_t n;
+  int64_t sums_row;
+  const char* added;
+  int64_t added_row;  // bytes
+  char* out;
+  int64_t out_row;  // bytes
+  int64_t rows, n;
 };
 
+// The first `lanes` elements of `added`, after which no more may be read.
 template <int kAdded>
-inline vf32 plus_added(vf32 v, const void* added, int64_t i, vf32 scale, vf32 zero) {
-  if constexpr (kAdded == ARN_F32) return v + load_f32(static_cast<const float*>(added) + i) * scale;
-  if constexpr (kAdded == ARN_U8) return v + (to_float(load_u8(static_cast<const uint8_t*>(added) + i)) - zero) * scale;
-  if constexpr (kAdded == ARN_I8) return v + (to_float(load_i8(static_cast<const int8_t*>(added) + i)) - zero) * scale;
-  return v;
+inline const void* some_added(const char* added, int64_t lanes, char* memory) {
+  if constexpr (kAdded == ARN_NONE) return nullptr;
+  copy_some(memory, added, lanes * Added<kAdded>::kBytes);
+  return memory;
 }
 
 template <int kAdded>
-void finish_real(const QFinish& f, const QColumns& c, const Row& r) {
-  float* out = static_cast<float*>(r.out);
-  const vf32 scale = splat_f32(f.added_scale), zero = splat_f32(static_cast<float>(f.added_zero));
+void finish_real(const QFinish& f, const QColumns& c, const Rows& r) {
+  constexpr int64_t kBytes = Added<kAdded>::kBytes;
+  const Added<kAdded> add(f);
   const vf32 low = splat_f32(f.activation.low), high = splat_f32(f.activation.high);
   const bool limited = f.activation.limited != 0;
-  const int32_t *sums = r.sums, *add = c.add;
-  const float *scales = c.scale, *offset = c.offset;
-  const void* added = r.added;
-  const int64_t n = r.n;
-  for (int64_t i = 0; i < n; i += L) {
-    vf32 v = to_float(load_i32(sums + i) + load_i32(add + i)) * load_f32(scales + i);
-    if (offset != nullptr) v += load_f32(offset + i);
-    v = plus_added<kAdded>(v, added, i, scale, zero);
-    if (limited) v = limit(v, low, high);
-    store_f32(out + i, v);
+  const int64_t whole = r.n / L * L;
+  for (int64_t row = 0; row < r.rows; ++row) {
+    const int32_t* sums = r.sums + row * r.sums_row;
+    const char* added = r.added + row * r.added_row;
+    float* out = reinterpret_cast<float*>(r.out + row * r.out_row);
+    const auto value = [&](int64_t i, const void* with) __attribute__((always_inline)) {
+      const vf32 v = add.to(scaled(sums + i, c, i), with);
+      return limited ? limit(v, low, high) : v;
+    };
+    for (int64_t i = 0; i < whole; i += L) store_f32(out + i, value(i, added + i * kBytes));
+    if (whole == r.n) continue;
+    alignas(64) char some[kVectorBytes], result[kVectorBytes];
+    const vf32 v = value(whole, some_added<kAdded>(added + whole * kBytes, r.n - whole, some));
+    __builtin_memcpy(result, &v, sizeof(v));
+    copy_some(reinterpret_cast<char*>(out + whole), result, (r.n - whole) * 4);
   }
 }
 
-// Clamps to the range of the type and rounds: the integer that stands for x quanta. NaN gives the lowest one.
-struct Quantum {
-  vf32 low, high;
-  vi32 zero;
-  Quantum(int32_t dtype, int32_t z, const BlockActivation* also) : zero(z - vi32{}) {
-    const float least = dtype == ARN_U8 ? 0.0f : -128.0f, shift = static_cast<float>(z);
-    float from = least - shift, to = least + 255.0f - shift;
-    if (also != nullptr && also->limited != 0) {
-      const float a = also->low, b = also->high;
-      to = b < to ? (b < from ? from : b) : to;
-      from = a > from ? (a > to ? to : a) : from;
-    }
-    low = splat_f32(from);
-    high = splat_f32(to);
-  }
-  vi32 of(vf32 x) const {
-    const vf32 up = x > low ? x : low;
-    return (vi32)((up < high ? up : high) + kWhole) - (vi32)splat_f32(kWhole) + zero;
-  }
-};
-
 template <int kAdded>
-void finish_bytes(const QFinish& f, const QColumns& c, const Row& r) {
-  uint8_t* out = static_cast<uint8_t*>(r.out);
-  const vf32 scale = splat_f32(f.added_scale), zero = splat_f32(static_cast<float>(f.added_zero));
-  const Quantum quantum(f.out_dtype, f.out_zero, &f.activation);
-  const int32_t *sums = r.sums, *add = c.add;
-  const float *scales = c.scale, *offset = c.offset;
-  const void* added = r.added;
-  const int64_t n = r.n;
-  for (int64_t i = 0; i < n; i += L) {
-    vf32 v = to_float(load_i32(sums + i) + load_i32(add + i)) * load_f32(scales + i);
-    if (offset != nullptr) v += load_f32(offset + i);
-    v = plus_added<kAdded>(v, added, i, scale, zero);
-    store_bytes(out + i, quantum.of(v));
+void finish_bytes(const QFinish& f, const QColumns& c, const Rows& r) {
+  constexpr int64_t kBytes = Added<kAdded>::kBytes;
+  const Added<kAdded> add(f);
+  const Quanta quanta(f);
+  const int64_t wide = r.n / (4 * L) * (4 * L), whole = r.n / L * L;
+  for (int64_t row = 0; row < r.rows; ++row) {
+    const int32_t* sums = r.sums + row * r.sums_row;
+    const char* added = r.added + row * r.added_row;
+    char* out = r.out + row * r.out_row;
+    const auto value = [&](int64_t i, const void* with)
+                           __attribute__((always_inline)) { return add.to(scaled(sums + i, c, i), with); };
+    for (int64_t i = 0; i < wide; i += 4 * L) {
+      const char* with = added + i * kBytes;
+      quanta.store(out + i, value(i, with), value(i + L, with + L * kBytes), value(i + 2 * L, with + 2 * L * kBytes),
+                   value(i + 3 * L, with + 3 * L * kBytes));
+    }
+    for (int64_t i = wide; i < whole; i += L) quanta.store(out + i, value(i, added + i * kBytes));
+    if (whole == r.n) continue;
+    alignas(64) char some[kVectorBytes], result[kVectorBytes];
+    quanta.store(result, value(whole, some_added<kAdded>(added + whole * kBytes, r.n - whole, some)));
+    copy_some(out + whole, result, r.n - whole);
   }
 }
 
 // Real numbers that an activation left, in place of the sums.
-void quantize_row(const QFinish& f, const Row& r) {
-  const float* from = reinterpret_cast<const float*>(r.sums);
-  uint8_t* out = static_cast<uint8_t*>(r.out);
-  const Quantum quantum(f.out_dtype, f.out_zero, nullptr);
+void quantize_row(const QFinish& f, const int32_t* sums, char* to, int64_t n) {
+  const float* from = reinterpret_cast<const float*>(sums);
+  QFinish unlimited = f;
+  unlimited.activation.limited = 0;
+  const Quanta quanta(unlimited);
   const vf32 scale = splat_f32(f.out_scale);
-  for (int64_t i = 0; i < r.n; i += L) store_bytes(out + i, quantum.of(load_f32(from + i) / scale));
+  for (int64_t i = 0; i < n; i += L) quanta.store(to + i, load_f32(from + i) / scale);
 }
 
-void finish_sums(const QColumns& c, const Row& r) {
-  int32_t* out = static_cast<int32_t*>(r.out);
-  for (int64_t i = 0; i < r.n; i += L) store_i32(out + i, load_i32(r.sums + i) + load_i32(c.add + i));
+void finish_sums(const QFinish&, const QColumns& c, const Rows& r) {
+  const int64_t whole = r.n / L * L;
+  for (int64_t row = 0; row < r.rows; ++row) {
+    const int32_t* sums = r.sums + row * r.sums_row;
+    int32_t* out = reinterpret_cast<int32_t*>(r.out + row * r.out_row);
+    for (int64_t i = 0; i < whole; i += L) store_i32(out + i, load_i32(sums + i) + load_i32(c.add + i));
+    for (int64_t i = whole; i < r.n; ++i)
+      out[i] = static_cast<int32_t>(static_cast<uint32_t>(sums[i]) + static_cast<uint32_t>(c.add[i]));
+  }
 }
 
-typedef void (*RowFn)(const QFinish&, const QColumns&, const Row&);
+typedef void (*RowFn)(const QFinish&, const QColumns&, const Rows&);
 
 template <int kAdded>
 RowFn row_fn(bool bytes) {
@@ -126,6 +115,16 @@ RowFn row_fn(int32_t added, bool bytes) {
 }
 
 constexpr int64_t kWidest = 256;  // columns of a block
+
+// Zero points of columns times the sums of rows of A.
+void take_zeros_off(const int32_t* zeros, const QBlock& b) {
+  for (int64_t i = 0; i < b.rows; ++i) {
+    int32_t* sums = b.sums + i * b.sums_row;
+    const v_u32 row = static_cast<uint32_t>(b.row_sums[i]) - v_u32{};
+    for (int64_t j = 0; j < b.cols; j += L)
+      store_i32(sums + j, (vi32)((v_u32)load_i32(sums + j) - row * (v_u32)load_i32(zeros + j)));
+  }
+}
 
 // Moves n elements of `size` bytes, `from_step` and `to_step` elements apart.
 void move(void* to, int64_t to_step, const void* from, int64_t from_step, int64_t n, int64_t size) {
@@ -148,47 +147,36 @@ void qgemm_finish(const QFinish& f, const ActivationRows& activation, const QBlo
   const QColumns c{f.columns.add + b.col, nullptr, f.columns.scale == nullptr ? nullptr : f.columns.scale + b.col,
                    f.columns.offset == nullptr ? nullptr : f.columns.offset + b.col};
   const int32_t added = f.added == nullptr ? int32_t(ARN_NONE) : f.added_dtype;
-  const RowFn fn = row_fn(added, bytes && !between);
+  const RowFn fn = bytes || real ? row_fn(added, bytes && !between) : finish_sums;
   const int64_t size = element_bytes(f.out_dtype), added_size = element_bytes(f.added_dtype);
-  const int64_t whole = b.cols / L * L;
-  alignas(64) uint8_t staged[kWidest * 4];
-  alignas(64) uint8_t gathered[kWidest * 4];
+  if (b.row_sums != nullptr) take_zeros_off(f.columns.b_zero + b.col, b);
+  char* out = static_cast<char*>(f.out) + (b.row * f.out_row + b.col * f.out_col) * size;
+  const char* with = nullptr;
+  if (added != ARN_NONE)
+    with = static_cast<const char*>(f.added) + (b.row * f.added_row + b.col * f.added_col) * added_size;
+  const int64_t out_row = f.out_row * size, with_row = with == nullptr ? 0 : f.added_row * added_size;
+  const bool straight = f.out_col == 1 && (with == nullptr || f.added_col == 1);
+  if (straight && !between) return fn(f, c, {b.sums, b.sums_row, with, with_row, out, out_row, b.rows, b.cols});
+  // Rows one by one, in place of their sums and by way of the stack.
+  alignas(64) char staged[kWidest * 4];
+  alignas(64) char gathered[kWidest * 4];
   for (int64_t i = 0; i < b.rows; ++i) {
     int32_t* sums = b.sums + i * b.sums_row;
-    if (b.row_sums != nullptr) {
-      const int32_t* zeros = f.columns.b_zero + b.col;
-      const v_u32 row = static_cast<uint32_t>(b.row_sums[i]) - v_u32{};
-      for (int64_t j = 0; j < b.cols; j += L)
-        store_i32(sums + j, (vi32)((v_u32)load_i32(sums + j) - row * (v_u32)load_i32(zeros + j)));
+    const char* from = with == nullptr ? nullptr : with + i * with_row;
+    if (from != nullptr) {
+      move(gathered, 1, from, f.added_col, b.cols, added_size);
+      from = gathered;
     }
-    const int64_t out_at = (b.row + i) * f.out_row + b.col * f.out_col;
-    const int64_t added_at = (b.row + i) * f.added_row + b.col * f.added_col;
-    char* out = static_cast<char*>(f.out) + out_at * size;
-    const char* from = added == ARN_NONE ? nullptr : static_cast<const char*>(f.added) + added_at * added_size;
-    const auto run = [&](int64_t first, int64_t n, const void* with, void* to) {
-      const QColumns at{c.add + first, nullptr, c.scale == nullptr ? nullptr : c.scale + first,
-                        c.offset == nullptr ? nullptr : c.offset + first};
-      const Row row{sums + first, with, between ? static_cast<void*>(sums + first) : to, n};
-      if (!bytes && !real) return finish_sums(at, row);
-      fn(f, at, row);
-      if (!between) return;
-      const float* values = reinterpret_cast<const float*>(sums + first);
-      activation.run(reinterpret_cast<float*>(sums + first), values, n);
+    fn(f, c, {sums, 0, from, 0, between ? reinterpret_cast<char*>(sums) : staged, 0, 1, b.cols});
+    if (between) {
+      float* values = reinterpret_cast<float*>(sums);
+      activation.run(values, values, b.cols);
       if (bytes)
-        quantize_row(f, {sums + first, nullptr, to, n});
+        quantize_row(f, sums, staged, b.cols);
       else
-        __builtin_memcpy(to, values, static_cast<size_t>(n) * 4);
-    };
-    // Whole vectors go straight to the output where its columns follow each other; the rest by way of the stack.
-    const bool straight = f.out_col == 1 && (added == ARN_NONE || f.added_col == 1);
-    const int64_t direct = straight ? whole : 0;
-    if (direct > 0) run(0, direct, from, out);
-    if (direct < b.cols) {
-      const int64_t n = b.cols - direct;
-      if (added != ARN_NONE) move(gathered, 1, from + direct * f.added_col * added_size, f.added_col, n, added_size);
-      run(direct, round_up(n, L), gathered, staged);
-      move(out + direct * f.out_col * size, f.out_col, staged, 1, n, size);
+        __builtin_memcpy(staged, values, static_cast<size_t>(b.cols) * 4);
     }
+    move(out + i * out_row, f.out_col, staged, 1, b.cols, size);
   }
 }
 

@@ -63,12 +63,16 @@ inline void copy_flipped(uint8_t* to, const uint8_t* from, int64_t n, uint8_t fl
 // The rows of a pass as the kernel reads them.
 class Strip {
  public:
-  Strip(const QGemm& g, const arn_dots_kernel& kernel, const QRows& a, void* memory)
+  Strip(const QGemm& g, const arn_dots_kernel& kernel, const QRows& a, int64_t rows, void* memory)
       : g_(g), kernel_(kernel), a_(a), flip_(g.flips != 0 ? 0x80 : 0) {
     gathered_ = static_cast<uint8_t*>(memory);
     gathered_row_ = padded_row(g);
     widened_ = gathered_ + kMostRows * gathered_row_;
     in_place_ = flip_ == 0 && a.step == 1 && a.pointer == nullptr && a.tap_bytes % kernel.depth == 0;
+    if (in_place_) return;
+    const int64_t pad = gathered_row_ - g.k;
+    for (int64_t i = 0; pad > 0 && i < min64(rows, kernel.rows); ++i)
+      __builtin_memset(gathered_ + i * gathered_row_ + g.k, 0, static_cast<size_t>(pad));
   }
   static int64_t padded_row(const QGemm& g) { return round_up(max64(g.k, 1), 64); }
 
@@ -102,7 +106,6 @@ class Strip {
 
  private:
   void gather(int64_t row, int64_t rows) {
-    const int64_t pad = gathered_row_ - g_.k;
     if (a_.pointer == nullptr && a_.step != 1) return gather_strided(row, rows);
     for (int64_t i = 0; i < rows; ++i) {
       uint8_t* to = gathered_ + i * gathered_row_;
@@ -116,7 +119,6 @@ class Strip {
         }
         to += a_.tap_bytes;
       }
-      __builtin_memset(to, 0, static_cast<size_t>(pad));
     }
   }
 
@@ -128,8 +130,6 @@ class Strip {
         const uint8_t* from = static_cast<const uint8_t*>(a_.at) + row * a_.row + tap(t) + k * a_.step;
         for (int64_t i = 0; i < rows; ++i) gathered_[i * gathered_row_ + at] = from[i * a_.row] ^ flip_;
       }
-    for (int64_t i = 0; i < rows; ++i)
-      __builtin_memset(gathered_ + i * gathered_row_ + g_.k, 0, static_cast<size_t>(gathered_row_ - g_.k));
   }
 
   void sum(const uint8_t* from, int64_t from_row, int64_t rows, const arn_dots& d, int32_t* row_sums) const {
@@ -229,7 +229,7 @@ void qgemm_pass(const QGemm& g, const QRows& a, int64_t m, const int8_t* b, int6
   int32_t* sums = reinterpret_cast<int32_t*>(memory + round_up(strip_bytes(g), ARN_ALIGN));
   int32_t* row_sums = sums + kMostRows * kSumsRow;
   int32_t* wanted = finish.columns.b_zero != nullptr ? row_sums : nullptr;
-  Strip strip(g, kernel, a, memory);
+  Strip strip(g, kernel, a, m, memory);
   const ActivationRows activation(finish.activation);
   const int64_t panels = ceil_div(n, ARN_DOT_LANES), strips = ceil_div(m, kernel.rows);
   const int64_t sums_row = min64(panels, kernel.panels) * ARN_DOT_LANES;
