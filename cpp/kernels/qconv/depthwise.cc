@@ -1,14 +1,18 @@
 // Which kernel sums the taps of a depthwise convolution; without dot products of bytes, both sides are widened to 16
 // bits, whose products are added in pairs exactly.
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include "kernels/qconv/depthwise_block.h"
 #include "kernels/qconv/qconv.h"
 
 extern "C" {
 #ifdef ARN_HAS_VNNI
-void arn_depthwise_v4_vnni(const arn_depthwise*);
+void arn_depthwise_v4_vnni(const arn_depthwise*, int64_t);
 #endif
 #ifdef ARN_HAS_AVX_VNNI
-void arn_depthwise_v3_avx_vnni(const arn_depthwise*);
+void arn_depthwise_v3_avx_vnni(const arn_depthwise*, int64_t);
 #endif
 }
 
@@ -41,7 +45,7 @@ struct Pairs {
   }
 };
 
-void pairs(const arn_depthwise* d) { depthwise<Pairs>(d); }
+void pairs(const arn_depthwise* d, int64_t bytes) { depthwise<Pairs>(d, bytes); }
 
 }  // namespace
 

@@ -18,7 +18,6 @@ struct Bytes {
   typedef uint8_t B __attribute__((vector_size(N)));
   typedef uint8_t BU __attribute__((vector_size(N), aligned(1), may_alias));
   typedef int32_t I __attribute__((vector_size(N)));
-  typedef int32_t IU __attribute__((vector_size(N), aligned(4), may_alias));
   typedef uint16_t W __attribute__((vector_size(N)));
 };
 
@@ -38,89 +37,89 @@ inline typename Bytes<N>::B interleave_words(typename Bytes<N>::B a, typename By
   return (typename Bytes<N>::B)interleave<W, 8, High>((W)a, (W)b, typename MakeSeq<N / 2>::Type());
 }
 
-constexpr int64_t kGroupsAtOnce = 16;
-
-// Stores sums whose vector v holds channels 16 l + 4 v ... in its 16 bytes l.
 template <int N>
-inline void store_sums(int32_t* out, const typename Bytes<N>::I (&sum)[4]) {
-  typedef typename Bytes<16>::I Four;
-  typedef typename Bytes<16>::IU FourU;
-  if constexpr (N == 16) {
-    for (int v = 0; v < 4; ++v) *reinterpret_cast<FourU*>(out + 4 * v) = (Four)sum[v];
-  } else {
-#if defined(__AVX512F__)
-    if constexpr (N == 64) {
-      const __m512i a = _mm512_maskz_shuffle_i32x4(0xffff, (__m512i)sum[0], (__m512i)sum[1], 0x88);
-      const __m512i b = _mm512_maskz_shuffle_i32x4(0xffff, (__m512i)sum[0], (__m512i)sum[1], 0xdd);
-      const __m512i c = _mm512_maskz_shuffle_i32x4(0xffff, (__m512i)sum[2], (__m512i)sum[3], 0x88);
-      const __m512i d = _mm512_maskz_shuffle_i32x4(0xffff, (__m512i)sum[2], (__m512i)sum[3], 0xdd);
-      // a: sum 0 of lanes 0 and 2, sum 1 of lanes 0 and 2; b: of lanes 1 and 3.
-      _mm512_storeu_si512(out, _mm512_maskz_shuffle_i32x4(0xffff, a, c, 0x88));
-      _mm512_storeu_si512(out + 16, _mm512_maskz_shuffle_i32x4(0xffff, b, d, 0x88));
-      _mm512_storeu_si512(out + 32, _mm512_maskz_shuffle_i32x4(0xffff, a, c, 0xdd));
-      _mm512_storeu_si512(out + 48, _mm512_maskz_shuffle_i32x4(0xffff, b, d, 0xdd));
-      return;
+void weave(const arn_depthwise& d) {
+  typedef typename Bytes<N>::B B;
+  typedef typename Bytes<N>::BU BU;
+  const B flip = B{} + d.flip;
+  B* to = reinterpret_cast<B*>(d.woven);
+  for (int64_t i = 0; i < d.columns; ++i) {
+    const uint8_t* x = d.x + i * d.next;
+    for (int64_t g = 0; g < d.groups; ++g, to += 4) {
+      const int64_t* row = d.row + 4 * g;
+      const B x0 = *reinterpret_cast<const BU*>(x + row[0]) ^ flip,
+              x1 = *reinterpret_cast<const BU*>(x + row[1]) ^ flip;
+      const B x2 = *reinterpret_cast<const BU*>(x + row[2]) ^ flip,
+              x3 = *reinterpret_cast<const BU*>(x + row[3]) ^ flip;
+      const B low01 = interleave_bytes<N, 0>(x0, x1), high01 = interleave_bytes<N, 1>(x0, x1);
+      const B low23 = interleave_bytes<N, 0>(x2, x3), high23 = interleave_bytes<N, 1>(x2, x3);
+      to[0] = interleave_words<N, 0>(low01, low23);
+      to[1] = interleave_words<N, 1>(low01, low23);
+      to[2] = interleave_words<N, 0>(high01, high23);
+      to[3] = interleave_words<N, 1>(high01, high23);
     }
-#endif
-    for (int v = 0; v < 4; ++v) {
-      Four lane[N / 16];
-      __builtin_memcpy(lane, &sum[v], N);
-      for (int l = 0; l < N / 16; ++l) *reinterpret_cast<FourU*>(out + 16 * l + 4 * v) = lane[l];
+  }
+}
+
+// kSteps: dot products of a sum, their weights kept in registers; 0: any number.
+template <typename P, int N, int kSteps>
+void sum_taps(const arn_depthwise& d) {
+  typedef typename Bytes<N>::B B;
+  typedef typename Bytes<N>::I I;
+  const B* woven = reinterpret_cast<const B*>(d.woven);
+  const B* weights = reinterpret_cast<const B*>(d.weights);
+  I* out = reinterpret_cast<I*>(d.out);
+  const int64_t pixel = d.hop * d.groups * 4, tap = d.tap_hop * d.groups * 4;
+  B kept[kSteps > 0 ? kSteps : 1][4];
+  if constexpr (kSteps > 0)
+    for (int s = 0; s < kSteps; ++s)
+      for (int v = 0; v < 4; ++v) kept[s][v] = weights[4 * s + v];
+  for (int64_t i = 0; i < d.pixels; ++i, out += 4, woven += pixel) {
+    I s0{}, s1{}, s2{}, s3{};
+    if constexpr (kSteps > 0) {
+#pragma GCC unroll 4
+      for (int s = 0; s < kSteps; ++s) {
+        const B* x = woven + s * tap;
+        s0 = P::template dot<N>(s0, x[0], kept[s][0]);
+        s1 = P::template dot<N>(s1, x[1], kept[s][1]);
+        s2 = P::template dot<N>(s2, x[2], kept[s][2]);
+        s3 = P::template dot<N>(s3, x[3], kept[s][3]);
+      }
+    } else {
+      const B* w = weights;
+      for (int64_t t = 0; t < d.taps; ++t) {
+        const B* x = woven + t * tap;
+        for (int64_t g = 0; g < d.groups; ++g, w += 4, x += 4) {
+          s0 = P::template dot<N>(s0, x[0], w[0]);
+          s1 = P::template dot<N>(s1, x[1], w[1]);
+          s2 = P::template dot<N>(s2, x[2], w[2]);
+          s3 = P::template dot<N>(s3, x[3], w[3]);
+        }
+      }
     }
+    out[0] = s0;
+    out[1] = s1;
+    out[2] = s2;
+    out[3] = s3;
   }
 }
 
 template <typename P, int N>
-void depthwise_channels(const arn_depthwise& d, int64_t c) {
-  typedef typename Bytes<N>::B B;
-  typedef typename Bytes<N>::BU BU;
-  typedef typename Bytes<N>::I I;
-  alignas(64) int8_t weights[kGroupsAtOnce * 4 * N];
-  const B flip = B{} + d.flip;
-  for (int64_t g0 = 0; g0 < d.groups; g0 += kGroupsAtOnce) {
-    const int64_t groups = d.groups - g0 < kGroupsAtOnce ? d.groups - g0 : kGroupsAtOnce;
-    for (int64_t g = 0; g < groups; ++g)
-      for (int v = 0; v < 4; ++v)
-        for (int l = 0; l < N / 16; ++l)
-          __builtin_memcpy(weights + (g * 4 + v) * N + 16 * l, d.b + (c / 16 + l) * d.panel + (g0 + g) * 64 + 16 * v,
-                           16);
-    for (int64_t i = 0; i < d.pixels; ++i) {
-      const uint8_t* x = d.x + i * d.hop + c;
-      const int64_t* tap = d.tap + 4 * g0;
-      I sum[4] = {};
-      for (int64_t g = 0; g < groups; ++g, tap += 4) {
-        const B x0 = *reinterpret_cast<const BU*>(x + tap[0]) ^ flip;
-        const B x1 = *reinterpret_cast<const BU*>(x + tap[1]) ^ flip;
-        const B x2 = *reinterpret_cast<const BU*>(x + tap[2]) ^ flip;
-        const B x3 = *reinterpret_cast<const BU*>(x + tap[3]) ^ flip;
-        const B low01 = interleave_bytes<N, 0>(x0, x1), high01 = interleave_bytes<N, 1>(x0, x1);
-        const B low23 = interleave_bytes<N, 0>(x2, x3), high23 = interleave_bytes<N, 1>(x2, x3);
-        const B* w = reinterpret_cast<const B*>(weights + g * 4 * N);
-        sum[0] = P::template dot<N>(sum[0], interleave_words<N, 0>(low01, low23), w[0]);
-        sum[1] = P::template dot<N>(sum[1], interleave_words<N, 1>(low01, low23), w[1]);
-        sum[2] = P::template dot<N>(sum[2], interleave_words<N, 0>(high01, high23), w[2]);
-        sum[3] = P::template dot<N>(sum[3], interleave_words<N, 1>(high01, high23), w[3]);
-      }
-      int32_t* out = d.out + i * d.out_row + c;
-      if (g0 == 0) {
-        store_sums<N>(out, sum);
-        continue;
-      }
-      int32_t more[N];
-      store_sums<N>(more, sum);
-      for (int k = 0; k < N; ++k) out[k] += more[k];
-    }
-  }
+void depthwise_channels(const arn_depthwise& d) {
+  weave<N>(d);
+  if (d.groups == 1 && d.taps == 3)
+    sum_taps<P, N, 3>(d);
+  else
+    sum_taps<P, N, 0>(d);
 }
 
 template <typename P>
-void depthwise(const arn_depthwise* d) {
-  int64_t c = 0;
-  for (; c + kVectorBytes <= d->channels; c += kVectorBytes) depthwise_channels<P, kVectorBytes>(*d, c);
+void depthwise(const arn_depthwise* d, int64_t bytes) {
   if constexpr (kVectorBytes >= 64)
-    for (; c + 32 <= d->channels; c += 32) depthwise_channels<P, 32>(*d, c);
+    if (bytes == 64) return depthwise_channels<P, 64>(*d);
   if constexpr (kVectorBytes >= 32)
-    for (; c < d->channels; c += 16) depthwise_channels<P, 16>(*d, c);
+    if (bytes == 32) return depthwise_channels<P, 32>(*d);
+  depthwise_channels<P, 16>(*d);
 }
 
 }  // namespace

@@ -1,5 +1,9 @@
-// Convolutions of one channel each on bytes: sums over taps, whose addresses are any. Plain C, because the kernels are
-// compiled for CPU features, apart from the tier's sources that call them.
+// Convolutions of one channel each on bytes. Plain C, because the kernels are compiled for CPU features, apart from the
+// tier's sources that call them.
+//
+// Channels are done N at a time, 64, 32 or 16. Bytes of four kernel rows are brought together for every channel once
+// for each input column, so that a dot product of four makes a step for all kernel columns that meet it. Vectors are
+// woven: 16 bytes l of vector v (0 to 3) stand for channels 16 l + 4 v to 16 l + 4 v + 3, four bytes or one sum each.
 #pragma once
 
 #include <stdint.h>
@@ -8,24 +12,21 @@
 extern "C" {
 #endif
 
-// out[i * out_row + c] = sum over t of x[tap[t] + i * hop + c] * b[t][c]; 4 * groups taps, those past the kernel's with
-// weights of zero and the offset of any other. channels is a multiple of 16, of which all are readable; b as panels of
-// 16 channels have it: [t / 4][16 channels][4] (panel 0: all channels have the same one). Bytes of x have `flip`
-// toggled and are unsigned then.
 typedef struct {
-  const uint8_t* x;
-  int64_t hop;  // bytes from pixel to pixel
-  const int64_t* tap;
-  int64_t groups;
-  const int8_t* b;
-  int64_t panel;  // bytes from panel to panel
-  int64_t pixels, channels;
+  const uint8_t* x;       // kernel row 0 of the first input column; bytes have `flip` toggled and are unsigned then
+  const int64_t* row;     // offsets of 4 * groups kernel rows; those past the kernel's, whose weights are zero, are any
+  int64_t groups;         // of four kernel rows
+  int64_t columns, next;  // input columns, bytes from one to the next
+  int64_t taps, tap_hop;  // kernel columns, input columns from one to the next
+  int64_t pixels, hop;    // outputs, input columns from one to the next
+  const int8_t* weights;  // signed: [kernel column][group][4 vectors][N]
   uint8_t flip;
-  int32_t* out;
-  int64_t out_row;
+  uint8_t* woven;  // memory of columns * groups * 4 * N bytes
+  int32_t* out;    // [pixel][4 vectors][N / 4]
 } arn_depthwise;
 
-typedef void (*arn_depthwise_fn)(const arn_depthwise*);
+// `bytes` is N, at most the tier's vector.
+typedef void (*arn_depthwise_fn)(const arn_depthwise*, int64_t bytes);
 
 #ifdef __cplusplus
 }

@@ -28,7 +28,8 @@ struct QConvBound : QuantOperands {
   int64_t out_pixel, add_pixel;  // strides of the output and of what is added when walking pixels
   int64_t add_n, add_c, add[3];
   // Offsets in thread scratch, in bytes; products' own scratch is at 0.
-  int64_t at_columns, at_slab, at_lines, at_pointers, at_taps, at_ones, at_sums, at_block, epilogue_scratch;
+  int64_t at_columns, at_slab, at_lines, at_pointers, at_taps, at_sums, at_block, epilogue_scratch;
+  int64_t at_weights, at_ones, at_woven, at_woven_columns;  // depthwise
   int32_t out_operand, out_dtype, packed, depthwise, copied, use_epilogue, one_run, straight;
   uint32_t features;
   Epilogue epilogue;
@@ -43,8 +44,22 @@ int64_t packed_filters_bytes(const RawWeights& w, int64_t n);
 
 // Rows of a block that an epilogue of a program follows.
 constexpr int64_t kEpilogueRows = 32;
-// Depthwise: sums that are made before they are finished.
-constexpr int64_t kDepthwisePixels = 8;
+// Depthwise: pixels whose sums are made before they are finished, at most.
+constexpr int64_t kDepthwisePixels = 16;
+
+// Depthwise filters: kernel rows (of all depths) in groups of four, kernel columns outermost; so the inner index of
+// their packed form, which is padded, is 4 * groups * column + row.
+struct FilterRows {
+  int64_t rows, groups, columns;
+};
+static inline FilterRows filter_rows(const RawWeights& w) {
+  const int64_t rows = w.kernel[0] * w.kernel[1];
+  return {rows, ceil_div(rows, ARN_DOT_GROUP), w.kernel[2]};
+}
+static inline int64_t padded_depth(const RawWeights& w) {
+  const FilterRows f = filter_rows(w);
+  return is_depthwise(w) ? f.columns * f.groups * ARN_DOT_GROUP : f.rows * f.columns * w.cg;
+}
 
 // Output lines, and columns of each, that pixels [p0, p1) lie in: all columns when there are several lines.
 struct PixelBox {

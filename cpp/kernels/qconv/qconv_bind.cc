@@ -139,10 +139,18 @@ void lay_out(QConvBound* b) {
   b->at_slab = take(b->packed != 0 ? 0 : packed_filters_bytes(b->w, b->o_block));
   b->at_lines = take(b->copied != 0 ? s.taps[0] * b->slice : 0);
   b->at_pointers = take(depthwise || b->straight != 0 ? 0 : b->stretches * b->p_block * 8);
-  const int64_t groups = ceil_div(b->k, ARN_DOT_GROUP);
-  b->at_taps = take(groups * ARN_DOT_GROUP * 8);
-  b->at_ones = take(depthwise ? groups * ARN_DOT_PANEL_STEP : 0);
-  b->at_sums = take(depthwise ? 2 * kDepthwisePixels * round_up(b->o_block, ARN_DOT_LANES) * 4 : 0);
+  if (depthwise) {
+    const FilterRows f = filter_rows(b->w);
+    const int64_t step = ARN_DOT_GROUP * kVectorBytes, channels = round_up(b->o_block, kVectorBytes);
+    b->at_taps = take(f.groups * ARN_DOT_GROUP * 8);
+    b->at_weights = take(f.columns * f.groups * ARN_DOT_GROUP * channels);
+    b->at_ones = take(f.columns * f.groups * step);
+    b->at_woven = take(span(s, 2, kDepthwisePixels) * f.groups * step);
+    b->at_woven_columns = take(4 * channels * 4);
+    b->at_sums = take(3 * kDepthwisePixels * kVectorBytes * 4);
+  } else {
+    b->at_taps = take(b->stretches * 8);
+  }
   b->at_block = take(b->use_epilogue != 0 ? kEpilogueRows * b->o_block * 4 : 0);
   b->epilogue_scratch = take(0);
 }
@@ -179,7 +187,10 @@ ARN_DEFINE_BIND(qconv) {
   choose_grid(*args->target, b);
   choose_reading(b);
   b->gemm = qgemm_choose(b->k, b->p_block, b->a_dtype == ARN_I8, *args->target);
-  if (b->depthwise != 0) b->gemm.flips = b->a_dtype == ARN_I8;
+  if (b->depthwise != 0) {
+    b->gemm.flips = b->a_dtype == ARN_I8;
+    b->gemm.panel = padded_depth(b->w) / ARN_DOT_GROUP * ARN_DOT_PANEL_STEP;
+  }
   b->one_run = one_stride(b->s, b->s.y) && (b->form.add < 0 || one_stride(b->s, b->add));
   b->out_pixel = walking_stride(b->s, b->s.y);
   b->add_pixel = walking_stride(b->s, b->add);

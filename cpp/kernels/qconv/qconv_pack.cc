@@ -1,15 +1,16 @@
-// Filters in the packed form of integer products: rows are taps, of each the channels of a group.
+// Filters in the packed form of integer products.
 #include "kernels/qconv/qconv.h"
 
 namespace ARN_NS {
 
 int64_t packed_filters_bytes(const RawWeights& w, int64_t n) {
-  return round_up(qgemm_packed_bytes(w.kernel[0] * w.kernel[1] * w.kernel[2] * w.cg, n), ARN_ALIGN);
+  return round_up(qgemm_packed_bytes(padded_depth(w), n), ARN_ALIGN);
 }
 
 void pack_filters(const RawWeights& w, const void* src, int64_t group, int64_t first, int64_t n, bool is_signed,
                   void* dst) {
-  const int64_t taps = w.kernel[0] * w.kernel[1] * w.kernel[2], k = taps * w.cg;
+  const int64_t k = padded_depth(w);
+  const FilterRows rows = filter_rows(w);
   const int64_t groups = ceil_div(k, ARN_DOT_GROUP), panel_bytes = groups * ARN_DOT_PANEL_STEP;
   const bool depthwise = is_depthwise(w);
   const uint8_t flip = is_signed ? 0 : 0x80;
@@ -21,11 +22,12 @@ void pack_filters(const RawWeights& w, const void* src, int64_t group, int64_t f
     const uint8_t* filter = base + (first + j) * (depthwise ? w.group : w.out);
     uint8_t* column = to + j / ARN_DOT_LANES * panel_bytes + j % ARN_DOT_LANES * ARN_DOT_GROUP;
     int32_t total = 0;
-    int64_t at = 0;
     for (int64_t z = 0; z < w.kernel[0]; ++z)
       for (int64_t y = 0; y < w.kernel[1]; ++y)
         for (int64_t x = 0; x < w.kernel[2]; ++x) {
           const uint8_t* tap = filter + z * w.at[0] + y * w.at[1] + x * w.at[2];
+          const int64_t row = z * w.kernel[1] + y;
+          int64_t at = depthwise ? x * rows.groups * ARN_DOT_GROUP + row : (row * w.kernel[2] + x) * w.cg;
           for (int64_t c = 0; c < w.cg; ++c, ++at) {
             const uint8_t byte = tap[c * w.in] ^ flip;
             column[at / ARN_DOT_GROUP * ARN_DOT_PANEL_STEP + at % ARN_DOT_GROUP] = byte;

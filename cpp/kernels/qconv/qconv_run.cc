@@ -1,6 +1,7 @@
 // Running of the integer convolutions.
 #include "kernels/qconv/qconv.h"
 #include "kernels/qmatmul/finish.h"
+#include "kernels/qmatmul/quanta.h"
 
 namespace ARN_NS {
 namespace {
@@ -14,7 +15,8 @@ class Run {
         scratch_(static_cast<char*>(scratch)),
         after_(scratch_ + b.epilogue_scratch),
         kernel_(depthwise_kernel(b.features)),
-        activation_(b.form.activation) {
+        activation_(b.form.activation),
+        rows_(filter_rows(b.w)) {
     if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after_);
     if (b.a_zero >= 0) zero_ = *static_cast<const uint8_t*>(operand[b.a_zero]);
     list_taps();
@@ -49,22 +51,18 @@ class Run {
   }
 
  private:
-  // Offsets of the stretches that a row of the product is, or of the taps of a depthwise one.
+  // Offsets of the stretches that a row of the product is, or of the kernel rows of a depthwise convolution.
   void list_taps() {
-    const int64_t taps = b_.depthwise != 0 ? b_.k : b_.stretches;
-    const int64_t columns = taps / (s_.taps[0] * s_.taps[1]);
+    const bool depthwise = b_.depthwise != 0;
+    const int64_t columns = depthwise ? 1 : b_.stretches / (s_.taps[0] * s_.taps[1]);
     int64_t* tap = reinterpret_cast<int64_t*>(scratch_ + b_.at_taps);
     int64_t at = 0;
     for (int64_t z = 0; z < s_.taps[0]; ++z)
       for (int64_t y = 0; y < s_.taps[1]; ++y)
         for (int64_t x = 0; x < columns; ++x)
           tap[at++] = z * b_.slice + y * s_.tap_step[1] * b_.line + x * s_.tap_step[2] * b_.pixel;
-    if (b_.depthwise == 0) return;
-    uint8_t* ones = reinterpret_cast<uint8_t*>(scratch_ + b_.at_ones);
-    const int64_t groups = ceil_div(b_.k, ARN_DOT_GROUP);
-    for (; at < groups * ARN_DOT_GROUP; ++at) tap[at] = tap[0];
-    for (int64_t i = 0; i < groups * ARN_DOT_PANEL_STEP; ++i)
-      ones[i] = i / ARN_DOT_PANEL_STEP * ARN_DOT_GROUP + i % ARN_DOT_GROUP < b_.k ? 1 : 0;
+    if (depthwise)
+      for (; at < rows_.groups * ARN_DOT_GROUP; ++at) tap[at] = tap[0];
   }
   const int64_t* taps() const { return reinterpret_cast<const int64_t*>(scratch_ + b_.at_taps); }
 
@@ -84,9 +82,10 @@ class Run {
     }
     panels_ = reinterpret_cast<const int8_t*>(packed) + from / ARN_DOT_LANES * panel;
     QColumnSource source = column_source(b_, operand_);
-    source.sums = reinterpret_cast<const int32_t*>(packed + qgemm_sums(b_.k, n)) + from;
+    source.sums = reinterpret_cast<const int32_t*>(packed + qgemm_sums(padded_depth(b_.w), n)) + from;
     source.per_quantum = per_quantum;
     columns_ = qgemm_columns(b_.gemm, source, channel_, count_, scratch_ + b_.at_columns);
+    if (b_.depthwise != 0) weave_filters();
   }
 
   // Sets origin_: tap 0 of output pixel (y, x) is at origin_ + y * step * line + x * step * pixel.
@@ -193,37 +192,104 @@ class Run {
     qgemm_pass(b_.gemm, rows, end - p, panels_, count_, f, scratch_);
   }
 
-  void sum_taps(int64_t p, int64_t end, const QFinish& f) {
+  // Depthwise: weights and columns in the order of woven vectors.
+  void weave_filters() {
+    const int64_t steps = rows_.columns * rows_.groups, all = round_up(b_.o_block, kVectorBytes);
+    char* weights = scratch_ + b_.at_weights;
+    int32_t* add = reinterpret_cast<int32_t*>(scratch_ + b_.at_woven_columns);
+    float *scale = reinterpret_cast<float*>(add + all), *offset = scale + all;
     const int64_t wide = round_up(count_, ARN_DOT_LANES);
-    int32_t* sums = reinterpret_cast<int32_t*>(scratch_ + b_.at_sums);
+    for (int64_t c = 0; c < wide; c += block_bytes(wide - c)) {
+      const int64_t n = block_bytes(wide - c);
+      for (int64_t k = 0; k < steps * 4; ++k)
+        for (int64_t l = 0; l < n / 16; ++l)
+          __builtin_memcpy(weights + c * steps * 4 + k * n + 16 * l,
+                           panels_ + (c / 16 + l) * b_.gemm.panel + k / 4 * ARN_DOT_PANEL_STEP + k % 4 * 16, 16);
+      for (int64_t i = 0; i < n; ++i) {
+        const int64_t v = i / (n / 4), from = c + i % (n / 4) / 4 * 16 + 4 * v + i % 4;
+        add[c + i] = columns_.add[from];
+        scale[c + i] = columns_.scale[from];
+        offset[c + i] = columns_.offset != nullptr ? columns_.offset[from] : 0;
+      }
+    }
+    woven_ = {add, nullptr, scale, columns_.offset != nullptr ? offset : nullptr};
+  }
+
+  // Channels of the next block, of so many that are left.
+  static int64_t block_bytes(int64_t left) { return left >= kVectorBytes ? kVectorBytes : left >= 32 ? 32 : 16; }
+
+  void sum_taps(int64_t p, int64_t end, const QFinish& f) {
+    const int64_t wide = round_up(count_, ARN_DOT_LANES), steps = rows_.columns * rows_.groups;
     arn_depthwise d{};
-    d.hop = b_.pixel * s_.step[2];
-    d.tap = taps();
-    d.groups = ceil_div(b_.k, ARN_DOT_GROUP);
-    d.channels = wide;
+    d.row = taps();
+    d.groups = rows_.groups;
+    d.next = b_.pixel;
+    d.taps = rows_.columns;
+    d.tap_hop = s_.tap_step[2];
+    d.hop = s_.step[2];
     d.flip = b_.gemm.flips != 0 ? 0x80 : 0;
-    d.out_row = wide;
+    d.woven = reinterpret_cast<uint8_t*>(scratch_ + b_.at_woven);
+    d.out = reinterpret_cast<int32_t*>(scratch_ + b_.at_sums);
+    const bool bytes = f.out_dtype == ARN_U8 || f.out_dtype == ARN_I8;
+    const bool plain =
+        bytes && f.added == nullptr && !activation_.any() && f.out_col == 1 && f.columns.b_zero == nullptr;
     for (int64_t at = p; at < end; at += kDepthwisePixels) {
       d.pixels = min64(kDepthwisePixels, end - at);
-      d.x = reinterpret_cast<const uint8_t*>(place(at));
-      d.b = panels_;
-      d.panel = b_.gemm.panel;
-      d.out = sums;
-      kernel_(&d);
-      if (f.columns.b_zero != nullptr) subtract_zeros(d);
-      qgemm_finish(f, activation_, {sums, wide, at - p, d.pixels, 0, count_, nullptr});
+      d.columns = span(s_, 2, d.pixels);
+      const uint8_t* x = reinterpret_cast<const uint8_t*>(place(at));
+      for (int64_t c = 0; c < wide; c += block_bytes(wide - c)) {
+        const int64_t n = block_bytes(wide - c);
+        d.x = x + c;
+        d.weights = reinterpret_cast<const int8_t*>(scratch_ + b_.at_weights) + c * steps * 4;
+        kernel_(&d, n);
+        if (plain && n == kVectorBytes && c + n <= count_)
+          finish_woven(d, c, f, at - p);
+        else
+          finish_plain(d, c, n, f, at - p);
+      }
     }
   }
 
-  // Zero points of filters times the sums of what they met.
-  void subtract_zeros(arn_depthwise d) const {
-    const int64_t n = d.pixels * d.channels;
-    int32_t *sums = d.out, *plain = d.out + kDepthwisePixels * d.channels;
-    d.b = reinterpret_cast<const int8_t*>(scratch_ + b_.at_ones);
-    d.panel = 0;
-    d.out = plain;
-    kernel_(&d);
-    for (int64_t i = 0; i < n; ++i) sums[i] -= plain[i] * columns_.b_zero[i % d.channels];
+  void finish_woven(const arn_depthwise& d, int64_t c, const QFinish& f, int64_t row) const {
+    const Quanta quanta(f);
+    char* out = static_cast<char*>(f.out) + row * f.out_row + c;
+    for (int64_t i = 0; i < d.pixels; ++i, out += f.out_row) {
+      const int32_t* sums = d.out + i * kVectorBytes;
+      quanta.store_woven(out, scaled(sums, woven_, c), scaled(sums + L, woven_, c + L),
+                         scaled(sums + 2 * L, woven_, c + 2 * L), scaled(sums + 3 * L, woven_, c + 3 * L));
+    }
+  }
+
+  // The sums of a block of n channels in their own order, then whatever follows.
+  void finish_plain(arn_depthwise d, int64_t c, int64_t n, const QFinish& f, int64_t row) const {
+    int32_t *unwoven = d.out + kDepthwisePixels * kVectorBytes, *met = unwoven + kDepthwisePixels * kVectorBytes;
+    unweave(d, n, unwoven);
+    if (f.columns.b_zero != nullptr) {  // zero points of filters times the sums of what they met
+      d.weights = ones(n);
+      kernel_(&d, n);
+      unweave(d, n, met);
+      for (int64_t i = 0; i < d.pixels * n; ++i)
+        unwoven[i] =
+            static_cast<int32_t>(static_cast<uint32_t>(unwoven[i]) -
+                                 static_cast<uint32_t>(met[i]) * static_cast<uint32_t>(columns_.b_zero[c + i % n]));
+    }
+    qgemm_finish(f, activation_, {unwoven, n, row, d.pixels, c, min64(n, count_ - c), nullptr});
+  }
+
+  static void unweave(const arn_depthwise& d, int64_t n, int32_t* to) {
+    for (int64_t i = 0; i < d.pixels; ++i)
+      for (int64_t v = 0; v < 4; ++v)
+        for (int64_t l = 0; l < n / 16; ++l)
+          __builtin_memcpy(to + i * n + 16 * l + 4 * v, d.out + i * n + v * (n / 4) + 4 * l, 16);
+  }
+
+  // Weights of one for every tap there is.
+  const int8_t* ones(int64_t n) const {
+    int8_t* to = reinterpret_cast<int8_t*>(scratch_ + b_.at_ones);
+    for (int64_t s = 0; s < rows_.columns * rows_.groups; ++s)
+      for (int64_t i = 0; i < 4 * n; ++i)
+        to[s * 4 * n + i] = s % rows_.groups * ARN_DOT_GROUP + i % ARN_DOT_GROUP < rows_.rows ? 1 : 0;
+    return to;
   }
 
   const QConvBound& b_;
@@ -232,10 +298,11 @@ class Run {
   char *scratch_, *after_;
   arn_depthwise_fn kernel_;
   const ActivationRows activation_;
+  const FilterRows rows_;
   uint8_t zero_ = 0;
   int64_t held_ = -1;  // the block whose filters are at hand
   const int8_t* panels_ = nullptr;
-  QColumns columns_{};
+  QColumns columns_{}, woven_{};
   int64_t n_ = 0, z_ = 0, p0_ = 0, group_ = 0;
   int64_t first_ = 0, count_ = 0, channel_ = 0;  // output channels: of the group, how many, of all
   const char* origin_ = nullptr;

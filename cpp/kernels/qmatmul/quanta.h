@@ -92,11 +92,9 @@ class Quanta {
 
   // One vector.
   void store(void* to, vf32 x) const {
-    const vf32 most = splat_f32(kMost), least = splat_f32(-kMost);
-    const vf32 up = x > least ? x : least;
-    vi32 q = (vi32)((up < most ? up : most) + kWhole) - ((vi32)splat_f32(kWhole) - zero_);
-    q = q < low_ ? vi32{} + low_ : q;
-    q = q > high_ ? vi32{} + high_ : q;
+    vi32 q = round(x) + zero_;
+    q = q > low_ ? q : vi32{} + low_;
+    q = q < high_ ? q : vi32{} + high_;
     store_bytes(to, q);
   }
 
@@ -136,24 +134,33 @@ class Quanta {
  private:
   static constexpr float kWhole = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer of |x| < 2^22
   static constexpr float kMost = 1048576.0f;    // past all bytes
-#if defined(__AVX512BW__)
-  __m512i round(vf32 x) const {  // NaN passes and becomes the least integer
-    return _mm512_maskz_cvtps_epi32(0xffff, _mm512_maskz_min_ps(0xffff, _mm512_set1_ps(kMost), (__m512)x));
+  // NaN becomes an integer below all bytes.
+  static vi32 round(vf32 x) {
+#if defined(__AVX512F__)
+    return (vi32)_mm512_maskz_cvtps_epi32(0xffff, _mm512_maskz_min_ps(0xffff, _mm512_set1_ps(kMost), (__m512)x));
+#elif defined(__AVX2__) && ARN_VECTOR_BYTES == 32
+    return (vi32)_mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(kMost), (__m256)x));
+#elif defined(__SSE2__) && ARN_VECTOR_BYTES == 16
+    return (vi32)_mm_cvtps_epi32(_mm_min_ps(_mm_set1_ps(kMost), (__m128)x));
+#else
+    const vf32 most = splat_f32(kMost), up = x > -most ? x : -most;
+    return (vi32)((up < most ? up : most) + kWhole) - (vi32)splat_f32(kWhole);
+#endif
   }
+#if defined(__AVX512BW__)
   __m512i pack(vf32 a, vf32 b, vf32 c, vf32 d) const {
     const __m512i zero = _mm512_set1_epi16(static_cast<int16_t>(zero_));
-    const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(round(a), round(b)), zero);
-    const __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(round(c), round(d)), zero);
+    const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32((__m512i)round(a), (__m512i)round(b)), zero);
+    const __m512i high = _mm512_adds_epi16(_mm512_packs_epi32((__m512i)round(c), (__m512i)round(d)), zero);
     const __m512i from = _mm512_set1_epi8(static_cast<char>(low_)), to = _mm512_set1_epi8(static_cast<char>(high_));
     if (is_signed_) return _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), from), to);
     return _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), from), to);
   }
 #elif defined(__AVX2__) && ARN_VECTOR_BYTES == 32
-  __m256i round(vf32 x) const { return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(kMost), (__m256)x)); }
   __m256i pack(vf32 a, vf32 b, vf32 c, vf32 d) const {
     const __m256i zero = _mm256_set1_epi16(static_cast<int16_t>(zero_));
-    const __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(round(a), round(b)), zero);
-    const __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(round(c), round(d)), zero);
+    const __m256i low = _mm256_adds_epi16(_mm256_packs_epi32((__m256i)round(a), (__m256i)round(b)), zero);
+    const __m256i high = _mm256_adds_epi16(_mm256_packs_epi32((__m256i)round(c), (__m256i)round(d)), zero);
     const __m256i from = _mm256_set1_epi8(static_cast<char>(low_)), to = _mm256_set1_epi8(static_cast<char>(high_));
     if (is_signed_) return _mm256_min_epi8(_mm256_max_epi8(_mm256_packs_epi16(low, high), from), to);
     return _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(low, high), from), to);

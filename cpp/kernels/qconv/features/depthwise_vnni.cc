@@ -24,6 +24,6 @@ struct Vnni {
 }  // namespace
 }  // namespace ARN_NS
 
-extern "C" void ARN_CONCAT(arn_depthwise_, ARN_TIER_NAME, )(const arn_depthwise* d) {
-  ARN_NS::depthwise<ARN_NS::Vnni>(d);
+extern "C" void ARN_CONCAT(arn_depthwise_, ARN_TIER_NAME, )(const arn_depthwise* d, int64_t bytes) {
+  ARN_NS::depthwise<ARN_NS::Vnni>(d, bytes);
 }
