@@ -42,7 +42,10 @@ void weave(const arn_depthwise& d) {
   typedef typename Bytes<N>::B B;
   typedef typename Bytes<N>::BU BU;
   const B flip = B{} + d.flip;
-  B* to = reinterpret_cast<B*>(d.woven);
+  const int64_t column = d.groups * 4 * N;
+  __builtin_memset(d.woven, d.pad, static_cast<size_t>(d.left * column));
+  __builtin_memset(d.woven + (d.left + d.columns) * column, d.pad, static_cast<size_t>(d.right * column));
+  B* to = reinterpret_cast<B*>(d.woven + d.left * column);
   for (int64_t i = 0; i < d.columns; ++i) {
     const uint8_t* x = d.x + i * d.next;
     for (int64_t g = 0; g < d.groups; ++g, to += 4) {

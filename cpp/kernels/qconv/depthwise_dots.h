@@ -17,11 +17,12 @@ typedef struct {
   const int64_t* row;     // offsets of 4 * groups kernel rows; those past the kernel's, whose weights are zero, are any
   int64_t groups;         // of four kernel rows
   int64_t columns, next;  // input columns, bytes from one to the next
+  int64_t left, right;    // columns of padding before and after them, of bytes `pad` (flipped already)
   int64_t taps, tap_hop;  // kernel columns, input columns from one to the next
   int64_t pixels, hop;    // outputs, input columns from one to the next
   const int8_t* weights;  // signed: [kernel column][group][4 vectors][N]
-  uint8_t flip;
-  uint8_t* woven;  // memory of columns * groups * 4 * N bytes
+  uint8_t flip, pad;
+  uint8_t* woven;  // memory of (left + columns + right) * groups * 4 * N bytes
   int32_t* out;    // [pixel][4 vectors][N / 4]
 } arn_depthwise;
 

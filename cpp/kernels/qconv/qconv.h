@@ -29,7 +29,7 @@ struct QConvBound : QuantOperands {
   int64_t add_n, add_c, add[3];
   // Offsets in thread scratch, in bytes; products' own scratch is at 0.
   int64_t at_columns, at_slab, at_lines, at_pointers, at_taps, at_sums, at_block, epilogue_scratch;
-  int64_t at_weights, at_ones, at_woven, at_woven_columns;  // depthwise
+  int64_t at_weights, at_ones, at_woven, at_woven_columns, at_outside;  // depthwise
   int32_t out_operand, out_dtype, packed, depthwise, copied, use_epilogue, one_run, straight;
   uint32_t features;
   Epilogue epilogue;
@@ -46,6 +46,11 @@ int64_t packed_filters_bytes(const RawWeights& w, int64_t n);
 constexpr int64_t kEpilogueRows = 32;
 // Depthwise: pixels whose sums are made before they are finished, at most.
 constexpr int64_t kDepthwisePixels = 16;
+
+// Channels that the woven filters of so many have room for: whole vectors, or fewer than one in two pieces.
+static inline int64_t woven_channels(int64_t channels) {
+  return max64(round_up(channels, kVectorBytes), 2 * kVectorBytes);
+}
 
 // Depthwise filters: kernel rows (of all depths) in groups of four, kernel columns outermost; so the inner index of
 // their packed form, which is padded, is 4 * groups * column + row.
@@ -73,6 +78,12 @@ static inline PixelBox box_of(const ConvShape& s, int64_t p0, int64_t p1) {
 // Input elements that n outputs along an axis span.
 static inline int64_t span(const ConvShape& s, int axis, int64_t n) {
   return (n - 1) * s.step[axis] + (s.taps[axis] - 1) * s.tap_step[axis] + 1;
+}
+
+// Bytes of a line of padding that kernel rows outside of the image are read from.
+static inline int64_t outside_bytes(const QConvBound& b) {
+  const int64_t pixel = b.pixel < 0 ? -b.pixel : b.pixel;
+  return span(b.s, 2, kDepthwisePixels) * pixel + round_up(b.o_block, ARN_DOT_LANES);
 }
 
 arn_depthwise_fn depthwise_kernel(uint32_t features);

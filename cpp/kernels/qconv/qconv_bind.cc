@@ -40,7 +40,8 @@ void choose_reading(QConvBound* b) {
   const ConvShape& s = b->s;
   const int64_t channels = b->depthwise != 0 ? s.groups : s.cg;
   const bool beside = s.xc == 1 || channels == 1;
-  b->copied = !beside || reads_padding(s) || (b->depthwise != 0 && channels % 16 != 0);
+  // Depthwise convolutions make columns of padding as they weave.
+  b->copied = !beside || (b->depthwise != 0 ? channels % 16 != 0 : reads_padding(s));
   b->copy_channels = b->depthwise != 0 ? round_up(min64(b->o_block, channels), 16) : channels;
   b->pixel = s.x[2];
   b->line = s.x[1];
@@ -141,11 +142,12 @@ void lay_out(QConvBound* b) {
   b->at_pointers = take(depthwise || b->straight != 0 ? 0 : b->stretches * b->p_block * 8);
   if (depthwise) {
     const FilterRows f = filter_rows(b->w);
-    const int64_t step = ARN_DOT_GROUP * kVectorBytes, channels = round_up(b->o_block, kVectorBytes);
+    const int64_t step = ARN_DOT_GROUP * kVectorBytes, channels = woven_channels(b->o_block);
     b->at_taps = take(f.groups * ARN_DOT_GROUP * 8);
     b->at_weights = take(f.columns * f.groups * ARN_DOT_GROUP * channels);
     b->at_ones = take(f.columns * f.groups * step);
     b->at_woven = take(span(s, 2, kDepthwisePixels) * f.groups * step);
+    b->at_outside = take(b->copied != 0 ? 0 : outside_bytes(*b));
     b->at_woven_columns = take(4 * channels * 4);
     b->at_sums = take(3 * kDepthwisePixels * kVectorBytes * 4);
   } else {

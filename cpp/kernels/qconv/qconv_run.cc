@@ -33,6 +33,7 @@ class Run {
     first_ = block % b_.o_blocks * b_.o_block;
     const bool depthwise = b_.depthwise != 0;
     count_ = min64(b_.o_block, (depthwise ? s_.groups : s_.og) - first_);
+    wide_ = round_up(count_, ARN_DOT_LANES);
     channel_ = depthwise ? first_ : group_ * s_.og + first_;
     const int64_t p1 = min64(p0_ + b_.p_block, s_.out[1] * s_.out[2]);
     QFinish f{};
@@ -61,8 +62,9 @@ class Run {
       for (int64_t y = 0; y < s_.taps[1]; ++y)
         for (int64_t x = 0; x < columns; ++x)
           tap[at++] = z * b_.slice + y * s_.tap_step[1] * b_.line + x * s_.tap_step[2] * b_.pixel;
-    if (depthwise)
-      for (; at < rows_.groups * ARN_DOT_GROUP; ++at) tap[at] = tap[0];
+    if (!depthwise) return;
+    for (; at < rows_.groups * ARN_DOT_GROUP; ++at) tap[at] = tap[0];
+    if (b_.copied == 0) __builtin_memset(scratch_ + b_.at_outside, zero_, static_cast<size_t>(outside_bytes(b_)));
   }
   const int64_t* taps() const { return reinterpret_cast<const int64_t*>(scratch_ + b_.at_taps); }
 
@@ -92,6 +94,7 @@ class Run {
   void take_input(int64_t p1) {
     const int64_t channel = b_.depthwise != 0 ? first_ : group_ * s_.cg;
     const char* x = static_cast<const char*>(operand_[0]) + n_ * s_.xn + channel * s_.xc;
+    if (b_.copied == 0 && b_.depthwise != 0) return;
     if (b_.copied == 0) {
       origin_ = x + (z_ * s_.step[0] + s_.first[0]) * s_.x[0] + s_.first[1] * s_.x[1] + s_.first[2] * s_.x[2];
       return;
@@ -194,32 +197,43 @@ class Run {
 
   // Depthwise: weights and columns in the order of woven vectors.
   void weave_filters() {
-    const int64_t steps = rows_.columns * rows_.groups, all = round_up(b_.o_block, kVectorBytes);
+    const int64_t steps = rows_.columns * rows_.groups, all = woven_channels(b_.o_block);
     char* weights = scratch_ + b_.at_weights;
     int32_t* add = reinterpret_cast<int32_t*>(scratch_ + b_.at_woven_columns);
     float *scale = reinterpret_cast<float*>(add + all), *offset = scale + all;
-    const int64_t wide = round_up(count_, ARN_DOT_LANES);
-    for (int64_t c = 0; c < wide; c += block_bytes(wide - c)) {
-      const int64_t n = block_bytes(wide - c);
-      for (int64_t k = 0; k < steps * 4; ++k)
-        for (int64_t l = 0; l < n / 16; ++l)
-          __builtin_memcpy(weights + c * steps * 4 + k * n + 16 * l,
-                           panels_ + (c / 16 + l) * b_.gemm.panel + k / 4 * ARN_DOT_PANEL_STEP + k % 4 * 16, 16);
-      for (int64_t i = 0; i < n; ++i) {
-        const int64_t v = i / (n / 4), from = c + i % (n / 4) / 4 * 16 + 4 * v + i % 4;
-        add[c + i] = columns_.add[from];
-        scale[c + i] = columns_.scale[from];
-        offset[c + i] = columns_.offset != nullptr ? columns_.offset[from] : 0;
-      }
+    for (int64_t j = 0; j < blocks(); ++j) {
+      const ChannelBlock at = block(j);
+      for (int64_t v = 0; v < steps * 4; ++v)
+        for (int64_t l = 0; l < at.n / 16; ++l)
+          __builtin_memcpy(weights + j * kVectorBytes * steps * 4 + v * at.n + 16 * l,
+                           panels_ + (at.c / 16 + l) * b_.gemm.panel + v / 4 * ARN_DOT_PANEL_STEP + v % 4 * 16, 16);
+      for (int64_t v = 0; v < 4; ++v)
+        for (int64_t l = 0; l < at.n / 16; ++l) {
+          const int64_t to = j * kVectorBytes + v * (at.n / 4) + 4 * l, from = at.c + 16 * l + 4 * v;
+          __builtin_memcpy(add + to, columns_.add + from, 16);
+          __builtin_memcpy(scale + to, columns_.scale + from, 16);
+          if (columns_.offset != nullptr) __builtin_memcpy(offset + to, columns_.offset + from, 16);
+        }
     }
     woven_ = {add, nullptr, scale, columns_.offset != nullptr ? offset : nullptr};
   }
 
-  // Channels of the next block, of so many that are left.
-  static int64_t block_bytes(int64_t left) { return left >= kVectorBytes ? kVectorBytes : left >= 32 ? 32 : 16; }
+  // Channels are done in whole vectors where there are as many; the last of them overlaps the one before, whose
+  // channels it leaves alone (`done` of its first ones).
+  struct ChannelBlock {
+    int64_t c, n, done;
+  };
+  int64_t blocks() const {
+    return wide_ >= kVectorBytes ? ceil_div(wide_, kVectorBytes) : wide_ / 32 + wide_ % 32 / 16;
+  }
+  ChannelBlock block(int64_t j) const {
+    if (wide_ < kVectorBytes) return {32 * j, wide_ - 32 * j >= 32 ? 32 : 16, 0};
+    const int64_t c = min64(j * kVectorBytes, wide_ - kVectorBytes);
+    return {c, kVectorBytes, j * kVectorBytes - c};
+  }
 
   void sum_taps(int64_t p, int64_t end, const QFinish& f) {
-    const int64_t wide = round_up(count_, ARN_DOT_LANES), steps = rows_.columns * rows_.groups;
+    const int64_t steps = rows_.columns * rows_.groups;
     arn_depthwise d{};
     d.row = taps();
     d.groups = rows_.groups;
@@ -228,6 +242,7 @@ class Run {
     d.tap_hop = s_.tap_step[2];
     d.hop = s_.step[2];
     d.flip = b_.gemm.flips != 0 ? 0x80 : 0;
+    d.pad = zero_ ^ d.flip;
     d.woven = reinterpret_cast<uint8_t*>(scratch_ + b_.at_woven);
     d.out = reinterpret_cast<int32_t*>(scratch_ + b_.at_sums);
     const bool bytes = f.out_dtype == ARN_U8 || f.out_dtype == ARN_I8;
@@ -235,45 +250,76 @@ class Run {
         bytes && f.added == nullptr && !activation_.any() && f.out_col == 1 && f.columns.b_zero == nullptr;
     for (int64_t at = p; at < end; at += kDepthwisePixels) {
       d.pixels = min64(kDepthwisePixels, end - at);
-      d.columns = span(s_, 2, d.pixels);
-      const uint8_t* x = reinterpret_cast<const uint8_t*>(place(at));
-      for (int64_t c = 0; c < wide; c += block_bytes(wide - c)) {
-        const int64_t n = block_bytes(wide - c);
-        d.x = x + c;
-        d.weights = reinterpret_cast<const int8_t*>(scratch_ + b_.at_weights) + c * steps * 4;
-        kernel_(&d, n);
-        if (plain && n == kVectorBytes && c + n <= count_)
-          finish_woven(d, c, f, at - p);
+      const uint8_t* x = take_columns(at, &d);
+      for (int64_t j = 0; j < blocks(); ++j) {
+        const ChannelBlock part = block(j);
+        d.x = x + part.c;  // of lines of padding, too: all their bytes are alike
+        d.weights = reinterpret_cast<const int8_t*>(scratch_ + b_.at_weights) + j * kVectorBytes * steps * 4;
+        kernel_(&d, part.n);
+        if (plain && part.n == kVectorBytes && part.c + part.n <= count_)
+          finish_woven(d, part.c, j * kVectorBytes, f, at - p);
         else
-          finish_plain(d, c, n, f, at - p);
+          finish_plain(d, part, f, at - p);
       }
     }
   }
 
-  void finish_woven(const arn_depthwise& d, int64_t c, const QFinish& f, int64_t row) const {
+  // The input columns of d.pixels outputs from `p` on, and where their kernel rows are: at offsets from what is
+  // returned.
+  const uint8_t* take_columns(int64_t p, arn_depthwise* d) {
+    const int64_t n = span(s_, 2, d->pixels);
+    d->left = d->right = 0;
+    d->columns = n;
+    if (b_.copied != 0) return reinterpret_cast<const uint8_t*>(place(p));
+    const int64_t y = p / s_.out[2] * s_.step[1] + s_.first[1], x = p % s_.out[2] * s_.step[2] + s_.first[2];
+    d->left = max64(0, min64(n, -x));
+    d->columns = max64(0, min64(n, s_.in[2] - x) - d->left);
+    d->right = n - d->left - d->columns;
+    const char* image = static_cast<const char*>(operand_[0]) + n_ * s_.xn + first_ * s_.xc;
+    const char* from = image + (d->columns > 0 ? (x + d->left) * s_.x[2] : 0);
+    const char* outside = scratch_ + b_.at_outside - (b_.pixel < 0 ? (n - 1) * b_.pixel : 0);
+    int64_t* row = reinterpret_cast<int64_t*>(scratch_ + b_.at_taps);
+    int64_t at = 0;
+    for (int64_t tz = 0; tz < s_.taps[0]; ++tz)
+      for (int64_t ty = 0; ty < s_.taps[1]; ++ty) {
+        const int64_t iz = z_ * s_.step[0] + s_.first[0] + tz * s_.tap_step[0], iy = y + ty * s_.tap_step[1];
+        const bool inside = iz >= 0 && iz < s_.in[0] && iy >= 0 && iy < s_.in[1];
+        row[at++] = inside
+                        ? iz * s_.x[0] + iy * s_.x[1]
+                        : static_cast<int64_t>(reinterpret_cast<intptr_t>(outside) - reinterpret_cast<intptr_t>(from));
+      }
+    for (; at < rows_.groups * ARN_DOT_GROUP; ++at) row[at] = row[0];
+    return reinterpret_cast<const uint8_t*>(from);
+  }
+
+  // `woven`: where the columns of the block are.
+  void finish_woven(const arn_depthwise& d, int64_t c, int64_t woven, const QFinish& f, int64_t row) const {
     const Quanta quanta(f);
     char* out = static_cast<char*>(f.out) + row * f.out_row + c;
     for (int64_t i = 0; i < d.pixels; ++i, out += f.out_row) {
       const int32_t* sums = d.out + i * kVectorBytes;
-      quanta.store_woven(out, scaled(sums, woven_, c), scaled(sums + L, woven_, c + L),
-                         scaled(sums + 2 * L, woven_, c + 2 * L), scaled(sums + 3 * L, woven_, c + 3 * L));
+      quanta.store_woven(out, scaled(sums, woven_, woven), scaled(sums + L, woven_, woven + L),
+                         scaled(sums + 2 * L, woven_, woven + 2 * L), scaled(sums + 3 * L, woven_, woven + 3 * L));
     }
   }
 
-  // The sums of a block of n channels in their own order, then whatever follows.
-  void finish_plain(arn_depthwise d, int64_t c, int64_t n, const QFinish& f, int64_t row) const {
+  // The sums of a block of channels in their own order, then whatever follows.
+  void finish_plain(arn_depthwise d, const ChannelBlock& part, const QFinish& f, int64_t row) const {
+    const int64_t n = part.n;
     int32_t *unwoven = d.out + kDepthwisePixels * kVectorBytes, *met = unwoven + kDepthwisePixels * kVectorBytes;
     unweave(d, n, unwoven);
     if (f.columns.b_zero != nullptr) {  // zero points of filters times the sums of what they met
+      const uint32_t* zeros = reinterpret_cast<const uint32_t*>(columns_.b_zero) + part.c;
       d.weights = ones(n);
       kernel_(&d, n);
       unweave(d, n, met);
       for (int64_t i = 0; i < d.pixels * n; ++i)
         unwoven[i] =
-            static_cast<int32_t>(static_cast<uint32_t>(unwoven[i]) -
-                                 static_cast<uint32_t>(met[i]) * static_cast<uint32_t>(columns_.b_zero[c + i % n]));
+            static_cast<int32_t>(static_cast<uint32_t>(unwoven[i]) - static_cast<uint32_t>(met[i]) * zeros[i % n]);
     }
-    qgemm_finish(f, activation_, {unwoven, n, row, d.pixels, c, min64(n, count_ - c), nullptr});
+    const int64_t first = part.c + part.done;
+    qgemm_finish(f, activation_,
+                 {unwoven + part.done, n, row, d.pixels, first, min64(n - part.done, count_ - first), nullptr});
   }
 
   static void unweave(const arn_depthwise& d, int64_t n, int32_t* to) {
@@ -305,6 +351,7 @@ class Run {
   QColumns columns_{}, woven_{};
   int64_t n_ = 0, z_ = 0, p0_ = 0, group_ = 0;
   int64_t first_ = 0, count_ = 0, channel_ = 0;  // output channels: of the group, how many, of all
+  int64_t wide_ = 0;                             // how many, in whole panels
   const char* origin_ = nullptr;
 };
 

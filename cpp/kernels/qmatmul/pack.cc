@@ -61,7 +61,7 @@ int32_t byte_at(const QPerColumn& p, int64_t j, bool is_signed) {
 }
 template <typename T>
 T value_at(const QPerColumn& p, int64_t j) {
-  return static_cast<const T*>(p.at)[p.count == 1 ? 0 : j * p.step];
+  return static_cast<const T*>(p.at)[p.count == 1 ? 0 : p.step == 1 ? j : j * p.step];
 }
 
 }  // namespace
@@ -125,21 +125,22 @@ QColumns qgemm_columns(const QGemm& g, const QColumnSource& s, int64_t first, in
   const int32_t b_shift = s.b_signed != 0 ? 0 : 128;
   const bool sums_bias = s.bias.count > 0 && s.bias_dtype == ARN_I32, real_bias = s.bias.count > 0 && !sums_bias;
   int32_t any_zero = 0;
-  for (int64_t j = 0; j < wide; ++j) {
-    const int64_t at = first + j;
-    if (j >= n) {
-      add[j] = zeros[j] = 0;
-      scale[j] = offset[j] = 0;
-      continue;
-    }
-    const int32_t b_zero = byte_at(s.b_zero, at, s.b_signed != 0) - b_shift;
-    any_zero |= b_zero;
-    zeros[j] = b_zero;
-    const uint32_t bias = sums_bias ? static_cast<uint32_t>(value_at<int32_t>(s.bias, at)) : 0;
-    add[j] =
-        static_cast<int32_t>(bias - a_zero * (static_cast<uint32_t>(s.sums[j]) - k * static_cast<uint32_t>(b_zero)));
-    scale[j] = (s.b_scale.count > 0 ? s.a_scale * value_at<float>(s.b_scale, at) : s.a_scale) / s.per_quantum;
-    offset[j] = real_bias ? value_at<float>(s.bias, at) / s.per_quantum : 0;
+  for (int64_t j = 0; j < n; ++j) any_zero |= zeros[j] = byte_at(s.b_zero, first + j, s.b_signed != 0) - b_shift;
+  if (sums_bias)
+    for (int64_t j = 0; j < n; ++j) add[j] = value_at<int32_t>(s.bias, first + j);
+  else
+    __builtin_memset(add, 0, static_cast<size_t>(n) * 4);
+  for (int64_t j = 0; j < n; ++j) {
+    const uint32_t sum = static_cast<uint32_t>(s.sums[j]) - k * static_cast<uint32_t>(zeros[j]);
+    add[j] = static_cast<int32_t>(static_cast<uint32_t>(add[j]) - a_zero * sum);
+  }
+  for (int64_t j = 0; j < n; ++j)
+    scale[j] = (s.b_scale.count > 0 ? s.a_scale * value_at<float>(s.b_scale, first + j) : s.a_scale) / s.per_quantum;
+  if (real_bias)
+    for (int64_t j = 0; j < n; ++j) offset[j] = value_at<float>(s.bias, first + j) / s.per_quantum;
+  for (int64_t j = n; j < wide; ++j) {
+    add[j] = zeros[j] = 0;
+    scale[j] = offset[j] = 0;
   }
   return {add, any_zero != 0 ? zeros : nullptr, scale, real_bias ? offset : nullptr};
 }
