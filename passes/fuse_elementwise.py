@@ -3,6 +3,8 @@ product, convolution or normalisation that feeds it, as its epilogue."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
 from arenaut.ir.ops import is_elementwise, record_of
 from arenaut.ir.types import same_shape
@@ -18,8 +20,10 @@ def fuse_elementwise(graph: Graph, context: PassContext) -> bool:
     for root in reversed(list(graph.nodes)):
         if root.graph is not graph or not is_elementwise(root):
             continue
-        group = _grow(root, outputs, context)
-        anchor = _anchor(group, outputs, position, context)
+        group = _of_one_byte(_grow(root, outputs, context))
+        group = _without_rounded(group, _anchors(group, outputs, context))
+        anchors = _anchors(group, outputs, context)
+        anchor = max(anchors, key=lambda n: position[id(n)], default=None)
         group += _copied(group, context)
         group.sort(key=lambda n: position[id(n)])
         nodes = group if anchor is None else [anchor, *group]
@@ -73,8 +77,54 @@ def _copied(group: list[Node], context: PassContext) -> list[Node]:
     return copies
 
 
-def _anchor(group: list[Node], outputs: set[int], position: dict[int, int], context: PassContext) -> Node | None:
-    """The product (or the like) whose result only this group reads, at the group's shape; the last of several."""
+def _of_one_byte(group: list[Node]) -> list[Node]:
+    """What follows the first rounding to a byte, where it depends on that byte alone and ends in a byte: a table of 256
+    results, which is quicker than any instructions. What comes before is a group of its own."""
+    root = group[0]
+    if not _rounds_to_byte(root):
+        return group
+    after = {id(n): n for n in group}
+    for node in reversed(group):  # from the first that are computed
+        if node is not root and _rounds_to_byte(node):
+            before = {id(n) for n in _ancestors(node, after)}
+            rest = [n for n in group if id(n) not in before]
+            made = {id(n.output) for n in rest} | {id(node.output)}
+            read = [v for n in rest for v in n.inputs if v is not None and id(v) not in made]
+            if all(v.constant is not None and v.constant.size == 1 for v in read):
+                return rest
+    return group
+
+
+def _rounds_to_byte(node: Node) -> bool:
+    return record_of(node).narrows and node.output.dtype.itemsize == 1
+
+
+def _ancestors(node: Node, inside: Mapping[int, Node]) -> list[Node]:
+    """The node and those inside that it is computed by."""
+    found = {id(node): node}
+    queue = [node]
+    for current in queue:
+        for value in current.inputs:
+            maker = None if value is None else value.producer
+            if maker is not None and id(maker) in inside and id(maker) not in found:
+                found[id(maker)] = maker
+                queue.append(maker)
+    return list(found.values())
+
+
+def _without_rounded(group: list[Node], products: list[Node]) -> list[Node]:
+    """Without the roundings of products' results that more follows than rounding: a product rounds its own result, on
+    registers, and what adds it to another reads bytes."""
+    made = {id(a.output) for a in products}
+    gone = {
+        id(n) for n in group[1:]
+        if record_of(n).narrows and n.output.dtype.itemsize < 4 and any(id(v) in made for v in n.inputs)
+    }  # fmt: skip
+    return [n for n in group if id(n) not in gone]
+
+
+def _anchors(group: list[Node], outputs: set[int], context: PassContext) -> list[Node]:
+    """The products (or the like) whose results only this group reads, at the group's shape."""
     inside = {id(n) for n in group}
     shape = group[0].output.shape
     candidates: list[Node] = []
@@ -91,7 +141,7 @@ def _anchor(group: list[Node], outputs: set[int], position: dict[int, int], cont
                 context.missed("epilogue", anchor, f"{value.type} is not the shape of {group[0].output.type}")
             else:
                 candidates.append(anchor)
-    return max(candidates, key=lambda n: position[id(n)], default=None)
+    return candidates
 
 
 def _unread(graph: Graph, nodes: list[Node]) -> list[Node]:
