@@ -11,39 +11,28 @@ import numpy as np
 
 from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs
 from arenaut.frontend.spec import Spec
-from arenaut.ir import DType, Value
-from arenaut.ir.ops.support.composite import cast, concat, ints, reshape, transpose, unsqueeze
+from arenaut.ir import ARENAUT_DOMAIN, DType, Value
+from arenaut.ir.ops.block_matmul import BITS
+from arenaut.ir.ops.quantize import narrowest, product_of, restored, rounded
+from arenaut.ir.ops.support.composite import cast, concat, transpose, unsqueeze
 from arenaut.ir.record import Build
 
 
 def real(build: Build, spec: Spec, index: int, scale: int, zero: int, axis: int = 1) -> Value:
     """Operand `index` as floats; its scale and zero point are inputs too, one or one a line along axis."""
-    return _real(build, spec.operand(index), spec.operand(scale), spec.input(zero), axis)
-
-
-def _real(build: Build, x: Value, scale: Value, zero: Value | None, axis: int = 1) -> Value:
-    return build.op("DequantizeLinear", x, _narrowest(build, scale), _narrowest(build, zero), axis=axis)
-
-
-def _narrowest(build: Build, value: Value | None) -> Value | None:
-    """A vector of one element as a scalar, which goes with any axis."""
-    single = value is not None and value.has_shape and value.rank == 1 and value.shape[0] == 1
-    return build.op("Squeeze", value, ints(build, 0)) if single else value
+    return restored(build, spec.operand(index), spec.operand(scale), spec.input(zero), axis)
 
 
 def _rounded(build: Build, spec: Spec, x: Value, scale: int, zero: int) -> Value:
     """x quantised; without a zero point as uint8."""
-    operands = [_narrowest(build, spec.operand(scale)), _narrowest(build, spec.input(zero))]
-    if operands[1] is None:
-        operands[1] = build.constant(np.zeros((), np.uint8))
-    return build.op("QuantizeLinear", x, *operands)
+    return rounded(build, x, spec.operand(scale), spec.input(zero))
 
 
 def _linear(op: str) -> Callable[[Build, Spec], Outputs]:
     """QuantizeLinear and DequantizeLinear, of which onnxruntime had its own before the standard had all types."""
 
     def rule(build: Build, spec: Spec) -> Outputs:
-        scale, zero = _narrowest(build, spec.operand(1)), _narrowest(build, spec.input(2))
+        scale, zero = narrowest(build, spec.operand(1)), narrowest(build, spec.input(2))
         return [build.op(op, spec.operand(0), scale, zero, axis=spec.attr("axis"))]
 
     return rule
@@ -94,11 +83,13 @@ def _gemm(build: Build, spec: Spec) -> Outputs:
     a = real(build, spec, 0, 1, 2)
     b = real(build, spec, 3, 4, 5, axis=0 if spec.attr("transB") else 1)
     settings = {name: spec.attr(name) for name in ("alpha", "transA", "transB")}
-    result = build.op("Gemm", a, b, **settings)
-    if spec.input(6) is not None:  # in units of both scales and alpha
-        factor = build.op("Mul", spec.operand(1), spec.operand(4))
-        unit = build.op("Mul", factor, build.constant(np.array(spec.attr("alpha"), np.float32)))
-        result = build.op("Add", result, build.op("Mul", cast(build, spec.operand(6), DType.FLOAT), unit))
+    bias = spec.input(6)
+    if bias is not None:  # in units of both scales and alpha
+        unit = product_of(build, spec.operand(1), spec.operand(4))
+        if spec.attr("alpha") != 1:
+            unit = product_of(build, unit, build.constant(np.array(spec.attr("alpha"), np.float32)))
+        bias = restored(build, bias, unit, None, 0)
+    result = build.op("Gemm", a, b, bias, **settings)
     return [_rounded(build, spec, result, 7, 8) if spec.input(7) is not None else result]
 
 
@@ -122,42 +113,33 @@ def _dynamic_matmul(build: Build, spec: Spec) -> Outputs:
     return [_plus(build, build.op("Mul", cast(build, total, DType.FLOAT), unit), spec.input(4))]
 
 
-_BITS: Mapping[int, DType] = MappingProxyType({2: DType.UINT2, 4: DType.UINT4, 8: DType.UINT8})
-
-
-def _unpacked(packed: Any, bits: int, count: int) -> Any:
-    """[rows, bytes] of numbers of `bits` bits, lowest first, as [rows, count]."""
-    places = np.arange(0, 8, bits, dtype=np.uint8)
-    apart = (packed[..., None] >> places) & np.uint8((1 << bits) - 1)
-    return apart.reshape(packed.shape[0], -1)[:, :count]
-
-
 def _matmul_n_bits(build: Build, spec: Spec) -> Outputs:
     """The weight is stored by columns, in blocks along the inner dim that share a scale."""
     bits, block, depth, columns = (int(spec.attr(name) or 0) for name in ("bits", "block_size", "K", "N"))
-    stored, zero = spec.operand(1).constant, spec.input(3)
-    if bits not in _BITS or block < 16 or block & (block - 1) or depth < 1 or columns < 1:
+    stored, zero, groups = spec.operand(1).constant, spec.input(3), spec.input(4)
+    if bits not in BITS or block < 16 or block & (block - 1) or depth < 1 or columns < 1:
         raise spec.unsupported(f"{bits} bits in blocks of {block} of a {depth} x {columns} weight")
-    if stored is None or spec.input(4) is not None or (zero is not None and zero.constant is None):
-        raise spec.unsupported("its weight is not stored in the model, or is reordered by group indices")
+    if stored is None or (zero is not None and zero.constant is None):
+        raise spec.unsupported("its weight is not stored in the model")
+    if groups is not None and not _in_order(groups.constant, depth, block):
+        raise spec.unsupported("its weight is reordered by group indices")
     blocks = -(-depth // block)
     if stored.dtype != np.uint8 or stored.size != columns * blocks * (block * bits // 8):
         raise spec.invalid(f"the weight has {stored.size} bytes, not those of {columns} x {blocks} blocks")
-    numbers = _unpacked(stored.reshape(columns, -1), bits, blocks * block)[:, :depth].astype(_BITS[bits].numpy)
-    scales = reshape(build, spec.operand(2), columns, blocks)
-    if zero is None:
-        offsets = build.constant(np.full((columns, blocks), 1 << (bits - 1)).astype(_BITS[bits].numpy))
-    elif zero.dtype is DType.UINT8:
-        assert zero.constant is not None
-        rows = zero.constant.reshape(columns, -1)
-        if rows.shape[1] != -(-blocks * bits // 8):
-            raise spec.invalid(f"the zero points have {rows.shape[1]} bytes a column, not those of {blocks} blocks")
-        offsets = build.constant(_unpacked(rows, bits, blocks).astype(_BITS[bits].numpy))
-    else:
+    if zero is not None and zero.dtype is not DType.UINT8:
         raise spec.unsupported("its zero points are floats")
-    weight = build.op("DequantizeLinear", build.constant(numbers), scales, offsets, axis=1, block_size=block)
-    product = build.op("MatMul", spec.operand(0), transpose(build, weight, (1, 0)))
+    if zero is not None and zero.constant is not None and zero.constant.size != columns * -(-blocks * bits // 8):
+        raise spec.invalid(f"the zero points have {zero.constant.size} bytes, not those of {columns} x {blocks} blocks")
+    product = build.op(
+        "BlockMatMul", *(spec.operand(i) for i in range(3)), zero, domain=ARENAUT_DOMAIN, bits=bits, block_size=block,
+        K=depth, N=columns, accuracy_level=int(spec.attr("accuracy_level") or 0),
+    )  # fmt: skip
     return [_plus(build, product, spec.input(5))]
+
+
+def _in_order(groups: Any, depth: int, block: int) -> bool:
+    """Whether the group of every row is that of its block."""
+    return groups is not None and np.array_equal(groups.reshape(-1)[:depth], np.arange(depth) // block)
 
 
 # -- DynamicQuantizeLSTM ---------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from arenaut.ir.record import OpRecord
 FAMILIES = (
     "activation",
     "attention",
+    "block_matmul",
     "cast",
     "constant",
     "control",

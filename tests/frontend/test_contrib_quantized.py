@@ -107,7 +107,7 @@ def test_as_onnxruntime(op: str, inputs: Any, attributes: Any, outputs: int) -> 
     model, feeds = model_with(op, inputs, attributes, outputs), {"x0": inputs[0]}
     want = run_ort(model, feeds)
     graph = import_model(model).graph
-    assert {n.domain for n in graph.nodes} == {""}
+    assert {n.domain for n in graph.nodes} <= {"", "arenaut"}
     if np.asarray(want[0]).dtype.kind in "iu":  # onnxruntime averages whole numbers, and rounds a tie otherwise then
         (have,) = run_graph(graph, feeds)
         away = np.abs(have.astype(int) - want[0])

@@ -102,7 +102,7 @@ def expected(node: Node, inputs: Sequence[Any], *, inexact: bool) -> list[Any]:
             result = scalar(*wide) if all(x.size for x in wide) else wide[0]
         return [np.asarray(result).astype(inputs[0].dtype)]
     if node.domain == ARENAUT_DOMAIN:
-        return [_integer_product(node, inputs)]
+        return [_block_product(node, inputs) if node.op == "BlockMatMul" else _integer_product(node, inputs)]
     if node.domain == ML_DOMAIN:
         return _wide_onnxruntime(node, inputs, 21)
     if node.op in BY_ONNXRUNTIME and not node.domain:
@@ -148,6 +148,25 @@ def _integer_product(node: Node, inputs: Sequence[Any]) -> Any:
     result = total.astype(np.float64) * spread(a_scale) * spread(b_scale, after)
     result = result if bias is None or bias.dtype == np.int32 else result + spread(bias, after)
     return result.astype(np.float32)
+
+
+def _block_product(node: Node, inputs: Sequence[Any]) -> Any:
+    """Number by number, in float64."""
+    a, b, scales, zeros = [*inputs, None][:4]
+    bits, block, depth, columns = (node.attr(name) for name in ("bits", "block_size", "K", "N"))
+
+    def numbers(row: Any, count: int) -> list[int]:
+        whole = int.from_bytes(row.tobytes(), "little")
+        return [whole >> (bits * i) & ((1 << bits) - 1) for i in range(count)]
+
+    blocks = -(-depth // block)
+    weight = np.zeros((depth, columns))
+    for n in range(columns):
+        shift = [1 << (bits - 1)] * blocks if zeros is None else numbers(zeros[n], blocks)
+        stored = numbers(b[n], blocks * block)
+        for k in range(depth):
+            weight[k, n] = (stored[k] - shift[k // block]) * float(scales[n, k // block])
+    return (a.astype(np.float64) @ weight).astype(a.dtype)
 
 
 def is_float(array: Any) -> bool:
