@@ -23,6 +23,15 @@ void arn_read_v3(const float* from, int64_t floats, float* sink);
 double arn_peak_v4(int64_t rounds, float* sink);
 void arn_read_v4(const float* from, int64_t floats, float* sink);
 #endif
+#ifdef ARN_HAS_VNNI
+double arn_peak_dots_v4_vnni(int64_t rounds, int32_t* sink);
+#endif
+#ifdef ARN_HAS_AVX_VNNI
+double arn_peak_dots_v3_avx_vnni(int64_t rounds, int32_t* sink);
+#endif
+#ifdef ARN_HAS_AMX_INT8
+double arn_peak_dots_v4_amx_int8(int64_t rounds, int32_t* sink);
+#endif
 }
 
 namespace arenaut {
@@ -47,6 +56,30 @@ double peak_flops(int tier, double seconds) {
   if (tier == ARN_TIER_V4) loop = arn_peak_v4;
 #endif
   alignas(ARN_ALIGN) float sink[16];
+  const double from = seconds_now();
+  double done = 0, taken = 0;
+  while (taken < seconds) {
+    done += loop(10000, sink);
+    taken = seconds_now() - from;
+  }
+  return done / taken;
+}
+
+// The rate that a loop of this feature's dot products of bytes reaches over about `seconds`: two operations a product.
+double peak_dots(uint32_t feature, double seconds) {
+  double (*loop)(int64_t, int32_t*) = nullptr;
+#ifdef ARN_HAS_VNNI
+  if (feature == ARN_FEATURE_VNNI) loop = arn_peak_dots_v4_vnni;
+#endif
+#ifdef ARN_HAS_AVX_VNNI
+  if (feature == ARN_FEATURE_AVX_VNNI) loop = arn_peak_dots_v3_avx_vnni;
+#endif
+#ifdef ARN_HAS_AMX_INT8
+  if (feature == ARN_FEATURE_AMX_INT8) loop = arn_peak_dots_v4_amx_int8;
+#endif
+  if (loop == nullptr || (cpu().target.features & feature) == 0)
+    throw std::invalid_argument("this machine has no such dot products");
+  alignas(ARN_ALIGN) int32_t sink[16];
   const double from = seconds_now();
   double done = 0, taken = 0;
   while (taken < seconds) {
@@ -226,6 +259,8 @@ void register_probe(py::module_& m) {
            py::arg("out_regs"), py::arg("first_operand") = 0);
   m.def("peak_flops", &peak_flops, py::arg("tier"), py::arg("seconds") = 0.002,
         "Floating point operations a second of a loop of f32 multiply-adds in one thread, over that processor time.");
+  m.def("peak_dots", &peak_dots, py::arg("feature"), py::arg("seconds") = 0.002,
+        "Operations a second of a loop of that feature's dot products of bytes in one thread, two a product.");
   m.def("read_bandwidth", &read_bandwidth, py::arg("tier"), py::arg("bytes"), py::arg("seconds") = 0.002,
         "Bytes a second at which one thread reads a buffer of that size again and again, over that processor time.");
   m.def("fork_join", &fork_join, py::arg("threads"), py::arg("jobs"), py::arg("busy"),
