@@ -1,4 +1,4 @@
-"""Writes docs/ABLATION.md: models timed with all optimisations, and with one at a time left out.
+"""Writes docs/measured/ABLATION.md: models timed with all optimisations, and with one at a time left out.
 
     python bench/ablation.py [MODEL...] [--threads N] [--rounds N] [--output FILE]
 
@@ -33,7 +33,7 @@ from arenaut.measure.engines import Feeds  # noqa: E402
 from arenaut.measure.process import machine  # noqa: E402
 from bench.subjects import Subject, find_subjects  # noqa: E402
 
-OUTPUT: Final = ROOT / "docs" / "ABLATION.md"
+OUTPUT: Final = ROOT / "docs" / "measured" / "ABLATION.md"
 MODELS: Final = (
     "minilm-l3",
     "gpt2-2l",

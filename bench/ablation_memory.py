@@ -1,4 +1,4 @@
-"""Writes docs/ABLATION_MEMORY.md and .svg: what each idea of the memory planner is worth, over the zoo.
+"""Writes docs/measured/ABLATION_MEMORY.md and .svg: what each idea of the memory planner is worth, over the zoo.
 
     python bench/ablation_memory.py [NAME...] [--output FILE]
 
@@ -30,7 +30,7 @@ from arenaut.planner.problem import BufferKind, Rect, step_dependencies  # noqa:
 from bench import zoo  # noqa: E402
 from bench.table import markdown_table  # noqa: E402
 
-OUTPUT: Final = ROOT / "docs" / "ABLATION_MEMORY.md"
+OUTPUT: Final = ROOT / "docs" / "measured" / "ABLATION_MEMORY.md"
 DEFAULT_NAMES: Final = ("quick", "spine", "bench")
 
 

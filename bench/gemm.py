@@ -1,4 +1,4 @@
-"""Writes docs/GEMM.md: matrix products over a grid of sizes against the machine's peak, beside onnxruntime's MatMul.
+"""Writes docs/measured/GEMM.md: matrix products over sizes against the machine's peak, beside onnxruntime's.
 
     python bench/gemm.py [--tier v3] [--rounds N] [--grid NAME] [--output FILE]
 
@@ -34,7 +34,7 @@ from arenaut.measure.process import machine, pin  # noqa: E402
 from arenaut.measure.stats import geometric_mean  # noqa: E402
 from arenaut.native.target import ISA_CAP_VARIABLE, TIERS  # noqa: E402
 
-OUTPUT: Final = ROOT / "docs" / "GEMM.md"
+OUTPUT: Final = ROOT / "docs" / "measured" / "GEMM.md"
 LARGE: Final = (256, 257, 300, 1000, 1023)
 SMALL_M: Final = (14, 16, 24, 32, 48, 64)
 SMALL_NK: Final = ((512, 512), (768, 768), (3072, 768), (768, 3072), (1024, 1024))

@@ -6,8 +6,8 @@ Names, families and tags of bench/zoo.toml. Times are CPU times of this thread, 
 warms up, imports and the packing of weights (`WeightStore.pack`) excluded. Shared machines change their pace by the
 minute, so each load stands between two turns of a loop of plain Python, and its times are those of a machine on which
 that loop takes LOOP_MS. The budget is 10 ms + 0.4 ms a stored node.
---growth: also a decoder of 4, 8 and 16 layers, whose time must grow no faster than its nodes. docs/LOAD.md is what
-`python bench/load.py --growth --markdown docs/LOAD.md` wrote.
+--growth: also a decoder of 4, 8 and 16 layers, whose time must grow no faster than its nodes.
+docs/measured/LOAD.md is what `python bench/load.py --growth --markdown docs/measured/LOAD.md` wrote.
 """
 
 from __future__ import annotations

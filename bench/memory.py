@@ -1,4 +1,4 @@
-"""Writes docs/MEMORY.md: what a run takes in arenaut, beside onnxruntime, OpenVINO and PyTorch.
+"""Writes docs/measured/MEMORY.md: what a run takes in arenaut, beside onnxruntime, OpenVINO and PyTorch.
 
     python bench/memory.py [NAME...] [--threads N] [--output FILE] [--peers FILE]
 
@@ -32,7 +32,7 @@ from bench.subjects import Subject, file_subject  # noqa: E402
 from bench.table import markdown_table, setting_mark, sizes_text  # noqa: E402
 from bench.torch_memory import torch_memory  # noqa: E402
 
-OUTPUT: Final = ROOT / "docs" / "MEMORY.md"
+OUTPUT: Final = ROOT / "docs" / "measured" / "MEMORY.md"
 CACHE: Final = ROOT / "build" / "peers.json"
 ALLOWANCE: Final = 64 * 1024
 """Bytes per thread for packing buffers, which the peers' counters do not see."""

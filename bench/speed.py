@@ -1,4 +1,4 @@
-"""Writes docs/SPEED.md and .svg: the zoo's speed beside the peers, by model and family, held against the goals.
+"""Writes docs/measured/SPEED.md and .svg: the zoo's speed beside the peers, by model and family, against the goals.
 
     python bench/speed.py [NAME...] [--threads 1,2] [--engines arenaut,onnxruntime,openvino] [--rounds N]
                           [--slot SECONDS] [--output FILE] [--measured FILE] [--resume]
@@ -31,7 +31,7 @@ from arenaut.measure.worker import Worker, WorkerError  # noqa: E402
 from bench.subjects import Subject, find_subjects  # noqa: E402
 from bench.table import markdown_table  # noqa: E402
 
-OUTPUT: Final = ROOT / "docs" / "SPEED.md"
+OUTPUT: Final = ROOT / "docs" / "measured" / "SPEED.md"
 MEASURED: Final = ROOT / "build" / "speed.jsonl"
 SLOWER: Final = 0.98
 """A model is slower than a peer when the 95 % interval of the paired ratio lies below this."""

@@ -1,5 +1,5 @@
-"""Writes docs/STEPS.md: steps per run and bytes between steps over the zoo, beside onnxruntime; and what is recognised
-in the layers of transformers that every combination of exporter, attention and opset produces.
+"""Writes docs/measured/STEPS.md: steps per run and bytes between steps over the zoo, beside onnxruntime; and what is
+recognised in the layers of transformers that every combination of exporter, attention and opset produces.
 
     python bench/steps.py [NAME...] [--no-zoo] [--no-matrix] [--output FILE]
 
@@ -30,7 +30,7 @@ from arenaut.lowering.program import LoweredStep, Segment  # noqa: E402
 from arenaut.measure.render import one_line  # noqa: E402
 from bench.table import markdown_table  # noqa: E402
 
-OUTPUT: Final = ROOT / "docs" / "STEPS.md"
+OUTPUT: Final = ROOT / "docs" / "measured" / "STEPS.md"
 REORDERS: Final = frozenset({"ReorderInput", "ReorderOutput"})
 
 

@@ -1,4 +1,4 @@
-"""Writes docs/MODELS.md: what arenaut makes of the zoo's models, beside onnxruntime, all measured in one run.
+"""Writes docs/measured/MODELS.md: what arenaut makes of the zoo's models, beside onnxruntime, all measured in one run.
 
     python bench/table.py [NAME...] [--rounds N] [--threads N] [--output FILE]
 
@@ -27,7 +27,7 @@ from arenaut.measure.stats import geometric_mean  # noqa: E402
 from arenaut.measure.worker import Worker, WorkerError  # noqa: E402
 from bench.subjects import Subject, find_subjects  # noqa: E402
 
-OUTPUT: Final = ROOT / "docs" / "MODELS.md"
+OUTPUT: Final = ROOT / "docs" / "measured" / "MODELS.md"
 HEADER: Final = (
     "model",
     "sizes",
