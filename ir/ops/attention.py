@@ -143,6 +143,8 @@ def _bias(build: Build, node: Node, cache: _Cache, query: Value) -> Value | None
     """What is added to the scores, of their type; None for nothing."""
     conditions = _allowed(build, node, cache, query)
     mask = node.input(3)
+    if mask is not None and mask.dtype is not DType.BOOL:
+        mask = cast(build, mask, query.dtype)
     wide = None if mask is None else _widened_mask(build, mask, cache)
     if wide is not None and wide.dtype is DType.BOOL:
         conditions.append(wide)
@@ -152,7 +154,6 @@ def _bias(build: Build, node: Node, cache: _Cache, query: Value) -> Value | None
         open_, shut = number(build, 0, query.dtype), number(build, -np.inf, query.dtype)
         bias = build.op("Where", every, open_, shut)
     if wide is not None and wide.dtype is not DType.BOOL:
-        wide = cast(build, wide, query.dtype)
         bias = wide if bias is None else build.op("Add", bias, wide)
     return bias
 

@@ -78,7 +78,9 @@ def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     if to is DType.FLOAT8E8M0 or DType.STRING in (to, dtype_of(x)):
         from arenaut.ir.ops.support.fallback import evaluate_reference
 
-        return evaluate_reference(node, inputs)
+        attributes = {**node.attributes, "to": int(to)}
+        plain = Node("Cast", node.inputs[:1], node.outputs, attributes, name=node.name)
+        return evaluate_reference(plain, inputs[:1])
     return [cast_array(x, to, bool(node.attr("saturate", 1)))]
 
 
@@ -131,6 +133,7 @@ def _cast_samples() -> Iterator[Sample]:
 def _like_samples() -> Iterator[Sample]:
     for to in (DType.INT64, DType.FLOAT16, DType.BOOL, DType.DOUBLE):
         yield Sample((samples.draw((3, 5)), samples.draw((2,), to)))
+    yield Sample((samples.draw((3, 5), DType.INT64), samples.draw((2,), DType.STRING)))
 
 
 def _like_decompose(build: Build, node: Node) -> Sequence[Value]:

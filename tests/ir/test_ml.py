@@ -6,11 +6,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import helper
 
 import arenaut
 from arenaut.ir import DType, MapType, SequenceType, TensorType
 from arenaut.ir.evaluate import evaluate_node
 from tests.ir.test_fallback import node
+from tests.support.models import ort_outputs
 
 STRING_MAP = MapType(DType.INT64, TensorType(DType.STRING, ()))
 FLOAT_MAP = MapType(DType.INT64, TensorType(DType.FLOAT, ()))
@@ -89,3 +91,23 @@ def test_probabilities_of_support_vector_classifiers_are_those_of_onnxruntime(cl
     got = arenaut.load_onnx(model).run({"x": x})
     np.testing.assert_array_equal(got["label"], want[0])
     np.testing.assert_allclose(got["p"], want[1], rtol=0, atol=2e-6)
+
+
+def test_a_class_that_no_leaf_of_a_row_names_is_not_chosen() -> None:
+    """All named scores are negative; the first class has none, which is not a zero."""
+    forest = {
+        "nodes_treeids": [0, 0, 0], "nodes_nodeids": [0, 1, 2], "nodes_modes": ["BRANCH_LEQ", "LEAF", "LEAF"],
+        "nodes_featureids": [0, 0, 0], "nodes_values": [0.0, 0.0, 0.0], "nodes_truenodeids": [1, 0, 0],
+        "nodes_falsenodeids": [2, 0, 0], "nodes_missing_value_tracks_true": [0, 0, 0],
+        "class_treeids": [0, 0, 0], "class_nodeids": [1, 1, 2], "class_ids": [1, 2, 1],
+        "class_weights": [-2.0, -1.0, -3.0], "classlabels_int64s": [7, 8, 9],
+    }  # fmt: skip
+    node = helper.make_node("TreeEnsembleClassifier", ["x"], ["y", "z"], domain="ai.onnx.ml", **forest)
+    infos = [helper.make_tensor_value_info("x", 1, ["n", 1])]
+    outputs = [onnx.ValueInfoProto(name=n) for n in "yz"]
+    imports = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(helper.make_graph([node], "g", infos, outputs), opset_imports=imports, ir_version=10)
+    x = np.array([[-1], [1]], np.float32)
+    for optimize in (True, False):
+        got = arenaut.load_onnx(model, optimize=optimize).run(x=x)
+        assert got["y"].tolist() == [9, 8] == ort_outputs(model, {"x": x})[0].tolist()

@@ -53,7 +53,8 @@ def show(kind: str, seed: int, index: int, op: str | None, save: Path | None) ->
             text = str(array.tolist())
             print(f"run {number}: {name} {array.dtype}{list(array.shape)} {text[:200]}")
     outcome = check(case, f"{seed}/{index}")
-    for title, lines in (("differs", outcome.findings), ("open", outcome.open), ("explained", outcome.explained)):
+    opened = [*outcome.details, *sorted(set(outcome.open))]
+    for title, lines in (("differs", outcome.findings), ("open", opened), ("explained", outcome.explained)):
         for line in lines:
             print(f"{title}: {line}")
     print(f"{case.name}, {case.style}: {outcome.word}", f"({outcome.refused})" if outcome.refused else "")

@@ -30,6 +30,7 @@ class Outcome:
     open: list[str] = field(default_factory=list)
     answered: int = 0
     refused: str = ""  # what arenaut said
+    details: list[str] = field(default_factory=list)  # what is open, in full
 
     @property
     def word(self) -> str:
@@ -167,5 +168,6 @@ def _file(outcome: Outcome, case: Case, facts: Facts, text: str) -> None:
     reason = open_fault(facts, text)
     if reason:
         outcome.open.append(reason)
+        outcome.details.append(text)
     else:
         outcome.findings.append(text)

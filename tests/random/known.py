@@ -220,6 +220,42 @@ ORACLES: Sequence[Known] = (
         "VALID with ceil_mode gives the window that is partly outside; the standard's formula does not",
         lambda f, t: _shape(f, t) and f.attr("auto_pad") == "VALID" and f.attr("ceil_mode") == 1,
     ),
+    Known(REF, "OneHot", "does not cut off fractions of indices", lambda f, t: f.dtype(0).startswith("float")),
+    Known(
+        REF, "Dropout", "gives a mask of bools before opset 10, where it has the type of X", lambda f, t: f.opset < 10
+    ),
+    Known(
+        REF,
+        "TreeEnsembleClassifier",
+        "chooses classes that no leaf of a row names, by a score of 0",
+        lambda f, t: "wrong: at" in t,
+    ),
+    Known(
+        ORT,
+        "Attention",
+        "adds causality in the integer type of the mask",
+        lambda f, t: "int" in f.dtype(3) and f.attr("is_causal") == 1,
+    ),
+    Known(ORT, "ReduceLogSumExp", "takes exponentials of integers as integers", lambda f, t: "int" in f.dtype(0)),
+    Known(
+        ORT,
+        "AveragePool MaxPool",
+        "SAME padding does not count dilations",
+        lambda f, t: _shape(f, t) and str(f.attr("auto_pad")).startswith("SAME") and bool(f.attr("dilations")),
+    ),
+    Known(ORT, "Upsample", "interpolates bytes in fixed point", lambda f, t: _by_one(f, t) and "int8" in f.dtype(0)),
+    Known(
+        ORT,
+        "Resize",
+        "antialiased: rounds integers; takes cubic align_corners of other places",
+        lambda f, t: f.attr("antialias") == 1,
+    ),
+    Known(
+        ORT,
+        "Cast CastLike QuantizeLinear",
+        "its Python binding returns 8-bit floats as bytes",
+        lambda f, t: _type(f, t) and "float8" in t and "uint8" in t,
+    ),
 )
 
 
@@ -232,17 +268,20 @@ OPEN: Sequence[Known] = (
         "the element types 27 and 28",
         lambda f, t: "27" in t or "28" in t,
     ),
-    Known("arenaut", "Attention", "masks of integers", lambda f, t: "int" in f.dtype(3)),
     Known(
         "arenaut",
-        "Attention Slice FusedMatMul MatMulIntegerToFloat TreeEnsemble TreeEnsembleRegressor Loop",
-        "values of unknown rank",
-        lambda f, t: f.unknown_rank,
+        "Slice FusedMatMul MatMulIntegerToFloat TreeEnsemble TreeEnsembleRegressor Loop",
+        "values of unknown rank are refused",
+        lambda f, t: f.unknown_rank and ("refused" in t),
     ),
-    Known("arenaut", "ReduceLogSumExp", "rounding of integers", _by_one),
-    Known("arenaut", "DequantizeLinear", "scales beyond float32's normal numbers", lambda f, t: "e8m0" in f.dtype(1)),
-    Known("arenaut", "Resize", "onnxruntime alone differs"),
-    Known("arenaut", "TreeEnsembleClassifier TreeEnsembleRegressor", "labels, and targets that no leaf reaches"),
+    Known(
+        "arenaut",
+        "TreeEnsembleRegressor TreeEnsembleClassifier",
+        "base values, and targets that no leaf reaches",
+        lambda f, t: bool(f.attr("base_values")) or f.attr("aggregate_function") in ("AVERAGE", "MIN", "MAX"),
+    ),
+    Known("arenaut", "AffineGrid", "onnxruntime gives another grid", lambda f, t: "reference agrees" in t),
+    Known("arenaut", "NonZero ScatterND ScatterElements", "complex numbers", lambda f, t: "complex" in f.dtype(0)),
 )
 
 

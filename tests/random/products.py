@@ -323,6 +323,9 @@ def linear_quantisation(d: Draw) -> None:
     exact = d.chance(0.7)
     scale = (lambda rng, s, t: np.exp2(rng.integers(-3, 2, s)).astype(t)) if exact else between(0.1, 2)
     quantising = d.op == "QuantizeLinear"
+    d.dtype(1, (*FLOATS, "float8e8m0"))  # what integer scales mean is not said
+    if d.dtype(1) == "float8e8m0":  # which has neither zero nor negative numbers
+        d.attr("output_dtype", None if quantising else 1)
     d.input("x", shape, plain if quantising and d.dtype(0) in FLOATS else between(-2, 2) if quantising else plain)
     d.input("scale", dims, scale, constant=0.7)
     if d.chance(0.8):

@@ -22,6 +22,7 @@ struct QConvBound : QuantOperands {
   int64_t k;
   int64_t packed_group;        // bytes of the packed weights of a group, or of all channels (depthwise)
   int64_t pixel, line, slice;  // bytes between neighbours of what is read, in place or copied
+  int64_t walk;                // bytes between what neighbouring output pixels read, where straight
   int64_t stretches, stretch;  // of bytes, that a row of the product is; their length
   int64_t copy_channels;       // of a copied pixel
   int64_t p_block, o_block, p_blocks, o_blocks, block_count, units, units_per_task;

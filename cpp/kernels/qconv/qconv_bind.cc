@@ -56,6 +56,7 @@ void choose_reading(QConvBound* b) {
   const bool whole = s.taps[2] == 1 || (s.tap_step[2] == 1 && b->pixel == channels && b->depthwise == 0);
   b->stretches = s.taps[0] * s.taps[1] * (whole ? 1 : s.taps[2]);
   b->stretch = (whole ? s.taps[2] : 1) * s.cg;
+  b->walk = s.out[2] == 1 ? b->line * s.step[1] : b->pixel * s.step[2];
   b->straight =
       b->stretches == 1 && (s.out[1] == 1 || s.out[2] == 1 || b->line * s.step[1] == b->pixel * s.step[2] * s.out[2]);
 }

@@ -185,7 +185,7 @@ class Run {
 
   void sum(int64_t p, int64_t end, const QFinish& f) {
     if (b_.depthwise != 0) return sum_taps(p, end, f);
-    QRows rows{place(p), b_.pixel * s_.step[2], 1, nullptr, nullptr, 0, 1, b_.k};
+    QRows rows{place(p), b_.walk, 1, nullptr, nullptr, 0, 1, b_.k};
     if (b_.straight == 0) {
       rows.pointer = reinterpret_cast<const void* const*>(scratch_ + b_.at_pointers) + (p - p0_);
       rows.pointers = b_.p_block;

@@ -166,4 +166,4 @@ def dense_copy(array: Array, place: Strided) -> Array | None:
     flat = array.reshape(-1).view(place.dtype.numpy)[numbers[-1] :]
     steps = [s * place.dtype.itemsize for s in numbers[place.rank : -1]]
     shown: Array = np.lib.stride_tricks.as_strided(flat, numbers[: place.rank], steps)
-    return np.array(shown)
+    return np.array(shown, order="C")
