@@ -48,10 +48,14 @@ def _binary(op: str) -> Callable[[Build, Spec], Outputs]:
 
 def _unary(op: str, *attributes: str) -> Callable[[Build, Spec], Outputs]:
     def rule(build: Build, spec: Spec) -> Outputs:
-        if spec.attr("channels_last"):
-            raise spec.unsupported("channels_last is not known here")
-        settings = {name: spec.attr(name) for name in attributes}
-        return [_rounded(build, spec, build.op(op, real(build, spec, 0, 1, 2), **settings), 3, 4)]
+        settings, x = {name: spec.attr(name) for name in attributes}, real(build, spec, 0, 1, 2)
+        if not spec.attr("channels_last"):
+            return [_rounded(build, spec, build.op(op, x, **settings), 3, 4)]
+        if not x.has_shape:
+            raise spec.unsupported(f"channels lie last in '{x.name}', whose rank is not known before running")
+        first = build.op("Transpose", x, perm=(0, x.rank - 1, *range(1, x.rank - 1)))
+        y = build.op("Transpose", build.op(op, first, **settings), perm=(0, *range(2, x.rank), 1))
+        return [_rounded(build, spec, y, 3, 4)]
 
     return rule
 
@@ -101,8 +105,8 @@ def _plus(build: Build, x: Value, bias: Value | None) -> Value:
 
 
 def _matmul_to_float(build: Build, spec: Spec) -> Outputs:
-    a = real(build, spec, 0, 2, 4, axis=spec.operand(0).rank - 2)
-    b = real(build, spec, 1, 3, 5, axis=spec.operand(1).rank - 1)
+    a = real(build, spec, 0, 2, 4, axis=-2)
+    b = real(build, spec, 1, 3, 5, axis=-1)
     return [_plus(build, build.op("MatMul", a, b), spec.input(6))]
 
 

@@ -220,10 +220,10 @@ def _classes(build: Build, node: Node) -> Sequence[Value]:
 
 def _ranked(build: Build, node: Node, x: Value, scores: Value, has_base: bool) -> Value:
     """What the label is chosen by: as in onnxruntime, a class that no leaf of a row names is none to choose."""
-    table, classes = table_of(node), range(int(scores.shape[1]))
+    table, classes = table_of(node), range(len(labels_of(node, "classlabels_int64s")[1]))
     if has_base or all(table.always(i) for i in classes):
         return scores
-    ones = {"class_weights": [1.0] * len(table.weights), "class_weights_as_tensor": None}
+    ones: dict[str, Any] = {"class_weights": [1.0] * len(table.weights), "class_weights_as_tensor": None}
     counted = Node(node.op, node.inputs, node.outputs, {**node.attributes, **ones}, domain=node.domain, name=node.name)
     named = build.op("Greater", _sums(build, counted, x, "class", len(classes)), number(build, 0, DType.FLOAT))
     return build.op("Where", named, scores, number(build, -np.inf, DType.FLOAT))

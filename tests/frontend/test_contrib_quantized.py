@@ -54,6 +54,7 @@ CASES: Sequence[Case] = (
     ("QLinearAveragePool", [IMAGE, A_SCALE, zero(3), A_SCALE, zero(9)],
      {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}, 1),
     ("QLinearGlobalAveragePool", [IMAGE, A_SCALE, zero(3), A_SCALE, zero(9)], {}, 1),
+    ("QLinearGlobalAveragePool", [IMAGE, A_SCALE, zero(3), A_SCALE, zero(9)], {"channels_last": 1}, 1),
     ("QLinearConcat", [Y_SCALE, zero(10), A, A_SCALE, zero(3), A, B_SCALE, zero(5)], {"axis": 1}, 1),
     ("QLinearWhere", [RNG.random((3, 4)) < 0.5, B, A_SCALE, zero(3), B, B_SCALE, zero(5), Y_SCALE, zero(1)], {}, 1),
     ("QGemm", [B, A_SCALE, zero(9), W8, B_SCALE, zero(0, I8), bytes_of(5).astype(I32), Y_SCALE, zero(90)], {}, 1),
@@ -164,3 +165,13 @@ def test_what_cannot_be_said_is_refused() -> None:
         import_model(model_with("Attention", [HIDDEN, QKV, QKV_BIAS, np.zeros(8, I32)], {"num_heads": 2}, 1))
     with pytest.raises(UnsupportedError, match="packed"):
         import_model(model_with("MultiHeadAttention", [random(2, 3, 2, 3, 4)], {"num_heads": 2}, 1))
+
+
+def test_integer_products_of_unknown_rank() -> None:
+    model = model_with("MatMulIntegerToFloat", [A, WU8, A_SCALE, B_SCALE, zero(9), zero(3)], {}, 1)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    for a in (A, B):
+        feeds = {model.graph.input[0].name: a}
+        (want,) = run_ort(model, feeds)
+        (got,) = arenaut.load_onnx(model).run(feeds).values()
+        np.testing.assert_allclose(got, want, rtol=1e-6)

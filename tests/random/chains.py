@@ -175,7 +175,7 @@ def split(s: Sketch) -> None:
     axis = s.rng.choice([i for i, n in enumerate(shape) if isinstance(n, int) and n > 1])
     first = s.rng.randint(1, shape[axis] - 1)
     sizes = (first, shape[axis] - first)
-    name = s.ops("Split", x, s.ints(*sizes), shape=None, outputs=2, axis=axis)
+    name = s.op("Split", x, s.ints(*sizes), shape=None, outputs=2, axis=axis)
     for made, size in zip((name, f"{name}_1"), sizes, strict=True):
         s.shapes[made] = tuple(size if i == axis else n for i, n in enumerate(shape))
 

@@ -156,12 +156,12 @@ def _judge(
         rounding = text.startswith("wrong") and not difference(
             got.outputs, outputs, ROUNDING, max(scale, 1.0), wide=wide
         )
+        text += "".join(f" ({n} agrees)" for n, t in texts.items() if not t)
         reason = explained(name, facts, text, rounding)
         if reason:
             outcome.explained.append(f"{name}: {reason}")
         else:
-            agrees = "".join(f" ({n} agrees)" for n, t in texts.items() if not t)
-            _file(outcome, case, facts, f"{got.label}, against {name}: {text}{agrees}")
+            _file(outcome, case, facts, f"{got.label}, against {name}: {text}")
 
 
 def _file(outcome: Outcome, case: Case, facts: Facts, text: str) -> None:
