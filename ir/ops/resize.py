@@ -130,6 +130,9 @@ def _factors(node: Node) -> list[int] | None:
 
 def _lower(lower: Lower, node: Node) -> None:
     factors = _factors(node) if node.attr("mode", "nearest") == "nearest" else None
+    scales = _given(node, 2)
+    if scales is not None and scales.constant is None:
+        _fed_sizes(lower, node)
     source, target = lower.read(node.operand(0)), lower.write(node.output)
     if factors is None or not all(_repeats(node, f) for f in factors):
         _call(lower, node)
@@ -143,16 +146,33 @@ def _lower(lower: Lower, node: Node) -> None:
     lower.copy(source.broadcast_to(target.dims), target)
 
 
+def _fed_sizes(lower: Lower, node: Node) -> None:
+    """The dims of the output become what the scales say when they are there."""
+    scales, shape = lower.read(node.operand(2)), node.operand(0).shape
+    axes = _axes(node, len(shape))
+    if scales.dims != (len(axes),):
+        raise NoRowError("how many scales there are is not known")
+    sizes = lower.temp(DType.INT64, scales.dims)
+    lower.call("ResizeSizes", [scales], [sizes], {"extents": [shape[a] for a in axes]})
+    for i, axis in enumerate(axes):
+        lower.set_symbol(node.output.shape[axis], sizes.slice(0, i, 1))
+
+
 def _call(lower: Lower, node: Node) -> None:
     """Family Resize or ResizeNearest: per axis the scale (0: the ratio of the sizes) and the region of interest."""
     rank = node.operand(0).rank
     axes, scales, roi = _axes(node, rank), _given(node, 2), _given(node, 1)
     crop = node.attr("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
-    if (scales is not None and scales.constant is None) or (crop and (roi is None or roi.constant is None)):
-        raise NoRowError("scales or the region of interest are not known")
-    factors, begins, ends = [0.0] * rank, [0.0] * rank, [1.0] * rank
+    fed = scales if scales is not None and scales.constant is None else None
+    if crop and (roi is None or roi.constant is None):
+        raise NoRowError("the region of interest is not known")
+    if fed is not None and node.attr("antialias", 0):
+        raise NoRowError("how far antialiasing reaches is not known")
+    factors, begins, ends, places = [0.0] * rank, [0.0] * rank, [1.0] * rank, [0] * rank
     for i, axis in enumerate(axes):
-        if scales is not None:
+        if fed is not None:
+            places[axis] = i + 1
+        elif scales is not None:
             factors[axis] = float(scales.constant.flat[i])
         if crop:
             begins[axis], ends[axis] = (float(roi.constant.flat[j]) for j in (i, i + len(axes)))
@@ -174,9 +194,11 @@ def _call(lower: Lower, node: Node) -> None:
         "scales": factors,
         "roi_begin": begins,
         "roi_end": ends,
+        "fed": places,
     }
     family = "ResizeNearest" if params["mode"] == 0 else "Resize"  # nearest moves elements of any type
-    lower.call(family, [lower.read(node.operand(0))], [lower.write(node.output)], params)
+    operands = [lower.read(node.operand(0)), None if fed is None else lower.read(fed)]
+    lower.call(family, operands, [lower.write(node.output)], params)
 
 
 # -- samples -------------------------------------------------------------------------------------------------------
@@ -206,6 +228,10 @@ def _samples() -> Iterator[Sample]:
         for extra in ({"exclude_outside": 1}, {"antialias": 1}, {"axes": (3, 2)}):
             size = i64(3, 7) if "axes" in extra else i64(1, 2, 3, 7)
             yield Sample((x, None, None, size), {"mode": mode, **extra})
+    for dtype in (DType.UINT8, DType.INT8, DType.INT32):
+        whole = samples.draw((1, 2, 4, 5), dtype, 0, 100)
+        yield Sample((whole, None, _scales(1, 1, 2, 1.5)), {"mode": "linear"})
+        yield Sample((whole, None, None, i64(1, 2, 7, 9)), {"mode": "linear"})
     roi = np.array([0, 0, 0.25, 0.125, 1, 1, 1.5, 0.75], np.float32)
     crop = {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 2.5}
     yield Sample((x, roi, None, i64(1, 2, 3, 3)), crop)

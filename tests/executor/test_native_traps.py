@@ -93,3 +93,38 @@ def test_offsets_that_are_no_numbers_read_zero() -> None:
     offset[0, :, 0] = [[np.nan, np.inf, -np.inf], [1e30, -1e30, 5]]
     y = arenaut.load_onnx(parse(text)).run({"x": np.ones((1, 1, 3, 3), np.float32), "o": offset})["y"]
     np.testing.assert_array_equal(y[0, 0], [[0, 0, 0], [1, 1, 1], [1, 1, 1]])
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("dtype", ["float", "uint8"])
+def test_resize_by_scales_that_only_running_knows(mode: str, dtype: str) -> None:
+    if dtype == "uint8" and mode == "cubic":
+        pytest.skip("onnxruntime has no such kernel")
+    op = f'Resize <mode = "{mode}", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">'
+    text = f"g ({dtype}[1, 2, h, 6] x, float[4] s) => ({dtype}[a, b, c, d] y) {{ y = {op} (x, , s) }}"
+    model = arenaut.load_onnx(parse(text, opset=19))
+    x = RNG.integers(0, 100, (1, 2, 5, 6)).astype(np.uint8 if dtype == "uint8" else np.float32)
+    for scales in ((1, 1, 2, 3), (1, 1, 0.5, 1), (1, 1, 1, 1), (1, 1, 1.6, 0.7)):
+        feeds = {"x": x, "s": np.array(scales, np.float32)}
+        (want,) = ort_outputs(parse(text, opset=19), feeds)
+        got = model.run(feeds)["y"]
+        assert got.shape == want.shape
+        far = np.abs(got.astype(np.float64) - want.astype(np.float64)).max()
+        assert far <= (1 if dtype == "uint8" and mode != "nearest" else 1e-4)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_fed_scale_that_is_none_is_refused(scale: float) -> None:
+    text = "g (float[1, 4] x, float[2] s) => (float[a, b] y) { y = Resize (x, , s) }"
+    model = arenaut.load_onnx(parse(text, opset=19))
+    with pytest.raises(ExecutionError, match="Resize"):
+        model.run({"x": np.zeros((1, 4), np.float32), "s": np.array([1, scale], np.float32)})
+
+
+def test_a_constant_image_of_bytes_stays_constant_under_resize() -> None:
+    """Weights add up to one only nearly, which no element may show."""
+    text = """g (uint8[1, 1, 7, 7] x) => (uint8[a, b, c, d] y)
+    <int64[4] sizes = {1, 1, 23, 31}> { y = Resize <mode = "linear"> (x, , , sizes) }"""
+    for value in (1, 77, 255):
+        y = arenaut.load_onnx(parse(text, opset=19)).run({"x": np.full((1, 1, 7, 7), value, np.uint8)})["y"]
+        assert (y == value).all()

@@ -61,12 +61,17 @@ int32_t gather_single(const IndexedBound& b, const char* table, const char* indi
   const int64_t extent = inner < 0 ? 1 : w.dims[inner];
   int64_t step[3] = {0, 0, 0};
   for (int k = 0; k < 3 && inner >= 0; ++k) step[k] = w.step[k][inner];
+  Walk<3> rows = w;
+  if (inner >= 0) walk_remove(&rows, inner);
   Cursor<3> c;
+  walk_seek(w, from, &c);
   for (int64_t unit = from; unit < to;) {
-    walk_seek(w, unit, &c);
     const int64_t n = min64(to - unit, extent - unit % extent);
     const int32_t status = gather_row<T, I>(b, table + c.offset[0], indices + c.offset[1], out + c.offset[2], n, step);
     if (status != ARN_OK) return status;
+    for (int k = 0; k < 3 && inner >= 0; ++k) c.offset[k] -= c.at[inner] * step[k];
+    if (inner >= 0) c.at[inner] = 0;
+    walk_next(rows, &c);
     unit += n;
   }
   return ARN_OK;

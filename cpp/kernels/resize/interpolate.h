@@ -1,5 +1,5 @@
-// Linear and cubic resize of one type. The weighted sum over the taps of all outer dims is taken on whole rows of the
-// input; where the innermost dim is resized too, its taps then pick from that row.
+// Linear and cubic resize of elements S, computed in T. The weighted sum over the taps of all outer dims is taken on
+// whole rows of the input; where the innermost dim is resized too, its taps then pick from that row.
 #pragma once
 
 #include "kernels/resize/plan.h"
@@ -72,8 +72,8 @@ struct ResizeRow {
 };
 
 // N taps of a weighted sum, one after the other; `first`: of a new sum, else of one that sum[] holds.
-template <int N, typename T>
-static inline void add_taps(const T* const* p, const T* w, int64_t step, bool first, T* __restrict sum, int64_t n) {
+template <int N, typename S, typename T>
+static inline void add_taps(const S* const* p, const T* w, int64_t step, bool first, T* __restrict sum, int64_t n) {
   const auto run = [&](auto from, auto begin) {
     for (int64_t i = 0; i < n; ++i) {
       T s = begin(i);
@@ -82,8 +82,8 @@ static inline void add_taps(const T* const* p, const T* w, int64_t step, bool fi
       sum[i] = s;
     }
   };
-  const auto dense = [](const T* x, int64_t i) { return x[i]; };
-  const auto apart = [&](const T* x, int64_t i) { return x[i * step]; };
+  const auto dense = [](const S* x, int64_t i) { return static_cast<T>(x[i]); };
+  const auto apart = [&](const S* x, int64_t i) { return static_cast<T>(x[i * step]); };
   if (first && step == 1)
     run(dense, [&](int64_t i) { return w[0] * dense(p[0], i); });
   else if (first)
@@ -95,14 +95,14 @@ static inline void add_taps(const T* const* p, const T* w, int64_t step, bool fi
 }
 
 // sum[i] = the weighted sum of x[i * step] over all combinations of taps, i < n, the last dim's taps fastest.
-template <typename T>
-static void sum_rows(const ResizeRow<T>& r, const T* x, int64_t step, T* sum, int64_t n) {
+template <typename S, typename T>
+static void sum_rows(const ResizeRow<T>& r, const S* x, int64_t step, T* sum, int64_t n) {
   int64_t at[ARN_MAX_RANK] = {};
-  const T* from[4];
+  const S* from[4];
   T weight[4];
   bool first = true;
   for (int held = 0;;) {
-    const T* p = x;
+    const S* p = x;
     T w = 1;
     for (int k = 0; k < r.rank; ++k) {
       p += r.offset[k][at[k]];
@@ -132,26 +132,49 @@ static void sum_rows(const ResizeRow<T>& r, const T* x, int64_t step, T* sum, in
   }
 }
 
-// y[i] = the weighted sum of the row's elements at the taps of i.
-template <typename T>
-static void pick_row(const ResizeBound& b, const ResizeDim& d, const ResizeTables<T>& t, T* y) {
-  const T outside = static_cast<T>(b.extrapolation);
-  for (int64_t i = 0; i < d.out; ++i) {
-    const int64_t* at = t.offset + d.table + i * d.taps;
-    const T* w = t.weight + d.table + i * d.taps;
-    T sum = 0;
-    if (at[0] == kOutside) {
-      sum = outside;
-    } else {
-      sum = w[0] * t.row[at[0]];
-      for (int64_t k = 1; k < d.taps; ++k) sum += w[k] * t.row[at[k]];
-    }
-    y[i * d.out_step] = sum;
+// A sum as an element; an integer is the nearest one, or the limit of its type.
+template <typename S, typename T>
+static inline S resize_element(T v) {
+  if constexpr (static_cast<S>(0.5) != S(0)) {
+    return static_cast<S>(v);
+  } else {
+    constexpr bool kSigned = static_cast<S>(-1) < S(0);
+    constexpr int kBits = static_cast<int>(sizeof(S)) * 8 - (kSigned ? 1 : 0);
+    constexpr S kMost = static_cast<S>(~uint64_t{0} >> (64 - kBits)),
+                kLeast = kSigned ? static_cast<S>(-kMost - 1) : S(0);
+    // 2^kBits, just above the largest element.
+    constexpr T kAbove = static_cast<T>(uint64_t{1} << (kBits - 1)) * 2;
+    const T whole =
+        sizeof(T) == 4 ? static_cast<T>(__builtin_rintf(static_cast<float>(v))) : static_cast<T>(__builtin_rint(v));
+    if (whole >= kAbove) return kMost;
+    return whole > static_cast<T>(kLeast) ? static_cast<S>(whole) : kLeast;
   }
 }
 
-template <typename T>
-static void resize_row(const ResizeBound& b, const ResizeTables<T>& t, const T* x, T* y, int64_t unit) {
+// y[i] = the weighted sum of the row's elements at the taps of i.
+template <typename S, typename T>
+static void pick_row(const ResizeBound& b, const ResizeDim& d, const ResizeTables<T>& t, S* y) {
+  const S outside = resize_element<S>(static_cast<T>(b.extrapolation));
+  const int64_t* at = t.offset + d.table;
+  const T* w = t.weight + d.table;
+  if (d.taps == 2 && b.coordinates != ARN_RESIZE_TF_CROP_AND_RESIZE) {
+    for (int64_t i = 0; i < d.out; ++i)
+      y[i * d.out_step] = resize_element<S>(w[2 * i] * t.row[at[2 * i]] + w[2 * i + 1] * t.row[at[2 * i + 1]]);
+    return;
+  }
+  for (int64_t i = 0; i < d.out; ++i, at += d.taps, w += d.taps) {
+    if (at[0] == kOutside) {
+      y[i * d.out_step] = outside;
+      continue;
+    }
+    T sum = w[0] * t.row[at[0]];
+    for (int64_t k = 1; k < d.taps; ++k) sum += w[k] * t.row[at[k]];
+    y[i * d.out_step] = resize_element<S>(sum);
+  }
+}
+
+template <typename S, typename T>
+static void resize_row(const ResizeBound& b, const ResizeTables<T>& t, const S* x, S* y, int64_t unit) {
   ResizeRow<T> r;
   r.rank = 0;
   r.outside = false;
@@ -172,7 +195,8 @@ static void resize_row(const ResizeBound& b, const ResizeTables<T>& t, const T* 
   }
   const ResizeDim& last = b.dim[b.rank - 1];
   if (r.outside) {
-    for (int64_t i = 0; i < last.out; ++i) y[i * last.out_step] = static_cast<T>(b.extrapolation);
+    const S outside = resize_element<S>(static_cast<T>(b.extrapolation));
+    for (int64_t i = 0; i < last.out; ++i) y[i * last.out_step] = outside;
   } else if (last.taps > 0) {
     sum_rows(r, x, last.in_step, t.row, last.in);
     pick_row(b, last, t, y);
@@ -180,17 +204,23 @@ static void resize_row(const ResizeBound& b, const ResizeTables<T>& t, const T* 
     T block[kResizeBlock];
     for (int64_t first = 0; first < last.out; first += kResizeBlock) {
       const int64_t n = min64(kResizeBlock, last.out - first);
-      T* to = last.out_step == 1 ? y + first : block;
-      sum_rows(r, x + first * last.in_step, last.in_step, to, n);
-      for (int64_t i = 0; to == block && i < n; ++i) y[(first + i) * last.out_step] = block[i];
+      if constexpr (sizeof(S) == sizeof(T) && static_cast<S>(0.5) != S(0)) {
+        if (last.out_step == 1) {
+          sum_rows(r, x + first * last.in_step, last.in_step, y + first, n);
+          continue;
+        }
+      }
+      sum_rows(r, x + first * last.in_step, last.in_step, block, n);
+      for (int64_t i = 0; i < n; ++i) y[(first + i) * last.out_step] = resize_element<S>(block[i]);
     }
   }
 }
 
-template <typename T>
+template <typename S, typename T>
 static int32_t resize_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* scratch,
                             const arn_state* state) {
-  const ResizeBound& b = *static_cast<const ResizeBound*>(bound);
+  ResizeBound b = *static_cast<const ResizeBound*>(bound);
+  if (!resize_settle(&b, static_cast<const float*>(operand[1]))) return ARN_BAD_VALUE;
   ResizeTables<T> t;
   t.offset = static_cast<int64_t*>(scratch);
   t.weight = reinterpret_cast<T*>(t.offset + b.tables);
@@ -198,12 +228,12 @@ static int32_t resize_tasks(const void* bound, void* const* operand, int64_t beg
   fill_tables(b, t);
   return for_tasks(begin, end, b.tasks, b.units, state, [&](int64_t from, int64_t to) -> int32_t {
     for (int64_t unit = from; unit < to; ++unit)
-      resize_row(b, t, static_cast<const T*>(operand[0]), static_cast<T*>(operand[1]), unit);
+      resize_row(b, t, static_cast<const S*>(operand[0]), static_cast<S*>(operand[b.out_operand]), unit);
     return ARN_OK;
   });
 }
 
-template <typename T>
+template <typename S, typename T>
 static int32_t bind_resize(const arn_bind_args* args, arn_bound* out, void* bound) {
   const int64_t mode = static_cast<const arn_resize_params*>(args->params)->mode;
   if (mode != ARN_RESIZE_LINEAR && mode != ARN_RESIZE_CUBIC) return ARN_UNSUPPORTED;
@@ -211,7 +241,7 @@ static int32_t bind_resize(const arn_bind_args* args, arn_bound* out, void* boun
   const int32_t status = plan_resize(args, 1, b);
   if (status != ARN_OK) return status;
   ResizeDim& last = b->dim[b->rank - 1];
-  bind_done(out, resize_tasks<T>, b->tasks, sizeof(ResizeBound), last.taps > 0 ? "rows" : "kept inside");
+  bind_done(out, resize_tasks<S, T>, b->tasks, sizeof(ResizeBound), last.taps > 0 ? "rows" : "kept inside");
   const int64_t bytes = static_cast<int64_t>(sizeof(T));
   out->thread_scratch = b->tables * (8 + bytes) + (last.taps > 0 ? last.in * bytes : 0);
   return ARN_OK;

@@ -65,12 +65,13 @@ void nearest_row(const ResizeBound& b, const int64_t* tables, const char* x, cha
 
 int32_t nearest_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* scratch,
                       const arn_state* state) {
-  const ResizeBound& b = *static_cast<const ResizeBound*>(bound);
+  ResizeBound b = *static_cast<const ResizeBound*>(bound);
+  if (!resize_settle(&b, static_cast<const float*>(operand[1]))) return ARN_BAD_VALUE;
   int64_t* tables = static_cast<int64_t*>(scratch);
   fill_tables(b, tables);
   return for_tasks(begin, end, b.tasks, b.units, state, [&](int64_t from, int64_t to) -> int32_t {
     for (int64_t unit = from; unit < to; ++unit)
-      nearest_row(b, tables, static_cast<const char*>(operand[0]), static_cast<char*>(operand[1]), unit);
+      nearest_row(b, tables, static_cast<const char*>(operand[0]), static_cast<char*>(operand[b.out_operand]), unit);
     return ARN_OK;
   });
 }

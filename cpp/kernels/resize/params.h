@@ -20,4 +20,9 @@ typedef struct {
   double scales[ARN_MAX_RANK];     // by dim of x; 0: output extent / input extent
   double roi_begin[ARN_MAX_RANK];  // by dim, of tf_crop_and_resize, in units of the extent
   double roi_end[ARN_MAX_RANK];
+  int64_t fed[ARN_MAX_RANK];  // by dim: 1 + the index of its scale in the operand of scales; 0: it is in `scales`
 } arn_resize_params;
+
+typedef struct {
+  int64_t extents[ARN_MAX_RANK];  // of x along the axes that the scales belong to
+} arn_resize_sizes_params;

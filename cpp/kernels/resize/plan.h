@@ -10,6 +10,7 @@ namespace ARN_NS {
 struct ResizeDim {
   int64_t in, out, in_step, out_step;  // extents; strides in bytes (nearest) or elements
   double scale, begin, end;
+  int64_t fed;    // index of its scale in the operand of scales, or -1
   int64_t taps;   // input elements read for one output position; 0: the dim is kept as it is
   int64_t table;  // of its taps, from the start of the tables
 };
@@ -20,7 +21,8 @@ struct ResizeBound {
   int64_t units, tasks;         // a unit is one row of the innermost dim
   double a, extrapolation;
   int32_t rank, mode, coordinates, rounding, antialias, exclude_outside;
-  int32_t bytes;        // of an element
+  int32_t bytes;  // of an element
+  int32_t out_operand;
   uint64_t outside[2];  // nearest: the element that stands for extrapolation
 };
 
@@ -69,11 +71,25 @@ static inline int64_t resize_taps(const ResizeBound& b, const ResizeDim& d) {
   return start < -1e6 ? 0 : 2 - 2 * static_cast<int64_t>(start);
 }
 
+// Takes the scales that only running knows; a dim that they leave as it is has no taps. False for a scale that is none.
+static inline bool resize_settle(ResizeBound* b, const float* scales) {
+  for (int i = 0; i < b->rank; ++i) {
+    ResizeDim& d = b->dim[i];
+    if (d.fed < 0) continue;
+    d.scale = static_cast<double>(scales[d.fed]);
+    if (!(d.scale > 0 && d.scale < 1e18)) return false;
+    if (d.scale == 1 && d.in == d.out && b->coordinates != ARN_RESIZE_TF_CROP_AND_RESIZE) d.taps = 0;
+  }
+  return true;
+}
+
 // Dims, scales and the order of walking. `unit_bytes` is what strides are counted in, per element.
 static inline int32_t plan_resize(const arn_bind_args* args, int64_t unit_bytes, ResizeBound* b) {
   const auto* p = static_cast<const arn_resize_params*>(args->params);
-  const arn_desc &x = args->operand[0], &y = args->operand[1];
+  const arn_desc &x = args->operand[0], &y = args->operand[args->n_in];
+  const int64_t fed = args->n_in > 1 && args->operand[1].dtype != ARN_NONE ? element_count(args->operand[1]) : 0;
   if (x.rank != y.rank || x.dtype != y.dtype) return ARN_SHAPE_MISMATCH;
+  b->out_operand = args->n_in;
   b->rank = 0;
   b->tables = 0;
   b->mode = static_cast<int32_t>(p->mode);
@@ -93,12 +109,15 @@ static inline int32_t plan_resize(const arn_bind_args* args, int64_t unit_bytes,
                    p->scales[i],
                    p->roi_begin[i],
                    p->roi_end[i],
+                   p->fed[i] - 1,
                    0,
                    0};
+    if (d.fed >= fed) return ARN_SHAPE_MISMATCH;
+    if (d.fed >= 0 && b->antialias) return ARN_UNSUPPORTED;
     if (total > 0 && d.in == 0) return ARN_SHAPE_MISMATCH;
     if (!(d.scale > 0)) d.scale = total > 0 ? static_cast<double>(d.out) / static_cast<double>(d.in) : 1;
     const bool crop = b->coordinates == ARN_RESIZE_TF_CROP_AND_RESIZE && !(d.begin == 0 && d.end == 1);
-    if (d.in != d.out || d.scale != 1 || crop) {
+    if (d.in != d.out || d.scale != 1 || crop || d.fed >= 0) {
       d.taps = resize_taps(*b, d);
       if (d.taps == 0) return ARN_UNSUPPORTED;
     } else if (d.out == 1) {
@@ -109,7 +128,7 @@ static inline int32_t plan_resize(const arn_bind_args* args, int64_t unit_bytes,
       b->dim[at] = b->dim[at - 1];
     b->dim[at] = d;
   }
-  if (b->rank == 0) b->dim[b->rank++] = {1, 1, unit_bytes, unit_bytes, 1, 0, 1, 0, 0};
+  if (b->rank == 0) b->dim[b->rank++] = {1, 1, unit_bytes, unit_bytes, 1, 0, 1, -1, 0, 0};
   b->units = total == 0 ? 0 : 1;
   for (int i = 0; i < b->rank; ++i) {
     b->dim[i].table = b->tables;

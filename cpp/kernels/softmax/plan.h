@@ -1,5 +1,5 @@
 // How softmax walks its lines: one at a time where the axis has the smallest stride of x ("rows"), a panel of
-// neighbouring lines together where another dim has it ("columns").
+// neighbouring lines together where another dim has it, or where lines are very short ("columns").
 #pragma once
 
 #include "kernels/softmax/params.h"
@@ -8,6 +8,8 @@
 namespace ARN_NS {
 
 enum SoftmaxRole { kSoftX, kSoftY, kSoftMask, kSoftRoles };
+
+constexpr int64_t kShort = 6;  // lines of so few elements fill vectors better side by side
 
 struct SoftmaxBound {
   Walk<kSoftRoles> kept;  // lines; without the column dim
@@ -53,7 +55,9 @@ static inline int32_t plan_softmax(const arn_bind_args* args, bool log, int64_t 
   b->inner = 1;
   for (int r = 0; r < kSoftRoles; ++r) b->inner_step[r] = 0;
   const int64_t nearest = k < 0 ? 0 : __builtin_llabs(b->kept.step[kSoftX][k]);
-  if (panel > 1 && b->length > 1 && k >= 0 && nearest < __builtin_llabs(b->axis_step[kSoftX])) {
+  const bool across = nearest < __builtin_llabs(b->axis_step[kSoftX]);
+  const bool shorter = b->length <= kShort && k >= 0 && b->kept.dims[k] >= panel;
+  if (panel > 1 && b->length > 1 && k >= 0 && (across || shorter)) {
     b->columns = 1;
     b->inner = b->kept.dims[k];
     for (int r = 0; r < kSoftRoles; ++r) b->inner_step[r] = b->kept.step[r][k];
