@@ -137,3 +137,14 @@ def test_fractional_one_hot_indices_are_cut_off() -> None:
     for optimize in (True, False):
         got = arenaut.load_onnx(parse(text), optimize=optimize).run(x=np.zeros(1, np.float32))["y"]
         assert got.tolist() == [0, 0, 0, 0, 1, 0, 0]
+
+
+def test_what_depends_on_no_input_is_computed_once() -> None:
+    """By the first of the two folds alone; what depends on x stays."""
+    made = parse("n (float[a, 2] x) => (float[a, 2] y) <float[2] p = {1, 2}, float[2] q = {3, 4}>"
+                 "{ s = Add (p, q) t = Neg (s) u = Mul (x, t) y = Add (u, p) }")  # fmt: skip
+    graph = import_model(made.SerializeToString()).graph
+    assert fold_constants(graph, PassContext(TARGET))
+    assert [n.op for n in graph.nodes] == ["Mul", "Add"]
+    assert np.array_equal(graph.nodes[0].operand(1).constant, [-4, -6])
+    assert not fold_constants(graph, PassContext(TARGET))

@@ -82,3 +82,13 @@ def test_a_branch_is_finished_before_the_next_is_begun() -> None:
     problem = Problem(steps, (FIXED, *[BufferInfo(1024)] * 4, *[BufferInfo(64)] * 5))
     assert evaluate_order(problem, range(9), "stored").bound_bytes == 4096 + 64
     assert choose_order(problem, GREEDY).bound_bytes == 1024 + 4 * 64
+
+
+def test_kahn_takes_what_frees_most_first() -> None:
+    """Two large values, each with a small one made of it: the first is reduced before the second is made."""
+    large, small = BufferInfo(640), BufferInfo(64)
+    steps = [StepUse((0,), (1,)), StepUse((0,), (2,)), StepUse((1,), (3,)), StepUse((2,), (4,)), StepUse((3, 4), (5,))]
+    problem = Problem(tuple(steps), (FIXED, large, large, small, small, small))
+    assert list(ORDERS["kahn"](problem, step_dependencies(problem))) == [0, 2, 1, 3, 4]
+    choice = choose_order(problem, ("kahn",))
+    assert choice.name == "kahn" and choice.bound_bytes < evaluate_order(problem, range(5), "stored").bound_bytes

@@ -1,0 +1,40 @@
+"""Producers write their parts of a channels-last Concat in place; where that cannot be, parts are copied."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import numpy_helper
+
+import arenaut
+from tests.support.models import ort_outputs, parse
+
+WEIGHTS = ", ".join(f"float[16, 16, 1, 1] w{i}" for i in range(2))
+
+
+def concat_of(parts: str, last: str = "y = Conv (c, v)", second: str = "b = Conv (x, w1)") -> arenaut.Model:
+    """Two parts of 16 channels each, joined and read by another convolution."""
+    model = parse(f"t (float[1, 16, 9, 9] x) => (float[1, 16, 9, 9] y) {{ a = Conv (x, w0) {second} {parts} {last} }}"
+                  .replace("x)", f"x, {WEIGHTS}, float[16, 32, 1, 1] v)", 1))  # fmt: skip
+    rng = np.random.default_rng(0)
+    shapes = {"w0": (16, 16, 1, 1), "w1": (16, 16, 1, 1), "v": (16, 32, 1, 1)}
+    weights = {n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
+    kept = [i for i in model.graph.input if i.name == "x"]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    model.graph.initializer.extend(numpy_helper.from_array(w, n) for n, w in weights.items())
+    x = rng.standard_normal((1, 16, 9, 9)).astype(np.float32)
+    made = arenaut.load_onnx(model.SerializeToString(), threads=1, without=["slices"])
+    np.testing.assert_allclose(made.run({"x": x})["y"], ort_outputs(model, {"x": x})[0], rtol=1e-4, atol=1e-4)
+    return made
+
+
+def copies(model: arenaut.Model) -> int:
+    return sum(step.row is not None and step.row.family == "Copy" for step in model._built.lowered.steps)
+
+
+def test_both_parts_are_written_where_the_concat_has_them() -> None:
+    assert copies(concat_of("c = Concat <axis = 1> (a, b)")) == 0
+
+
+def test_an_input_of_the_model_is_copied() -> None:
+    assert copies(concat_of("c = Concat <axis = 1> (a, x)", second="")) == 1

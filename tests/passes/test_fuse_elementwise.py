@@ -1,0 +1,37 @@
+"""Elementwise ops run together, after a product on the block it just made."""
+
+from __future__ import annotations
+
+from arenaut.passes.fuse_elementwise import fuse_elementwise
+from tests.support.models import parse
+from tests.support.rewriting import Rewritten, draw, rewrite
+
+
+def run(nodes: str, **feeds: object) -> Rewritten:
+    model = parse(f"t (float[n, 4] x, float[n, 4] z) => (float[n, 4] y) <float[4, 4] w = "
+                  f"{{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7}}> {{ {nodes} }}")  # fmt: skip
+    return rewrite(model, fuse_elementwise, feeds={"x": draw(3, 4), "z": draw(3, 4, seed=1)})
+
+
+def inside(result: Rewritten) -> list[str]:
+    (fused,) = [n for n in result.graph.nodes if n.op == "Fused"]
+    return [n.op for _, body in fused.bodies() for n in body.nodes]
+
+
+def test_a_chain_is_one_node() -> None:
+    result = run("a = Exp (x) b = Add (a, z) y = Neg (b)")
+    assert result.ops == ["Fused"] and inside(result) == ["Exp", "Add", "Neg"]
+
+
+def test_what_follows_a_product_joins_it() -> None:
+    result = run("a = MatMul (x, w) b = Add (a, z) y = Relu (b)")
+    assert result.ops == ["Fused"] and inside(result) == ["MatMul", "Add", "Relu"]
+
+
+def test_one_op_alone_stays() -> None:
+    assert run("y = Exp (x)").ops == ["Exp"]
+
+
+def test_a_result_that_others_read_ends_the_chain() -> None:
+    result = run("a = Exp (x) s = ReduceSum (a) y = Mul (a, s)")
+    assert result.ops == ["Exp", "ReduceSum", "Mul"]
