@@ -12,6 +12,7 @@ from arenaut.frontend.spec import Spec
 from arenaut.frontend.structure import is_reference, label, node_attributes, normal_domain
 from arenaut.frontend.upgrade import upgrade
 from arenaut.ir import Value
+from arenaut.ir.attribute_values import first_wrong
 from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.schemas import Signature, default_attributes, signature
 from arenaut.ir.types import onnx_text
@@ -119,11 +120,20 @@ def _span(low: int, high: int) -> str:
     return str(low) if low == high else f"{low} to {high}" if high < 2**31 - 1 else f"at least {low}"
 
 
+def _check_ranges(spec: Spec) -> None:
+    found = first_wrong(spec.op, spec.attributes) if spec.domain in ("", "ai.onnx.ml") else None
+    if found is not None:
+        name, value, allowed = found
+        shown = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        raise spec.invalid(f"its attribute '{name}' is {shown}, expected {allowed}. Export the model again")
+
+
 def finish(scope: Scope, proto: Any, spec: Spec) -> Sequence[Value | None]:
     """Brings a spec to the newest opset and adds it to the graph."""
     outcome = upgrade(scope.builder(spec.name), spec)
     if not isinstance(outcome, Spec):
         return outcome
+    _check_ranges(outcome)
     graph = scope.graph
     outputs: list[Value | None] = [
         Value(scope.own_name(name)) if wanted else None
@@ -134,6 +144,7 @@ def finish(scope: Scope, proto: Any, spec: Spec) -> Sequence[Value | None]:
     node = add_node(
         graph, outcome.op, outcome.inputs, outcome.attributes, outputs, domain=outcome.domain, name=spec.name
     )  # fmt: skip
+    node.stated = True
     for value in node.outputs:
         if value is not None:
             scope.mark_named(value)

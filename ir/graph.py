@@ -117,9 +117,11 @@ class Value:
 
 
 class Node:
-    """One operation. op and attributes mean what the newest ONNX opset says; absent optional inputs are None."""
+    """One operation. op and attributes mean what the newest ONNX opset says; absent optional inputs are None.
 
-    __slots__ = ("attributes", "domain", "graph", "inputs", "name", "op", "outputs")
+    stated: the model itself says this, no rewrite: what it says must then hold in every respect."""
+
+    __slots__ = ("attributes", "domain", "graph", "inputs", "name", "op", "outputs", "stated")
 
     def __init__(
         self,
@@ -138,6 +140,7 @@ class Node:
         self.outputs: list[Value | None] = list(outputs)
         self.attributes: dict[str, Any] = dict(attributes or {})
         self.graph: Graph | None = None
+        self.stated = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -328,10 +331,10 @@ class Graph:
         twin.inputs = [v for v in map(of, self.inputs) if v is not None]
         for node in self.nodes:
             attributes = {k: v.copy() if isinstance(v, Graph) else v for k, v in node.attributes.items()}
-            twin.attach(
-                Node(node.op, [of(v) for v in node.inputs], [of(v) for v in node.outputs], attributes,
-                     domain=node.domain, name=node.name)
-            )  # fmt: skip
+            made = Node(node.op, [of(v) for v in node.inputs], [of(v) for v in node.outputs], attributes,
+                        domain=node.domain, name=node.name)  # fmt: skip
+            made.stated = node.stated
+            twin.attach(made)
         twin.outputs = [v for v in map(of, self.outputs) if v is not None]
         twin.declared = list(self.declared)
         return twin

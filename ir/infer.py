@@ -135,6 +135,9 @@ class Inference:
     def truth(self, condition: Dim) -> bool | None:
         return truth(condition)
 
+    def settled(self, d: Dim) -> int | None:
+        return settled(d)
+
     def has(self, index: int) -> bool:
         return self.node.input(index) is not None
 

@@ -46,6 +46,10 @@ class Infer(Protocol):
         """As `known_data`, but only of ints: None when one is an expression that the sizes of a run do not settle."""
         ...
 
+    def settled(self, d: Dim) -> int | None:
+        """The value of a dim that decides ranks; None when neither the graph nor the sizes of a run tell."""
+        ...
+
     def truth(self, condition: Dim) -> bool | None:
         """Whether a condition (1 or 0) holds; None when neither the graph nor the sizes of a run tell."""
         ...
@@ -207,6 +211,16 @@ EXACT = Tolerance()
 
 
 @dataclass(frozen=True)
+class Requirement:
+    """What an op asks of sizes and elements that only a run knows: `condition` is not 0. text: what is asked for;
+    values: what there is instead, as the error shows it."""
+
+    condition: Dim
+    text: str
+    values: Sequence[Dim]
+
+
+@dataclass(frozen=True)
 class Sample:
     """One test input of an op: attributes, and inputs (None where absent)."""
 
@@ -250,7 +264,8 @@ class OpRecord:
     widens        makes larger elements of stored ones, at no cost to speak of: on constants it is folded last, when
                   nothing wants the small ones; a region computes it anew rather than have it kept.
     narrows       tile leaves in its register just what the output's narrow type holds.
-    most          (node, output, axis) -> the most that a size which only running decides can be; None: no limit known.
+    requires      what sizes must fulfil where the node runs natively; an evaluator checks for itself.
+    size_limit    (node, output, axis) -> the most that a size which only running decides can be; None: no limit known.
     flops         floating-point operations, a dim.
     deterministic False: never folded, never merged (random ops).
     tolerance, samples  for the tests.
@@ -284,6 +299,7 @@ class OpRecord:
     integer: IntegerRule | None = None
     widens: bool = False
     narrows: bool = False
+    requires: Callable[[Node], Iterable[Requirement]] | None = None
     size_limit: Callable[[Node, int, int], Dim | None] | None = None
     flops: Callable[[Node], Dim] | None = None
     deterministic: bool = True
@@ -344,6 +360,7 @@ __all__ = [
     "OpRecord",
     "Param",
     "Reg",
+    "Requirement",
     "Sample",
     "TileBuilder",
     "Tolerance",

@@ -177,6 +177,17 @@ class Host {
   virtual Host* body(int32_t step, const Program* program) = 0;
 };
 
+// What sizes and elements of shape tensors must fulfil, beyond what memory safety asks: `condition` is not 0.
+struct Check {
+  int32_t condition = -1;
+  std::vector<int32_t> values;  // expressions, what to show
+  std::string text;             // which node asks for what
+  int32_t stage = 0;
+};
+
+// The status of a check that failed; its detail says all.
+constexpr int32_t kRefused = 100;
+
 // A failure of bind or run: which step, what status, and what the operands were.
 struct StepFailure {
   int32_t step = -1;
@@ -218,6 +229,7 @@ class Program {
   std::vector<int32_t> symbol_stage;  // per symbol: the stage at whose start it is known; 0 for input dims
   std::vector<Buffer> buffers;
   std::vector<Region> regions;
+  std::vector<Check> checks;
   std::vector<Value> values;
   std::vector<Step> steps;
   std::vector<int32_t> stage_ends;  // exclusive step index of each stage

@@ -446,10 +446,12 @@ void Run::run_host(int32_t index, const Step& step) {
   std::vector<Tensor> inputs;
   for (size_t i = 0; i < at(step.n_in); ++i) inputs.push_back(borrow(step, bound(index), i));
   std::vector<Tensor> results;
+  check_stop(index);
   {
     const KeepDenormals keep_denormals;
     results = options_.host->call(index, inputs);
   }
+  check_stop(index);
   for (size_t i = 0; at(step.n_in) + i < step.operands.size(); ++i) {
     if (step.operands[at(step.n_in) + i] < 0) continue;
     if (i >= results.size()) throw StepError{{index, ARN_BAD_VALUE, false, "the step made fewer outputs than it has"}};

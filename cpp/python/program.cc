@@ -258,6 +258,10 @@ int32_t PyProgram::add_step(const py::dict& d) {
   return static_cast<int32_t>(program->steps.size()) - 1;
 }
 
+void PyProgram::add_check(int32_t condition, std::vector<int32_t> values, std::string text) {
+  program->checks.push_back({condition, std::move(values), std::move(text), 0});
+}
+
 void PyProgram::set_plan(const std::vector<int32_t>& order, const std::vector<std::array<int32_t, 5>>& regions,
                          const std::vector<std::array<int32_t, 2>>& members, const std::vector<int32_t>& placement) {
   if (order.size() != program->steps.size() || members.size() != program->buffers.size())

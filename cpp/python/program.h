@@ -52,6 +52,8 @@ class PyProgram {
   int32_t add_value(int32_t buffer, int32_t dtype, int32_t offset, std::vector<int32_t> dims,
                     std::vector<int32_t> strides);
   int32_t add_step(const py::dict& description);
+  // Sizes for which the condition is 0 are refused: text, then the values.
+  void add_check(int32_t condition, std::vector<int32_t> values, std::string text);
   // Per step added so far, in that order: which operands it will read in packed form, as bits.
   std::vector<uint32_t> packed_operands() const;
   // Another array with the same content for a weight buffer; None when no step reads it as stored.

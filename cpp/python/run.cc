@@ -83,6 +83,7 @@ void register_program(py::module_& m) {
            py::arg("array") = py::none(), py::arg("weight") = -1)
       .def("add_value", &PyProgram::add_value)
       .def("add_step", &PyProgram::add_step)
+      .def("add_check", &PyProgram::add_check)
       .def("packed_operands", &PyProgram::packed_operands)
       .def("replace_weight", &PyProgram::replace_weight)
       .def("measure",

@@ -15,6 +15,7 @@ from arenaut.ir.elements import Choice, Coordinates, Elements
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import tensor_like
+from arenaut.ir.ops.support.requirements import range_requires, sizes_require
 from arenaut.ir.ops.support.samples import i64
 from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError
 from arenaut.ir.types import TensorType, Type
@@ -246,12 +247,12 @@ RECORDS: tuple[OpRecord, ...] = (
         data=_constant_data, samples=_constant_samples,
     ),
     OpRecord(
-        op="ConstantOfShape", element=_filled_element, choice=_filled_choice,
+        op="ConstantOfShape", requires=sizes_require, element=_filled_element, choice=_filled_choice,
         infer=_filled_infer, evaluate=_filled_evaluate, data=_filled_data,
         lower=lambda lower, node: lower.fill(lower.write(node.output), _fill_value(node)), samples=_filled_samples,
     ),
     OpRecord(
-        op="Range", element=_range_element,
+        op="Range", requires=range_requires, element=_range_element,
         infer=_range_infer, evaluate=_range_evaluate, data=_range_data, lower=_range_lower,
         samples=_range_samples,
     ),

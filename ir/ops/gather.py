@@ -144,8 +144,8 @@ def _scattered_samples() -> Iterator[Sample]:
 
 def _last_dim(context: Infer, indices: Shape, rank: int) -> int:
     """How many axes the last dim of the indices addresses."""
-    depth = indices[-1] if indices else 0
-    if not isinstance(depth, int):
+    depth = context.settled(indices[-1]) if indices else 0
+    if depth is None:
         raise UnknownError("the last dim of the indices is not known")
     if not 1 <= depth <= rank:
         raise context.fail(f"indices address {depth} axes of {rank}")
@@ -162,6 +162,8 @@ def _gather_nd_infer(context: Infer) -> Sequence[Type]:
 def _tuples_index(indices: Any, batch: int, shape: Sequence[int]) -> tuple[Any, ...]:
     """The index, over the axes that the last dim addresses, of every tuple. Raises IndexError when out of range."""
     picked = np.asarray(indices).astype(np.int64)
+    if not 1 <= picked.shape[-1] <= len(shape) - batch:
+        raise ValueError(f"input 1 addresses {picked.shape[-1]} axes of {len(shape) - batch}")
     sizes = np.array(shape[batch : batch + picked.shape[-1]], np.int64)
     if picked.size and ((picked < -sizes) | (picked >= sizes)).any():
         raise IndexError(f"an index is out of range for dims {list(sizes)}")

@@ -14,6 +14,7 @@ from arenaut.ir.graph import Node
 from arenaut.ir.ops.cast import cast_array
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints, to_dtype, widen
+from arenaut.ir.ops.support.requirements import one_hot_requires, top_k_requires
 from arenaut.ir.ops.support.samples import FLOATS, MOVABLE, i64
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.strided import Strided
@@ -444,7 +445,8 @@ def _sum_of_zeros(elements: Elements, node: Node, at: Coordinates) -> Dim:
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="OneHot", infer=_one_hot_infer, evaluate=_one_hot_evaluate, lower=_one_hot_lower, samples=_one_hot_samples
+        op="OneHot", requires=one_hot_requires, infer=_one_hot_infer, evaluate=_one_hot_evaluate,
+        lower=_one_hot_lower, samples=_one_hot_samples,
     ),
     OpRecord(
         op="Trilu", element=_trilu_element, choice=_trilu_choice,
@@ -472,7 +474,10 @@ RECORDS: tuple[OpRecord, ...] = (
         op="Unique", infer=_unique_infer, size_limit=_along_axis, evaluate=_unique_evaluate, lower=_unique_lower,
         samples=_unique_samples,
     ),
-    OpRecord(op="TopK", infer=_top_k_infer, evaluate=_top_k_evaluate, lower=_top_k_lower, samples=_top_k_samples),
+    OpRecord(
+        op="TopK", requires=top_k_requires, infer=_top_k_infer, evaluate=_top_k_evaluate, lower=_top_k_lower,
+        samples=_top_k_samples,
+    ),
     OpRecord(
         op="ReverseSequence", infer=_reverse_infer, evaluate=_reverse_evaluate, lower=_reverse_lower,
         samples=_reverse_samples,

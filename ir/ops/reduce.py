@@ -14,7 +14,7 @@ from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import axis_in, input_ints, known_ints, tensor_like, to_dtype, widen
+from arenaut.ir.ops.support.common import axis_in, from_front, input_ints, known_ints, tensor_like, to_dtype, widen
 from arenaut.ir.ops.support.samples import FLOATS, i64
 from arenaut.ir.record import EXACT, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance, UnknownError
 from arenaut.ir.strided import Strided
@@ -38,7 +38,7 @@ def _chosen(node: Node, given: Sequence[int] | None, rank: int) -> Axes:
     """The axes reduced, from the front and sorted. None given, or none named: all, or none where the node says so."""
     if not given:
         return () if node.attr("noop_with_empty_axes", 0) else tuple(range(rank))
-    return tuple(sorted({a % rank for a in given}))
+    return tuple(sorted(set(from_front(given, rank))))
 
 
 def _reduced(shape: Shape, axes: Axes, keepdims: bool) -> Shape:

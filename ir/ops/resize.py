@@ -15,6 +15,7 @@ from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import axis_in
 from arenaut.ir.ops.support.fallback import evaluate_reference
+from arenaut.ir.ops.support.requirements import resize_requires
 from arenaut.ir.ops.support.samples import i64
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import Shape, TensorType, Type
@@ -241,7 +242,7 @@ def _samples() -> Iterator[Sample]:
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="Resize", infer=_infer, evaluate=_evaluate, lower=_lower, layout="follow",
+        op="Resize", requires=resize_requires, infer=_infer, evaluate=_evaluate, lower=_lower, layout="follow",
         tolerance=Tolerance("product", 8), flops=lambda node: 8 * dims.product(node.output.shape), samples=_samples,
     ),
 )  # fmt: skip

@@ -131,9 +131,11 @@ def _split_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         return [pieces if node.attr("keepdims", 1) else [p.squeeze(axis) for p in pieces]]
     split = np.asarray(inputs[1])
     if split.ndim == 0:
+        if int(split) < 1:
+            raise ValueError(f"pieces of {int(split)} do not make {length}")
         bounds = list(range(int(split), length, int(split)))
     else:
-        if int(split.sum()) != length:
+        if int(split.sum()) != length or (split < 0).any():
             raise ValueError(f"pieces of {split.tolist()} do not make {length}")
         bounds = np.cumsum(split)[:-1].tolist()
     return [np.split(x, bounds, axis)]

@@ -24,6 +24,7 @@ from arenaut.ir.ops.support.common import (
     same_as_input,
     tensor_like,
 )
+from arenaut.ir.ops.support.requirements import expand_requires, reshape_requires, squeeze_requires
 from arenaut.ir.ops.support.samples import MOVABLE, i64
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, UnknownError, first_operand, the_first_input
 from arenaut.ir.strided import Strided, ordered_strides
@@ -411,7 +412,8 @@ RECORDS: tuple[OpRecord, ...] = (
         samples=_over_types(((2, 3, 4), None, {}), ((), None, {}), ((2, 0), None, {})),
     ),
     OpRecord(
-        op="Reshape", carries=first_operand, repeats=the_first_input, reshapes=True, reads_at=_reshaped,
+        op="Reshape", requires=reshape_requires, carries=first_operand,
+        repeats=the_first_input, reshapes=True, reads_at=_reshaped,
         infer=_reshape_infer, evaluate=_reshape_evaluate, data=data_through(_reshape_evaluate, 0),
         view=view_as_output, lower=lower_as_output,
         samples=_over_types(
@@ -428,7 +430,7 @@ RECORDS: tuple[OpRecord, ...] = (
         ),
     ),
     OpRecord(
-        op="Squeeze", carries=first_operand, reshapes=True, reads_at=_reshaped,
+        op="Squeeze", requires=squeeze_requires, carries=first_operand, reshapes=True, reads_at=_reshaped,
         infer=_squeeze_infer, evaluate=_squeeze_evaluate, data=data_through(_squeeze_evaluate, 0),
         view=_squeeze_view, lower=lower_as_output,
         samples=_over_types(((1, 3, 1, 4), (0,), {}), ((1, 3, 1, 4), (-2, 0), {}), ((1, 3, 1, 4), None, {})),
@@ -450,7 +452,7 @@ RECORDS: tuple[OpRecord, ...] = (
         ),
     ),
     OpRecord(
-        op="Expand", carries=first_operand, repeats=the_first_input, reads_at=_expanded,
+        op="Expand", requires=expand_requires, carries=first_operand, repeats=the_first_input, reads_at=_expanded,
         infer=_expand_infer, evaluate=_expand_evaluate, data=data_through(_expand_evaluate, 0),
         view=lambda node, place: [expanded(place, node.output.shape)],
         samples=_over_types(

@@ -231,6 +231,9 @@ def _stft_infer(context: Infer) -> Sequence[Type]:
     if len(shape) not in (2, 3):  # 2: real, which onnxruntime takes too
         raise context.fail(f"the signal must have rank 2 or 3, got {len(shape)}")
     step, length = _first(context, 1), _first(context, 3)
+    for index, name, known in ((1, "frame_step", step), (3, "frame_length", length)):
+        if isinstance(known, int) and known < 1:
+            raise context.fail(f"input {index} ({name}) is {known}, expected at least 1")
     if length is None and not context.has(3):
         length = context.shape(2)[0] if context.has(2) else shape[1]
     frames = context.fresh(0, 1) if step is None or length is None else floordiv(shape[1] - length, step) + 1
@@ -245,6 +248,10 @@ def _stft_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     length = x.shape[1] if window is None else len(window)
     if len(inputs) > 3 and inputs[3] is not None:
         length = int(np.asarray(inputs[3]).reshape(-1)[0])
+    if step < 1:
+        raise ValueError(f"input 1 (frame_step) is {step}, expected at least 1")
+    if not 1 <= length <= x.shape[1]:
+        raise ValueError(f"input 3 (frame_length) is {length}, expected 1 to {x.shape[1]}")
     frames = (x.shape[1] - length) // step + 1
     at = np.arange(frames).reshape(-1, 1) * step + np.arange(length)
     cut = widen(x)[:, at]

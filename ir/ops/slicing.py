@@ -13,7 +13,14 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.elements import Coordinates, Elements, UnknownElementError, precedes
 from arenaut.ir.graph import Array, Node, Value, static_shape
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import agree, axis_in, data_through, input_ints, known_ints, tensor_like
+from arenaut.ir.ops.support.common import agree, axis_in, data_through, from_front, input_ints, known_ints, tensor_like
+from arenaut.ir.ops.support.requirements import (
+    blocks_require,
+    concat_requires,
+    pad_requires,
+    split_requires,
+    tile_requires,
+)
 from arenaut.ir.ops.support.samples import MOVABLE, i64
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, all_operands, first_operand, the_only_input
 from arenaut.ir.strided import Strided
@@ -220,7 +227,7 @@ D = TypeVar("D", int, Dim)
 
 def _pad_amounts(pads: Sequence[D], axes: list[int] | None, rank: int) -> list[tuple[D, D]]:
     """(before, after) of every axis."""
-    chosen = list(range(rank)) if axes is None else [a % rank for a in axes]
+    chosen = list(range(rank)) if axes is None else from_front(axes, rank)
     out: list[tuple[D, D]] = [(0, 0)] * rank
     for i, axis in enumerate(chosen):
         out[axis] = (pads[i], pads[i + len(chosen)])
@@ -522,30 +529,30 @@ RECORDS: tuple[OpRecord, ...] = (
         ),
     ),
     OpRecord(
-        op="Split", carries=first_operand,
+        op="Split", requires=split_requires, carries=first_operand,
         infer=_split_infer, evaluate=_split_evaluate, data=data_through(_split_evaluate, 0),
         view=_split_view, samples=_split_samples,
     ),
     OpRecord(
-        op="Concat", carries=all_operands, repeats=the_only_input, keeps_shape=True,
+        op="Concat", requires=concat_requires, carries=all_operands, repeats=the_only_input, keeps_shape=True,
         element=_joined,
         infer=_concat_infer, evaluate=_concat_evaluate, data=data_through(_concat_evaluate),
         lower=_concat_lower, layout="follow", samples=_concat_samples,
     ),
     OpRecord(
-        op="Tile", carries=first_operand,
+        op="Tile", requires=tile_requires, carries=first_operand,
         infer=_tile_infer, evaluate=_tile_evaluate, data=data_through(_tile_evaluate, 0),
         lower=_tile_lower, layout="follow",
         samples=_moved(((2, 3), {}, (2, 1)), ((2, 3), {}, (1, 3)), ((2, 1, 3), {}, (2, 3, 0)), ((), {}, ())),
     ),
     OpRecord(
-        op="Pad", carries=_pad_carries, repeats=_unpadded, keeps_shape=True,
+        op="Pad", requires=pad_requires, carries=_pad_carries, repeats=_unpadded, keeps_shape=True,
         infer=_pad_infer, evaluate=_pad_evaluate, data=data_through(_pad_evaluate, 0, 2), lower=_pad_lower,
         layout="follow", samples=_pad_samples,
     ),
     *(
         OpRecord(
-            op=op, carries=first_operand,
+            op=op, requires=blocks_require, carries=first_operand,
             infer=_blocks_infer, evaluate=_blocks_evaluate, lower=_blocks_lower, layout="follow", samples=drawn
         )
         for op, drawn in (

@@ -14,7 +14,7 @@ from arenaut.executor.compiled import CompiledExecutor
 from arenaut.executor.specialised import SpecialisedExecutor, settle_shapes
 from arenaut.inputs import Inputs, TensorInfo, tensor_info
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import InputError
+from arenaut.ir.errors import ArenautError, InputError
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
@@ -188,6 +188,7 @@ class Model(_native.Runner):
     def profile(self, *args: Any, repeat: int = 10, **kwargs: Any) -> Profile:
         """Runs the model `repeat` times with these feeds and returns the time, bytes and GFLOP/s of every step."""
         inputs = self._inputs.arrays(args, kwargs)
+        self._executor.run(inputs)
         return profile_of(self._executor.built_by(inputs), inputs, repeat)
 
     def trim(self) -> int:
@@ -212,6 +213,8 @@ class Model(_native.Runner):
             lines.append(f"  plan {self.plan}")
         except RuntimeError:
             lines.append("  plan known after the first run, since dims are symbolic")
+        except ArenautError as error:
+            lines.append(f"  plan none: {error}")
         return "\n".join(lines)
 
 

@@ -65,7 +65,6 @@ int32_t turn_unit(const RotaryBound& b, void* const* operand, int64_t unit) {
   int64_t cos_at = batch * b.cos[0] + at * b.cos[1], sin_at = batch * b.sin[0] + at * b.sin[1];
   if (b.gathered) {
     int64_t row = static_cast<const int64_t*>(operand[3])[batch * b.at[0] + at * b.at[1]];
-    if (row < 0) row += b.positions;
     if (row < 0 || row >= b.positions) return ARN_INDEX_OUT_OF_RANGE;
     cos_at = row * b.cos[0];
     sin_at = row * b.sin[0];

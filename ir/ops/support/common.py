@@ -6,7 +6,7 @@ rounded once at the end; integers wrap; outputs are arrays, 0-d ones included, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -74,6 +74,15 @@ def axis_in(context: Infer, axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise context.fail(f"axis {axis} is out of range for rank {rank}")
     return axis % rank
+
+
+def from_front(axes: Iterable[int], rank: int) -> list[int]:
+    """Axes counted from the front, for evaluators. Raises ValueError for one that the rank does not have."""
+    given = [int(a) for a in axes]
+    for axis in given:
+        if not -rank <= axis < rank:
+            raise ValueError(f"axes {given}: {axis} is out of range for rank {rank}")
+    return [axis % rank for axis in given]
 
 
 def known_ints(data: Array | None) -> list[int] | None:

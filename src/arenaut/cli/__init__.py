@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -45,17 +44,20 @@ def _load(path: str, **options: Any) -> Any:
         raise typer.Exit(2) from None
 
 
-def _run_once(model: Any, path: str, shapes: list[str] | None) -> dict[str, Any]:
-    """Feeds made from the declared inputs, run once, so that the plan of a symbolic model is known."""
+def _run_once(model: Any, shapes: list[str] | None) -> dict[str, Any]:
+    """Feeds made from the model's inputs, run once, so that the plan of a symbolic model is known."""
     from arenaut.errors import ArenautError
-    from arenaut.measure.feeds import declared_inputs, random_feeds
+    from arenaut.measure.feeds import feeds_for, sizes_given
 
+    open_dims: list[str] = []
     try:
-        sizes = dict(s.split("=", 1) for s in shapes or [])
-        feeds = random_feeds(declared_inputs(Path(path)), {k: int(v) for k, v in sizes.items()}, seed=0)
+        feeds, open_dims = feeds_for(model.inputs, sizes_given(shapes or [], model.inputs))
         model.run(feeds)
     except (ArenautError, ValueError) as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
+        if open_dims and isinstance(error, ArenautError):
+            typer.echo(f"Without a size given, {', '.join(open_dims)} counted 1. Say what they are: "
+                       + " ".join(f"--shape {d}=8" for d in open_dims), err=True)  # fmt: skip
         raise typer.Exit(2) from None
     return dict(feeds)
 
@@ -68,7 +70,7 @@ def show(
     from arenaut.results.picture import memory_picture
 
     model = _load(path, threads=threads)
-    _run_once(model, path, shape)
+    _run_once(model, shape)
     typer.echo(str(model.graph))
     typer.echo(repr(model))
     typer.echo(memory_picture(model.plan))
@@ -83,7 +85,7 @@ def profile(
 ) -> None:
     """Time every step of a model on random feeds."""
     model = _load(path, threads=threads)
-    feeds = _run_once(model, path, shape)
+    feeds = _run_once(model, shape)
     result = model.profile(feeds, repeat=repeat)
     typer.echo(str(result))
     typer.echo(f"{result.total_microseconds / 1e3:.3f} ms in {len(result.steps)} steps")

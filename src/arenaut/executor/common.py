@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from arenaut import _native
+from arenaut.executor.deadline import Overrun, deadline, host_call
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ArenautError, ExecutionError, MemoryLimitError, RunTimeoutError, ShapeError
 from arenaut.ir.evaluate import evaluator_of
@@ -16,8 +17,9 @@ from arenaut.ir.graph import Node
 from arenaut.ir.record import Evaluator
 from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
-from arenaut.lowering.program import Lowered
-from arenaut.native.arrays import from_native, to_native
+from arenaut.lowering.program import Lowered, StepKind
+from arenaut.native.arrays import from_native, is_tensor, to_native
+from arenaut.native.target import machine_memory
 
 _STATUS = {
     1: "the kernel does not do these shapes",
@@ -29,6 +31,8 @@ _STATUS = {
     7: "the run was cancelled",
 }
 CANCELLED = 7
+# What a binding ends in when a check of the program fails; its detail says all (kRefused in cpp/exec/program.h).
+REFUSED = 100
 
 
 class Executor(ABC):
@@ -59,22 +63,28 @@ class ProgramExecutor(Executor):
 
     def __init__(self, built: Built, max_memory: int | None) -> None:
         self.built = built
-        self.max_memory = -1 if max_memory is None else max_memory
+        self.limited = max_memory is not None
+        self.max_memory = machine_memory() if max_memory is None else max_memory
+        self.calls_python = _calls_python(built)
 
     def run(self, inputs: Sequence[Any], timeout: float | None = None) -> list[Any]:
-        arrays = [to_native(a) if _is_tensor(a) else a for a in inputs]
+        arrays = [to_native(a) if is_tensor(a) else a for a in inputs]
         try:
-            results = self._run(arrays, timeout)
+            with deadline(timeout if self.calls_python else None):
+                results = self._run(arrays, timeout)
+        except Overrun:
+            raise RunTimeoutError(f"the run did not end within {timeout:g} seconds") from None
         except _native.StepError as error:
             if timeout is not None and error.args[1] == CANCELLED:
                 raise RunTimeoutError(f"the run did not end within {timeout:g} seconds") from None
             raise step_error(self.built, *error.args) from None
         except _native.MemoryLimitExceeded as error:
             needed, limit = error.args
-            raise MemoryLimitError(
-                f"this binding needs {needed} bytes of arena and outputs, max_memory allows {limit}: "
-                "raise max_memory, or run smaller inputs"
-            ) from None
+            if self.limited:
+                text = f"max_memory allows {limit}: raise max_memory, or run smaller inputs"
+            else:
+                text = f"this machine has {limit} bytes in all: run smaller inputs"
+            raise MemoryLimitError(f"this binding needs {needed} bytes of arena and outputs, {text}") from None
         except MemoryError as error:
             raise MemoryLimitError(f"this machine has not the memory for the run: {error}") from error
         except ValueError as error:
@@ -88,6 +98,11 @@ class ProgramExecutor(Executor):
     def _run(self, arrays: list[Any], timeout: float | None) -> list[Any]: ...
 
 
+def _calls_python(built: Built) -> bool:
+    """Whether a step of the program, or of a body, is a host call."""
+    return any(s.kind is StepKind.HOST for s in built.lowered.steps) or any(map(_calls_python, built.bodies))
+
+
 def _given(result: Any, dtype: DType | None) -> Any:
     """An output with its own type; text, and what is no tensor, as it is."""
     if dtype is None or dtype is DType.STRING or not isinstance(result, np.ndarray):
@@ -95,12 +110,10 @@ def _given(result: Any, dtype: DType | None) -> Any:
     return from_native(result, dtype)
 
 
-def _is_tensor(a: object) -> bool:
-    return isinstance(a, np.ndarray) and a.dtype.kind not in "OUST"
-
-
 def step_error(built: Built, step: int, status: int, binding: bool, detail: str) -> ArenautError:
     """A failure of native step `step`, said in the model's terms."""
+    if status == REFUSED:
+        return ShapeError(detail)
     node = built.lowered.steps[built.step_order[step]].node if 0 <= step < len(built.step_order) else None
     what = _STATUS.get(status, f"status {status}")
     inputs = "" if node is None else ", ".join(f"{v.name}: {v.type}" for v in node.inputs if v is not None)
@@ -131,7 +144,8 @@ def make_host_call(lowered: Lowered, order: list[int]) -> Callable[[int, list[An
             else:
                 inputs.append(_typed(arrays[i], value.type))
         try:
-            results = evaluator(step, item.node)(item.node, inputs)
+            with host_call():
+                results = evaluator(step, item.node)(item.node, inputs)
         except ArenautError:
             raise
         except MemoryError as error:

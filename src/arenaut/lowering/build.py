@@ -144,6 +144,9 @@ class _Builder:
             self.native.add_buffer(int(buffer.segment), size, buffer.index, buffer.array, weight)
         for step in lowered.steps:
             self._add_step(step)
+        for check in lowered.checks:
+            of = self.exprs.of
+            self.native.add_check(of(check.condition), [of(v) for v in check.values], check.text)
         self.weights.settle(self.native, lowered)
         inputs = [self._value(p) for p in lowered.inputs]
         outputs = [self._value(p) for p in lowered.outputs]

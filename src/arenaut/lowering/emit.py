@@ -15,7 +15,7 @@ from arenaut.ir.record import NoRowError, Param
 from arenaut.ir.strided import Strided, dense_strides, ordered_strides
 from arenaut.ir.target import Target
 from arenaut.lowering.destinations import destinations
-from arenaut.lowering.program import LoweredBuffer, LoweredStep, Segment, StepKind
+from arenaut.lowering.program import Check, LoweredBuffer, LoweredStep, Segment, StepKind
 from arenaut.lowering.tiles import Tiles, TileSpec
 from arenaut.lowering.weights import address_of, dense_copy, dense_view
 from arenaut.native.rows import Row, select_row
@@ -33,6 +33,7 @@ class Emitter:
         self.steps: list[LoweredStep] = []
         self.places: dict[int, Strided] = {}
         self.values: list[tuple[Value, Strided]] = []
+        self.checks: list[Check] = []
         self.slots = 0
         self._destinations = destinations(graph)
         self._weights: dict[tuple[int, int], int] = {}  # (address, bytes) of an array that a buffer holds -> buffer

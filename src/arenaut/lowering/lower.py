@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from arenaut.ir.builder import GraphBuilder
-from arenaut.ir.dims import product, symbols_of
+from arenaut.ir.dims import Expr, product, symbols_of
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import InvalidModelError, UnknownError, UnsupportedError, blamed_on
+from arenaut.ir.errors import InvalidModelError, ShapeError, UnknownError, UnsupportedError, blamed_on
 from arenaut.ir.evaluate import can_evaluate
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
 from arenaut.ir.ops import record_of
@@ -17,7 +17,7 @@ from arenaut.ir.strided import Strided, dense_strides
 from arenaut.ir.target import Target
 from arenaut.ir.types import TensorType
 from arenaut.lowering.emit import MAX_RANK, Emitter, align_rank
-from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind, host_place
+from arenaut.lowering.program import Check, Lowered, LoweredStep, Segment, StepKind, host_place
 from arenaut.lowering.tiles import TileLimitError, Tiles, emit_node, tile_of_graph
 
 FUSED = (ARENAUT_DOMAIN, "Fused")
@@ -54,7 +54,9 @@ class Lowerer(Emitter):
         outputs = [self._output(v, i) for i, v in enumerate(self.graph.outputs)]
         dtypes = [v.type.dtype if isinstance(v.type, TensorType) else None for v in self.graph.outputs]
         symbols = self.graph.dim_names()
-        return Lowered(self.buffers, self.steps, inputs, outputs, dtypes, symbols, self.slots, self.values)
+        return Lowered(
+            self.buffers, self.steps, inputs, outputs, dtypes, symbols, self.slots, self.values, self.checks
+        )  # fmt: skip
 
     def _input(self, value: Value, index: int) -> Strided:
         if self._is_host(value):
@@ -87,10 +89,11 @@ class Lowerer(Emitter):
 
     def _lower_node(self, node: Node) -> None:
         record = record_of(node)
-        mark = (len(self.steps), len(self.buffers), len(self.values), self.slots, set(self._defined))
+        mark = (len(self.steps), len(self.buffers), len(self.values), self.slots, set(self._defined), len(self.checks))
         if not any(self._is_host(v) for v in [*node.inputs, *node.outputs] if v is not None):
             try:
                 if self._lower_natively(node) and self._symbols_defined(node):
+                    self._ask_of_sizes(node)
                     return
             except (NoRowError, TileLimitError, UnknownError):
                 pass
@@ -109,12 +112,23 @@ class Lowerer(Emitter):
                 self._undo(node, mark)
         self._host_call(node)
 
+    def _ask_of_sizes(self, node: Node) -> None:
+        """Checks of what the node asks of sizes that only a run knows. Evaluators check for themselves."""
+        rule = record_of(node).requires
+        for need in () if rule is None else rule(node):
+            text = f"{node}: {need.text}, got "
+            if need.condition == 0:
+                raise ShapeError(text + ", ".join(map(str, need.values)))
+            dims = (need.condition, *need.values)
+            if isinstance(need.condition, Expr) and all(s.name in self._defined for d in dims for s in symbols_of(d)):
+                self.checks.append(Check(need.condition, text, tuple(need.values)))
+
     def _controls(self, node: Node) -> bool:
         return any(True for _ in node.bodies())
 
-    def _undo(self, node: Node, mark: tuple[int, int, int, int, set[str]]) -> None:
-        steps, buffers, values, slots, defined = mark
-        del self.steps[steps:], self.buffers[buffers:], self.values[values:]
+    def _undo(self, node: Node, mark: tuple[int, int, int, int, set[str], int]) -> None:
+        steps, buffers, values, slots, defined, checks = mark
+        del self.steps[steps:], self.buffers[buffers:], self.values[values:], self.checks[checks:]
         self._weights = {k: b for k, b in self._weights.items() if b < buffers}
         self.slots = slots
         self._defined = defined

@@ -77,6 +77,15 @@ class LoweredStep:
 
 
 @dataclass(frozen=True)
+class Check:
+    """Sizes for which `condition` is 0 are refused with `text`, which ends in the `values`."""
+
+    condition: Dim
+    text: str
+    values: tuple[Dim, ...]
+
+
+@dataclass(frozen=True)
 class SlicedChain:
     """A chain that runs slice by slice: `steps` feed `product`; of `hidden_bytes`, `slice_bytes` exist at a time."""
 
@@ -93,8 +102,8 @@ class Lowered:
 
     dtypes: the element type of each output, None where it is no tensor; one of unknown rank has a place that does not
     tell. symbols: the names that input shapes set. values: where each value of the graph was put, for the interpreter.
-    chains: what runs depth first, in slices. shares: whether steps may offer to share memory. typical: the sizes that
-    it is planned for.
+    checks: what is asked of sizes that only a run knows. chains: what runs depth first, in slices. shares: whether
+    steps may offer to share memory. typical: the sizes that it is planned for.
     """
 
     buffers: list[LoweredBuffer]
@@ -105,6 +114,7 @@ class Lowered:
     symbols: list[str]
     slots: int
     values: list[tuple[Value, Strided]]
+    checks: Sequence[Check] = ()
     chains: tuple[SlicedChain, ...] = ()
     shares: bool = False
     typical: Typical | None = None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from arenaut.inputs import TensorInfo
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,45 @@ def random_feeds(
         shape = tuple(dim if isinstance(dim, int) else shapes.get(dim, default) for dim in spec.dims)
         feeds[spec.name] = _random_array(rng, shape, spec.dtype)
     return feeds
+
+
+def sizes_given(texts: Sequence[str], inputs: Sequence[TensorInfo]) -> dict[str, int | tuple[int, ...]]:
+    """Sizes of symbolic dims from texts "name=size", and shapes of inputs of any rank from "name=4x3".
+
+    Raises ValueError for what is neither, and for names that the model does not have, with the nearest one."""
+    dims = list(dict.fromkeys(d for i in inputs for d in i.shape or () if isinstance(d, str)))
+    known = [*dims, *(i.name for i in inputs if i.shape is None)]
+    sizes: dict[str, int | tuple[int, ...]] = {}
+    for text in texts:
+        name, _, size = text.partition("=")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else "."
+            raise ValueError(f"the model has no symbolic dim '{name}'{hint} It has {', '.join(known) or 'none'}")
+        numbers = size.split("x")
+        if not all(n.isdigit() for n in numbers) or (name in dims and len(numbers) > 1):
+            raise ValueError(f"'{text}' is no size: write {name}={'8' if name in dims else '1x3x8x8'}")
+        sizes[name] = int(size) if name in dims else tuple(int(n) for n in numbers)
+    return sizes
+
+
+def feeds_for(
+    inputs: Sequence[TensorInfo], sizes: Mapping[str, int | tuple[int, ...]], seed: int = 0
+) -> tuple[dict[str, np.ndarray[Any, Any]], list[str]]:
+    """Random feeds for a loaded model, and the dims that had to count 1. Raises ValueError for an input that is no
+    tensor, or of a rank that is not known."""
+    specs, open_dims = [], []
+    for info in inputs:
+        shape = info.shape if info.shape is not None else sizes.get(info.name)
+        if not isinstance(shape, tuple):
+            raise ValueError(
+                f"the rank of input '{info.name}' is not known: say --shape {info.name}=1x3x8x8 or the like"
+            )
+        dtype = np.dtype(object if info.dtype == "string" else info.dtype)
+        dims = tuple(d if isinstance(d, int) else sizes.get(d, d) for d in shape)
+        open_dims += [d for d in dims if isinstance(d, str)]
+        specs.append(InputSpec(info.name, dtype, tuple(d for d in dims if not isinstance(d, tuple))))
+    return random_feeds(specs, {}, seed), list(dict.fromkeys(open_dims))
 
 
 def _random_array(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:

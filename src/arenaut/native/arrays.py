@@ -25,3 +25,8 @@ def from_native(array: Array, dtype: DType) -> Array:
     """The array with its own numpy type again."""
     want = dtype.numpy
     return array if array.dtype == want else array.view(want)
+
+
+def is_tensor(a: object) -> bool:
+    """Whether this crosses the border as an array: no text, no object."""
+    return isinstance(a, np.ndarray) and a.dtype.kind not in "OUST"

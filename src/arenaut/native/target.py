@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,22 @@ def _quota_of(folder: Path) -> float | None:
         period_us = int((folder / "cpu.cfs_period_us").read_text())
         return quota_us / period_us if quota_us > 0 else None
     except (OSError, ValueError):
+        return None
+
+
+@cache
+def machine_memory() -> int:
+    """Bytes that a process may have: those of the machine, or of its control group where that has fewer."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = (_number_in(folder / name) for folder in _cgroup_folders(Path("/"))
+              for name in ("memory.max", "memory.limit_in_bytes"))  # fmt: skip
+    return min([total, *(n for n in limits if n is not None)])
+
+
+def _number_in(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # no such file, or "max"
         return None
 
 

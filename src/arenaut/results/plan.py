@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from arenaut import _native
 from arenaut.executor.common import step_error
 from arenaut.ir.dims import evaluate
-from arenaut.ir.errors import ShapeError
+from arenaut.ir.errors import MemoryLimitError, ShapeError
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
 from arenaut.ir.ops import record_of
 from arenaut.lowering.build import Built
@@ -170,13 +170,15 @@ def _kib(n: int) -> str:
 
 
 def plan_of(built: Built) -> Plan:
-    """The plan of the last binding that ran, or of the only binding a model without symbolic dims has."""
+    """The plan of the last binding that ran, or of the only binding a model without symbolic dims has.
+
+    Raises ShapeError where that binding cannot be."""
     facts = built.native.describe_last()
     if facts is None:
         dims = [p.dims for p in built.lowered.inputs]
         if not all(isinstance(d, int) for place in dims for d in place):
             raise RuntimeError("dims are symbolic: run the model once, then its plan is known")
-        facts = built.native.describe([[int(d) for d in place if isinstance(d, int)] for place in dims])
+        facts = _asked(built, lambda: built.native.describe([[int(d) for d in p if isinstance(d, int)] for p in dims]))
     return _plan(built, facts, None)
 
 
@@ -187,15 +189,21 @@ def plan_at(built: Built, sizes: Mapping[str, int]) -> Plan:
     """
     undecided = _undecided(built, sizes)
     known = {u.name: u.most for u in undecided if u.most is not None}
+    dims = [[evaluate(d, sizes) for d in place.dims] for place in built.lowered.inputs]
+    late = {i: known[name] for i, name in enumerate(built.symbols) if name in known}
+    return _plan(built, _asked(built, lambda: built.native.describe_with(dims, late)), undecided)
+
+
+def _asked(built: Built, describe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What the native program says of a binding, its refusals in the model's terms."""
     try:
-        dims = [[evaluate(d, sizes) for d in place.dims] for place in built.lowered.inputs]
-        late = {i: known[name] for i, name in enumerate(built.symbols) if name in known}
-        facts = built.native.describe_with(dims, late)
+        return describe()
     except _native.StepError as error:
         raise step_error(built, *error.args) from None
+    except MemoryError as error:
+        raise MemoryLimitError(f"this machine has not the memory for the plan: {error}") from error
     except ValueError as error:
         raise ShapeError(f"the program cannot be bound to these sizes: {error}") from None
-    return _plan(built, facts, undecided)
 
 
 def _undecided(built: Built, sizes: Mapping[str, int]) -> tuple[Undecided, ...]:

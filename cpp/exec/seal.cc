@@ -1,0 +1,82 @@
+// A program is complete: what it says of itself is checked, and every expression gets the stage that knows it.
+#include <algorithm>
+#include <stdexcept>
+
+#include "exec/program.h"
+#include "exec/registry.h"
+
+namespace arenaut {
+namespace {
+
+size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+void require(bool ok, const char* what) {
+  if (!ok) throw std::invalid_argument(what);
+}
+
+}  // namespace
+
+void Program::seal() {
+  expr_stage_.assign(exprs.size(), 0);
+  const auto n_symbols = static_cast<int64_t>(symbol_stage.size());
+  for (size_t i = 0; i < exprs.size(); ++i) {
+    const Expr& e = exprs[i];
+    const auto earlier = [i](int64_t j) { return j >= 0 && j < static_cast<int64_t>(i); };
+    if (e.op == ExprOp::kConst) continue;
+    if (e.op == ExprOp::kSymbol) {
+      require(e.a >= 0 && e.a < n_symbols, "expression names no symbol");
+      expr_stage_[i] = symbol_stage[at(e.a)];
+      continue;
+    }
+    require(earlier(e.a) && earlier(e.b), "expression uses a later one");
+    expr_stage_[i] = std::max(expr_stage_[at(e.a)], expr_stage_[at(e.b)]);
+    if (e.op == ExprOp::kSelect) {
+      require(earlier(e.c), "expression uses a later one");
+      expr_stage_[i] = std::max(expr_stage_[i], expr_stage_[at(e.c)]);
+    }
+  }
+  const auto is_expr = [this](int32_t e) { return e >= 0 && e < static_cast<int32_t>(exprs.size()); };
+  for (Check& c : checks) {
+    require(is_expr(c.condition), "a check without a condition");
+    c.stage = expr_stage_[at(c.condition)];
+    for (const int32_t value : c.values) {
+      require(is_expr(value), "a check shows no expression");
+      c.stage = std::max(c.stage, expr_stage_[at(value)]);
+    }
+  }
+  for (Buffer& b : buffers) {
+    if (b.segment == Segment::kHost) continue;
+    require(is_expr(b.bytes), "buffer without a size");
+    b.stage = expr_stage_[at(b.bytes)];
+    if (b.region >= 0) require(at(b.region) < regions.size() && is_expr(b.region_offset), "bad region of a buffer");
+  }
+  for (Region& r : regions) {
+    const auto is_output = [this](int32_t b) {
+      return b < static_cast<int32_t>(buffers.size()) && (b < 0 || buffers[at(b)].segment == Segment::kOutput);
+    };
+    require(is_expr(r.bytes) && is_output(r.output) && is_output(r.reuses), "bad region");
+    r.stage = expr_stage_[at(r.bytes)];
+    if (r.output >= 0) r.stage = std::max(r.stage, buffers[at(r.output)].stage);
+  }
+  for (const Value& v : values) {
+    require(v.buffer >= 0 && v.buffer < static_cast<int32_t>(buffers.size()), "value without a buffer");
+    if (buffers[at(v.buffer)].segment == Segment::kHost) continue;
+    require(v.dims.size() == v.strides.size() && v.dims.size() <= ARN_MAX_RANK && is_expr(v.offset), "bad value");
+    for (size_t i = 0; i < v.dims.size(); ++i) require(is_expr(v.dims[i]) && is_expr(v.strides[i]), "bad value dims");
+  }
+  require(!stage_ends.empty() && stage_ends.back() == static_cast<int32_t>(steps.size()), "bad stages");
+  for (const Step& s : steps) {
+    require(s.operands.size() <= ARN_MAX_OPERANDS || s.kind != StepKind::kKernel, "too many operands");
+    require(s.n_in >= 0 && at(s.n_in) <= s.operands.size(), "bad operand counts");
+    for (const int32_t v : s.operands) {
+      require(v >= -1 && v < static_cast<int32_t>(values.size()), "bad operand");
+      const Buffer* b = v < 0 ? nullptr : &buffers[at(values[at(v)].buffer)];
+      require(b == nullptr || b->segment != Segment::kArena || b->region >= 0, "a used buffer without a region");
+    }
+    require(s.kind != StepKind::kKernel || (s.row >= 0 && at(s.row) < rows().size()), "step names no row");
+  }
+  for (const int32_t i : placement)
+    require(i >= 0 && at(i) < regions.size() + steps.size(), "placement names no region");
+}
+
+}  // namespace arenaut

@@ -1,0 +1,144 @@
+"""The values that attributes may have, which the standard says in words only: its schemas hold their types.
+
+Keys are attributes of the newest opsets; one that stands without its op means the same in every op that has it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Union
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of some words or numbers."""
+
+    values: tuple[str | int, ...]
+
+    def __contains__(self, value: object) -> bool:
+        return (value.decode("utf-8", "replace") if isinstance(value, bytes) else value) in self.values
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(map(str, self.values))
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A whole number from `low` on; of a list, every one."""
+
+    low: int
+
+    def __contains__(self, value: Any) -> bool:
+        return all(v >= self.low for v in (value if isinstance(value, Sequence) else [value]))
+
+    def __str__(self) -> str:
+        return f"at least {self.low}"
+
+
+@dataclass(frozen=True)
+class Finite:
+    """A number that is neither NaN nor infinite."""
+
+    def __contains__(self, value: Any) -> bool:
+        return math.isfinite(value)
+
+    def __str__(self) -> str:
+        return "a finite number"
+
+
+Range = Union[OneOf, AtLeast, Finite]
+
+_FLAG = OneOf((0, 1))
+_POST = OneOf(("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"))
+_SCATTERS = OneOf(("none", "add", "mul", "max", "min"))
+_LOSSES = OneOf(("none", "sum", "mean"))
+_POSITIVE, _NOT_NEGATIVE = AtLeast(1), AtLeast(0)
+
+_ANY_OP: Mapping[str, Range] = {
+    **dict.fromkeys(
+        ("keepdims", "select_last_index", "noop_with_empty_axes", "allowzero", "ceil_mode", "count_include_pad",
+         "storage_order", "transA", "transB", "largest", "sorted", "fmod", "inverse", "onesided", "align_corners",
+         "detect_negative", "detect_positive", "antialias", "exclude_outside", "center_point_box", "upper", "is_causal",
+         "saturate", "training_mode", "input_forget", "linear_before_reset", "periodic", "interleaved", "exclusive"),
+        _FLAG,
+    ),
+    "auto_pad": OneOf(("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")),
+    "direction": OneOf(("forward", "reverse", "bidirectional")),
+    "post_transform": _POST,
+    "batch_dims": _NOT_NEGATIVE,
+    "group": _POSITIVE,
+    "num_groups": _POSITIVE,
+    "offset_group": _POSITIVE,
+    "blocksize": _POSITIVE,
+    "hidden_size": _POSITIVE,
+    "kernel_shape": _POSITIVE,
+    "strides": _POSITIVE,
+    "dilations": _POSITIVE,
+    "num_outputs": _POSITIVE,
+    "num_heads": _NOT_NEGATIVE,
+    "q_num_heads": _POSITIVE,
+    "kv_num_heads": _POSITIVE,
+    "rotary_embedding_dim": _NOT_NEGATIVE,
+    "kernel_type": OneOf(("LINEAR", "POLY", "RBF", "SIGMOID")),
+    "aggregate_function": OneOf(("SUM", "AVERAGE", "MIN", "MAX")),
+    "keep_aspect_ratio_policy": OneOf(("stretch", "not_larger", "not_smaller")),
+}  # fmt: skip
+
+_OF_OP: Mapping[tuple[str, str], Range] = {
+    ("BitShift", "direction"): OneOf(("LEFT", "RIGHT")),
+    ("CumSum", "reverse"): _FLAG,
+    ("CumProd", "reverse"): _FLAG,
+    ("ScatterElements", "reduction"): _SCATTERS,
+    ("ScatterND", "reduction"): _SCATTERS,
+    ("NegativeLogLikelihoodLoss", "reduction"): _LOSSES,
+    ("SoftmaxCrossEntropyLoss", "reduction"): _LOSSES,
+    ("Pad", "mode"): OneOf(("constant", "reflect", "edge", "wrap")),
+    ("Resize", "mode"): OneOf(("nearest", "linear", "cubic")),
+    ("Resize", "nearest_mode"): OneOf(("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")),
+    ("Resize", "coordinate_transformation_mode"): OneOf(
+        ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
+         "tf_crop_and_resize")
+    ),
+    ("GridSample", "mode"): OneOf(("linear", "nearest", "cubic")),
+    ("GridSample", "padding_mode"): OneOf(("zeros", "border", "reflection")),
+    ("DepthToSpace", "mode"): OneOf(("DCR", "CRD")),
+    ("Gelu", "approximate"): OneOf(("none", "tanh")),
+    ("RoiAlign", "mode"): OneOf(("avg", "max")),
+    ("RoiAlign", "coordinate_transformation_mode"): OneOf(("half_pixel", "output_half_pixel")),
+    ("RoiAlign", "sampling_ratio"): _NOT_NEGATIVE,
+    ("LRN", "size"): _POSITIVE,
+    ("LpNormalization", "p"): OneOf((1, 2)),
+    ("LpPool", "p"): _POSITIVE,
+    ("GlobalLpPool", "p"): _POSITIVE,
+    ("Attention", "scale"): Finite(),
+    ("Attention", "qk_matmul_output_mode"): OneOf((0, 1, 2, 3)),
+    ("LSTM", "layout"): _FLAG,
+    ("GRU", "layout"): _FLAG,
+    ("RNN", "layout"): _FLAG,
+    ("TfIdfVectorizer", "mode"): OneOf(("TF", "IDF", "TFIDF")),
+    ("StringNormalizer", "case_change_action"): OneOf(("NONE", "LOWER", "UPPER")),
+    ("StringNormalizer", "is_case_sensitive"): _FLAG,
+    ("Normalizer", "norm"): OneOf(("MAX", "L1", "L2")),
+    ("TreeEnsemble", "aggregate_function"): OneOf((0, 1, 2, 3)),
+    ("TreeEnsemble", "post_transform"): OneOf((0, 1, 2, 3, 4)),
+    ("TensorScatter", "mode"): OneOf(("linear", "circular")),
+}  # fmt: skip
+
+RANGES: Mapping[tuple[str, str], Range] = MappingProxyType(dict(_OF_OP))
+
+
+def range_of(op: str, attribute: str) -> Range | None:
+    """What an attribute of a standard op may be; None where every value of its type may be."""
+    return RANGES.get((op, attribute)) or _ANY_OP.get(attribute)
+
+
+def first_wrong(op: str, attributes: Mapping[str, Any]) -> tuple[str, Any, Range] | None:
+    """The first attribute outside its range: name, value and range."""
+    for name, value in attributes.items():
+        allowed = range_of(op, name)
+        if allowed is not None and value is not None and value not in allowed:
+            return name, value, allowed
+    return None

@@ -1,0 +1,100 @@
+"""What takes too long or too much ends in an error of its own, wherever it runs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import arenaut
+from arenaut.errors import ArenautError, ExecutionError, MemoryLimitError, RunTimeoutError, ShapeError
+from arenaut.native.target import machine_memory
+from tests.support.models import parse
+
+
+def test_a_host_call_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = arenaut.load_onnx(parse("agraph (float[n, n] x) => (float y) { y = Det (x) }"))
+
+    def forever(node: Any, inputs: Any) -> Any:
+        while True:
+            sum(range(100))
+
+    monkeypatch.setattr("arenaut.executor.common.evaluator_of", lambda node: forever)
+    start = time.monotonic()
+    with pytest.raises(RunTimeoutError, match=r"0\.2 seconds"):
+        model.run({"x": np.eye(2, dtype=np.float32)}, timeout=0.2)
+    assert time.monotonic() - start < 5
+
+
+def test_a_host_call_that_was_too_slow_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hold the interpreter for long, in numpy: nothing can end it, but the run is late all the same."""
+    model = arenaut.load_onnx(parse("agraph (float[n, n] x) => (float y) { y = Det (x) }"))
+
+    def late(node: Any, inputs: Any) -> Any:
+        time.sleep(0.3)
+        return [np.float32(1)]
+
+    monkeypatch.setattr("arenaut.executor.common.evaluator_of", lambda node: late)
+    with pytest.raises(RunTimeoutError):
+        model.run({"x": np.eye(2, dtype=np.float32)}, timeout=0.05)
+    monkeypatch.undo()
+    again = arenaut.load_onnx(parse("agraph (float[n, n] x) => (float y) { y = Det (x) }"))
+    for _ in range(3):
+        assert again.run({"x": np.eye(2, dtype=np.float32)}, timeout=60)["y"] == 1
+
+
+def test_an_odd_frame_of_an_stft_is_refused() -> None:
+    text = "agraph (float[1, n, 1] x, int64 step, int64 length) => (float[] y) { y = STFT (x, step, , length) }"
+    model = arenaut.load_onnx(parse(text))
+    x = np.ones((1, 16, 1), np.float32)
+    assert model.run({"x": x, "step": np.array(4), "length": np.array(8)})["y"].shape == (1, 3, 5, 2)
+    odd = ((4, -8, "frame_length.*-8"), (-4, 8, "frame_step.*-4"), (0, 8, "frame_step.*0"), (4, 17, "frame_length.*17"))
+    for step, length, said in odd:
+        with pytest.raises(ExecutionError, match=said):
+            model.run({"x": x, "step": np.array(step), "length": np.array(length)}, timeout=30)
+    fixed = text.replace("int64 step, ", "").replace("=> (float[] y) {", "=> (float[] y) <int64 step = {-1}> {")
+    with pytest.raises(ShapeError, match=r"frame_step.* is -1"):
+        arenaut.load_onnx(parse(fixed))
+
+
+def test_what_exceeds_the_machine_is_refused() -> None:
+    model = arenaut.load_onnx(parse(
+        "agraph (int64[n] x, int64 d) => (float[] y) <float[2] v = {0, 1}> { y = OneHot (x, d, v) }"))  # fmt: skip
+    depth = machine_memory() // 4 + 1
+    with pytest.raises(MemoryLimitError, match="this machine has"):
+        model.run({"x": np.array([0, 1]), "d": np.array(depth)})
+    assert model.run({"x": np.array([0, 1]), "d": np.array(3)})["y"].shape == (2, 3)
+
+
+def test_plan_and_repr_of_a_model_that_cannot_be() -> None:
+    shape = "<int64[2] t = {1099511627776, 1048576}>"
+    huge = arenaut.load_onnx(parse(f"agraph (float[1] x) => (float[] y) {shape} {{ y = Expand (x, t) }}"))
+    with pytest.raises(ArenautError):
+        _ = huge.plan
+    assert "plan none" in repr(huge)
+
+
+def test_profile_of_text() -> None:
+    model = arenaut.load_onnx(parse("agraph (string[n] x) => (bool[n] y) { y = Equal (x, x) }"))
+    assert model.profile({"x": np.array(["a", "b"], object)}, repeat=2).steps
+
+
+def test_positions_below_zero_are_refused() -> None:
+    inputs = "float[1, 1, 2, 4] x, float[4, 2] c, int64[1, 2] p"
+    text = f"agraph ({inputs}) => (float[] y) {{ y = RotaryEmbedding (x, c, c, p) }}"
+    model = arenaut.load_onnx(parse(text, opset=23))
+    x, c = np.ones((1, 1, 2, 4), np.float32), np.ones((4, 2), np.float32)
+    for position in (-1, 4):
+        with pytest.raises(ExecutionError, match=r"RotaryEmbedding.*out of range"):
+            model.run({"x": x, "c": c, "p": np.array([[position, 0]])})
+
+
+def test_tuples_that_address_no_axis() -> None:
+    model = arenaut.load_onnx(parse("agraph (float[a, b] x, int64[c, d] i) => (float[] y) { y = GatherND (x, i) }"))
+    x = np.ones((2, 3), np.float32)
+    assert model.run({"x": x, "i": np.zeros((4, 1), np.int64)})["y"].shape == (4, 3)
+    for depth in (0, 3):
+        with pytest.raises(ArenautError, match=f"GatherND.*{depth} axes of 2"):
+            model.run({"x": x, "i": np.zeros((4, depth), np.int64)})
