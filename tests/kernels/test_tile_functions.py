@@ -255,8 +255,7 @@ def test_rounding_to_odd_makes_two_roundings_one(row: dict, narrow: str) -> None
 
 
 def test_every_function_is_tested() -> None:
-    import test_math
-    import test_quantize_tile
+    from tests.kernels import test_math, test_quantize_tile
 
     transcendental = {f"{n}_{k}" for n in [*test_math.ORACLE, *test_math.EXPM1, "pow"] for k in FLOATS}
     here = {name for name, _ in CASES} | {f"{n}_{k}" for n in [*ROUNDED, "clip"] for k in FLOATS}
