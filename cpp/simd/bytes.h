@@ -1,4 +1,4 @@
-// Bytes as vectors of 32 bits and back. Compilers take convertvector between them apart, lane by lane.
+// Bytes as vectors of 32 bits and back, and masks. Compilers take convertvector between them apart, lane by lane.
 #pragma once
 
 #if defined(__SSE2__)
@@ -8,6 +8,21 @@
 #include "simd/vector.h"
 
 namespace ARN_NS {
+
+// Whether any lane of a mask is set.
+static inline bool any_lane(vi32 mask) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX__)
+  return _mm256_movemask_ps((__m256)mask) != 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_ps((__m128)mask) != 0;
+#else
+  int32_t some = 0;
+  for (int l = 0; l < kLanesF32; ++l) some |= mask[l];
+  return some != 0;
+#endif
+}
 
 // A vector's number of bytes from p on, each widened.
 static inline vi32 load_u8(const void* p) {

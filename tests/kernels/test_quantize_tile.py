@@ -94,3 +94,51 @@ def test_tables_in_place_and_of_any_program(row: dict) -> None:
                    [(3, I32), (77, I32)])  # fmt: skip
     assert call(row, [x], [x], tile=tile)["variant"] == "table"
     np.testing.assert_array_equal(x, want)
+
+
+def pair_program(combine: str, scales: tuple[float, float, float], zeros: tuple[int, int, int], result: str,
+                 limit: str, flipped: bool) -> Any:  # fmt: skip
+    reals = ("y", "x") if flipped else ("x", "y")
+    steps = [("x", "dequantize_i32", "i0", "k0", "k3"), ("y", "dequantize_i32", "i1", "k1", "k4"),
+             ("s", combine, *reals)]  # fmt: skip
+    if limit == "relu":
+        steps.append(("s", "relu_f32", "s"))
+    if limit == "clip":
+        steps.append(("s", "clip_f32", "s", "k6", "k7"))
+    steps.append(("q", f"quantize_{result}_f32", "s", "k5", "k2"))
+    numbers = [(z, I32) for z in zeros] + [(s, F32) for s in scales] + [(-0.61, F32), (1.37, F32)]
+    return program([I32, I32], steps, ["q"], numbers)
+
+
+@by_tier
+@pytest.mark.parametrize("combine", ["add_f32", "sub_f32", "mul_f32"])
+@pytest.mark.parametrize("scales", [(0.02, 0.031, 0.04), (0.5, 0.25, 1.0), (0.007, 0.3, 0.0061), (3.0, 2e-3, 5e-5)])
+@pytest.mark.parametrize("types", [("u8", "u8", "u8"), ("i8", "i8", "i8"), ("u8", "i8", "u8"), ("i8", "u8", "i8")])
+@pytest.mark.parametrize("limit", ["", "relu", "clip"])
+def test_two_bytes_make_one_as_the_program_does(row: dict, combine: str, scales: Any, types: Any, limit: str) -> None:
+    """Every pair of bytes, ties included, in registers and (for a result with gaps) by tile functions."""
+    a, b = (np.arange(256).astype(np.uint8).view(STORED[t]) for t in types[:2])
+    left, right = (np.ascontiguousarray(g).reshape(-1) for g in np.meshgrid(a, b, indexing="ij"))
+    left, right = left[:-5], right[:-5]  # the last run is not whole
+    for zeros, flipped in (((3, 5, 7), False), ((120, -100 if types[1] == "i8" else 9, 100), True)):
+        tile = pair_program(combine, scales, zeros, types[2], limit, flipped)
+        whole = Guarded(left.shape, STORED[types[2]])
+        before = whole.bytes.copy()
+        assert call(row, [left, right], [whole.array], tile=tile, parts=3)["status"] == 0
+        assert whole.intact(before)
+        strided = np.empty((left.size, 2), STORED[types[2]])[:, 0]
+        assert call(row, [left, right], [strided], tile=tile)["variant"] != "bytes"
+        np.testing.assert_array_equal(whole.array, strided)
+
+
+@by_tier
+def test_two_bytes_in_place_of_either(row: dict) -> None:
+    rng = np.random.default_rng(8)
+    tile = pair_program("add_f32", (0.02, 0.031, 0.04), (3, 5, 7), "u8", "relu", False)
+    left, right = rng.integers(0, 256, (2, 5003)).astype(np.uint8)
+    apart = np.empty_like(left)
+    assert call(row, [left, right], [apart], tile=tile)["variant"] == "bytes"
+    for over in (0, 1):
+        given = [left.copy(), right.copy()]
+        assert call(row, given, [given[over]], tile=tile)["status"] == 0
+        np.testing.assert_array_equal(given[over], apart)

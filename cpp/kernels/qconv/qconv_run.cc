@@ -294,7 +294,7 @@ class Run {
 
   // `woven`: where the columns of the block are.
   void finish_woven(const arn_depthwise& d, int64_t c, int64_t woven, const QFinish& f, int64_t row) const {
-    const Quanta quanta(f);
+    const Quanta quanta = quanta_of(f);
     char* out = static_cast<char*>(f.out) + row * f.out_row + c;
     for (int64_t i = 0; i < d.pixels; ++i, out += f.out_row) {
       const int32_t* sums = d.out + i * kVectorBytes;

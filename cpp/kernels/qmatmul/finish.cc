@@ -53,7 +53,7 @@ template <int kAdded>
 void finish_bytes(const QFinish& f, const QColumns& c, const Rows& r) {
   constexpr int64_t kBytes = Added<kAdded>::kBytes;
   const Added<kAdded> add(f);
-  const Quanta quanta(f);
+  const Quanta quanta = quanta_of(f);
   const int64_t wide = r.n / (4 * L) * (4 * L), whole = r.n / L * L;
   for (int64_t row = 0; row < r.rows; ++row) {
     const int32_t* sums = r.sums + row * r.sums_row;
@@ -77,9 +77,8 @@ void finish_bytes(const QFinish& f, const QColumns& c, const Rows& r) {
 // Real numbers that an activation left, in place of the sums.
 void quantize_row(const QFinish& f, const int32_t* sums, char* to, int64_t n) {
   const float* from = reinterpret_cast<const float*>(sums);
-  QFinish unlimited = f;
-  unlimited.activation.limited = 0;
-  const Quanta quanta(unlimited);
+  const float inf = __builtin_inff();
+  const Quanta quanta(f.out_dtype, f.out_zero, -inf, inf);
   const vf32 scale = splat_f32(f.out_scale);
   for (int64_t i = 0; i < n; i += L) quanta.store(to + i, load_f32(from + i) / scale);
 }

@@ -1,13 +1,14 @@
 // Family Tile: a tile program over the output's dims. Inputs broadcast as in ONNX; every output has the dims of output
 // 0; any strides, storage types as convert.h has them. Dims are walked in the order of output 0's strides and merged
 // where all operands allow, so most calls come down to one long row.
+#include "kernels/tile/byte_pair.h"
 #include "kernels/tile/lookup.h"
 #include "kernels/units.h"
 
 namespace ARN_NS {
 namespace {
 
-constexpr int64_t kLookups = 16384;   // of a unit
+constexpr int64_t kLookups = 16384;   // bytes of a unit
 constexpr int64_t kLongRow = 512;     // a row of this many elements is cut into tiles of its own
 constexpr int64_t kLongest = 16384;   // elements of a tile when no register needs memory
 constexpr int64_t kTaskWork = 65536;  // elements times instructions that are worth a task
@@ -118,15 +119,51 @@ int32_t run_lookup(const void* bound, void* const* operand, int64_t begin, int64
   });
 }
 
-// Both operands lie alike and without gaps: one run of elements.
+// All operands lie alike and without gaps: one run of elements.
 bool is_one_run(const Walk& w) {
-  if (w.n_row + w.n_col != 1 || w.slots != 2 || w.offset[0] != w.offset[1]) return false;
-  return w.offset[0] == 0 && w.dim[0].stride[0] == 1 && w.dim[0].stride[1] == 1;
+  if (w.n_row + w.n_col != 1) return false;
+  for (int32_t s = 0; s < w.slots; ++s)
+    if (w.offset[s] != 0 || w.dim[0].stride[s] != 1) return false;
+  return true;
+}
+
+struct PairBound {
+  int64_t elements, units, units_per_task;
+  BytePair pair;
+};
+
+int32_t run_pair(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void*,
+                 const arn_state* state) {
+  const PairBound& b = *static_cast<const PairBound*>(bound);
+  const uint8_t *x = static_cast<const uint8_t*>(operand[0]), *y = static_cast<const uint8_t*>(operand[1]);
+  uint8_t* to = static_cast<uint8_t*>(operand[2]);
+  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) {
+    const int64_t at = u * kLookups;
+    run_byte_pair(b.pair, min64(kLookups, b.elements - at), to + at, x + at, y + at);
+  });
+}
+
+bool bind_pair(const arn_bind_args* args, int64_t elements, arn_bound* out, void* bound) {
+  BytePair pair;  // nothing is written to `bound` before it is known to be this form
+  if (!read_byte_pair(args, &pair)) return false;
+  PairBound* b = static_cast<PairBound*>(bound);
+  b->pair = pair;
+  b->elements = elements;
+  b->units = ceil_div(elements, kLookups);
+  b->units_per_task = 2;
+  out->run = run_pair;
+  out->tasks = ceil_div(b->units, b->units_per_task);
+  out->step_scratch = out->thread_scratch = 0;
+  out->bound_bytes = sizeof(PairBound);
+  out->variant = "bytes";
+  return true;
 }
 
 bool bind_lookup(const arn_bind_args* args, int64_t elements, arn_bound* out, void* bound) {
+  uint8_t table[256];  // nothing is written to `bound` before it is known to be this form
+  if (elements < 256 || !tabulate(args, table)) return false;
   LookupBound* b = static_cast<LookupBound*>(bound);
-  if (elements < 256 || !tabulate(args, b->table)) return false;
+  __builtin_memcpy(b->table, table, sizeof(table));
   b->elements = elements;
   b->units = ceil_div(elements, kLookups);
   b->units_per_task = 4;
@@ -161,7 +198,7 @@ ARN_DEFINE_BIND(tile) {
   }
   sort_dims(&walk);
   collapse(&walk);
-  if (is_one_run(walk) && bind_lookup(args, total, out, bound)) return ARN_OK;
+  if (is_one_run(walk) && (bind_lookup(args, total, out, bound) || bind_pair(args, total, out, bound))) return ARN_OK;
   if (walk.n_row > 0) {
     walk.n_row -= 1;
     walk.n_col = 1;

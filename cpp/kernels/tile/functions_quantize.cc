@@ -1,29 +1,13 @@
 // Linear quantisation. quantize: clamp(rint(x / scale) + zero, low, high), the quotient rounded to f32 and then to
 // nearest even; NaN gives low. dequantize: (x - zero) * scale in f32.
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-
 #include "kernels/tile/functions.h"
+#include "simd/bytes.h"
 
 namespace ARN_NS {
 namespace {
 
 constexpr float kWhole = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer of |x| < 2^22 in the low bits
 
-inline bool any(vi32 mask) {
-#if defined(__AVX512F__)
-  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
-#elif defined(__AVX__)
-  return _mm256_movemask_ps((__m256)mask) != 0;
-#elif defined(__SSE2__)
-  return _mm_movemask_ps((__m128)mask) != 0;
-#else
-  int32_t some = 0;
-  for (int l = 0; l < kLanesF32; ++l) some |= mask[l];
-  return some != 0;
-#endif
-}
 inline vf32 magnitude(vf32 x) { return (vf32)((vi32)x & INT32_MAX); }
 
 // NaN gives low.
@@ -54,17 +38,17 @@ void quantize(int64_t n, void* dst, const void* pa, const void* pb, const void* 
     const vi32 z = *reinterpret_cast<const vi32u*>(zero + i);
     const vf32 shift = __builtin_convertvector(z, vf32);
     const vf32 least = static_cast<float>(low) - shift, most = static_cast<float>(high) - shift;
-    if (kBytes && any((vi32)s != (vi32)known)) {
+    if (kBytes && any_lane((vi32)s != (vi32)known)) {
       known = s;
       inverse = 1.0f / s;
-      inverts = !any(~((magnitude(s) > 1e-30f) & (magnitude(s) < 1e30f)));
+      inverts = !any_lane(~((magnitude(s) > 1e-30f) & (magnitude(s) < 1e30f)));
     }
     vf32 whole;
     bool sure = false;
     if (kBytes && inverts) {
       const vf32 quotient = clamp(v * inverse, least, most);
       whole = quotient + kWhole;
-      sure = !any(magnitude(quotient - (whole - kWhole)) > kSure);
+      sure = !any_lane(magnitude(quotient - (whole - kWhole)) > kSure);
     }
     if (!sure) whole = clamp(v / s, least, most) + kWhole;
     *reinterpret_cast<vi32u*>(d + i) = (vi32)whole - (vi32)splat_f32(kWhole) + z;
