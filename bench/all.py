@@ -28,6 +28,7 @@ PAGES: Final[Mapping[str, Sequence[Sequence[str]]]] = MappingProxyType(
         "LOAD": (("bench.load", "--growth", "--repeat", "4", "--markdown", "docs/measured/LOAD.md"),),
         "STEPS": (("bench.steps",),),
         "GEMM": (("bench.gemm",),),
+        "QGEMM": (("bench.qgemm",),),
         "OPS": (("bench.ops", "--save", RESULTS), ("bench.ops", "--page", RESULTS)),
         "ABLATION": (("bench.ablation",),),
         "ABLATION_MEMORY": (("bench.ablation_memory",),),

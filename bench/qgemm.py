@@ -1,4 +1,4 @@
-"""Writes docs/QGEMM.md: products of bytes, and by weights of few bits, beside onnxruntime and the machine's peak.
+"""Writes docs/measured/QGEMM.md: products of bytes, and by weights of few bits, beside onnxruntime and the peak.
 
     python bench/qgemm.py [--rounds N] [--table NAME] [--output FILE]
 
@@ -32,7 +32,7 @@ from arenaut.measure.process import machine, pin  # noqa: E402
 from arenaut.native.target import FEATURE_CAP_VARIABLE, allowed_features, allowed_tier, feature_names  # noqa: E402
 from bench.gemm import SLOT, Array, Size, peer_run, seconds  # noqa: E402
 
-OUTPUT: Final = ROOT / "docs" / "QGEMM.md"
+OUTPUT: Final = ROOT / "docs" / "measured" / "QGEMM.md"
 SQUARE: Final = tuple(Size(m, 1024, 1024) for m in (1, 16, 128, 512))
 LAYERS: Final = tuple(
     Size(m, n, k) for n, k in ((768, 768), (3072, 768), (768, 3072), (256, 64), (64, 576)) for m in (16, 128, 784)

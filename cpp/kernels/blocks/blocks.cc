@@ -48,7 +48,7 @@ const arn_blocks_kernel kPlain = {"plain", 16, 0, nullptr, run_blocks<Plain>, nu
 
 enum : int32_t { kPlainKernel, kVnniKernel, kAmxKernel };
 enum : int32_t { kBytes, kFloatRows, kFloatPanels };
-constexpr int64_t kRowsForTiles = 8;  // from so many on AMX is worth it
+[[maybe_unused]] constexpr int64_t kRowsForTiles = 17;  // from so many on AMX is worth it
 constexpr int64_t kFloatDepth = 384;
 constexpr int64_t kTile = 16;
 

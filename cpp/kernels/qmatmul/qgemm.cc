@@ -25,7 +25,7 @@ constexpr int kTallest = Pairs::rows_for(2);
 const arn_dots_kernel kPairs = {"pairs", kTallest, 8, 4, ARN_DOT_UNSIGNED, 1, nullptr, run_tiles<Pairs>, nullptr};
 
 enum : int32_t { kPairsKernel, kVnniKernel, kAmxKernel };
-constexpr int64_t kRowsForTiles = 4;  // from so many on AMX is worth it
+[[maybe_unused]] constexpr int64_t kRowsForTiles = 4;  // from so many on AMX is worth it
 constexpr int64_t kMostRows = 32, kMostPanels = 12;
 
 const arn_dots_kernel& kernel_of(int32_t kernel) {

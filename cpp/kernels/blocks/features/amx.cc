@@ -99,7 +99,10 @@ void run_panel(const arn_blocks& d) {
     _tile_stored(0, sums[0], 64);
     add_block<kZeros>(d, k, sums[0], total);
   }
-  for (int64_t r = 0; r < d.rows; ++r) store_f32(d.out + r * d.out_row, total[r]);
+  // A loop of a fixed length, so that the totals stay in registers.
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+    if (r < d.rows) store_f32(d.out + r * d.out_row, total[r]);
 }
 
 void run(const arn_blocks* d, int32_t fresh) {
