@@ -137,15 +137,17 @@ def row_of(family: str, result: SpeedResult, work: Work | None) -> Row:
 
 def stored(path: Path) -> list[Row]:
     """The rows that an earlier run left behind."""
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        fields = json.loads(line)
-        work, ratios = fields.pop("work"), fields.pop("ratios")
-        paired = {
-            peer: PairedRatio(**{**ratio, "interval": Interval(**ratio["interval"])}) for peer, ratio in ratios.items()
-        }
-        rows.append(Row(**fields, ratios=paired, work=None if work is None else Work(**work)))
-    return rows
+    return [row_from(json.loads(line)) for line in (path.read_text().splitlines() if path.exists() else ())]
+
+
+def row_from(fields: Mapping[str, Any]) -> Row:
+    """A row from what `asdict` made of it."""
+    work = fields["work"]
+    paired = {
+        peer: PairedRatio(**{**ratio, "interval": Interval(**ratio["interval"])})
+        for peer, ratio in fields["ratios"].items()
+    }
+    return Row(**{**fields, "ratios": paired, "work": None if work is None else Work(**work)})
 
 
 def goal_lines(rows: Sequence[Row]) -> list[str]:

@@ -1,0 +1,203 @@
+"""Writes docs/measured/QUANTISED.md: speed and memory of the zoo's quantised models beside the peers.
+
+    python bench/quantised.py [NAME...] [--threads 1,2] [--rounds N] [--slot SECONDS] [--seconds LIMIT]
+
+Every model's result is kept in a file (build/quantised.jsonl) as soon as it is there, and the next call goes on from
+that file; --seconds: begin no further model after so long. The page holds what the file holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+if not __package__:  # run as a script: make `bench` importable, here and in child processes
+    sys.path.insert(0, str(ROOT))
+
+from arenaut.measure.engines import version_of  # noqa: E402
+from arenaut.measure.memory import arenaut_memory  # noqa: E402
+from arenaut.measure.process import machine  # noqa: E402
+from arenaut.measure.render import mebibytes, milliseconds, ratio_text  # noqa: E402
+from arenaut.measure.stats import geometric_mean  # noqa: E402
+from arenaut.measure.subjects import Subject, find_subjects  # noqa: E402
+from bench import load_memory, speed  # noqa: E402
+from bench.table import markdown_table  # noqa: E402
+from bench.zoo import Quantised, load_manifest  # noqa: E402
+
+OUTPUT: Final = ROOT / "docs" / "measured" / "QUANTISED.md"
+MEASURED: Final = ROOT / "build" / "quantised.jsonl"
+ENGINES: Final = ("arenaut", "onnxruntime", "openvino-default")
+RSS_FACTOR: Final = 1.15
+RSS_SLACK: Final = 20e6
+ARENA_FACTOR: Final = 0.35
+TAG: Final = "quantised"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. stored: of the weights; loaded: what loading adds to the resident set, by engine; arena: of a run's plan;
+    float_arena: that of the model before it was quantised, None where the zoo does not have it."""
+
+    stored: int
+    loaded: Mapping[str, int]
+    arena: int
+    float_arena: int | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model: medians and paired ratios by number of threads, memory with one thread."""
+
+    model: str
+    rows: tuple[speed.Row, ...]
+    memory: Memory
+
+
+def measure(subject: Subject, counts: Sequence[int], rounds: int, slot: float) -> Result:
+    rows = tuple(speed.measure(subject, ENGINES, count, rounds, slot) for count in counts)
+    return Result(subject.name, rows, memory_of(subject))
+
+
+def memory_of(subject: Subject) -> Memory:
+    loaded = {}
+    for engine in ENGINES[:2]:
+        found = load_memory.in_child(engine, subject.path, 1)
+        if found is not None:
+            loaded[engine] = int(found["grown"])
+    source = load_manifest()[subject.name].source
+    before = find_subjects([source.of], {})[0] if isinstance(source, Quantised) else None
+    return Memory(
+        load_memory.weight_bytes(subject.path), loaded, arena_bytes(subject),
+        None if before is None else arena_bytes(before),
+    )  # fmt: skip
+
+
+def arena_bytes(subject: Subject) -> int:
+    return arenaut_memory(subject.path, subject.make_feeds(0)).peak_bytes
+
+
+def stored(path: Path) -> dict[str, Result]:
+    """What earlier calls measured, by model."""
+    results = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        fields = json.loads(line)
+        rows = tuple(speed.row_from(each) for each in fields["rows"])
+        results[fields["model"]] = Result(fields["model"], rows, Memory(**fields["memory"]))
+    return results
+
+
+def summary(results: Sequence[Result]) -> list[str]:
+    """The goals, and what holds."""
+    lines = []
+    for count in sorted({row.threads for result in results for row in result.rows}):
+        here = [row for result in results for row in result.rows if row.threads == count]
+        slower = [f"{r.model} {r.ratios[ENGINES[1]].median:.2f}" for r in here if is_slower(r)]
+        against = [r.ratios[ENGINES[1]].median for r in here if ENGINES[1] in r.ratios]
+        better = [min(ratio.median for ratio in r.ratios.values()) for r in here if r.ratios]
+        lines += [
+            f"- {speed.plural(count)}: slower than onnxruntime on {len(slower)} of {len(against)} (goal: none)"
+            + (f": {', '.join(slower)}." if slower else "."),
+            f"- {speed.plural(count)}, geometric mean: {geometric_mean(against):.2f} of onnxruntime's time (goal 1.3), "
+            f"{geometric_mean(better):.2f} of the better peer's (goal 1.1).",
+        ]
+    over = [result.model for result in results if not fits(result.memory)]
+    lines.append(
+        f"- Resident memory after loading within {RSS_FACTOR:g} x the stored weights + 20 MB on "
+        f"{len(results) - len(over)} of {len(results)}" + (f"; over: {', '.join(over)}." if over else ".")
+    )
+    return lines
+
+
+def is_slower(row: speed.Row) -> bool:
+    ratio = row.ratios.get(ENGINES[1])
+    return ratio is not None and ratio.interval.high < 1
+
+
+def fits(memory: Memory) -> bool:
+    grown = memory.loaded.get(ENGINES[0])
+    return grown is not None and grown <= RSS_FACTOR * memory.stored + RSS_SLACK
+
+
+def speed_table(rows: Sequence[speed.Row]) -> list[str]:
+    header = ["model", "ms", *(f"{each} ms" for each in ENGINES[1:]), *(f"{each} / arenaut" for each in ENGINES[1:])]
+    lines = []
+    for row in rows:
+        times = [milliseconds(row.seconds[each]) if each in row.seconds else "refused" for each in ENGINES]
+        lines.append([row.model, *times, *(ratio_text(row.ratios[e]) if e in row.ratios else "-" for e in ENGINES[1:])])
+    return markdown_table(header, lines)
+
+
+def memory_table(results: Sequence[Result]) -> list[str]:
+    header = ["model", "weights MiB", "loaded MiB", "onnxruntime MiB", "bound", "arena MiB", "float arena MiB", "share"]
+    lines = []
+    for result in results:
+        m = result.memory
+        share = "-" if not m.float_arena else f"{m.arena / m.float_arena:.2f}"
+        lines.append([
+            result.model, mebibytes(m.stored), *(mebibytes(m.loaded.get(each)) for each in ENGINES[:2]),
+            "yes" if fits(m) else "no", mebibytes(m.arena), mebibytes(m.float_arena), share,
+        ])  # fmt: skip
+    return markdown_table(header, lines)
+
+
+def document(results: Sequence[Result], how: str) -> str:
+    versions = ", ".join(f"{each} {version_of(each)}" for each in ENGINES)
+    lines = [
+        "# Quantised models",
+        "",
+        "Generated by `python bench/quantised.py`; not edited by hand.",
+        "",
+        f"- Machine: {machine()}",
+        f"- Versions: {versions}. OpenVINO chooses its own precision.",
+        "- Models: those of bench/zoo.toml with the tag quantised, made by onnxruntime's tools (bench/quantise.py).",
+        f"- Engines in child processes pinned to the same cores, taking turns: {how}. Ratios: the peer's time over",
+        "  arenaut's in a round, median over the rounds with a 95 % interval; above 1 arenaut is faster.",
+        "- loaded: what one load adds to the resident set, after another small model was loaded. bound: that it stays",
+        f"  within {RSS_FACTOR:g} x the weights + 20 MB. share: of the arena of the model before it was quantised;",
+        f"  the goal for networks that are byte-wide throughout is {ARENA_FACTOR:g}.",
+        "",
+        "## Goals",
+        "",
+        *summary(results),
+    ]
+    for count in sorted({row.threads for result in results for row in result.rows}):
+        here = [row for result in results for row in result.rows if row.threads == count]
+        lines += ["", f"## {speed.plural(count).capitalize()}", "", *speed_table(here)]
+    return "\n".join([*lines, "", "## Memory", "", *memory_table(results)]) + "\n"
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=[TAG], metavar="NAME")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--slot", type=float, default=0.1)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    options = parser.parse_args(arguments)
+    counts = [int(count) for count in options.threads.split(",")]
+    results: dict[str, Any] = stored(MEASURED)
+    start = time.monotonic()
+    for subject in find_subjects(options.names, {}):
+        if subject.name in results or time.monotonic() - start > options.seconds:
+            continue
+        result = measure(subject, counts, options.rounds, options.slot)
+        results[subject.name] = result
+        with MEASURED.open("a") as file:
+            file.write(json.dumps(asdict(result)) + "\n")
+        print(subject.name, {row.threads: round(row.ratio("onnxruntime") or 0, 2) for row in result.rows}, flush=True)
+    order = [name for name in load_manifest() if name in results]
+    OUTPUT.parent.mkdir(exist_ok=True)
+    how = f"{options.rounds} rounds of {options.slot:g} s"
+    OUTPUT.write_text(document([results[name] for name in order], how))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
