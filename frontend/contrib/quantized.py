@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs
+from arenaut.frontend.contrib.quantized_lstm import is_plain, quantized_lstm
 from arenaut.frontend.spec import Spec
 from arenaut.ir import ARENAUT_DOMAIN, DType, Value
 from arenaut.ir.ops.block_matmul import BITS
@@ -150,8 +151,10 @@ def _in_order(groups: Any, depth: int, block: int) -> bool:
 
 
 def _lstm(build: Build, spec: Spec) -> Outputs:
-    """The LSTM of the weights that the quantised ones stand for. onnxruntime also rounds x and every hidden state to 8
-    bits on the way, which this leaves out: it is nearer to the model before it was quantised."""
+    """As onnxruntime computes it. With activations of other kinds, a clip, peepholes or lengths: the LSTM of the
+    weights that the quantised ones stand for, without the rounding of x and of hidden states."""
+    if is_plain(spec):
+        return quantized_lstm(build, spec)
 
     def weights(index: int, scale: int) -> Value:
         unit, zero = (_per_column(build, spec.operand(i)) for i in (scale, scale + 1))
