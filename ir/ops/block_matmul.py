@@ -69,13 +69,13 @@ def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 def _lower(lower: Lower, node: Node) -> None:
     bits, block, depth, columns, blocks = _sizes(node)
     zeros = node.input(3)
-    if any(v is not None and v.constant is None for v in node.inputs[1:]):
-        raise NoRowError("weights that only running decides")
     places = [
         lower.read(node.operand(0)), lower.reshape(lower.read(node.operand(1)), (columns, blocks, block * bits // 8)),
         lower.reshape(lower.read(node.operand(2)), (columns, blocks)),
         None if zeros is None else lower.reshape(lower.read(zeros), (columns, -(-blocks * bits // 8))),
     ]  # fmt: skip
+    if not all(place is None or lower.is_constant(place) for place in places[1:]):
+        raise NoRowError("weights that only running decides")
     params = {"bits": bits, "block": block, "k": depth, "n": columns, "accuracy": int(node.attr("accuracy_level", 0))}
     lower.call("BlockMatMul", places, [lower.write(node.output)], params)
 

@@ -186,3 +186,10 @@ def test_integer_products_of_unknown_rank() -> None:
         (want,) = run_ort(model, feeds)
         (got,) = arenaut.load_onnx(model).run(feeds).values()
         np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_blocks_stay_packed_when_their_product_is_fused() -> None:
+    """The bias is added on the hot tile by the row that reads packed blocks: nothing is unpacked in the arena."""
+    inputs = [random(2, 40), bytes_of(3, 3, 8), random(9) ** 2, None, None, random(3)]
+    model = arenaut.load_onnx(model_with("MatMulNBits", inputs, N_BITS, 1), threads=1)
+    assert {step.kernel for step in model.profile({"x0": inputs[0]}, repeat=1).steps} == {"block_matmul"}

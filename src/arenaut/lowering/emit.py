@@ -85,6 +85,9 @@ class Emitter:
         dims: tuple[Dim, ...] = tuple(dense.shape)
         return Strided(buffer, dtype, dims, dense_strides(dims)).permute(places)
 
+    def is_constant(self, place: Strided) -> bool:
+        return self.buffers[place.buffer].segment is Segment.WEIGHT
+
     def reshape(self, place: Strided, dims: Sequence[Dim]) -> Strided:
         view = place.reshape(tuple(dims))
         if view is None:
