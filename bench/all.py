@@ -32,6 +32,7 @@ PAGES: Final[Mapping[str, Sequence[Sequence[str]]]] = MappingProxyType(
         "OPS": (("bench.ops", "--save", RESULTS), ("bench.ops", "--page", RESULTS)),
         "ABLATION": (("bench.ablation",),),
         "ABLATION_MEMORY": (("bench.ablation_memory",),),
+        "QUANTISED": (("bench.quantised",),),
         "RANDOM_SHAPES": (("bench.random_shapes", "--markdown", "docs/measured/RANDOM_SHAPES.md"),),
     }
 )
