@@ -196,6 +196,20 @@ def _random_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return evaluate_reference(node, inputs)
 
 
+def _multinomial_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """Classes drawn by their unnormalised log-probabilities, by the inverse of the distribution function."""
+    logits = np.asarray(inputs[0]).astype(np.float64)
+    seed = node.attr("seed")
+    rng = np.random.default_rng(None if seed is None else np.float32(seed).view(np.uint32))
+    with np.errstate(all="ignore"):
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    ends = np.cumsum(np.where(weights > 0, weights, 0), axis=1)
+    draws = rng.random((len(logits), int(node.attr("sample_size", 1)))) * ends[:, -1:]
+    picked = (ends[:, None, :] <= draws[:, :, None]).sum(axis=2)
+    dtype = DType(node.attr("dtype", DType.INT32)).numpy
+    return [np.minimum(picked, logits.shape[1] - 1).astype(dtype)]
+
+
 # -- samples -------------------------------------------------------------------------------------------------------
 
 
@@ -261,5 +275,5 @@ RECORDS: tuple[OpRecord, ...] = (
         OpRecord(op=op, infer=_random_infer, evaluate=_random_evaluate, deterministic=False)
         for op in ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli")
     ),
-    OpRecord(op="Multinomial", infer=_multinomial_infer, evaluate=_random_evaluate, deterministic=False),
+    OpRecord(op="Multinomial", infer=_multinomial_infer, evaluate=_multinomial_evaluate, deterministic=False),
 )  # fmt: skip

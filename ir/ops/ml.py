@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from arenaut.ir.dtypes import DType
-from arenaut.ir.graph import ML_DOMAIN, Node
+from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.graph import ML_DOMAIN, Array, Node, Value
+from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import tensor_like
-from arenaut.ir.record import Infer, OpRecord
+from arenaut.ir.ops.support.composite import number
+from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample
 from arenaut.ir.types import MapType, SequenceType, TensorType, Type
 
 # -- ZipMap --------------------------------------------------------------------------------------------------------
@@ -88,11 +90,115 @@ def _category_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [np.array(found, target.numpy).reshape(x.shape)]
 
 
-RECORDS: tuple[OpRecord, ...] = tuple(
+# -- LabelEncoder --------------------------------------------------------------------------------------------------
+
+_MOST_SLOTS = 1 << 20  # of a table that integer keys index
+
+
+def _labels_of(node: Node) -> tuple[Array, Array, Array]:
+    """Keys, values, and the value of what is no key."""
+    sides = []
+    for side in ("keys", "values"):
+        kinds = {"int64s": np.int64, "floats": np.float32, "strings": object, "tensor": None}
+        found = [(t, node.attr(f"{side}_{k}")) for k, t in kinds.items() if node.attr(f"{side}_{k}") is not None]
+        if not found:
+            raise NoRowError(f"no {side}")
+        dtype, given = found[0]
+        sides.append(np.asarray(given) if dtype is None else np.array(given, dtype))
+    keys, values = sides
+    if keys.shape != values.shape:
+        raise NoRowError("more keys than values, or fewer")
+    if node.attr("values_tensor") is not None and node.attr("default_tensor") is not None:
+        return keys, values, np.asarray(node.attr("default_tensor")).reshape(())
+    names = {"i": ("default_int64", -1), "f": ("default_float", -0.0)}
+    name, plain = names.get(values.dtype.kind, ("default_string", "_Unused"))
+    return keys, values, np.array(node.attr(name, plain), values.dtype)
+
+
+def _label_infer(context: Infer) -> Sequence[Type]:
+    try:
+        values = _labels_of(context.node)[1]
+    except NoRowError as error:
+        raise context.fail(str(error)) from None
+    return [TensorType(dtype_of(values), tensor_like(context).shape)]
+
+
+def _label_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """The first of equal keys is not the one that counts: the last is. A key that is not a number is found."""
+    x = np.asarray(inputs[0])
+    table, values, absent, places = _label_table(node)
+    if places is None:
+        found = [table.get(v, absent) for v in x.ravel().tolist()]
+        out = np.empty(len(found), values.dtype)
+        out[:] = found
+        return [out.reshape(x.shape)]
+    keys, flat = places, x.reshape(-1)
+    at = np.minimum(np.searchsorted(keys, flat), max(keys.size - 1, 0))
+    hit = (keys[at] == flat) | ((keys[at] != keys[at]) & (flat != flat)) if keys.size else np.zeros(flat.shape, bool)
+    picked = values[at] if keys.size else np.full(flat.shape, absent, values.dtype)
+    return [np.where(hit, picked, absent).astype(values.dtype).reshape(x.shape)]
+
+
+# Tables by the identity of the attribute that they are made of, which they hold.
+_TABLES: dict[int, tuple[Any, tuple[dict[Any, Any], Array, Any, Array | None]]] = {}
+
+
+def _label_table(node: Node) -> tuple[dict[Any, Any], Array, Any, Array | None]:
+    """For text: a dict, values, the absent value. For numbers: values in the order of the sorted keys, and those."""
+    mark = node.attributes
+    known = _TABLES.get(id(mark))
+    if known is not None and known[0] is mark:
+        return known[1]
+    keys, values, absent = _labels_of(node)
+    if keys.dtype == object:
+        made: tuple[dict[Any, Any], Array, Any, Array | None] = (
+            dict(zip(keys.tolist(), values.tolist(), strict=True)), values, absent.item(), None,
+        )  # fmt: skip
+    else:
+        last = keys.size - 1 - np.unique(keys[::-1], return_index=True)[1]
+        made = ({}, values[last], absent, keys[last])
+    while len(_TABLES) >= 64:
+        _TABLES.pop(next(iter(_TABLES)))
+    _TABLES[id(mark)] = (mark, made)
+    return made
+
+
+def _label_decompose(build: Build, node: Node) -> Sequence[Value]:
+    """Integer keys that lie near each other index a table, at whose ends stands the value of what is no key."""
+    keys, values, absent = _labels_of(node)
+    if keys.dtype != np.int64 or not keys.size:
+        raise NoRowError("keys that are no integers")
+    low, high = int(keys.min()), int(keys.max())
+    if high - low >= _MOST_SLOTS or low <= -(2**62) or high >= 2**62:
+        raise NoRowError("keys too far apart")
+    table = np.full(high - low + 3, absent, values.dtype)
+    table[keys - low + 1] = values
+    ends = (number(build, v, DType.INT64) for v in (low - 1, high + 1))
+    at = build.op("Sub", build.op("Clip", node.operand(0), *ends), number(build, low - 1, DType.INT64))
+    return [build.op("Gather", build.constant(table), at, axis=0)]
+
+
+def _label_samples() -> Iterator[Sample]:
+    numbers, words = (7, -3, 40, 8), ("a", "bc", "Ünï", "zz")
+    x, text = samples.draw((3, 5), DType.INT64, -5, 41), samples.draw((6,), DType.STRING)
+    fractions = np.array([0.5, -1.25, 7.0, 4.0, 0.5], np.float32)
+    for values in ({"values_int64s": (1, 2, 3, 4)}, {"values_floats": (0.5, 1.5, -2.0, 9.0), "default_float": 3.5}):
+        yield Sample((x,), {"keys_int64s": numbers, **values})
+        yield Sample((text,), {"keys_strings": words, **values})
+        yield Sample((fractions,), {"keys_floats": (0.5, 9.0, 4.0, -3.5), **values})
+    yield Sample((x,), {"keys_int64s": numbers, "values_strings": words, "default_string": "none"})
+
+
+RECORDS: tuple[OpRecord, ...] = (
+    OpRecord(
+        op="LabelEncoder", domain=ML_DOMAIN, infer=_label_infer, evaluate=_label_evaluate, decompose=_label_decompose,
+        samples=_label_samples,
+    ),
+) + tuple(
     OpRecord(op=op, domain=ML_DOMAIN, infer=infer, evaluate=evaluate)
     for op, infer, evaluate in (
         ("ZipMap", _zip_infer, _zip_evaluate),
         ("CastMap", _map_infer, _map_evaluate),
         ("CategoryMapper", _category_infer, _category_evaluate),
     )
-)
+)  # fmt: skip

@@ -128,3 +128,13 @@ def test_a_constant_image_of_bytes_stays_constant_under_resize() -> None:
     for value in (1, 77, 255):
         y = arenaut.load_onnx(parse(text, opset=19)).run({"x": np.full((1, 1, 7, 7), value, np.uint8)})["y"]
         assert (y == value).all()
+
+
+def test_draws_follow_the_log_probabilities_of_classes() -> None:
+    text = "g (float[2, 3] x) => (int32[2, 4000] y) { y = Multinomial <sample_size = 4000, seed = 3.0> (x) }"
+    shares = np.array([[0.5, 0.25, 0.25], [0.0, 0.1, 0.9]], np.float32)
+    with np.errstate(divide="ignore"):
+        y = arenaut.load_onnx(parse(text)).run({"x": np.log(shares) + 7})["y"]
+    found = np.stack([np.bincount(row, minlength=3) for row in y]) / 4000
+    assert y.dtype == np.int32 and np.abs(found - shares).max() < 0.04
+    assert found[1, 0] == 0

@@ -31,6 +31,7 @@ THROUGH_EVALUATOR = frozenset(
         "Col2Im",
         "Conv",
         "ConvTranspose",
+        "LabelEncoder",
         "LpPool",
         "Unique",
     }
