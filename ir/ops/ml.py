@@ -166,7 +166,7 @@ def _label_table(node: Node) -> tuple[dict[Any, Any], Array, Any, Array | None]:
 def _label_decompose(build: Build, node: Node) -> Sequence[Value]:
     """Integer keys that lie near each other index a table, at whose ends stands the value of what is no key."""
     keys, values, absent = _labels_of(node)
-    if keys.dtype != np.int64 or not keys.size:
+    if keys.dtype != np.int64 or not keys.size or node.operand(0).dtype is not DType.INT64:
         raise NoRowError("keys that are no integers")
     low, high = int(keys.min()), int(keys.max())
     if high - low >= _MOST_SLOTS or low <= -(2**62) or high >= 2**62:
@@ -194,11 +194,7 @@ RECORDS: tuple[OpRecord, ...] = (
         op="LabelEncoder", domain=ML_DOMAIN, infer=_label_infer, evaluate=_label_evaluate, decompose=_label_decompose,
         samples=_label_samples,
     ),
-) + tuple(
-    OpRecord(op=op, domain=ML_DOMAIN, infer=infer, evaluate=evaluate)
-    for op, infer, evaluate in (
-        ("ZipMap", _zip_infer, _zip_evaluate),
-        ("CastMap", _map_infer, _map_evaluate),
-        ("CategoryMapper", _category_infer, _category_evaluate),
-    )
+    OpRecord(op="ZipMap", domain=ML_DOMAIN, infer=_zip_infer, evaluate=_zip_evaluate),
+    OpRecord(op="CastMap", domain=ML_DOMAIN, infer=_map_infer, evaluate=_map_evaluate),
+    OpRecord(op="CategoryMapper", domain=ML_DOMAIN, infer=_category_infer, evaluate=_category_evaluate),
 )  # fmt: skip
