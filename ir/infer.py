@@ -310,7 +310,16 @@ def _infer_data(node: Node, context: Inference) -> None:
         return
     for value, result in zip(node.outputs, results, strict=False):
         if value is not None and result is not None:
-            value.data = _as_dims(np.asarray(result, object))
+            found = _as_dims(np.asarray(result, object))
+            value.data = found if _fits(found, value.type) else None
+
+
+def _fits(elements: Array, t: Type | None) -> bool:
+    """Whether the type holds these elements, as far as they are numbers; arithmetic in it wraps where it does not."""
+    if not isinstance(t, TensorType) or not t.dtype.is_integer or t.dtype.numpy.kind not in "iu":
+        return True
+    info = np.iinfo(t.dtype.numpy)
+    return all(not isinstance(d, int) or info.min <= d <= info.max for d in elements.flat)
 
 
 def _small_integers(value: Value) -> bool:

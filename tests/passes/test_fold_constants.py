@@ -148,3 +148,10 @@ def test_what_depends_on_no_input_is_computed_once() -> None:
     assert [n.op for n in graph.nodes] == ["Mul", "Add"]
     assert np.array_equal(graph.nodes[0].operand(1).constant, [-4, -6])
     assert not fold_constants(graph, PassContext(TARGET))
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_known_integers_wrap_in_their_type(optimize: bool) -> None:
+    text = "g (float[1] x) => (int32[1] y) <int32[1] a = {1062981563}, int32[1] b = {-5}> { y = Mul (a, b) }"
+    got = arenaut.load_onnx(parse(text), optimize=optimize).run(x=np.zeros(1, np.float32))["y"]
+    assert got.tolist() == [-1019940519]

@@ -75,7 +75,7 @@ class Sketch:
 def unary(s: Sketch) -> None:
     x = s.pick()
     assert x
-    s.op(s.rng.choice(["Tanh", "Sigmoid", "Relu", "Neg", "Abs", "Identity", "Floor"]), x, shape=s.shapes[x])
+    s.op(s.rng.choice(["Tanh", "Sigmoid", "Relu", "Neg", "Abs", "Identity"]), x, shape=s.shapes[x])
 
 
 def binary(s: Sketch) -> None:

@@ -36,7 +36,7 @@ def _double(facts: Facts, text: str) -> bool:
 
 def _type(facts: Facts, text: str) -> bool:
     """Only the element type differs."""
-    return text.startswith("type: ") and "shape" not in text
+    return text.startswith("type: ") and not _shape(facts, text)
 
 
 def _shape(facts: Facts, text: str) -> bool:
@@ -133,7 +133,7 @@ ORACLES: Sequence[Known] = (
         REF,
         "Normalizer",
         "MAX takes the largest value; onnxruntime the largest magnitude",
-        lambda f, t: f.attr("norm") == "MAX",
+        lambda f, t: f.attr("norm", "MAX") == "MAX",
     ),
     Known(REF, "Unique", "sorts although sorted is 0", lambda f, t: f.attr("sorted") == 0),
     Known(REF, "Shape", "an end before the first dim counts from the last", lambda f, t: f.attr("end", 0) <= -9),
@@ -262,6 +262,29 @@ ORACLES: Sequence[Known] = (
         "divides otherwise: quotients beside a tie fall to the other side",
         lambda f, t: _by_one(f, t) and "reference agrees" in t,
     ),
+    Known(
+        REF,
+        "MeanVarianceNormalization",
+        "takes the standard's difference of squares in float64",
+        lambda f, t: "onnxruntime agrees" in t,
+    ),
+    Known(REF, "GridSample", "takes other neighbours at the border", lambda f, t: "onnxruntime agrees" in t),
+    Known(ORT, "Gelu", "computes float64 in float32", _double, rounding=True),
+    Known(ORT, "Gather", "leaves texts out of results of one row", lambda f, t: f.dtype(0) == "object"),
+    Known(
+        ORT,
+        "LpPool AveragePool MaxPool",
+        "crops where SAME padding of wide strides would be negative",
+        lambda f, t: str(f.attr("auto_pad")).startswith("SAME") and max(f.attr("strides") or [1]) > 1,
+    ),
+    Known(
+        ORT,
+        "LpPool",
+        "VALID with ceil_mode gives the window that is partly outside; the standard's formula does not",
+        lambda f, t: _shape(f, t) and f.attr("auto_pad") == "VALID" and f.attr("ceil_mode") == 1,
+    ),
+    Known(ORT, "Upsample", "rounds integers otherwise", lambda f, t: _by_one(f, t) and "int" in f.dtype(0)),
+    Known(ORT, "QLinearConv QLinearMatMul", "requantises in another order: ties fall to the other side", _requantised),
 )
 
 
@@ -294,6 +317,19 @@ OPEN: Sequence[Known] = (
     ),
     Known("arenaut", "AffineGrid", "onnxruntime gives another grid", lambda f, t: "reference agrees" in t),
     Known("arenaut", "NonZero ScatterND ScatterElements", "complex numbers", lambda f, t: "complex" in f.dtype(0)),
+    Known("arenaut", "Slice", "steps near the limits of int64", lambda f, t: "overflows 64 bits" in t),
+    Known(
+        "arenaut",
+        "Unique OneHotEncoder",
+        "axes of texts, and more than two dims",
+        lambda f, t: "refused" in t or "fault" in t,
+    ),
+    Known(
+        "arenaut",
+        "QLinearConv QuantizeLinear DequantizeLinear",
+        "values of unknown rank",
+        lambda f, t: f.unknown_rank and "UnknownRankError" in t,
+    ),
 )
 
 
