@@ -96,6 +96,7 @@ AT_RUN_TIME: Mapping[str, str] = {
     "ReduceSum": "kernel, rank",
     "ReduceSumSquare": "kernel, rank",
     "Reshape": "rank",
+    "Resize": "kernel",
     "STFT": "kernel",
     "Shape": "rank",
     "Slice": "rank",
