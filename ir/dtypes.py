@@ -116,6 +116,7 @@ _BYTES = {d: n.itemsize for d, n in _PLAIN.items()} | dict.fromkeys(_NARROW, 1) 
 def _narrow_dtypes() -> dict[DType, np.dtype[Any]]:
     import ml_dtypes  # imported by the first model that has such a type
 
+    ml_dtypes.finfo(ml_dtypes.bfloat16)  # kept from now on, whatever becomes of denormals
     return {d: np.dtype(getattr(ml_dtypes, name)) for d, name in _NARROW.items()}
 
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+
+import numpy as np
 
 from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import Evaluator
+
+FloatMode = Callable[[], AbstractContextManager[None]]
+
+_float_mode: FloatMode = nullcontext
+
+
+def evaluate_in(mode: FloatMode) -> None:
+    """From now on evaluators run within `mode()`: floats as kernels compute with them, so that a folded node is the
+    node that would have run."""
+    global _float_mode
+    _float_mode = mode
 
 
 def evaluator_of(node: Node) -> Evaluator | None:
@@ -34,7 +48,13 @@ def evaluate_node(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     evaluate = evaluator_of(node)
     if evaluate is None:
         raise UnsupportedError(f"{node}: no evaluator")
-    return evaluate(node, inputs)
+    return evaluated_by(evaluate, node, inputs)
+
+
+def evaluated_by(evaluate: Evaluator, node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """What this evaluator of the node gives; no number is worth a warning."""
+    with _float_mode(), np.errstate(all="ignore"):
+        return evaluate(node, inputs)
 
 
 def evaluate_graph(graph: Graph, inputs: Sequence[Any]) -> list[Any]:

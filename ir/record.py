@@ -195,6 +195,7 @@ class IntegerForm:
 
 
 IntegerRule = Callable[[Node], "IntegerForm | None"]
+SignRule = Callable[[Node, Callable[[Value], bool]], bool]
 ClipRule = Callable[[Node], "tuple[float, float] | None"]
 CarryRule = Callable[[Node], Sequence[int]]
 
@@ -264,6 +265,7 @@ class OpRecord:
     repeats       (node) -> the input that output 0 equals wherever the two have one shape; None: it may differ.
     keeps_shape   output 0 has the shape of what `repeats` names.
     clips         (node) -> the bounds, lower and upper, that input 0 is limited to, of an op that does nothing else.
+    signless      (node, asks) -> whether each float of output 0 is NaN or at least +0; asks: the same of an input.
     integer       (node) -> the form that multiplies the integers that stand for its operands, if it has one.
     widens        makes larger elements of stored ones, at no cost to speak of: on constants it is folded last, when
                   nothing wants the small ones; a region computes it anew rather than have it kept.
@@ -300,6 +302,7 @@ class OpRecord:
     repeats: Callable[[Node], Value | None] | None = None
     keeps_shape: bool = False
     clips: ClipRule | None = None
+    signless: SignRule | None = None
     integer: IntegerRule | None = None
     widens: bool = False
     narrows: bool = False

@@ -8,6 +8,7 @@ from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Graph, Value
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
+from arenaut.passes.reading.signs import is_signless
 
 
 def _cube(b: GraphBuilder, x: Value) -> Value:
@@ -25,7 +26,7 @@ _FORMS: Mapping[float, Callable[[GraphBuilder, Value], Value]] = {
 
 
 def expand_powers(graph: Graph, context: PassContext) -> bool:
-    """Pow(x, c) for c in 2, 3, 1/2, -1, -1/2 on floating-point x."""
+    """Pow(x, c) for c in 2, 3, 1/2, -1, -1/2 on floating-point x, the roots where x has no sign."""
     changed = False
     for node in list(graph.nodes):
         if node.op != "Pow" or node.domain != "":
@@ -34,9 +35,13 @@ def expand_powers(graph: Graph, context: PassContext) -> bool:
         x = node.operand(0)
         if exponent is None or exponent.size != 1 or not x.dtype.is_float or not same_type(x.type, node.output.type):
             continue
-        form = _FORMS.get(float(exponent.reshape(())))
+        number = float(exponent.reshape(()))
+        form = _FORMS.get(number)
         if form is None:
             context.missed("expand", node, f"the exponent is {exponent.reshape(())}")
+            continue
+        if abs(number) < 1 and not is_signless(x):
+            context.missed("expand", node, "the root of -0 or of minus infinity is none of the power")
             continue
         result = form(GraphBuilder(graph, node, node.name), x)
         graph.supersede(node.output, result)

@@ -1,6 +1,7 @@
 // Rows, parameter tables, tile functions and the processor, as Python sees them.
 #include "exec/registry.h"
 
+#include "exec/denormals.h"
 #include "python/module.h"
 
 namespace arenaut {
@@ -55,6 +56,12 @@ py::tuple params_of(const std::string& family) {
 }  // namespace
 
 void register_registry(py::module_& m) {
+  m.def("flush_denormals", [] {
+    const FloatControl before = float_control();
+    set_flush_denormals();
+    return static_cast<uint64_t>(before);
+  });
+  m.def("restore_floats", [](uint64_t control) { set_float_control(static_cast<FloatControl>(control)); });
   m.def(
       "rows",
       [] {

@@ -47,13 +47,14 @@ def _per_channel_slope(build: Build, spec: Spec) -> Outcome:
 
 
 def _limits_to_inputs(build: Build, spec: Spec) -> Outcome:
+    """The defaults are limits too, the largest floats: infinities are clipped to them. Narrower types have none that
+    large."""
     moved = spec.without("min", "max")
-    widest = 3.4028234663852886e38
-    low, high = spec.attr("min"), spec.attr("max")
-    if low is not None and low > -widest:
-        moved = moved.with_input(1, scalar_like(build, low, spec.operand(0)))
-    if high is not None and high < widest:
-        moved = moved.with_input(2, scalar_like(build, high, spec.operand(0)))
+    x = spec.operand(0)
+    for place, limit in ((1, spec.attr("min")), (2, spec.attr("max"))):
+        fits = x.type is None or x.dtype.itemsize >= 4 or abs(limit or 0) < 3.4e38
+        if limit is not None and fits:
+            moved = moved.with_input(place, scalar_like(build, limit, x))
     return moved
 
 

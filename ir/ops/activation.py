@@ -40,15 +40,15 @@ def _gelu(x: Array, approximate: str) -> Array:
 
 
 def _elu(x: Array, alpha: float) -> Array:
-    return np.asarray(np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))))
+    return np.asarray(np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x))
 
 
 def _celu(x: Array, alpha: float) -> Array:
-    return np.asarray(np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(np.minimum(x, 0) / alpha)))
+    return np.asarray(np.where(x < 0, alpha * np.expm1(np.minimum(x, 0) / alpha), x))
 
 
 def _selu(x: Array, alpha: float, gamma: float) -> Array:
-    return np.asarray(gamma * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))))
+    return np.asarray(gamma * np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x))
 
 
 def _shrink(x: Array, bias: float, lambd: float) -> Array:
@@ -125,13 +125,17 @@ def _clip_bounds(inputs: Sequence[Any]) -> tuple[Any, Any]:
 
 
 def _clip_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    """Where the lower bound exceeds the upper one, the result is the upper one."""
+    """Where the lower bound exceeds the upper one, the result is the upper one. A bound that is NaN bounds nothing
+    beside another one; alone it makes everything NaN."""
     out = widen(np.asarray(inputs[0]))
-    low, high = _clip_bounds(inputs)
-    if low is not None:
-        out = np.maximum(out, widen(np.asarray(low)))
-    if high is not None:
-        out = np.minimum(out, widen(np.asarray(high)))
+    low, high = (None if bound is None else widen(np.asarray(bound)) for bound in _clip_bounds(inputs))
+    if low is not None and high is not None:
+        raised = np.where(out < low, low, out)
+        out = np.where(raised > high, high, raised)
+    elif low is not None:
+        out = np.where((out > low) | (out != out), out, low)
+    elif high is not None:
+        out = np.where((out < high) | (out != out), out, high)
     return [to_dtype(out, inputs[0].dtype)]
 
 
@@ -203,7 +207,7 @@ _alphas = ({"alpha": 0.25},)
 
 RECORDS: tuple[OpRecord, ...] = (
     elementwise(
-        "Relu", lambda x: np.maximum(x, np.zeros((), x.dtype)), tile="relu", clips=lambda node: (0.0, np.inf),
+        "Relu", lambda x: np.where(x < 0, np.zeros((), x.dtype), x), tile="relu", clips=lambda node: (0.0, np.inf),
         samples=samples.elementwise(1, FLOATS + SIGNED),
     ),
     _activation("Sigmoid", _sigmoid, "sigmoid"),

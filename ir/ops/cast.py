@@ -18,6 +18,7 @@ from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Reg, Sample, T
 from arenaut.ir.types import TensorType, Type
 
 _FLOAT8 = (DType.FLOAT8E4M3FN, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2, DType.FLOAT8E5M2FNUZ)
+_SIGNED_NAN = (DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2FNUZ)  # whose NaN is what -0 would be
 _BITS = {DType.UINT4: 4, DType.INT4: 4, DType.UINT2: 2, DType.INT2: 2}
 
 
@@ -36,13 +37,30 @@ def cast_array(x: Array, to: DType, saturate: bool = True) -> Array:
             wide = x if x.dtype.kind == "f" and x.dtype.itemsize >= 4 else x.astype(np.float32)
             return np.clip(wide, -limit, limit).astype(target)
         if to.is_integer and dtype_of(x).is_float:
-            whole = np.trunc(x.astype(np.float64))
-            if to in (DType.INT64, DType.UINT64):
-                return x.astype(np.float64).astype(target)
-            return _wrap(whole.astype(np.int64), to)
+            return _from_float(np.trunc(x.astype(np.float64)), to)
         if to.is_integer and to.itemsize < 8:
             return _wrap(x.astype(np.int64), to)
+        if to is DType.FLOAT4E2M1 and dtype_of(x) in _SIGNED_NAN:
+            return np.where(np.isnan(x), np.array(-0.0, target), x.astype(target))
         return x.astype(target)
+
+
+def _from_float(whole: Array, to: DType) -> Array:
+    """Whole numbers in an integer type: through int64 or int32, as kernels compute, in which NaN and what does not fit
+    is the lowest number; that modulo the width of narrower types. Above int64, into uint64, by way of the
+    difference."""
+    lowest = np.int64(-(2**63))
+    if to is DType.UINT64:
+        low, high = _in_range(whole, np.int64), _in_range(whole - 2.0**63, np.int64)
+        wrapped = np.where(whole < 2.0**63, low, np.bitwise_xor(high, lowest))
+        return np.where(np.isnan(whole), lowest, wrapped).astype(np.uint64)
+    return _wrap(_in_range(whole, np.int64 if to.compute is DType.INT64 else np.int32).astype(np.int64), to)
+
+
+def _in_range(whole: Array, integer: type[np.integer[Any]]) -> Array:
+    info = np.iinfo(integer)
+    fits = (whole >= float(info.min)) & (whole < -float(info.min))
+    return np.where(fits, np.where(fits, whole, 0).astype(integer), integer(info.min))
 
 
 def _largest(dtype: DType) -> float:
@@ -108,7 +126,9 @@ def _tile(builder: TileBuilder, node: Node, registers: Sequence[Reg | None]) -> 
         x = builder.op("cast_odd", x)  # the store then rounds once
     if x.dtype != to.compute:
         x = builder.cast(x, to.compute)
-    if to in _FLOAT8 and node.attr("saturate", 1):  # a store gives NaN or infinity for what does not fit
+    if (
+        to in _FLOAT8 and node.operand(0).dtype is not to and node.attr("saturate", 1)
+    ):  # a store gives NaN or infinity for what does not fit
         limit = _largest(to)
         x = builder.op("clip", x, builder.imm(-limit, x.dtype), builder.imm(limit, x.dtype))
     return [x]

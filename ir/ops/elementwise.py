@@ -13,11 +13,11 @@ from arenaut.ir import dims
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.elements import Choice, Coordinates, Elements, UnknownElementError, broadcast
-from arenaut.ir.graph import Array, Node
+from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import elementwise
+from arenaut.ir.ops.support.common import always_signless, elementwise, signless_of_signless
 from arenaut.ir.ops.support.samples import FLOATS, INTEGERS, NUMBERS, SIGNED
-from arenaut.ir.record import EXACT, OpRecord, Reg, Sample, TileBuilder, Tolerance, the_only_input
+from arenaut.ir.record import EXACT, OpRecord, Reg, Sample, SignRule, TileBuilder, Tolerance, the_only_input
 
 FEW_ULP = Tolerance("ulp", 4)
 
@@ -90,6 +90,15 @@ def _average(*operands: Array) -> Array:
     return np.asarray(reduce(np.add, operands) / len(operands))
 
 
+def _larger(a: Array, b: Array) -> Array:
+    """The second of two equals; NaN where either is."""
+    return np.where((a > b) | (a != a), a, b)
+
+
+def _smaller(a: Array, b: Array) -> Array:
+    return np.where((a < b) | (a != a), a, b)
+
+
 def _is_inf(x: Array, detect_negative: int, detect_positive: int) -> Array:
     found = np.zeros(x.shape, np.bool_)
     if detect_negative:
@@ -131,10 +140,23 @@ def _is_inf_tile(builder: TileBuilder, x: Reg, detect_negative: int, detect_posi
 # -- records -------------------------------------------------------------------------------------------------------
 
 
-def _floats(op: str, function: Any, stem: str, low: float, high: float, tolerance: Tolerance = FEW_ULP) -> OpRecord:
+def _product_is_signless(node: Node, asks: Callable[[Value], bool]) -> bool:
+    return node.operand(0) is node.operand(1) or signless_of_signless(node, asks)
+
+
+def _power_is_signless(node: Node, asks: Callable[[Value], bool]) -> bool:
+    exponent = node.operand(1).constant
+    return exponent is not None and bool((exponent % 2 == 0).all())
+
+
+def _floats(
+    op: str, function: Any, stem: str, low: float, high: float, tolerance: Tolerance = FEW_ULP,
+    signless: SignRule | None = None,
+) -> OpRecord:  # fmt: skip
     """A function of one float operand, sampled between low and high."""
     return elementwise(
-        op, function, tile=stem, tolerance=tolerance, samples=samples.elementwise(1, FLOATS, low, high)
+        op, function, tile=stem, signless=signless, tolerance=tolerance,
+        samples=samples.elementwise(1, FLOATS, low, high),
     )  # fmt: skip
 
 
@@ -185,28 +207,32 @@ _triples = samples.elementwise(3, FLOATS)
 
 RECORDS: tuple[OpRecord, ...] = (
     elementwise(
-        "Add", np.add, tile="add", data=lambda a, b: a + b, commutative=True, neutral={1: 0, 0: 0}, samples=_pairs
+        "Add", np.add, tile="add", data=lambda a, b: a + b, commutative=True, neutral={1: 0, 0: 0},
+        signless=signless_of_signless, samples=_pairs,
     ),
     elementwise("Sub", np.subtract, neutral={1: 0}, tile="sub", data=lambda a, b: a - b, samples=_pairs),
     elementwise(
         "Mul", np.multiply, tile="mul", data=lambda a, b: a * b, choice=_product_choice, commutative=True,
-        neutral={1: 1, 0: 1}, samples=_pairs,
+        neutral={1: 1, 0: 1}, signless=_product_is_signless, samples=_pairs,
     ),
-    elementwise("Div", _divide, neutral={1: 1}, tile="div", data=_divide_dims, samples=_quotient_samples),
+    elementwise(
+        "Div", _divide, neutral={1: 1}, tile="div", data=_divide_dims, signless=signless_of_signless,
+        samples=_quotient_samples,
+    ),
     elementwise(
         "Mod", _modulo, tile=_modulo_tile, defaults={"fmod": 0}, data=_mod_dims, tolerance=FEW_ULP,
         samples=_modulo_samples,
     ),
     elementwise(
         "Pow", _power, tile=_power_tile, alike=slice(0), data=_power_dims, flops=10, tolerance=Tolerance("ulp", 16),
-        neutral={1: 1}, samples=_power_samples,
+        neutral={1: 1}, signless=_power_is_signless, samples=_power_samples,
     ),
     elementwise(
-        "Max", lambda *x: reduce(np.maximum, x), tile=_fold("max"), data=lambda *x: reduce(dims.maximum, x),
+        "Max", lambda *x: reduce(_larger, x), tile=_fold("max"), data=lambda *x: reduce(dims.maximum, x),
         commutative=True, samples=samples.elementwise(3, NUMBERS),
     ),
     elementwise(
-        "Min", lambda *x: reduce(np.minimum, x), tile=_fold("min"), data=lambda *x: reduce(dims.minimum, x),
+        "Min", lambda *x: reduce(_smaller, x), tile=_fold("min"), data=lambda *x: reduce(dims.minimum, x),
         commutative=True, samples=samples.elementwise(3, NUMBERS),
     ),
     elementwise(
@@ -218,15 +244,16 @@ RECORDS: tuple[OpRecord, ...] = (
         "Neg", np.negative, tile="neg", data=lambda a: -a, samples=samples.elementwise(1, FLOATS + SIGNED)
     ),
     elementwise(
-        "Abs", np.absolute, tile="abs", data=lambda a: dims.maximum(a, -a), samples=samples.elementwise(1, NUMBERS)
+        "Abs", np.absolute, tile="abs", data=lambda a: dims.maximum(a, -a), signless=always_signless,
+        samples=samples.elementwise(1, NUMBERS),
     ),
     elementwise("Sign", np.sign, tile="sign", data=_sign_dim, samples=samples.elementwise(1, NUMBERS)),
     _floats("Floor", np.floor, "floor", -4, 4, EXACT),
     _floats("Ceil", np.ceil, "ceil", -4, 4, EXACT),
     _floats("Round", np.rint, "round", -4, 4, EXACT),
-    _floats("Sqrt", np.sqrt, "sqrt", 0, 9, EXACT),
+    _floats("Sqrt", np.sqrt, "sqrt", 0, 9, EXACT, signless_of_signless),
     _floats("Reciprocal", lambda x: 1 / x, "reciprocal", 0.1, 9, EXACT),
-    _floats("Exp", np.exp, "exp", -10, 10),
+    _floats("Exp", np.exp, "exp", -10, 10, signless=always_signless),
     _floats("Log", np.log, "log", 0.01, 20),
     _floats("Sin", np.sin, "sin", -10, 10),
     _floats("Cos", np.cos, "cos", -10, 10),

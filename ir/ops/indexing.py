@@ -162,6 +162,8 @@ def _along_axis(node: Node, output: int, axis: int) -> Dim:
 
 def _non_zero_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x = np.asarray(inputs[0])
+    if x.dtype != object and dtype_of(x).is_float:  # by its bits, so that a denormal number counts
+        x = (np.abs(np.ascontiguousarray(x)).view(f"u{x.dtype.itemsize}") != 0).reshape(x.shape)
     if x.ndim == 0:
         return [np.zeros((0, int(bool(x))), np.int64)]
     return [np.array(np.nonzero(x), np.int64).reshape(x.ndim, -1)]

@@ -152,8 +152,9 @@ def saturated_node(build: Build, x: Value, zero_point: Value | None, to: DType, 
     low, high = _RANGES[to]
     whole = build.op("Round", x)
     shifted = whole if zero_point is None else build.op("Add", whole, zero_point)
-    clipped = build.op("Clip", shifted, number(build, low, x.dtype), number(build, high, x.dtype))
-    return build.op("Cast", clipped, to=int(to))
+    lowest = number(build, low, x.dtype)
+    clipped = build.op("Clip", shifted, lowest, number(build, high, x.dtype))
+    return build.op("Cast", build.op("Where", build.op("IsNaN", clipped), lowest, clipped), to=int(to))
 
 
 def _quantize_decompose(build: Build, node: Node) -> Sequence[Value]:

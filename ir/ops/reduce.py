@@ -14,7 +14,17 @@ from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import axis_in, from_front, input_ints, known_ints, tensor_like, to_dtype, widen
+from arenaut.ir.ops.support.common import (
+    always_signless,
+    axis_in,
+    from_front,
+    input_ints,
+    known_ints,
+    signless_of_signless,
+    tensor_like,
+    to_dtype,
+    widen,
+)
 from arenaut.ir.ops.support.samples import FLOATS, i64
 from arenaut.ir.record import EXACT, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance, UnknownError
 from arenaut.ir.strided import Strided
@@ -246,9 +256,14 @@ def _record(
     return OpRecord(
         op=op, infer=_infer, evaluate=_evaluator(kind), data=data, lower=_lower_rule(kind), layout="follow",
         flops=lambda node: dims.product(node.operand(0).shape), tolerance=tolerance,
-        samples=_samples(kind, dtypes, low, high),
+        signless=_SIGNLESS.get(kind), samples=_samples(kind, dtypes, low, high),
     )  # fmt: skip
 
+
+_SIGNLESS = {
+    **dict.fromkeys(("L1", "L2", "SUM_SQUARE"), always_signless),
+    **dict.fromkeys(("SUM", "MEAN", "MAX", "MIN", "PROD"), signless_of_signless),
+}
 
 RECORDS: tuple[OpRecord, ...] = (
     _record("ReduceSum", "SUM", _WIDE, _SUMS, _data_rule(lambda a, b: a + b, 0)),

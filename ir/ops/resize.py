@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -80,20 +80,33 @@ def _infer(context: Infer) -> Sequence[Type]:
 
 
 def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    """onnx.reference's, which wants axes from the front, and numbers: others are chosen by their places."""
+    """onnx.reference's, which wants axes from the front, and weighs even what it only chooses: the nearest elements are
+    chosen by their places."""
     x = np.asarray(inputs[0])
-    if x.dtype.kind in "bOc" and node.attr("mode", "nearest") == "nearest":
+    if node.attr("mode", "nearest") == "nearest" and x.size:
+        outside = {**node.attributes, "extrapolation_value": -1.0}
         places = np.arange(x.size, dtype=np.float64).reshape(x.shape)
-        (chosen,) = _evaluate(node, [places, *inputs[1:]])
-        return [x.reshape(-1)[np.asarray(chosen).astype(np.int64)]]
+        (found,) = _by_reference(_with(node, outside), [places, *inputs[1:]])
+        chosen = np.asarray(found).astype(np.int64)
+        values = x.reshape(-1)[np.maximum(chosen, 0)]
+        if not (chosen < 0).any():
+            return [values]
+        return [np.where(chosen < 0, np.asarray(node.attr("extrapolation_value", 0.0)).astype(x.dtype), values)]
+    return _by_reference(node, inputs)
+
+
+def _with(node: Node, attributes: Mapping[str, Any]) -> Node:
+    return Node(node.op, node.inputs, node.outputs, attributes, name=node.name)
+
+
+def _by_reference(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     axes = node.attr("axes")
     if axes is None:
         return evaluate_reference(node, inputs)
     rank = np.ndim(inputs[0])
     if any(not -rank <= a < rank for a in axes):
         raise ValueError(f"axes {list(axes)} are out of range for rank {rank}")
-    attributes = {**node.attributes, "axes": tuple(a % rank for a in axes)}
-    return evaluate_reference(Node(node.op, node.inputs, node.outputs, attributes, name=node.name), inputs)
+    return evaluate_reference(_with(node, {**node.attributes, "axes": tuple(a % rank for a in axes)}), inputs)
 
 
 # -- lowering ------------------------------------------------------------------------------------------------------

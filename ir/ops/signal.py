@@ -340,7 +340,8 @@ def _window_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     period = size if node.attr("periodic", 1) else size - 1
     with np.errstate(all="ignore"):
         angle = 2 * np.pi * np.arange(size) / period
-        values = sum(c * np.cos(k * angle) for k, c in enumerate(_WINDOWS[node.op]))
+        # The smallest first, so that the middle of a Blackman window is 1.
+        values = sum(c * np.cos(k * angle) for k, c in reversed(list(enumerate(_WINDOWS[node.op]))))
     return [to_dtype(values, DType(int(node.attr("output_datatype", 1))).numpy)]
 
 

@@ -8,6 +8,7 @@ namespace {
 template <typename F>
 inline uint64_t to_u64(F x) {  // by way of i64, so that every path gives the same bytes
   constexpr F kHalf = static_cast<F>(9223372036854775808.0);
+  if (x != x) return uint64_t(1) << 63;
   return x < kHalf ? static_cast<uint64_t>(static_cast<int64_t>(x))
                    : static_cast<uint64_t>(static_cast<int64_t>(x - kHalf)) ^ (uint64_t(1) << 63);
 }

@@ -62,38 +62,38 @@ inline T hard_swish(T a) {
 }  // namespace
 
 // min, max, clip and relu propagate NaN, as numpy's minimum, maximum and clip do.
-#define ARN_FLOAT(type)                                              \
-  ARN_BINARY(add, type, a + b)                                       \
-  ARN_BINARY(sub, type, a - b)                                       \
-  ARN_BINARY(mul, type, a* b)                                        \
-  ARN_BINARY(div, type, a / b)                                       \
-  ARN_BINARY(min, type, (a < b) | (a != a) ? a : b)                  \
-  ARN_BINARY(max, type, (a > b) | (a != a) ? a : b)                  \
-  ARN_BINARY(fmod, type, modulo(a, b))                               \
-  ARN_UNARY(neg, type, -a)                                           \
-  ARN_UNARY(abs, type, magnitude(a))                                 \
-  ARN_UNARY(sign, type, a > 0 ? T(1) : (a < 0 ? T(-1) : a))          \
-  ARN_UNARY(relu, type, a < 0 ? T(0) : a)                            \
-  ARN_BINARY(prelu, type, a < 0 ? a * b : a)                         \
-  ARN_BINARY(leaky_relu, type, a < 0 ? a * b : a)                    \
-  ARN_TERNARY(clip, type, (a < b ? b : a) > c ? c : (a < b ? b : a)) \
-  ARN_TERNARY(mul_add, type, a* b + c)                               \
-  ARN_UNARY(floor, type, down(a))                                    \
-  ARN_UNARY(ceil, type, up(a))                                       \
-  ARN_UNARY(round, type, nearest(a))                                 \
-  ARN_UNARY(trunc, type, toward_zero(a))                             \
-  ARN_UNARY(sqrt, type, root(a))                                     \
-  ARN_UNARY(rsqrt, type, T(1) / root(a))                             \
-  ARN_UNARY(reciprocal, type, T(1) / a)                              \
-  ARN_UNARY(softsign, type, a / (T(1) + magnitude(a)))               \
-  ARN_UNARY(hardswish, type, hard_swish(a))                          \
-  ARN_BINARY(thresholded_relu, type, a > b ? a : T(0))               \
-  ARN_TERNARY(hardsigmoid, type, relu_to_one(a* b + c))              \
-  ARN_TERNARY(shrink, type, a < -b ? a + c : (a > b ? a - c : T(0))) \
-  ARN_BINARY_TO(t_bool, eq, type, a == b)                            \
-  ARN_BINARY_TO(t_bool, lt, type, a < b)                             \
-  ARN_BINARY_TO(t_bool, le, type, a <= b)                            \
-  ARN_UNARY_TO(t_bool, isnan, type, a != a)                          \
+#define ARN_FLOAT(type)                                                       \
+  ARN_BINARY(add, type, a + b)                                                \
+  ARN_BINARY(sub, type, a - b)                                                \
+  ARN_BINARY(mul, type, a* b)                                                 \
+  ARN_BINARY(div, type, a / b)                                                \
+  ARN_BINARY(min, type, (a < b) | (a != a) ? a : b)                           \
+  ARN_BINARY(max, type, (a > b) | (a != a) ? a : b)                           \
+  ARN_BINARY(fmod, type, modulo(a, b))                                        \
+  ARN_UNARY(neg, type, -a)                                                    \
+  ARN_UNARY(abs, type, magnitude(a))                                          \
+  ARN_UNARY(sign, type, a > 0 ? T(1) : (a < 0 ? T(-1) : (a == a ? T(0) : a))) \
+  ARN_UNARY(relu, type, a < 0 ? T(0) : a)                                     \
+  ARN_BINARY(prelu, type, a < 0 ? a * b : a)                                  \
+  ARN_BINARY(leaky_relu, type, a < 0 ? a * b : a)                             \
+  ARN_TERNARY(clip, type, (a < b ? b : a) > c ? c : (a < b ? b : a))          \
+  ARN_TERNARY(mul_add, type, a* b + c)                                        \
+  ARN_UNARY(floor, type, down(a))                                             \
+  ARN_UNARY(ceil, type, up(a))                                                \
+  ARN_UNARY(round, type, nearest(a))                                          \
+  ARN_UNARY(trunc, type, toward_zero(a))                                      \
+  ARN_UNARY(sqrt, type, root(a))                                              \
+  ARN_UNARY(rsqrt, type, T(1) / root(a))                                      \
+  ARN_UNARY(reciprocal, type, T(1) / a)                                       \
+  ARN_UNARY(softsign, type, a / (T(1) + magnitude(a)))                        \
+  ARN_UNARY(hardswish, type, hard_swish(a))                                   \
+  ARN_BINARY(thresholded_relu, type, a > b ? a : T(0))                        \
+  ARN_TERNARY(hardsigmoid, type, relu_to_one(a* b + c))                       \
+  ARN_TERNARY(shrink, type, a < -b ? a + c : (a > b ? a - c : T(0)))          \
+  ARN_BINARY_TO(t_bool, eq, type, a == b)                                     \
+  ARN_BINARY_TO(t_bool, lt, type, a < b)                                      \
+  ARN_BINARY_TO(t_bool, le, type, a <= b)                                     \
+  ARN_UNARY_TO(t_bool, isnan, type, a != a)                                   \
   ARN_UNARY_TO(t_bool, isinf, type, a == a && a - a != a - a)
 
 ARN_FLOAT(f32)

@@ -4,6 +4,13 @@
 namespace ARN_NS {
 namespace {
 
+// Zero for a denormal number where those count as zero: the library, which looks at bits, would not see that.
+inline double flushed(double a) {
+  double one = 1.0;
+  __asm__("" : "+m"(one));  // so that the product is one
+  return a * one;
+}
+
 inline double sigmoid_of(double a) {
   const double e = __builtin_exp(-__builtin_fabs(a));
   return (a < 0 ? e : 1.0) / (1.0 + e);
@@ -16,7 +23,7 @@ inline double mish_of(double a) {  // a tanh(softplus(a)) = a n / (n + 2), n = e
 
 }  // namespace
 
-#define ARN_LIBM(op) ARN_UNARY(op, f64, __builtin_##op(a))
+#define ARN_LIBM(op) ARN_UNARY(op, f64, __builtin_##op(flushed(a)))
 ARN_LIBM(exp)
 ARN_LIBM(log)
 ARN_LIBM(sin)
@@ -32,7 +39,7 @@ ARN_LIBM(asinh)
 ARN_LIBM(acosh)
 ARN_LIBM(atanh)
 ARN_LIBM(erf)
-ARN_BINARY(pow, f64, __builtin_pow(a, b))
+ARN_BINARY(pow, f64, __builtin_pow(flushed(a), flushed(b)))
 ARN_UNARY(sigmoid, f64, sigmoid_of(a))
 ARN_UNARY(softplus, f64, (a < 0 ? 0.0 : a) + __builtin_log1p(__builtin_exp(-__builtin_fabs(a))))
 ARN_UNARY(gelu, f64, 0.5 * a * __builtin_erfc(a * -0.70710678118654752440))

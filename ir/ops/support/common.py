@@ -17,7 +17,18 @@ from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.elements import ChoiceRule, Coordinates, Elements, UnknownElementError
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support.samples import Samples
-from arenaut.ir.record import EXACT, ClipRule, Evaluator, Infer, OpRecord, Reg, TileBuilder, Tolerance, UnknownError
+from arenaut.ir.record import (
+    EXACT,
+    ClipRule,
+    Evaluator,
+    Infer,
+    OpRecord,
+    Reg,
+    SignRule,
+    TileBuilder,
+    Tolerance,
+    UnknownError,
+)  # fmt: skip
 from arenaut.ir.types import Shape, TensorType, Type
 
 DataRule = Callable[[Infer], Sequence["Array | None"]]
@@ -177,6 +188,17 @@ def map_dims(function: Callable[..., Dim | None], *operands: Array) -> Array | N
     return None if any(x is None for x in result.flat) else result
 
 
+def always_signless(node: Node, asks: Callable[[Value], bool]) -> bool:
+    """Whatever the operands are."""
+    return True
+
+
+def signless_of_signless(node: Node, asks: Callable[[Value], bool]) -> bool:
+    """Where all operands of floats are."""
+    floats = [v for v in node.inputs if v is not None and isinstance(v.type, TensorType) and v.dtype.is_float]
+    return bool(floats) and all(asks(v) for v in floats)
+
+
 def elementwise(
     op: str,
     function: Callable[..., Any],
@@ -194,6 +216,7 @@ def elementwise(
     repeats: Callable[[Node], Value | None] | None = None,
     keeps_shape: bool = False,
     clips: ClipRule | None = None,
+    signless: SignRule | None = None,
     flops: int = 1,
     tolerance: Tolerance = EXACT,
     samples: Samples | None = None,
@@ -263,6 +286,7 @@ def elementwise(
         element=formula if at_coordinates is not None else None,
         choice=choice,
         clips=clips,
+        signless=signless,
         tolerance=tolerance,
         samples=samples,
     )

@@ -12,7 +12,7 @@ from arenaut import _native
 from arenaut.executor.deadline import Overrun, deadline, host_call
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ArenautError, ExecutionError, MemoryLimitError, RunTimeoutError, ShapeError
-from arenaut.ir.evaluate import evaluator_of
+from arenaut.ir.evaluate import evaluated_by, evaluator_of
 from arenaut.ir.graph import Node
 from arenaut.ir.record import Evaluator
 from arenaut.ir.types import TensorType
@@ -145,7 +145,7 @@ def make_host_call(lowered: Lowered, order: list[int]) -> Callable[[int, list[An
                 inputs.append(_typed(arrays[i], value.type))
         try:
             with host_call():
-                results = evaluator(step, item.node)(item.node, inputs)
+                results = evaluated_by(evaluator(step, item.node), item.node, inputs)
         except ArenautError:
             raise
         except MemoryError as error:
