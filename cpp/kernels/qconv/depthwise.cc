@@ -21,7 +21,7 @@ namespace {
 
 template <int N>
 inline typename Bytes<N>::I multiply_pairs(typename Bytes<N>::I a, typename Bytes<N>::I b) {
-  typedef typename Bytes<N>::I I;
+  using I [[maybe_unused]] = typename Bytes<N>::I;
 #if defined(__AVX512BW__)
   if constexpr (N == 64) return (I)_mm512_madd_epi16((__m512i)a, (__m512i)b);
 #endif

@@ -43,7 +43,7 @@ void quantize(int64_t n, void* dst, const void* pa, const void* pb, const void* 
       inverse = 1.0f / s;
       inverts = !any_lane(~((magnitude(s) > 1e-30f) & (magnitude(s) < 1e30f)));
     }
-    vf32 whole;
+    vf32 whole = {};
     bool sure = false;
     if (kBytes && inverts) {
       const vf32 quotient = clamp(v * inverse, least, most);
