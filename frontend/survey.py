@@ -31,8 +31,8 @@ def check_supported(model: Any, opsets: Mapping[str, int]) -> None:
     ]
     if too_new:
         raise UnsupportedError(
-            f"the model's opset is newer than the installed onnx package knows: {', '.join(too_new)}. "
-            "Update onnx (pip install -U onnx), or export for an older opset"
+            f"the model's opset is newer than arenaut knows: {', '.join(too_new)}. "
+            "Update arenaut, or export for an older opset"
         )
     problems: dict[tuple[str, str, int], _Problem] = {}
     for node, in_force in _all_nodes(model.graph, opsets, functions):

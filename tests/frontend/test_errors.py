@@ -74,7 +74,7 @@ def test_unused_functions_may_hold_anything() -> None:
 
 
 def test_an_opset_from_the_future() -> None:
-    refused(UnsupportedError, simple(helper.make_node("Abs", ["x"], ["y"]), opset=999), "ai.onnx 999", "Update onnx")
+    refused(UnsupportedError, simple(helper.make_node("Abs", ["x"], ["y"]), opset=999), "ai.onnx 999", "Update arenaut")
 
 
 def test_no_opset_at_all() -> None:
