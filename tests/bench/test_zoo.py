@@ -72,6 +72,9 @@ def test_sources_are_complete(entry: zoo.ZooEntry) -> None:
         assert set(source.dynamic) <= symbols
         varying = {name for name in symbols if len({binding[name] for binding in entry.bindings}) > 1}
         assert varying <= set(source.dynamic), "a static size cannot take two values"
+    elif isinstance(source, zoo.Quantised):
+        assert isinstance(ENTRIES[source.of].source, zoo.Wheel | zoo.Export | zoo.Installed)
+        inspect.signature(METHODS[source.method]).bind(Path(), Path(), (), **source.params)
     else:
         assert zoo.ensure(dataclasses.replace(entry, source=plain(source))).is_file()
 
