@@ -44,6 +44,18 @@ double seconds_now() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
+// What `pass` gives a second, called again and again for about so many seconds.
+template <typename Pass>
+double rate(const Pass& pass, double seconds) {
+  const double from = seconds_now();
+  double done = 0, taken = 0;
+  while (taken < seconds) {
+    done += pass();
+    taken = seconds_now() - from;
+  }
+  return done / taken;
+}
+
 // The rate that a loop of this tier's multiply-adds reaches over about `seconds`, in floating point operations a
 // second.
 double peak_flops(int tier, double seconds) {
@@ -56,13 +68,7 @@ double peak_flops(int tier, double seconds) {
   if (tier == ARN_TIER_V4) loop = arn_peak_v4;
 #endif
   alignas(ARN_ALIGN) float sink[16];
-  const double from = seconds_now();
-  double done = 0, taken = 0;
-  while (taken < seconds) {
-    done += loop(10000, sink);
-    taken = seconds_now() - from;
-  }
-  return done / taken;
+  return rate([&] { return loop(10000, sink); }, seconds);
 }
 
 // The rate that a loop of this feature's dot products of bytes reaches over about `seconds`: two operations a product.
@@ -80,13 +86,7 @@ double peak_dots(uint32_t feature, double seconds) {
   if (loop == nullptr || (cpu().target.features & feature) == 0)
     throw std::invalid_argument("this machine has no such dot products");
   alignas(ARN_ALIGN) int32_t sink[16];
-  const double from = seconds_now();
-  double done = 0, taken = 0;
-  while (taken < seconds) {
-    done += loop(10000, sink);
-    taken = seconds_now() - from;
-  }
-  return done / taken;
+  return rate([&] { return loop(10000, sink); }, seconds);
 }
 
 struct Block {  // 64-byte aligned bytes
@@ -120,16 +120,15 @@ double read_bandwidth(int tier, int64_t bytes, double seconds) {
   const auto* from = static_cast<const float*>(block.data);
   alignas(ARN_ALIGN) float sink[16];
   loop(from, whole / 4, sink);
-  const double start = seconds_now();
-  double done = 0, taken = 0;
-  while (taken < seconds) {
+  const auto pass = [&] {
+    double done = 0;
     for (int64_t part = 0; part < 1 << 20; part += whole) {
       loop(from, whole / 4, sink);
       done += static_cast<double>(whole);
     }
-    taken = seconds_now() - start;
-  }
-  return done / taken;
+    return done;
+  };
+  return rate(pass, seconds);
 }
 
 // One operand: None, or (address, dtype, dims, strides in elements, is_constant).
