@@ -73,6 +73,12 @@ ORACLES: Sequence[Known] = (
     # -- onnx.reference: types
     Known(
         REF,
+        "SVMClassifier",
+        "couples the probabilities of pairs of classes otherwise than libsvm",
+        lambda f, t: f.attr("prob_a") is not None and "wrong" in t,
+    ),
+    Known(
+        REF,
         "FeatureVectorizer LinearRegressor Normalizer Scaler SVMRegressor SVMClassifier",
         "keeps the input's type; the output is float32",
         _type,
@@ -289,7 +295,6 @@ ORACLES: Sequence[Known] = (
 
 
 OPEN: Sequence[Known] = (
-    Known("arenaut", "SVMClassifier", "several classes, probabilities and types"),
     Known(
         "arenaut",
         "QLinearGlobalAveragePool",
