@@ -11,13 +11,14 @@ import numpy as np
 from arenaut.frontend.nodes import finish, import_nodes, spec_of
 from arenaut.frontend.scope import Capture, Handler, Scope
 from arenaut.frontend.spec import Spec
-from arenaut.frontend.structure import bodies_of, initializers_of, label, ordered
+from arenaut.frontend.structure import bodies_of, fed_inputs, initializers_of, label, ordered
 from arenaut.frontend.typeproto import type_of
 from arenaut.ir import DType, Graph, TensorType, Type, Value
 from arenaut.ir.errors import InvalidModelError
 
 # The types of a body's inputs, as far as the node's own inputs tell: used where the body declares none.
 BodyTypes = Callable[[Sequence["Value | None"]], Sequence["Type | None"]]
+FedCount = Callable[[Scope, Any], int]
 
 
 def _loosened(value: Value | None) -> Type | None:
@@ -38,8 +39,22 @@ def _no_types(inputs: Sequence[Value | None]) -> Sequence[Type | None]:
     return []
 
 
-def import_body(scope: Scope, body: Any, types: Sequence[Type | None]) -> Scope:
-    """A body graph as a scope of its own, whose captures the caller still has to append to its graph's inputs."""
+# Until this opset Scan took the lengths of its sequences as first input.
+_SCAN_WITHOUT_LENGTHS = 9
+
+
+def _loop_fed(scope: Scope, proto: Any) -> int:
+    """A trip's number, the condition, and what is carried."""
+    return max(len(proto.input), 2)
+
+
+def _scan_fed(scope: Scope, proto: Any) -> int:
+    return len(proto.input) - (scope.opsets[""] < _SCAN_WITHOUT_LENGTHS)
+
+
+def import_body(scope: Scope, body: Any, fed: int, types: Sequence[Type | None]) -> Scope:
+    """A body graph, fed so many values, as a scope of its own, whose captures the caller still has to append to its
+    graph's inputs."""
     graph = Graph(body.name or "body")
     initializers = initializers_of(body)
     names = [v.name for v in body.input]
@@ -50,7 +65,7 @@ def import_body(scope: Scope, body: Any, types: Sequence[Type | None]) -> Scope:
         model=scope.model, graph=graph, opsets=scope.opsets, parent=scope, initializers=initializers,
         call_attributes=scope.call_attributes, call_stack=scope.call_stack,
     )  # fmt: skip
-    for index, formal in enumerate(body.input):
+    for index, formal in enumerate(fed_inputs(body, fed)):
         known = types[index] if index < len(types) else None
         value = Value(formal.name, type_of(formal.type, formal.name) or known)
         graph.inputs.append(value)
@@ -69,16 +84,17 @@ def _as_scalar(scope: Scope, spec: Spec, value: Value | None) -> Value | None:
     return scalar
 
 
-def _handler(types_of: BodyTypes, scalars: int = 0, fixed_inputs: int = 0) -> Handler:
+def _handler(types_of: BodyTypes, fed_of: FedCount, scalars: int = 0, fixed_inputs: int = 0) -> Handler:
     """Imports all bodies of a node and gives them one common list of captures.
 
+    fed_of: how many values the node feeds each of its bodies.
     scalars: how many inputs, from the first one, have one element.
     fixed_inputs: how many inputs the op has before its variable ones; absent ones keep their place.
     """
 
     def handler(scope: Scope, proto: Any) -> Sequence[Value | None]:
         types = types_of(scope.operands(label(proto), proto.input))
-        inner = {name: import_body(scope, body, types) for name, body in bodies_of(proto)}
+        inner = {name: import_body(scope, body, fed_of(scope, proto), types) for name, body in bodies_of(proto)}
         captured = {key: c.outer for s in inner.values() for key, c in s.captures.items()}
         for body_scope in inner.values():
             _append_captures(body_scope, list(captured.values()))
@@ -97,12 +113,10 @@ def _append_captures(scope: Scope, outer: Sequence[Value]) -> None:
         scope.graph.inputs.append(capture.inner)
 
 
-_import_if = _handler(_no_types, scalars=1)
-_import_loop = _handler(_loop_types, scalars=2, fixed_inputs=2)
-_import_scan = _handler(_scan_types)
+_import_if = _handler(_no_types, lambda scope, proto: 0, scalars=1)
+_import_loop = _handler(_loop_types, _loop_fed, scalars=2, fixed_inputs=2)
+_import_scan = _handler(_scan_types, _scan_fed)
 
-# Until this opset Scan took the lengths of its sequences as first input.
-_SCAN_WITHOUT_LENGTHS = 9
 # What the entries of Scan's list attributes belong to.
 _SCAN_LISTS: Mapping[str, str] = MappingProxyType(
     {
@@ -136,16 +150,16 @@ def _if(scope: Scope, proto: Any) -> Sequence[Value | None]:
 
 
 def _loop(scope: Scope, proto: Any) -> Sequence[Value | None]:
-    carried = max(len(proto.input) - 2, 0)
+    fed = _loop_fed(scope, proto)
+    carried = fed - 2
     for _, body in bodies_of(proto):
-        _check_body(proto, body, carried + 2, len(proto.output) + 1, f"carries {carried} values")
+        _check_body(proto, body, fed, len(proto.output) + 1, f"carries {carried} values")
     return _import_loop(scope, proto)
 
 
 def _scan(scope: Scope, proto: Any) -> Sequence[Value | None]:
     scanned = next((a.i for a in proto.attribute if a.name == "num_scan_inputs"), 0)
-    has_lengths = scope.opsets[""] < _SCAN_WITHOUT_LENGTHS
-    operands = len(proto.input) - has_lengths
+    operands = _scan_fed(scope, proto)
     if not 1 <= scanned <= operands:
         raise InvalidModelError(f"{label(proto)} has {operands} inputs, of which {scanned} are said to be scanned")
     for _, body in bodies_of(proto):
@@ -164,10 +178,11 @@ def _scan(scope: Scope, proto: Any) -> Sequence[Value | None]:
 
 
 def _check_body(proto: Any, body: Any, inputs: int, outputs: int, what: str) -> None:
-    if len(body.input) != inputs or len(body.output) != outputs:
+    formals = len(fed_inputs(body, inputs))
+    if formals != inputs or len(body.output) != outputs:
         raise InvalidModelError(
             f"{label(proto)} {what} and has {len(proto.output)} outputs, so its body needs {inputs} inputs and "
-            f"{outputs} outputs; it has {len(body.input)} and {len(body.output)}. Export the model again"
+            f"{outputs} outputs; it has {formals} and {len(body.output)}. Export the model again"
         )
 
 

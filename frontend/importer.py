@@ -19,9 +19,9 @@ from arenaut.frontend.scope import ModelContext, Scope
 from arenaut.frontend.source import Source, open_source
 from arenaut.frontend.structure import initializers_of, normal_domain, ordered
 from arenaut.frontend.survey import check_supported
-from arenaut.frontend.typeproto import type_of
+from arenaut.frontend.typeproto import stored_type, type_of
 from arenaut.frontend.weights import Weights
-from arenaut.ir import Graph, Value
+from arenaut.ir import Graph, Type, Value
 from arenaut.ir.errors import InvalidModelError
 
 
@@ -31,22 +31,25 @@ class ImportedModel:
 
     input_names, output_names  the names of the file, in order; a value of the graph may be called otherwise, where
                                one value is two outputs or an output is an input.
+    defaults                   inputs of the file that an initialiser gives a value, and their types: constants here.
     opsets                     versions by domain ("" is ai.onnx), as the file states them.
     mapped                     address and bytes of every file that weights are views of.
     again                      imports the same model once more: an equal graph of its own, also when the files were
-                               moved since. A ModelProto must not have been changed.
+                               moved since, with these defaults as inputs (None: the same as here). A ModelProto must
+                               not have been changed.
     """
 
     graph: Graph
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    defaults: tuple[tuple[str, Type | None], ...]
     opsets: Mapping[str, int]
     ir_version: int
     producer: str = ""
     doc: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     mapped: Sequence[tuple[int, int]] = ()
-    again: Callable[[], ImportedModel] | None = None
+    again: Callable[[Collection[str] | None], ImportedModel] | None = None
 
 
 def import_model(
@@ -82,13 +85,14 @@ def _import(source: Source, keep_inputs: Collection[str]) -> ImportedModel:
     proto = model.graph
     graph = Graph(proto.name or "graph")
     scope = Scope(model=context, graph=graph, opsets=opsets, initializers=initializers_of(proto))
-    _import_inputs(scope, proto, keep_inputs)
+    defaults = _import_inputs(scope, proto, keep_inputs)
     import_nodes(scope, ordered(proto.node, {v.name for v in graph.inputs} | set(scope.initializers), graph.name))
     _import_outputs(scope, proto)
     return ImportedModel(
         graph=graph,
         input_names=tuple(v.name for v in graph.inputs),
         output_names=tuple(o.name for o in proto.output),
+        defaults=tuple(defaults),
         opsets=opsets,
         ir_version=model.ir_version,
         producer=f"{model.producer_name} {model.producer_version}".strip(),
@@ -99,8 +103,10 @@ def _import(source: Source, keep_inputs: Collection[str]) -> ImportedModel:
     )
 
 
-def _import_again(again: Callable[[], Source], keep_inputs: Collection[str]) -> ImportedModel:
-    return _import(again(), keep_inputs)
+def _import_again(
+    again: Callable[[], Source], as_before: Collection[str], keep_inputs: Collection[str] | None
+) -> ImportedModel:
+    return _import(again(), as_before if keep_inputs is None else keep_inputs)
 
 
 def _opsets(source: Source) -> Mapping[str, int]:
@@ -120,8 +126,8 @@ def _opsets(source: Source) -> Mapping[str, int]:
     return stated
 
 
-def _import_inputs(scope: Scope, proto: Any, keep_inputs: Collection[str]) -> None:
-    """Phase one. Initialisers are read when a node first needs them."""
+def _import_inputs(scope: Scope, proto: Any, keep_inputs: Collection[str]) -> list[tuple[str, Type | None]]:
+    """Phase one; the inputs that initialisers give a value. Initialisers are read when a node first needs them."""
     graph = scope.graph
     names = [v.name for v in proto.input]
     twice = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) != len(names) else []
@@ -131,16 +137,20 @@ def _import_inputs(scope: Scope, proto: Any, keep_inputs: Collection[str]) -> No
     if unknown:
         raise InvalidModelError(f"keep_inputs names {', '.join(unknown)}; the model's inputs are {', '.join(names)}")
     graph.reserve([*names, *scope.initializers, *(o for node in proto.node for o in node.output)])
+    defaults: list[tuple[str, Type | None]] = []
     for declared in proto.input:
-        if declared.name in scope.initializers and declared.name not in keep_inputs:
+        stored = scope.initializers.get(declared.name)
+        declared_type = type_of(declared.type, declared.name) or (None if stored is None else stored_type(stored))
+        if stored is not None and declared.name not in keep_inputs:
+            defaults.append((declared.name, declared_type))
             continue
         scope.initializers.pop(declared.name, None)
-        declared_type = type_of(declared.type, declared.name)
         if declared_type is None:
             raise InvalidModelError(f"input '{declared.name}' has no declared type. Export the model again")
         value = Value(declared.name, declared_type)
         graph.inputs.append(value)
         scope.assign(declared.name, value)
+    return defaults
 
 
 def _import_outputs(scope: Scope, proto: Any) -> None:

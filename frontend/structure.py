@@ -58,6 +58,14 @@ def initializers_of(graph: Any) -> dict[str, Any]:
     return found
 
 
+def fed_inputs(body: Any, count: int) -> list[Any]:
+    """The inputs of a body that a node feeds so many values: those without an initialiser, which up to IR version 3 had
+    to be an input as well; all, where only they are as many, and what is fed goes before what is stored."""
+    stored = initializers_of(body)
+    bare = [v for v in body.input if v.name not in stored]
+    return list(body.input) if len(body.input) == count else bare
+
+
 def free_names(graph: Any) -> set[str]:
     """The names that a body graph, with the bodies inside it, takes from outside."""
     own = {v.name for v in graph.input} | {t.name for t in graph.initializer}

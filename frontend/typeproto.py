@@ -45,6 +45,12 @@ def type_of(proto: Any, name: str) -> Type | None:
     )
 
 
+def stored_type(proto: Any) -> TensorType:
+    """The type of an initialiser, a TensorProto or a SparseTensorProto."""
+    values = proto.values if hasattr(proto, "indices") else proto
+    return TensorType(dtype_of_number(values.data_type, f"the tensor '{values.name}'"), tuple(map(int, proto.dims)))
+
+
 def _wrap(make: Any, element: Any, name: str) -> Type | None:
     inner = type_of(element, name)
     return None if inner is None else make(inner)

@@ -15,6 +15,8 @@ from arenaut.ir.errors import InputError
 from arenaut.ir.graph import Array, Value
 from arenaut.ir.types import TensorType, Type
 
+MOST_SHOWN = 5  # defaults that are named in a line of text
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -30,42 +32,55 @@ class TensorInfo:
 
 
 class Inputs:
-    """The inputs of a model, in order: `values` by their `names` in the file."""
+    """The inputs of a model, in order: `values` by their `names` in the file. defaults: inputs of the file that a run
+    need not be given, and their types."""
 
-    def __init__(self, names: Sequence[str], values: Sequence[Value]) -> None:
+    def __init__(
+        self, names: Sequence[str], values: Sequence[Value], defaults: Sequence[tuple[str, Type | None]] = ()
+    ) -> None:
         self.names = tuple(names)
         self.values = tuple(values)
+        self.defaults = dict(defaults)
 
     @property
     def described(self) -> list[TensorInfo]:
-        return [tensor_info(n, v) for n, v in zip(self.names, self.values, strict=True)]
+        return [tensor_info(n, v.type) for n, v in zip(self.names, self.values, strict=True)]
 
-    def arrays(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    def by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
+        """What a run was called with, by name. Raises InputError."""
+        if len(args) == 1 and not kwargs and isinstance(args[0], Mapping):
+            return args[0]
+        if len(args) > len(self.names):
+            raise InputError(f"{len(args)} positional inputs, but the model has {self.signature()}")
+        positional = dict(zip(self.names, args, strict=False))
+        twice = sorted(positional.keys() & kwargs.keys())
+        if twice:
+            raise InputError(f"inputs given twice: {', '.join(twice)}")
+        return {**positional, **kwargs}
+
+    def fed_defaults(self, feeds: Mapping[str, Any]) -> list[str]:
+        """The defaults that these feeds override."""
+        return [n for n in self.defaults if n in feeds] if self.defaults and len(feeds) > len(self.names) else []
+
+    def arrays(self, feeds: Mapping[str, Any]) -> list[Any]:
         """One array (or object, where an input is no tensor) an input, in order. Raises InputError."""
-        feeds = self._by_name(args, kwargs)
+        self._check_names(feeds)
         return [self._checked(i, feeds) for i in range(len(self.names))]
 
-    def _by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
-        if len(args) == 1 and not kwargs and isinstance(args[0], Mapping):
-            feeds = args[0]
-        else:
-            if len(args) > len(self.names):
-                raise InputError(f"{len(args)} positional inputs, but the model has {self.signature()}")
-            positional = dict(zip(self.names, args, strict=False))
-            twice = sorted(positional.keys() & kwargs.keys())
-            if twice:
-                raise InputError(f"inputs given twice: {', '.join(twice)}")
-            feeds = {**positional, **kwargs}
+    def _check_names(self, feeds: Mapping[str, Any]) -> None:
         if len(feeds) != len(self.names) or any(n not in feeds for n in self.names):
             missing = [n for n in self.names if n not in feeds]
             unknown = [str(n) for n in feeds if n not in self.names]
             parts = [f"missing {', '.join(missing)}"] if missing else []
             parts += [f"unknown {', '.join(unknown)}"] if unknown else []
             raise InputError(f"wrong input names: {'; '.join(parts)}. The model has {self.signature()}")
-        return feeds
 
     def signature(self) -> str:
-        return "inputs " + (", ".join(str(i) for i in self.described) or "(none)")
+        text = "inputs " + (", ".join(str(i) for i in self.described) or "(none)")
+        shown = list(self.defaults)[:MOST_SHOWN]
+        if not shown:
+            return text
+        return f"{text}; with defaults {', '.join(shown)}{' ...' if len(shown) < len(self.defaults) else ''}"
 
     def _checked(self, index: int, feeds: Mapping[str, Any]) -> Any:
         name = self.names[index]
@@ -132,9 +147,8 @@ def _as_array(given: Any) -> Array:
     return np.asarray(given)
 
 
-def tensor_info(name: str, value: Value) -> TensorInfo:
-    """What callers are told of an input or output."""
-    t: Type | None = value.type
+def tensor_info(name: str, t: Type | None) -> TensorInfo:
+    """What callers are told of an input or output of this type."""
     if not isinstance(t, TensorType):
         return TensorInfo(name, str(t), None)
     shape = None if t.shape is None else tuple(d if isinstance(d, int) else str(d) for d in t.shape)

@@ -91,17 +91,7 @@ def load_onnx(
         backends=None if executor == "compiled" else resolve_backends(backends),
     )
     with blamed_on(InvalidModelError, "loading the model"):
-        imported = _import(source)
-        stored_nodes = count_nodes(imported.graph)
-        rewrites = _optimise(imported.graph, options)
-        lowered = _lower(imported.graph, options)
-        weights = _weights(imported, options)
-        built = _plan(lowered, options, weights.store)
-        runner = _make_ready(built, imported, options, weights)
-    model = Model(imported, stored_nodes, rewrites, weights.constants, built, runner)
-    if shapes and isinstance(runner, SpecialisedExecutor):
-        model.prepare(shapes)
-    return model
+        return _load(_import(source), options)
 
 
 @dataclass(frozen=True)
@@ -126,6 +116,26 @@ class _Weights:
     store: WeightStore
     specialised: bool  # ranks hang on sizes: each outcome gets a program of its own
     shared: bool  # by these programs
+
+
+def _load(imported: ImportedModel, options: _Options) -> Model:
+    """Steps two to five; a program for the typical sizes, where ranks hang on sizes."""
+    stored_nodes = count_nodes(imported.graph)
+    rewrites = _optimise(imported.graph, options)
+    lowered = _lower(imported.graph, options)
+    weights = _weights(imported, options)
+    built = _plan(lowered, options, weights.store)
+    runner = _make_ready(built, imported, options, weights)
+
+    def fed(defaults: Collection[str]) -> Model:
+        assert imported.again is not None
+        with blamed_on(InvalidModelError, "loading the model anew for fed defaults"):
+            return _load(imported.again(defaults), options)
+
+    model = Model(imported, stored_nodes, rewrites, weights.constants, built, runner, fed)
+    if options.lowering.hints and isinstance(runner, SpecialisedExecutor):
+        model.prepare(options.lowering.hints)
+    return model
 
 
 def _import(source: Any) -> ImportedModel:
@@ -155,7 +165,7 @@ def _weights(imported: ImportedModel, options: _Options) -> _Weights:
 
     def again() -> Graph:
         assert imported.again is not None
-        graph = imported.again().graph
+        graph = imported.again(None).graph
         _optimise(graph, replace(options, level="off"))
         return graph
 

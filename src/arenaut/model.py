@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from arenaut import _native
 from arenaut.executor.common import Executor
 from arenaut.executor.compiled import CompiledExecutor
 from arenaut.executor.specialised import SpecialisedExecutor, settle_shapes
-from arenaut.inputs import Inputs, TensorInfo, tensor_info
+from arenaut.inputs import MOST_SHOWN, Inputs, TensorInfo, tensor_info
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ArenautError, InputError
 from arenaut.ir.graph import Array, Graph, Node, Value
@@ -26,6 +27,9 @@ from arenaut.results.profile import Profile, profile_of
 if TYPE_CHECKING:
     from arenaut.frontend import ImportedModel
     from arenaut.passes.context import Event
+
+
+MOST_FEEDINGS = 8  # outcomes that are kept for sets of fed defaults
 
 
 def count_nodes(graph: Graph) -> int:
@@ -49,15 +53,21 @@ class Model(_native.Runner):
         constants: ReleasedConstants,
         built: Built,
         executor: Executor,
+        fed: Callable[[Collection[str]], Model],
     ) -> None:
-        """For load_onnx. imported: its graph is optimised by now. stored_nodes: how many nodes it had before."""
+        """For load_onnx. imported: its graph is optimised by now. stored_nodes: how many nodes it had before. fed:
+        makes the model anew with these defaults as inputs."""
         self.graph = imported.graph
         self.stored_nodes = stored_nodes
         self.rewrites = tuple(rewrites)
         self._constants = constants
         self._built = built
         self._executor = executor
-        self._inputs = Inputs(imported.input_names, self.graph.inputs)
+        self.ir_version = imported.ir_version
+        self._inputs = Inputs(imported.input_names, self.graph.inputs, imported.defaults)
+        self._fed = fed
+        self._feeding: dict[frozenset[str], Model] = {}
+        self._feeding_lock = threading.Lock()
         self._output_names = imported.output_names
         self._enable_fast_path(executor)
 
@@ -101,7 +111,12 @@ class Model(_native.Runner):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        inputs = self._inputs.arrays(args, kwargs)
+        feeds = self._inputs.by_name(args, kwargs)
+        overridden = self._inputs.fed_defaults(feeds)
+        if overridden:
+            model = self.feeding(*overridden)
+            return model.run(feeds) if out is None and timeout is None else model._run(feeds, out=out, timeout=timeout)
+        inputs = self._inputs.arrays(feeds)
         self._inputs.check_symbols(inputs)
         results = self._executor.run(inputs, timeout)
         self._fast_path_for(inputs)
@@ -109,6 +124,24 @@ class Model(_native.Runner):
         for name, target in (out or {}).items():
             outputs[name] = self._deliver(name, outputs, target)
         return outputs
+
+    def feeding(self, *names: str) -> Model:
+        """The model with these of its defaults as inputs like any other, which a run that is fed them goes to. It is
+        compiled at the first call and kept; of the least recently made ones beyond eight none is. Raises InputError
+        for names that are no defaults."""
+        wrong = [repr(n) for n in names if n not in self._inputs.defaults]
+        if wrong:
+            raise InputError(f"{', '.join(wrong)}: no input with a default. The model has {self._inputs.signature()}")
+        if not names:
+            return self
+        with self._feeding_lock:
+            key = frozenset(names)
+            if key not in self._feeding:
+                made = self._fed(key)
+                while len(self._feeding) >= MOST_FEEDINGS:
+                    self._feeding.pop(next(iter(self._feeding)))
+                self._feeding[key] = made
+            return self._feeding[key]
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return self.run(*args, **kwargs)
@@ -132,9 +165,16 @@ class Model(_native.Runner):
         return self._inputs.described
 
     @property
+    def default_inputs(self) -> list[TensorInfo]:
+        """The inputs of the file that have a stored value, in order. A run need not be given them, and uses the stored
+        values, which programs treat as constants; what a run is given takes their place (`feeding`). Files of IR
+        versions before 4 list every initialiser so."""
+        return [tensor_info(n, t) for n, t in self._inputs.defaults.items()]
+
+    @property
     def outputs(self) -> list[TensorInfo]:
         """Name, dtype and shape of every output, in order; symbolic dims by name or expression."""
-        return [tensor_info(n, v) for n, v in zip(self._output_names, self.graph.outputs, strict=True)]
+        return [tensor_info(n, v.type) for n, v in zip(self._output_names, self.graph.outputs, strict=True)]
 
     @property
     def plan(self) -> Plan:
@@ -187,14 +227,20 @@ class Model(_native.Runner):
 
     def profile(self, *args: Any, repeat: int = 10, **kwargs: Any) -> Profile:
         """Runs the model `repeat` times with these feeds and returns the time, bytes and GFLOP/s of every step."""
-        inputs = self._inputs.arrays(args, kwargs)
+        feeds = self._inputs.by_name(args, kwargs)
+        overridden = self._inputs.fed_defaults(feeds)
+        if overridden:
+            return self.feeding(*overridden).profile(feeds, repeat=repeat)
+        inputs = self._inputs.arrays(feeds)
         self._executor.run(inputs)
         return profile_of(self._executor.built_by(inputs), inputs, repeat)
 
     def trim(self) -> int:
         """Frees arenas kept for reuse; returns how many bytes."""
         self._constants.forget()
-        return self._built.native.trim()
+        with self._feeding_lock:
+            others = list(self._feeding.values())
+        return self._built.native.trim() + sum(model.trim() for model in others)
 
     def save_onnx(self, path: str | PathLike[str]) -> None:
         """Writes the optimised graph as an ONNX model that other runtimes can load."""
@@ -208,6 +254,9 @@ class Model(_native.Runner):
         lines = [f"Model '{self.graph.name}': {self.stored_nodes} nodes stored, {count_nodes(self.graph)} after "
                  f"optimising, {steps} steps, {self.threads} thread{'s' if self.threads != 1 else ''}"]  # fmt: skip
         lines += [f"  in   {i}" for i in self.inputs]
+        lines += [f"  default  {i}" for i in self.default_inputs[:MOST_SHOWN]]
+        if len(self.default_inputs) > MOST_SHOWN:
+            lines.append(f"  and {len(self.default_inputs) - MOST_SHOWN} more defaults")
         lines += [f"  out  {o}" for o in self.outputs]
         try:
             lines.append(f"  plan {self.plan}")
