@@ -1,8 +1,12 @@
 #include "exec/registry.h"
 
-#include <type_traits>
+#include <iterator>
 
-#include "kernels/all_params.h"
+// The families' parameter structs.
+#define ARN_FAMILY(family, params)
+#define ARN_ROW(tiers, name, family, features, signature, access, inplace, flags)
+#include "kernels/families.inc"
+#undef ARN_ROW
 
 // Declarations of every row's entry points. A row's tier list says where they are defined.
 #define ARN_DECLARE_(name, tier)                                                               \
@@ -57,48 +61,16 @@ const std::vector<arn_row>& rows() {
   return all;
 }
 
-namespace {
-
-template <typename Member>
-arn_field make_field(const char* name, std::size_t offset) {
-  using Element = std::remove_all_extents_t<Member>;
-  static_assert(std::is_same_v<Element, int64_t> || std::is_same_v<Element, double>,
-                "parameters are int64_t or double, or arrays of them");
-  return {name, static_cast<int32_t>(offset), static_cast<int32_t>(sizeof(Member) / sizeof(Element)),
-          std::is_same_v<Element, double>};
-}
-
-}  // namespace
-
 const std::vector<arn_params_table>& params_tables() {
-  static std::vector<std::vector<arn_field>> fields;
-  static const std::vector<arn_params_table> all = [] {
-    struct Entry {
-      const char* family;
-      int32_t bytes;
-      std::vector<arn_field> fields;
-    };
-    const std::vector<Entry> entries = {
-#define ARN_PARAMS_BEGIN(family, type) {family, sizeof(type), [] { using Struct = type; return std::vector<arn_field>{
-#define ARN_PARAM(member) make_field<decltype(Struct::member)>(#member, offsetof(Struct, member)),
-#define ARN_PARAMS_END \
-  }                    \
-  ;                    \
-  }                    \
-  ()                   \
-  }                    \
-  ,
-#include "kernels/params.inc"
-#undef ARN_PARAMS_BEGIN
-#undef ARN_PARAM
-#undef ARN_PARAMS_END
-    };
-    std::vector<arn_params_table> tables;
-    for (const Entry& e : entries) fields.push_back(e.fields);
-    for (std::size_t i = 0; i < entries.size(); ++i)
-      tables.push_back({entries[i].family, entries[i].bytes, static_cast<int32_t>(fields[i].size()), fields[i].data()});
-    return tables;
-  }();
+  static const std::vector<arn_params_table> all = {
+#undef ARN_FAMILY
+#define ARN_FAMILY(family, params) \
+  {family, sizeof(params), static_cast<int32_t>(std::size(ArnFields<params>::list)), ArnFields<params>::list},
+#define ARN_ROW(tiers, name, family, features, signature, access, inplace, flags)
+#include "kernels/families.inc"
+#undef ARN_ROW
+#undef ARN_FAMILY
+  };
   return all;
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ from onnx import numpy_helper
 
 import arenaut
 from arenaut.lowering.depth_first import slice_bounds
+from arenaut.lowering.families import FAMILIES
 from bench.zoo import load_manifest, make_feeds
 from tests.support.models import assert_close, assert_matches_ort
 from tests.support.skeletons import load_skeleton
@@ -124,6 +126,11 @@ CASES = {
 }
 
 
+def narrowest(monkeypatch: pytest.MonkeyPatch, **widths: int) -> None:
+    changed = {name: replace(FAMILIES[name], narrowest=width) for name, width in widths.items()}
+    monkeypatch.setattr("arenaut.lowering.families.FAMILIES", {**FAMILIES, **changed})
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_slices_compute_what_the_whole_does(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text, weights = CASES[case]
@@ -131,7 +138,7 @@ def test_slices_compute_what_the_whole_does(case: str, monkeypatch: pytest.Monke
     # The small models of a test would not be worth it.
     monkeypatch.setattr("arenaut.lowering.depth_first.WORTH_BYTES", 1)
     monkeypatch.setattr("arenaut.lowering.depth_first.SLOWEST", 1e9)
-    monkeypatch.setattr("arenaut.lowering.depth_first.NARROWEST", {"MatMul": 16, "Conv": 8})
+    narrowest(monkeypatch, MatMul=16, Conv=8)
     sliced = arenaut.load_onnx(model, threads=1)
     whole = arenaut.load_onnx(model, threads=1, without=["slices"])
     feeds = feeds_of(model)
@@ -193,7 +200,7 @@ def test_real_graphs_with_every_chain_cut(name: str, monkeypatch: pytest.MonkeyP
     for limit in ("WORTH_BYTES", "WORTH_SHARE"):
         monkeypatch.setattr(f"arenaut.lowering.depth_first.{limit}", -(10**12))
     monkeypatch.setattr("arenaut.lowering.depth_first.SLOWEST", 1e9)
-    monkeypatch.setattr("arenaut.lowering.depth_first.NARROWEST", {"MatMul": 8, "Conv": 4})
+    narrowest(monkeypatch, MatMul=8, Conv=4)
     sliced = arenaut.load_onnx(model, threads=2)
     for output, got in sliced.run(feeds).items():
         assert_close(got, whole[output], rtol=1e-4, name=output)

@@ -2,11 +2,10 @@
 // scale.
 #pragma once
 
-#include "contract.h"
+#include "kernels/params.h"
 
-typedef struct {
-  int64_t bits;   // 2, 3, 4 or 8
-  int64_t block;  // a power of two, at least 16
-  int64_t k, n;
-  int64_t accuracy;  // 4: A may be rounded to 8 bits by block; else products are of f32
-} arn_block_matmul_params;
+ARN_PARAMS(arn_block_matmul_params,
+  (int64_t, bits),       // 2, 3, 4 or 8
+  (int64_t, block),      // a power of two, at least 16
+  (int64_t, k), (int64_t, n),
+  (int64_t, accuracy));  // 4: A may be rounded to 8 bits by block; else products are of f32

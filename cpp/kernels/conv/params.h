@@ -4,10 +4,9 @@
 //   ConvTranspose: W is [C, O / group, kernel...]; the output's dims already contain output_padding.
 #pragma once
 
-#include "contract.h"
+#include "kernels/params.h"
 
-typedef struct {
-  int64_t group, spatial;
-  int64_t kernel[3], strides[3], dilations[3], pads[6];
-  int64_t form;  // of packed filters: 0 for matrix products, m for Winograd's F(m x m, 3 x 3), m = 2 or 4
-} arn_conv_params;
+ARN_PARAMS(arn_conv_params,
+  (int64_t, group), (int64_t, spatial),
+  (int64_t, kernel, [3]), (int64_t, strides, [3]), (int64_t, dilations, [3]), (int64_t, pads, [6]),
+  (int64_t, form));  // of packed filters: 0 for matrix products, m for Winograd's F(m x m, 3 x 3), m = 2 or 4

@@ -1,7 +1,6 @@
 #pragma once
 
-#include <stdint.h>
+#include "kernels/params.h"
 
-typedef struct {
-  int64_t bits[2];  // one element's bytes, little-endian, in its first bytes
-} arn_fill_params;
+ARN_PARAMS(arn_fill_params,
+  (int64_t, bits, [2]));  // one element's bytes, little-endian, in its first bytes

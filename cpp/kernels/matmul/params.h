@@ -2,9 +2,8 @@
 // transposes the last two dims when its flag is set.
 #pragma once
 
-#include "contract.h"
+#include "kernels/params.h"
 
-typedef struct {
-  int64_t trans_a, trans_b;
-  double alpha, beta;
-} arn_matmul_params;
+ARN_PARAMS(arn_matmul_params,
+  (int64_t, trans_a), (int64_t, trans_b),
+  (double, alpha), (double, beta));

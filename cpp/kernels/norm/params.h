@@ -1,27 +1,24 @@
 #pragma once
 
-#include <stdint.h>
+#include "kernels/params.h"
 
-typedef struct {
-  int64_t axis;  // the first normalised axis, 0 <= axis < rank
-  double epsilon;
-} arn_layer_norm_params;  // LayerNormalization, RMSNormalization
+// LayerNormalization, RMSNormalization
+ARN_PARAMS(arn_layer_norm_params,
+  (int64_t, axis),  // the first normalised axis, 0 <= axis < rank
+  (double, epsilon));
 
-typedef struct {
-  double epsilon;
-} arn_channel_norm_params;  // InstanceNormalization, BatchNormalization
+// InstanceNormalization, BatchNormalization
+ARN_PARAMS(arn_channel_norm_params,
+  (double, epsilon));
 
-typedef struct {
-  int64_t num_groups;
-  double epsilon;
-} arn_group_norm_params;
+ARN_PARAMS(arn_group_norm_params,
+  (int64_t, num_groups),
+  (double, epsilon));
 
-typedef struct {
-  int64_t axis;  // 0 <= axis < rank
-  int64_t p;     // 1 or 2
-} arn_lp_norm_params;
+ARN_PARAMS(arn_lp_norm_params,
+  (int64_t, axis),  // 0 <= axis < rank
+  (int64_t, p));  // 1 or 2
 
-typedef struct {
-  int64_t size;
-  double alpha, beta, bias;
-} arn_lrn_params;
+ARN_PARAMS(arn_lrn_params,
+  (int64_t, size),
+  (double, alpha), (double, beta), (double, bias));

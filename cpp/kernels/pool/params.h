@@ -4,9 +4,8 @@
 // the indices with the first spatial axis fastest. LpPool: p is 1 or 2.
 #pragma once
 
-#include "contract.h"
+#include "kernels/params.h"
 
-typedef struct {
-  int64_t spatial, kernel[3], strides[3], dilations[3], pads[6];
-  int64_t count_include_pad, storage_order, p;
-} arn_pool_params;
+ARN_PARAMS(arn_pool_params,
+  (int64_t, spatial), (int64_t, kernel, [3]), (int64_t, strides, [3]), (int64_t, dilations, [3]), (int64_t, pads, [6]),
+  (int64_t, count_include_pad), (int64_t, storage_order), (int64_t, p));

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <stdint.h>
+#include "kernels/params.h"
 
 // The activations of a recurrent cell, in the order that ir/ops/recurrent.py numbers them.
 enum {
@@ -24,11 +24,10 @@ enum {
   ARN_CELL_LSTM = 3,
 };
 
-typedef struct {
-  int64_t cell;           // one of ARN_CELL_*
-  int64_t backward;       // direction 0 walks the sequence from its end; direction 1 always does
-  int64_t input_forget;   // LSTM: the forget gate is 1 - the input gate
-  double clip;            // > 0: arguments of the gates' activations are cut to +-clip
-  int64_t activation[6];  // three a direction: f, g, h
-  double alpha[6], beta[6];
-} arn_recurrent_params;
+ARN_PARAMS(arn_recurrent_params,
+  (int64_t, cell),             // one of ARN_CELL_*
+  (int64_t, backward),         // direction 0 walks the sequence from its end; direction 1 always does
+  (int64_t, input_forget),     // LSTM: the forget gate is 1 - the input gate
+  (double, clip),              // > 0: arguments of the gates' activations are cut to +-clip
+  (int64_t, activation, [6]),  // three a direction: f, g, h
+  (double, alpha, [6]), (double, beta, [6]));

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <stdint.h>
+#include "kernels/params.h"
 
 enum {
   ARN_REDUCE_SUM = 0,
@@ -17,13 +17,11 @@ enum {
   ARN_REDUCE_ALL = 11,  // bool
 };
 
-typedef struct {
-  int64_t kind;  // ARN_REDUCE_*
-  int64_t axes;  // bit i: dim i of the input is reduced; the output has extent 1 there
-} arn_reduce_params;
+ARN_PARAMS(arn_reduce_params,
+  (int64_t, kind),   // ARN_REDUCE_*
+  (int64_t, axes));  // bit i: dim i of the input is reduced; the output has extent 1 there
 
-typedef struct {
-  int64_t axis;               // 0 <= axis < rank; the output has extent 1 there
-  int64_t smallest;           // 0: ArgMax, 1: ArgMin
-  int64_t select_last_index;  // among equals
-} arn_arg_reduce_params;
+ARN_PARAMS(arn_arg_reduce_params,
+  (int64_t, axis),                // 0 <= axis < rank; the output has extent 1 there
+  (int64_t, smallest),            // 0: ArgMax, 1: ArgMin
+  (int64_t, select_last_index));  // among equals

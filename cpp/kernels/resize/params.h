@@ -1,6 +1,6 @@
 #pragma once
 
-#include "contract.h"
+#include "kernels/params.h"
 
 enum { ARN_RESIZE_NEAREST = 0, ARN_RESIZE_LINEAR = 1, ARN_RESIZE_CUBIC = 2 };
 enum {
@@ -13,16 +13,15 @@ enum {
 };
 enum { ARN_RESIZE_PREFER_FLOOR = 0, ARN_RESIZE_PREFER_CEIL = 1, ARN_RESIZE_FLOOR = 2, ARN_RESIZE_CEIL = 3 };
 
-typedef struct {
-  int64_t mode, coordinates, rounding;  // rounding: of nearest
-  int64_t antialias, exclude_outside;
-  double cubic_coeff_a, extrapolation_value;
-  double scales[ARN_MAX_RANK];     // by dim of x; 0: output extent / input extent
-  double roi_begin[ARN_MAX_RANK];  // by dim, of tf_crop_and_resize, in units of the extent
-  double roi_end[ARN_MAX_RANK];
-  int64_t fed[ARN_MAX_RANK];  // by dim: 1 + the index of its scale in the operand of scales; 0: it is in `scales`
-} arn_resize_params;
+ARN_PARAMS(arn_resize_params,
+  (int64_t, mode), (int64_t, coordinates), (int64_t, rounding),  // rounding: of nearest
+  (int64_t, antialias), (int64_t, exclude_outside),
+  (double, cubic_coeff_a), (double, extrapolation_value),
+  (double, scales, [ARN_MAX_RANK]),     // by dim of x; 0: output extent / input extent
+  (double, roi_begin, [ARN_MAX_RANK]),  // by dim, of tf_crop_and_resize, in units of the extent
+  (double, roi_end, [ARN_MAX_RANK]),
+  // By dim: 1 + the index of its scale in the operand of scales; 0: it is in `scales`.
+  (int64_t, fed, [ARN_MAX_RANK]));
 
-typedef struct {
-  int64_t extents[ARN_MAX_RANK];  // of x along the axes that the scales belong to
-} arn_resize_sizes_params;
+ARN_PARAMS(arn_resize_sizes_params,
+  (int64_t, extents, [ARN_MAX_RANK]));  // of x along the axes that the scales belong to

@@ -1,8 +1,7 @@
 #pragma once
 
-#include <stdint.h>
+#include "kernels/params.h"
 
-typedef struct {
-  int64_t axis;  // 0 <= axis < rank
-  double scale;  // x is multiplied by it first; 0 stands for 1
-} arn_softmax_params;
+ARN_PARAMS(arn_softmax_params,
+  (int64_t, axis),   // 0 <= axis < rank
+  (double, scale));  // x is multiplied by it first; 0 stands for 1

@@ -1,8 +1,7 @@
 #pragma once
 
-#include <stdint.h>
+#include "kernels/params.h"
 
-typedef struct {
-  int64_t axis;     // 0 <= axis < rank
-  int64_t largest;  // 0: the smallest
-} arn_top_k_params;
+ARN_PARAMS(arn_top_k_params,
+  (int64_t, axis),      // 0 <= axis < rank
+  (int64_t, largest));  // 0: the smallest

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <stdint.h>
+#include "kernels/params.h"
 
 enum { ARN_TREES_AVERAGE = 0, ARN_TREES_SUM = 1, ARN_TREES_MIN = 2, ARN_TREES_MAX = 3 };
 
@@ -14,6 +14,5 @@ enum {
   ARN_TREES_NEQ = 5,
 };
 
-typedef struct {
-  int64_t aggregate;  // ARN_TREES_*
-} arn_trees_params;
+ARN_PARAMS(arn_trees_params,
+  (int64_t, aggregate));  // ARN_TREES_*

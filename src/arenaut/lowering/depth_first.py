@@ -19,17 +19,16 @@ from math import gcd
 
 from arenaut.ir.dims import Dim, evaluate, product
 from arenaut.ir.strided import Strided
+from arenaut.lowering.families import Cut, Sum, cut_output, cut_sum, family_of
 from arenaut.lowering.problem import Facts, problem_of
 from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Segment, SlicedChain, StepKind
-from arenaut.lowering.slices import Cut, adding_first, compacted, cut_output, cut_sum, only_adds, overlay, part_of
+from arenaut.lowering.slices import compacted, only_adds, overlay, part_of
 from arenaut.planner import Problem, aligned
 from arenaut.planner.bound import live_bytes
 from arenaut.planner.order import evaluate_order
 from arenaut.planner.output_reuse import choose_guests, place_guests, without_guests
 
 MOST_SLICES = 4
-NARROWEST = {"MatMul": 128, "Conv": 8}
-"""Columns or channels below which a slice is not worth a step: the micro-kernels want whole panels."""
 WORTH_BYTES = 64 * 1024
 WORTH_SHARE = 1 / 32
 """A region is kept if it lowers the peak by both."""
@@ -66,10 +65,15 @@ class _Chain:
 
     consumer: int
     size: int
-    axes: list[int | None]
+    over: Sum
     parts: list[_Part] = field(default_factory=list)
     sources: dict[tuple[_Part | None, int], _Part] = field(default_factory=dict)
     unit: int = 1
+
+    @property
+    def axes(self) -> list[int | None]:
+        """Of the consumer's inputs, where they are cut."""
+        return [self.over.source, self.over.weight]
 
     @property
     def grain(self) -> int:
@@ -101,19 +105,18 @@ class _Finder:
 
     def _chain(self, consumer: int) -> _Chain | None:
         step = self.lowered.steps[consumer]
-        axes = cut_sum(step) if step.kind is StepKind.KERNEL and not step.sets else None
-        if axes is None:
+        over = cut_sum(step) if step.kind is StepKind.KERNEL and not step.sets else None
+        if over is None:
             return None
-        weight, axis = step.inputs[1], axes[0]
-        source = step.inputs[0]
-        assert weight is not None and source is not None and axis is not None
-        size = source.dims[axis]
+        source, weight = step.inputs[0], step.inputs[1]
+        assert weight is not None and source is not None
+        size = source.dims[over.source]
         if self.lowered.buffers[weight.buffer].segment is not Segment.WEIGHT or not isinstance(size, int) or not size:
             return None
         outside: set[int] = set()  # buffers that stay whole
         while True:
-            chain = _Chain(consumer, size, axes)
-            self._demand(chain, None, 0, source, axis, outside)
+            chain = _Chain(consumer, size, over)
+            self._demand(chain, None, 0, source, over.source, outside)
             inside = {out.buffer for part in chain.parts if (out := self._output(part.step)) is not None}
             steps = chain.steps()
             leaking = {b for b in inside if any(reader not in steps for reader in self.readers.get(b, ()))}
@@ -171,8 +174,8 @@ class _Finder:
         chain.sources[reader, operand] = part
 
     def _narrowest(self, chain: _Chain) -> bool:
-        family = _family(self.lowered.steps[chain.consumer])
-        return chain.size >= 2 * NARROWEST[family] and chain.size % chain.unit == 0
+        narrowest = family_of(self.lowered.steps[chain.consumer]).narrowest
+        return chain.size >= 2 * narrowest and chain.size % chain.unit == 0
 
 
 def _wanted(lowered: Lowered, reader: _Part | None, place: Strided, axis: int) -> Strided | None:
@@ -185,11 +188,6 @@ def _wanted(lowered: Lowered, reader: _Part | None, place: Strided, axis: int) -
     whole = out.dims[reader.axis]
     assert isinstance(whole, int)
     return part_of(place, axis, reader.start, reader.extent, whole)
-
-
-def _family(step: LoweredStep) -> str:
-    assert step.row is not None
-    return step.row.family
 
 
 def _join(a: int, b: int) -> int:
@@ -312,26 +310,22 @@ def _summing(
 ) -> LoweredStep:
     """One slice of a product: added to `total`, the sum of those before. What the whole product adds is added in the
     first slice, everything else that follows the product runs in the last."""
-    assert step.row is not None
     early = step.tile is not None and only_adds(step.tile)
-    operands, tile, params = list(inputs), step.tile, dict(step.params)
+    operands, tile = list(inputs), step.tile
     if not (first if early else last) and tile is not None:
         del operands[tile.first_operand :]
         tile = None
     if not first:
-        assert total is not None
         operands += [None] * (3 - len(operands))
         operands[2] = None
-        if step.row.family == "MatMul":
-            operands[2] = total
-            params["beta"] = 1.0
-        else:
-            if tile is None:
-                operands += [None] * (step.row.input_count - len(operands))
-            tile = adding_first(tile, len(operands))
-            operands.append(total)
+    part = replace(step, inputs=operands, outputs=[out], tile=tile)
+    if not first:
+        add = family_of(step).add
+        assert total is not None and add is not None
+        part = add(part, total)
+    operands = list(part.inputs)
     pack = tuple(i for i in step.pack if i < len(operands) and operands[i] is not None and operands[i] is not total)
-    return replace(step, inputs=operands, outputs=[out], params=params, tile=tile, pack=pack)
+    return replace(part, pack=pack)
 
 
 # -- choice -----------------------------------------------------------------------------------------------------------
@@ -511,11 +505,9 @@ def _choose(candidates: Sequence[_Candidate], profile: _Profile) -> list[tuple[_
 def _most_slices(lowered: Lowered, chain: _Chain, env: Mapping[str, int]) -> int:
     """The most slices that neither starve the kernels nor cost more than SLOWEST."""
     step = lowered.steps[chain.consumer]
-    most = min(MOST_SLICES, chain.size // max(NARROWEST[_family(step)], chain.grain))
+    most = min(MOST_SLICES, chain.size // max(family_of(step).narrowest, chain.grain))
     for part in chain.parts:
-        out, row = lowered.steps[part.step].outputs[0], lowered.steps[part.step].row
-        if out is not None and row is not None and row.family in NARROWEST:
-            most = min(most, max(1, part.extent // NARROWEST[row.family]))
+        most = min(most, max(1, part.extent // family_of(lowered.steps[part.step]).narrowest))
     work = sum(_work(lowered, lowered.steps[i], env) for i in chain.steps())
     again = 2 * _bytes(step.outputs[0], env) + sum(_whole_bytes(lowered, chain, env))
     affordable = 1 + int(SLOWEST * work / max(again, 1))
@@ -543,8 +535,10 @@ def _work(lowered: Lowered, step: LoweredStep, env: Mapping[str, int]) -> float:
 
 def _flops(step: LoweredStep, env: Mapping[str, int]) -> int:
     """Of a product: two per element of the output and summand. Others are taken as free."""
-    axes, out, weight = cut_sum(step), step.outputs[0], step.inputs[1] if len(step.inputs) > 1 else None
-    if axes is None or out is None or weight is None:
+    over = cut_sum(step)
+    if over is None:
         return 0
-    outer = weight.dims[0] if _family(step) == "Conv" else weight.dims[1 - (axes[1] or 0)]
+    out, weight = step.outputs[0], step.inputs[1]
+    assert out is not None and weight is not None
+    outer = weight.dims[over.outer]
     return 2 * evaluate(product(out.dims), env) * evaluate(product(weight.dims), env) // max(1, evaluate(outer, env))

@@ -15,6 +15,7 @@ from arenaut.ir.record import NoRowError, Param
 from arenaut.ir.strided import Strided, dense_strides, ordered_strides
 from arenaut.ir.target import Target
 from arenaut.lowering.destinations import destinations
+from arenaut.lowering.families import COPY, FILL, TILE
 from arenaut.lowering.program import Check, LoweredBuffer, LoweredStep, Segment, StepKind
 from arenaut.lowering.tiles import Tiles, TileSpec
 from arenaut.lowering.weights import address_of, dense_copy, dense_view
@@ -155,13 +156,13 @@ class Emitter:
         aligned = replace(source, dims=target.dims) if source.rank == target.rank else source
         if aligned == target:
             return
-        row = self._select("Copy", [aligned], [target])
+        row = self._select(COPY, [aligned], [target])
         self._step(LoweredStep(StepKind.KERNEL, self._current, [aligned], [target], row))
 
     def fill(self, target: Strided, value: Array) -> None:
         raw = np.ascontiguousarray(value).reshape(-1)[:1].tobytes().ljust(16, b"\0")
         bits = [int.from_bytes(raw[i : i + 8], "little", signed=True) for i in (0, 8)]
-        row = self._select("Fill", [], [target])
+        row = self._select(FILL, [], [target])
         self._emit(row, [], [target], {"bits": bits}, None)
 
     def set_symbol(self, dim: Dim, source: Strided) -> None:
@@ -261,7 +262,7 @@ class Emitter:
 
     def _call_tile(self, spec: TileSpec, inputs: Sequence[Strided], outputs: Sequence[Strided]) -> None:
         aligned = [align_rank(p, outputs[0].rank) for p in inputs]
-        row = self._select("Tile", aligned, outputs)
+        row = self._select(TILE, aligned, outputs)
         self._emit(row, aligned, list(outputs), {}, spec)
 
     # -- buffers -----------------------------------------------------------------------------------------------

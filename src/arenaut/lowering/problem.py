@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from arenaut.ir.dims import Dim, Expr, Monomial, evaluate, is_nonnegative, product, symbols_of
 from arenaut.ir.strided import Strided
+from arenaut.lowering.families import family_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment
 from arenaut.native.rows import TILE_OPERANDS
 from arenaut.planner import BufferInfo, BufferKind, Part, Problem, Share, StepUse
@@ -118,7 +119,7 @@ def _shares(lowered: Lowered, step: LoweredStep, env: Mapping[str, int], facts: 
             place = step.inputs[i] if i < len(step.inputs) else None
             if out is not None and place is not None and _may_overwrite(lowered, step, out, place):
                 offers.append((Share(out.buffer, place.buffer), 0))
-    if step.row.family == "Copy":
+    if family_of(step).copies:
         offers += _copy_shares(lowered, step, env, facts)
     return list(dict.fromkeys(offers))
 
@@ -135,7 +136,7 @@ def _may_overwrite(lowered: Lowered, step: LoweredStep, out: Strided, place: Str
     others = [p for p in step.operands() if p is not None and p.buffer in (out.buffer, place.buffer)]
     once = sum([p is not None and p.buffer == place.buffer for p in step.inputs]) == 1
     return (
-        (once or (step.row is not None and step.row.family == "Tile"))
+        (once or family_of(step).elementwise)
         and all(p is out or _walk(p) == walk for p in others)
         and not any(p is not None and p.buffer == place.buffer for p in step.outputs)
     )

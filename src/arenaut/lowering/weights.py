@@ -10,10 +10,9 @@ import numpy as np
 from arenaut import _native
 from arenaut.ir.graph import Array
 from arenaut.ir.strided import Strided
+from arenaut.lowering.families import family_of
 from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Segment
 
-# Families whose rows read a constant at any address: they move rows of bytes.
-ANY_ALIGNMENT = frozenset({"Gather"})
 # Packed bytes made between two looks at what may be freed.
 _BATCH_BYTES = 32 << 20
 
@@ -79,7 +78,7 @@ class WeightStore:
             for number in _read_as_stored(step, packed):
                 if lowered.buffers[number].segment is Segment.WEIGHT:
                     raw.add(number)
-                    if step.row is None or step.row.family not in ANY_ALIGNMENT:
+                    if not family_of(step).any_alignment:
                         odd.add(number)
         for number, buffer in enumerate(lowered.buffers):
             if buffer.segment is not Segment.WEIGHT or buffer.array is None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from arenaut.ir.dims import Dim, evaluate, symbols_of
 from arenaut.ir.origins import body_inputs_on_a_grid, works_on_a_grid
 from arenaut.ir.target import Target
+from arenaut.lowering.families import family_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment
 
-# The parameter of the row family Conv, and its values: outputs along an axis of a tile.
+# The parameter of families whose filters may be transformed, and its values: outputs along an axis of a tile.
 FORM = "form"
 TILES = (2, 4)
 
@@ -143,7 +144,7 @@ def _filters(lowered: Lowered, hints: Mapping[str, int], known: Collection[int] 
 
 def _may_transform(step: LoweredStep) -> bool:
     """A convolution of 3 x 3 taps with unit steps, whose filter is a constant over enough channels."""
-    if step.row is None or step.row.family != "Conv" or 1 not in step.pack:
+    if not family_of(step).winograd or 1 not in step.pack:
         return False
     weights = step.inputs[1]
     assert weights is not None

@@ -10,6 +10,7 @@ from arenaut.ir.dims import Dim, evaluate, product
 from arenaut.ir.ops import record_of
 from arenaut.ir.strided import Strided
 from arenaut.lowering.build import Built
+from arenaut.lowering.families import family_of
 from arenaut.lowering.program import LoweredStep, StepKind
 from arenaut.native.arrays import is_tensor, to_native
 
@@ -84,7 +85,7 @@ def _profile_step(
     step: LoweredStep, microseconds: float, variant: str, flops: int, symbols: Mapping[str, int]
 ) -> StepProfile:
     places = [p for p in step.operands() if p is not None]
-    if _kernel(step) == "gather" and step.outputs[0] is not None:
+    if family_of(step).gathers and step.outputs[0] is not None:
         places = [step.outputs[0], *places[1:]]  # of the table only what is gathered
     size = sum(_span(p, symbols) for p in places)
     return StepProfile(step.node.name or step.node.op, step.node.op, _kernel(step), variant, microseconds, size, flops)
@@ -99,7 +100,7 @@ def _flops(steps: Sequence[LoweredStep], symbols: Mapping[str, int]) -> list[int
     if it is a product, by what they write otherwise."""
     parts: dict[int, list[int]] = {}
     for index, step in enumerate(steps):
-        if step.kind is StepKind.KERNEL and _kernel(step) not in ("copy", "fill"):
+        if step.kind is StepKind.KERNEL and family_of(step).computes:
             parts.setdefault(id(step.node), []).append(index)
     flops = [0] * len(steps)
     for indices in parts.values():
@@ -115,8 +116,8 @@ def _flops(steps: Sequence[LoweredStep], symbols: Mapping[str, int]) -> list[int
 
 
 def _factor(step: LoweredStep) -> Strided | None:
-    product_like = step.row is not None and step.row.family in ("MatMul", "Conv", "Attention")
-    return step.inputs[1] if product_like and len(step.inputs) > 1 else step.outputs[0]
+    factor = family_of(step).factor
+    return step.outputs[0] if factor is None else step.inputs[factor]
 
 
 def _span(place: Strided, symbols: Mapping[str, int]) -> int:
