@@ -24,7 +24,7 @@ if not __package__:  # run as a script: make `bench` importable
     sys.path.insert(0, str(ROOT))
 
 from arenaut.ir.dims import evaluate  # noqa: E402
-from arenaut.ir.strided import Strided  # noqa: E402
+from arenaut.ir.place import Place  # noqa: E402
 from arenaut.lowering.build import Built  # noqa: E402
 from arenaut.lowering.program import LoweredStep, Segment  # noqa: E402
 from arenaut.measure.render import one_line  # noqa: E402
@@ -75,7 +75,7 @@ def _moved(built: Built, symbols: Mapping[str, int]) -> Iterator[int]:
                 yield _bytes(place, symbols)
 
 
-def _bytes(place: Strided, symbols: Mapping[str, int]) -> int:
+def _bytes(place: Place, symbols: Mapping[str, int]) -> int:
     """Of the distinct elements: repeated ones are read once."""
     extents = [1 if s == 0 else d for d, s in zip(place.dims, place.strides, strict=True)]
     return math.prod(evaluate(d, symbols) for d in extents) * place.dtype.itemsize

@@ -15,7 +15,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.elements import ChoiceRule, ElementRule, ReadsRule
 from arenaut.ir.errors import UnknownError
 from arenaut.ir.graph import ARENAUT_DOMAIN, ONNX_DOMAIN, Array, Graph, Node, Value
-from arenaut.ir.strided import Strided
+from arenaut.ir.place import Place
 from arenaut.ir.types import Shape, Type
 
 # What a kernel parameter may be: fields of the family's C struct by name. Symbolic ones are evaluated at binding.
@@ -93,35 +93,35 @@ class TileBuilder(Protocol):
 
 
 class Lower(Protocol):
-    """Emits the steps of one node. Operands are places in memory (Strided); views cost nothing."""
+    """Emits the steps of one node. Operands are places in memory (Place); views cost nothing."""
 
-    def read(self, value: Value) -> Strided: ...
-    def write(self, value: Value) -> Strided:
+    def read(self, value: Value) -> Place: ...
+    def write(self, value: Value) -> Place:
         """A new dense place for an output of the node."""
         ...
 
-    def alias(self, value: Value, place: Strided) -> None:
+    def alias(self, value: Value, place: Place) -> None:
         """Declares that value lies at place: a view of something already there."""
         ...
 
-    def temp(self, dtype: DType, dims: Sequence[Dim]) -> Strided:
+    def temp(self, dtype: DType, dims: Sequence[Dim]) -> Place:
         """Arena memory that lives from its first write to its last read."""
         ...
 
-    def constant(self, array: Array) -> Strided: ...
-    def is_constant(self, place: Strided) -> bool:
+    def constant(self, array: Array) -> Place: ...
+    def is_constant(self, place: Place) -> bool:
         """Whether what lies there is known at load, and packed by rows that pack."""
         ...
 
-    def reshape(self, place: Strided, dims: Sequence[Dim]) -> Strided:
+    def reshape(self, place: Place, dims: Sequence[Dim]) -> Place:
         """A view where strides allow it, else a copy."""
         ...
 
     def call(
         self,
         family: str,
-        inputs: Sequence[Strided | None],
-        outputs: Sequence[Strided | None],
+        inputs: Sequence[Place | None],
+        outputs: Sequence[Place | None],
         params: Mapping[str, Param] | None = None,
     ) -> None:
         """A kernel step: the best row of that family for these dtypes. Copies are inserted where the row cannot read
@@ -133,7 +133,7 @@ class Lower(Protocol):
         kind: str,
         node: Node,
         bodies: Sequence[Graph],
-        inputs: Sequence[Strided | None],
+        inputs: Sequence[Place | None],
         outputs: Sequence[Value | None],
         *,
         carried: int = 0,
@@ -144,12 +144,12 @@ class Lower(Protocol):
         along axis 0, captures; results stacked along axis 0). carried and scanned count inputs."""
         ...
 
-    def copy(self, source: Strided, target: Strided) -> None: ...
-    def fill(self, target: Strided, value: Array) -> None:
+    def copy(self, source: Place, target: Place) -> None: ...
+    def fill(self, target: Place, value: Array) -> None:
         """Every element of target becomes the single element of value (same dtype)."""
         ...
 
-    def set_symbol(self, dim: Dim, source: Strided) -> None:
+    def set_symbol(self, dim: Dim, source: Place) -> None:
         """The fresh symbol `dim` (from `Infer.fresh`) becomes the one int64 that source holds when the steps before
         have run. Places and steps that come after may use it; ends a segment of the program."""
         ...
@@ -171,7 +171,7 @@ class Build(Protocol):
 
 InferRule = Callable[[Infer], Sequence[Type]]
 Evaluator = Callable[[Node, Sequence[Any]], Sequence[Any]]
-ViewRule = Callable[[Node, Strided], Sequence[Strided] | None]
+ViewRule = Callable[[Node, Place], Sequence[Place] | None]
 TileRule = Callable[[TileBuilder, Node, Sequence[Reg | None]], Sequence[Reg]]
 LowerRule = Callable[[Lower, Node], None]
 DecomposeRule = Callable[[Build, Node], Sequence[Value]]

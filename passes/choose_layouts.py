@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from arenaut.ir.dims import Dim, evaluate, product
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
+from arenaut.ir.place import Place, ordered_strides
 from arenaut.ir.record import OpRecord
-from arenaut.ir.strided import Strided, ordered_strides
 from arenaut.passes.context import PassContext
 
 Order = tuple[int, ...]
@@ -175,18 +175,18 @@ class _Places:
     """Where values will lie, as far as their strides go. Views are looked into when somebody asks."""
 
     def __init__(self, roles: Sequence[_Role]) -> None:
-        self._places: dict[int, Strided] = {}
+        self._places: dict[int, Place] = {}
         self._roles = {id(role.node): role for role in roles}
 
     def made(self, value: Value, order: Order | None) -> None:
         if value.has_shape and order is not None:
-            self._places[id(value)] = Strided(0, value.dtype, value.shape, ordered_strides(value.shape, order))
+            self._places[id(value)] = Place(0, value.dtype, value.shape, ordered_strides(value.shape, order))
 
-    def views(self, role: _Role) -> Sequence[Strided] | None:
+    def views(self, role: _Role) -> Sequence[Place] | None:
         """The places of a node's outputs as views of what it reads; None where they are none."""
         return None if _viewed(role) is None or role.source is None else self._view(role, self.of(role.source))
 
-    def _view(self, role: _Role, source: Strided) -> Sequence[Strided] | None:
+    def _view(self, role: _Role, source: Place) -> Sequence[Place] | None:
         assert role.record.view is not None
         views = role.record.view(role.core, source)
         for value, place in zip(role.node.outputs, views or (), strict=False):
@@ -194,7 +194,7 @@ class _Places:
                 self._places[id(value)] = place
         return views
 
-    def of(self, value: Value) -> Strided:
+    def of(self, value: Value) -> Place:
         chain: list[_Role] = []  # of views that lead to the value, from the last
         at: Value | None = value
         while at is not None and id(at) not in self._places:
@@ -208,7 +208,7 @@ class _Places:
             self._view(role, self._place(role.source))
         return self._place(value)
 
-    def _place(self, value: Value) -> Strided:
+    def _place(self, value: Value) -> Place:
         if id(value) not in self._places:
             self.made(value, tuple(range(value.rank)))
         return self._places[id(value)]
@@ -217,7 +217,7 @@ class _Places:
         return order_of(self.of(value))
 
 
-def order_of(place: Strided) -> Order:
+def order_of(place: Place) -> Order:
     """The axes of a place from the largest stride to the smallest. Axes of extent one, or that repeat, come after the
     axis before them in number."""
     plain = [i for i, d in enumerate(place.dims) if d != 1 and place.strides[i] != 0]

@@ -116,10 +116,10 @@ class Binder {
     }
   }
 
-  arn_desc describe(int32_t value) const {
+  arn_desc describe(int32_t place) const {
     arn_desc d{};
-    if (value < 0) return d;
-    const Value& v = p_.values[at(value)];
+    if (place < 0) return d;
+    const Place& v = p_.places[at(place)];
     d.dtype = v.dtype;
     d.rank = static_cast<int32_t>(v.dims.size());
     for (size_t i = 0; i < v.dims.size(); ++i) {
@@ -131,7 +131,7 @@ class Binder {
   }
 
   // Every element of the view must lie inside its buffer: nothing a model says can make a kernel leave it.
-  void check_range(int32_t step, const Value& v, const arn_desc& d) const {
+  void check_range(int32_t step, const Place& v, const arn_desc& d) const {
     int64_t lo = value_of(v.offset), hi = lo;
     for (int i = 0; i < d.rank; ++i) {
       if (d.dims[i] == 0) return;
@@ -149,10 +149,10 @@ class Binder {
 
   std::vector<arn_desc> describe_all(int32_t s) const {
     std::vector<arn_desc> descs;
-    for (const int32_t value : p_.steps[at(s)].operands) {
-      const bool host = value >= 0 && is_host(value);
-      descs.push_back(host ? arn_desc{} : describe(value));
-      if (value >= 0 && !host) check_range(s, p_.values[at(value)], descs.back());
+    for (const int32_t place : p_.steps[at(s)].operands) {
+      const bool host = place >= 0 && is_host(place);
+      descs.push_back(host ? arn_desc{} : describe(place));
+      if (place >= 0 && !host) check_range(s, p_.places[at(place)], descs.back());
     }
     return descs;
   }
@@ -169,10 +169,10 @@ class Binder {
     int64_t total = 0;
     for (int32_t s = begin; s < end; ++s) {
       BoundStep bound;
-      bound.first_place = static_cast<int32_t>(b_->places.size());
+      bound.first_location = static_cast<int32_t>(b_->locations.size());
       const Step& step = p_.steps[at(s)];
       const std::vector<arn_desc> descs = describe_all(s);
-      b_->places.resize(b_->places.size() + step.operands.size());
+      b_->locations.resize(b_->locations.size() + step.operands.size());
       if (step.kind == StepKind::kKernel) {
         bind_kernel(s, step, descs, &bound, &space);
         blobs.emplace_back(total, std::string(space.bytes, at(bound.head.bound_bytes)));
@@ -217,14 +217,14 @@ class Binder {
     }
   }
 
-  bool is_host(int32_t value) const { return p_.buffers[at(p_.values[at(value)].buffer)].segment == Segment::kHost; }
+  bool is_host(int32_t place) const { return p_.buffers[at(p_.places[at(place)].buffer)].segment == Segment::kHost; }
 
   void bind_kernel(int32_t s, const Step& step, const std::vector<arn_desc>& descs, BoundStep* bound,
                    BlobSpace* space) {
     std::vector<const void*> constants(descs.size(), nullptr);
     for (size_t i = 0; i < descs.size(); ++i) {
       if (step.operands[i] < 0) continue;
-      const Value& v = p_.values[at(step.operands[i])];
+      const Place& v = p_.places[at(step.operands[i])];
       const Buffer& buffer = p_.buffers[at(v.buffer)];
       if (buffer.segment == Segment::kWeight && buffer.data != nullptr)
         constants[i] = static_cast<const char*>(buffer.data) + value_of(v.offset) * element_bytes(v.dtype);
@@ -373,22 +373,22 @@ class Binder {
       const Step& step = p_.steps[at(begin) + k];
       for (size_t i = 0; i < step.operands.size(); ++i)
         if (step.operands[i] >= 0 && !is_host(step.operands[i]))
-          set_place(bound.first_place + static_cast<int32_t>(i), locate(step, i));
+          set_location(bound.first_location + static_cast<int32_t>(i), locate(step, i));
       const int64_t scratch = b_->rects[p_.regions.size() + at(begin) + k].offset;
       bound.step_scratch = scratch;
       bound.thread_scratch = scratch + rounded(bound.head.step_scratch);
     }
   }
 
-  void set_place(int32_t index, const Place& place) {
-    b_->places[at(index)] = place;
-    if (place.base >= 2) b_->moving.push_back(index);
+  void set_location(int32_t index, const Location& location) {
+    b_->locations[at(index)] = location;
+    if (location.base >= 2) b_->moving.push_back(index);
   }
 
-  Place locate(const Step& step, size_t i) const {
+  Location locate(const Step& step, size_t i) const {
     if (i < step.packed_weights.size() && step.packed_weights[i])
       return {1, static_cast<int64_t>(reinterpret_cast<intptr_t>(step.packed_weights[i]->data))};
-    const Value& v = p_.values[at(step.operands[i])];
+    const Place& v = p_.places[at(step.operands[i])];
     const Buffer& buffer = p_.buffers[at(v.buffer)];
     const int64_t bytes = value_of(v.offset) * element_bytes(v.dtype);
     const auto n_inputs = static_cast<int32_t>(p_.inputs.size());
@@ -441,14 +441,14 @@ int64_t Binding::footprint() const {
   const std::lock_guard<std::mutex> lock(mutex);
   for (const auto& each : next) others += each.second->footprint();
   return others + static_cast<int64_t>(sizeof(Binding)) + bytes(symbols) + bytes(values) + bytes(buffer_bytes) +
-         bytes(rects) + bytes(steps) + bytes(places) + bytes(moving) + blobs.bytes() +
+         bytes(rects) + bytes(steps) + bytes(locations) + bytes(moving) + blobs.bytes() +
          per_step * static_cast<int64_t>(steps.size());
 }
 
 void Binding::reset() {
   stage = 0;
   symbols.clear(), values.clear(), buffer_bytes.clear(), rects.clear(), in_output.clear();
-  steps.clear(), controls.clear(), places.clear(), moving.clear(), next.clear();
+  steps.clear(), controls.clear(), locations.clear(), moving.clear(), next.clear();
   arena_bytes = output_bytes = 0;
   shareable = 0, timed = 0, fastest = -1;
 }
@@ -473,7 +473,7 @@ std::shared_ptr<Binding> Program::bind_anew(const std::vector<int64_t>& key, std
     return key[next++];
   };
   for (const Input& input : inputs) {
-    const Value& v = values[at(input.value)];
+    const Place& v = places[at(input.place)];
     const auto rank = static_cast<int64_t>(v.dims.size()), got = input.host ? take() : rank;
     for (int64_t k = 0; k < got; ++k) {
       const int64_t size = take();

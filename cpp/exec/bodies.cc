@@ -25,7 +25,7 @@ bool body_key(const Step& step, const Program& body, const std::vector<arn_desc>
     }
     const size_t scanned = step.kind == StepKind::kScan ? at(step.counts[0]) : body.inputs.size();
     const int first = i >= scanned && i < scanned + at(step.counts[1]) ? 1 : 0;
-    if (d.rank - first != static_cast<int>(body.values[at(body.inputs[i].value)].dims.size())) return false;
+    if (d.rank - first != static_cast<int>(body.places[at(body.inputs[i].place)].dims.size())) return false;
     body.append_key(i, d.dims + first, static_cast<size_t>(d.rank - first), key);
   }
   return true;
@@ -50,7 +50,7 @@ struct BodyOutputs {
     };
     size_t state = 0;  // in the key: the dims of carried values come first, since what precedes them are scalars
     for (size_t i = 0; i < body.outputs.size(); ++i) {
-      const Value& v = body.values[at(body.outputs[i])];
+      const Place& v = body.places[at(body.outputs[i])];
       const Buffer& buffer = body.buffers[at(v.buffer)];
       if (buffer.segment != Segment::kOutput) return false;
       const int64_t bytes = binding.buffer_bytes[at(v.buffer)];
@@ -75,7 +75,7 @@ struct BodyOutputs {
     return true;
   }
 
-  bool same_dims(const Value& v, const arn_desc& d, int first) const {
+  bool same_dims(const Place& v, const arn_desc& d, int first) const {
     if (d.dtype != v.dtype || d.rank - first != static_cast<int>(v.dims.size())) return false;
     for (size_t k = 0; k < v.dims.size(); ++k)
       if (binding.values[at(v.dims[k])] != d.dims[k + at(first)]) return false;

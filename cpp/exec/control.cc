@@ -19,7 +19,7 @@ bool read_bool(const void* data) { return data != nullptr && *static_cast<const 
 // Element dims of a body output as far as they are constants; 0 where only running tells.
 void constant_dims(const Program& body, size_t output, std::vector<int64_t>* dims) {
   dims->clear();
-  const Value& v = body.values[at(body.outputs[output])];
+  const Place& v = body.places[at(body.outputs[output])];
   for (const int32_t d : v.dims) {
     const Expr& e = body.exprs[at(d)];
     dims->push_back(e.op == ExprOp::kConst ? e.a : 0);
@@ -39,14 +39,14 @@ void Run::own(Tensor* t) {
 // Where an operand lies; null when it is absent.
 const void* Run::operand_data(const Step& step, const BoundStep& bound, size_t operand) const {
   if (step.operands[operand] < 0) return nullptr;
-  const Buffer& buffer = program_.buffers[at(program_.values[at(step.operands[operand])].buffer)];
+  const Buffer& buffer = program_.buffers[at(program_.places[at(step.operands[operand])].buffer)];
   if (buffer.segment == Segment::kHost) return slots_[at(buffer.index)].data;
-  return operands_[at(bound.first_place) + operand];
+  return operands_[at(bound.first_location) + operand];
 }
 
 const void* Run::scalar_data(int32_t index, const Step& step, size_t operand, int32_t dtype) const {
   if (step.operands[operand] < 0) return nullptr;
-  const Value& v = program_.values[at(step.operands[operand])];
+  const Place& v = program_.places[at(step.operands[operand])];
   const Buffer& buffer = program_.buffers[at(v.buffer)];
   int32_t found = v.dtype;
   int64_t count = 1;
@@ -89,7 +89,7 @@ void Run::stack(Stack* s, const Tensor& t, int64_t expected, int32_t step) {
 const Tensor& Run::stacked(Stack* s, const Program& body, size_t output) {
   Tensor& t = s->result;
   if (s->count == 0) {
-    t.dtype = body.values[at(body.outputs[output])].dtype;
+    t.dtype = body.places[at(body.outputs[output])].dtype;
     constant_dims(body, output, &s->element_dims);
     t.owned = spare_block(0);
   }
@@ -131,7 +131,7 @@ void Run::run_if(int32_t index, const Step& step) {
   for (size_t i = 0; planned != nullptr && i < body.outputs.size(); ++i) {
     const int64_t offset = planned->outputs[i];
     if (offset == kInResult)
-      run.give_output(i, operands_[at(bound(index).first_place) + at(step.n_in) + i]);
+      run.give_output(i, operands_[at(bound(index).first_location) + at(step.n_in) + i]);
     else if (offset != kHeld)
       run.give_output(i, options.arena + offset);
   }
@@ -155,12 +155,12 @@ void Run::give_outputs(int32_t index, const BoundBody& planned, const Program& b
       continue;
     }
     const size_t operand = at(step.n_in) + i - leading;
-    auto* result = static_cast<char*>(operands_[at(s.first_place) + operand]);
+    auto* result = static_cast<char*>(operands_[at(s.first_location) + operand]);
     if (i >= leading + carried) {
-      const Value& v = program_.values[at(step.operands[operand])];
+      const Place& v = program_.places[at(step.operands[operand])];
       if (n >= binding_->values[at(v.dims[0])])
         throw StepError{{index, ARN_SHAPE_MISMATCH, false, "more iterations than inferred"}};
-      result += n * planned.binding->buffer_bytes[at(body.values[at(body.outputs[i])].buffer)];
+      result += n * planned.binding->buffer_bytes[at(body.places[at(body.outputs[i])].buffer)];
     }
     run->give_output(i, result);
   }
@@ -181,8 +181,8 @@ void Run::keep_outputs(int32_t index, const BoundBody* planned, const Program& b
   const size_t carried = run->states_.size();
   for (size_t i = 0; i < carried; ++i) {
     Tensor& state = run->states_[i];
-    const int32_t value = at(step.n_in) + i < step.operands.size() ? step.operands[at(step.n_in) + i] : -1;
-    if (value >= 0 && program_.buffers[at(program_.values[at(value)].buffer)].segment == Segment::kHost) own(&state);
+    const int32_t place = at(step.n_in) + i < step.operands.size() ? step.operands[at(step.n_in) + i] : -1;
+    if (place >= 0 && program_.buffers[at(program_.places[at(place)].buffer)].segment == Segment::kHost) own(&state);
     keep(index, i, state);
   }
   for (size_t i = 0; i < run->stacks_.size(); ++i) {
@@ -191,7 +191,7 @@ void Run::keep_outputs(int32_t index, const BoundBody* planned, const Program& b
       keep(index, carried + i, stacked(&run->stacks_[i], body, output));
       continue;
     }
-    const Value& v = program_.values[at(step.operands[at(step.n_in) + carried + i])];
+    const Place& v = program_.places[at(step.operands[at(step.n_in) + carried + i])];
     if (iterations != binding_->values[at(v.dims[0])])
       throw StepError{{index, ARN_SHAPE_MISMATCH, false, "fewer iterations than inferred"}};
   }

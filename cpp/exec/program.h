@@ -1,6 +1,6 @@
 // A lowered, planned program: what Python built, what a binding of its symbols makes of it, and what a run needs.
 //
-//   Program   immutable after build: expressions, buffers, values, steps, packed weights
+//   Program   immutable after build: expressions, buffers, places, steps, packed weights
 //   Binding   one segment of a program with its symbols known: bound kernels, addresses, arena size. Cached, shared.
 //   Context   one running call: arena, outputs, held results. Pooled by the program, never shared.
 #pragma once
@@ -45,7 +45,8 @@ struct Region {
   int32_t stage = 0;
 };
 
-struct Value {
+// A view of a buffer: what a step reads or writes.
+struct Place {
   int32_t buffer = -1;
   int32_t dtype = 0;
   int32_t offset = -1;                 // expression, in elements
@@ -74,7 +75,7 @@ struct Step {
   StepKind kind = StepKind::kKernel;
   int32_t row = -1;
   int32_t n_in = 0;
-  std::vector<int32_t> operands;  // values, -1 where absent: inputs, then outputs
+  std::vector<int32_t> operands;  // places, -1 where absent: inputs, then outputs
   std::string params;
   std::vector<Patch> patches;
   std::unique_ptr<arn_tile> tile;
@@ -87,7 +88,7 @@ struct Step {
 
 // Where an operand lies at run time: bases[base] + offset. Base 0 is the arena, base 1 address zero, then inputs and
 // outputs in order.
-struct Place {
+struct Location {
   int32_t base = -1;
   int64_t offset = 0;
 };
@@ -96,7 +97,7 @@ struct BoundStep {
   arn_bound head{};
   const char* blob = nullptr;  // in Binding::blobs
   StepKind kind = StepKind::kKernel;
-  int32_t first_place = 0;
+  int32_t first_location = 0;
   int32_t control = -1;                          // in Binding::controls; -1: bodies find memory of their own
   int64_t step_scratch = 0, thread_scratch = 0;  // arena offsets
 };
@@ -130,8 +131,8 @@ struct Binding {
   std::vector<bool> in_output;   // per region: its rect's offset counts from the start of the output that it reuses
   std::vector<BoundStep> steps;  // of this stage only
   std::vector<std::vector<BoundBody>> controls;  // per step with bodies that has a plan for them: of each body
-  std::vector<Place> places;
-  std::vector<int32_t> moving;  // places whose base is an input or output: the others stay while the arena does
+  std::vector<Location> locations;
+  std::vector<int32_t> moving;  // locations whose base is an input or output: the others stay while the arena does
   Block blobs;
   int64_t arena_bytes = 0;   // up to and including this stage
   int64_t output_bytes = 0;  // likewise
@@ -218,7 +219,7 @@ struct StepError {
 };
 
 struct Input {
-  int32_t value = -1;  // a value in the input or host segment
+  int32_t place = -1;  // in the input or host segment
   bool host = false;
 };
 
@@ -230,11 +231,11 @@ class Program {
   std::vector<Buffer> buffers;
   std::vector<Region> regions;
   std::vector<Check> checks;
-  std::vector<Value> values;
+  std::vector<Place> places;
   std::vector<Step> steps;
   std::vector<int32_t> stage_ends;  // exclusive step index of each stage
   std::vector<Input> inputs;
-  std::vector<int32_t> outputs;    // values in the output, or host, segment
+  std::vector<int32_t> outputs;    // places in the output, or host, segment
   std::vector<int32_t> placement;  // region ids; regions.size() + s is the scratch of step s
   int32_t slots = 0;               // host slots
   arn_target target{};

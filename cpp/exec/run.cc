@@ -122,7 +122,7 @@ void Run::begin(const RunOptions& options, std::shared_ptr<const Binding> bindin
   for (size_t i = 0; i < inputs_.size(); ++i) {
     bases_[2 + i] = static_cast<char*>(const_cast<void*>(inputs_[i].data));
     if (!program_.inputs[i].host) continue;
-    const Value& v = program_.values[at(program_.inputs[i].value)];
+    const Place& v = program_.places[at(program_.inputs[i].place)];
     slots_[at(program_.buffers[at(v.buffer)].index)] = inputs_[i];
   }
   enter_stage(std::move(binding));
@@ -200,7 +200,7 @@ void Run::enter_stage(std::shared_ptr<const Binding> binding) {
 
 void Run::provide_outputs() {
   for (size_t i = 0; i < program_.outputs.size(); ++i) {
-    const auto id = at(program_.values[at(program_.outputs[i])].buffer);
+    const auto id = at(program_.places[at(program_.outputs[i])].buffer);
     const Buffer& b = program_.buffers[id];
     if (b.segment != Segment::kOutput || b.stage != binding_->stage) continue;
     char*& base = bases_[2 + inputs_.size() + at(b.index)];
@@ -219,19 +219,19 @@ void Run::provide_outputs() {
 }
 
 Tensor Run::take_output(size_t i) {
-  const Buffer& buffer = program_.buffers[at(program_.values[at(program_.outputs[i])].buffer)];
+  const Buffer& buffer = program_.buffers[at(program_.places[at(program_.outputs[i])].buffer)];
   if (buffer.segment == Segment::kOutput) output_blocks_[at(buffer.index)].reset();
   return std::exchange(results_[i], Tensor());
 }
 
 void Run::locate_operands() {
-  const std::vector<Place>& places = binding_->places;
-  operands_.resize(places.size());
+  const std::vector<Location>& locations = binding_->locations;
+  operands_.resize(locations.size());
   if (located_ == binding_ && located_arena_ == base_) {
-    for (const int32_t i : binding_->moving) operands_[at(i)] = address(places[at(i)]);
+    for (const int32_t i : binding_->moving) operands_[at(i)] = address(locations[at(i)]);
     return;
   }
-  for (size_t i = 0; i < places.size(); ++i) operands_[i] = places[i].base < 0 ? nullptr : address(places[i]);
+  for (size_t i = 0; i < locations.size(); ++i) operands_[i] = locations[i].base < 0 ? nullptr : address(locations[i]);
   located_ = binding_;
   located_arena_ = base_;
 }
@@ -304,7 +304,7 @@ void Run::run_kernels() {
       continue;
     }
     if (s->head.tasks == 0) continue;
-    const int32_t status = s->head.run(s->blob, operands + s->first_place, 0, s->head.tasks, arena + s->step_scratch,
+    const int32_t status = s->head.run(s->blob, operands + s->first_location, 0, s->head.tasks, arena + s->step_scratch,
                                        arena + s->thread_scratch, &state_);
     if (status != ARN_OK) throw StepError{{index, status, false, ""}};
   }
@@ -318,8 +318,12 @@ void Run::run_kernel(int32_t index, const BoundStep& bound, int32_t parts) {
   if (options_.deadline != 0) pieces = std::min<int64_t>(bound.head.tasks, int64_t{parts} * kDeadlinePieces);
   pieces = std::min<int64_t>(pieces, kMaxPieces);
   const int64_t thread_bytes = (bound.head.thread_scratch + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN;
-  ParallelCall call{&bound,       operands_.data() + bound.first_place, base_,
-                    thread_bytes, static_cast<int32_t>(pieces),         options_.deadline,
+  ParallelCall call{&bound,
+                    operands_.data() + bound.first_location,
+                    base_,
+                    thread_bytes,
+                    static_cast<int32_t>(pieces),
+                    options_.deadline,
                     &state_};
   if (parts > 1) {
     const bool wake = timing_ || binding_->shareable.load(std::memory_order_relaxed) >= kWorthOfWaking;
@@ -383,7 +387,7 @@ void Run::borrow_into(Tensor* t, const Step& step, const BoundStep& bound, size_
     *t = Tensor();
     return;
   }
-  const Value& v = program_.values[at(step.operands[operand])];
+  const Place& v = program_.places[at(step.operands[operand])];
   const Buffer& buffer = program_.buffers[at(v.buffer)];
   if (buffer.segment == Segment::kHost) {
     *t = slots_[at(buffer.index)];
@@ -394,7 +398,7 @@ void Run::borrow_into(Tensor* t, const Step& step, const BoundStep& bound, size_
   t->dtype = v.dtype;
   t->dims.resize(v.dims.size());
   for (size_t i = 0; i < v.dims.size(); ++i) t->dims[i] = binding_->values[at(v.dims[i])];
-  t->data = operands_[at(bound.first_place) + operand];
+  t->data = operands_[at(bound.first_location) + operand];
 }
 
 Tensor Run::borrow(const Step& step, const BoundStep& bound, size_t operand) const {
@@ -408,23 +412,23 @@ void Run::keep(int32_t index, size_t output, const Tensor& result) {
   const Step& step = program_.steps[at(index)];
   const size_t operand = at(step.n_in) + output;
   if (operand >= step.operands.size() || step.operands[operand] < 0) return;
-  const Value& v = program_.values[at(step.operands[operand])];
+  const Place& v = program_.places[at(step.operands[operand])];
   const Buffer& buffer = program_.buffers[at(v.buffer)];
   if (buffer.segment == Segment::kHost)
     slots_[at(buffer.index)] = result;
   else
-    deliver(index, v, operands_[at(bound(index).first_place) + operand], result);
+    deliver(index, v, operands_[at(bound(index).first_location) + operand], result);
 }
 
-void Run::deliver(int32_t index, const Value& value, void* to, const Tensor& result) const {
-  bool same = result.dims.size() == value.dims.size();
+void Run::deliver(int32_t index, const Place& place, void* to, const Tensor& result) const {
+  bool same = result.dims.size() == place.dims.size();
   int64_t elements = 1;
-  for (size_t i = 0; same && i < value.dims.size(); ++i) elements *= binding_->values[at(value.dims[i])];
+  for (size_t i = 0; same && i < place.dims.size(); ++i) elements *= binding_->values[at(place.dims[i])];
   // A loop without iterations cannot know the other dims of what it would have stacked.
   const bool both_empty = same && count(result.dims) == 0 && elements == 0;
-  for (size_t i = 0; same && !both_empty && i < value.dims.size(); ++i)
-    same = result.dims[i] == binding_->values[at(value.dims[i])];
-  if (result.host || !same || result.dtype != value.dtype)
+  for (size_t i = 0; same && !both_empty && i < place.dims.size(); ++i)
+    same = result.dims[i] == binding_->values[at(place.dims[i])];
+  if (result.host || !same || result.dtype != place.dtype)
     throw StepError{{index, ARN_SHAPE_MISMATCH, false, "the result has another type or shape than inferred"}};
   const int64_t bytes = elements * element_bytes(result.dtype);
   if (bytes > 0 && to != result.data) std::memcpy(to, result.data, at(bytes));
@@ -433,7 +437,7 @@ void Run::deliver(int32_t index, const Value& value, void* to, const Tensor& res
 // The symbols that the dims of the step's outputs decide.
 void Run::set_kept_symbols(int32_t index, const Step& step) {
   for (const auto& set : step.sets) {
-    const Value& v = program_.values[at(step.operands[at(step.n_in) + at(set[0])])];
+    const Place& v = program_.places[at(step.operands[at(step.n_in) + at(set[0])])];
     const Tensor& t = slots_[at(program_.buffers[at(v.buffer)].index)];
     if (t.host || at(set[1]) >= t.dims.size())
       throw StepError{{index, ARN_BAD_VALUE, false, "an output has another rank than expected"}};
@@ -461,16 +465,16 @@ void Run::run_host(int32_t index, const Step& step) {
 }
 
 void Run::run_fetch(int32_t index, const Step& step) {
-  const Value& from = program_.values[at(step.operands[0])];
+  const Place& from = program_.places[at(step.operands[0])];
   Tensor& held = slots_[at(program_.buffers[at(from.buffer)].index)];
-  deliver(index, program_.values[at(step.operands[1])], operands_[at(bound(index).first_place) + 1], held);
+  deliver(index, program_.places[at(step.operands[1])], operands_[at(bound(index).first_location) + 1], held);
   held.owned.reset();
   held.data = nullptr;
 }
 
 void Run::run_symbols(int32_t index, const Step& step) {
   for (const auto& set : step.sets) {
-    const Value& v = program_.values[at(step.operands[at(set[0])])];
+    const Place& v = program_.places[at(step.operands[at(set[0])])];
     const Buffer& buffer = program_.buffers[at(v.buffer)];
     int64_t elements = 1;
     if (buffer.segment == Segment::kHost)
@@ -505,8 +509,8 @@ char* Run::buffer_start(const Buffer& buffer) const {
   return base_ + binding_->rects[at(buffer.region)].offset + offset;
 }
 
-Tensor Run::read(int32_t value) const {
-  const Value& v = program_.values.at(at(value));
+Tensor Run::read(int32_t place) const {
+  const Place& v = program_.places.at(at(place));
   const Buffer& buffer = program_.buffers[at(v.buffer)];
   if (buffer.segment == Segment::kHost) return slots_[at(buffer.index)];
   Tensor t;
@@ -529,11 +533,11 @@ Tensor Run::read(int32_t value) const {
   return t;
 }
 
-void Run::write(int32_t value, const Tensor& tensor) {
-  const Value& v = program_.values.at(at(value));
+void Run::write(int32_t place, const Tensor& tensor) {
+  const Place& v = program_.places.at(at(place));
   const Buffer& buffer = program_.buffers[at(v.buffer)];
   if (buffer.segment != Segment::kArena && buffer.segment != Segment::kOutput)
-    throw std::invalid_argument("only arena and output values can be written");
+    throw std::invalid_argument("only places in the arena and outputs can be written");
   std::vector<int64_t> dims, strides;
   for (size_t i = 0; i < v.dims.size(); ++i) {
     dims.push_back(binding_->values[at(v.dims[i])]);
@@ -550,7 +554,7 @@ void Run::collect_results() {
   // An output may belong to a stage without steps of its own.
   while (binding_->stage + 1 < program_.stages()) enter_stage(program_.bind_next(binding_, symbols_));
   for (size_t i = 0; i < program_.outputs.size(); ++i) {
-    const Value& v = program_.values[at(program_.outputs[i])];
+    const Place& v = program_.places[at(program_.outputs[i])];
     const Buffer& buffer = program_.buffers[at(v.buffer)];
     Tensor& t = results_[i];
     if (buffer.segment == Segment::kHost) {

@@ -38,10 +38,10 @@ class Run {
   void end_iteration();
 
   const std::shared_ptr<const Binding>& binding() const { return binding_; }
-  // A copy of value's elements, dense; after the step that wrote it and before its memory is reused.
-  Tensor read(int32_t value) const;
-  // Overwrites a value with dense elements of the same size.
-  void write(int32_t value, const Tensor& tensor);
+  // A copy of the elements at a place, dense; after the step that wrote it and before its memory is reused.
+  Tensor read(int32_t place) const;
+  // Overwrites a place with dense elements of the same size.
+  void write(int32_t place, const Tensor& tensor);
   // Bytes of memory kept for the next call: the arena, bodies and held results.
   int64_t kept_bytes() const;
   // Of these, the arena's own.
@@ -79,8 +79,8 @@ class Run {
   void borrow_into(Tensor* t, const Step& step, const BoundStep& bound, size_t operand) const;
   void keep(int32_t index, size_t output, const Tensor& result);
   void set_kept_symbols(int32_t index, const Step& step);
-  // Copies a dense result to where a value lies. Throws StepError where type or dims are not the value's.
-  void deliver(int32_t index, const Value& value, void* to, const Tensor& result) const;
+  // Copies a dense result to a place. Throws StepError where type or dims are not the place's.
+  void deliver(int32_t index, const Place& place, void* to, const Tensor& result) const;
   // A tensor that outlives the memory that it may borrow.
   void own(Tensor* t);
   const void* operand_data(const Step& step, const BoundStep& bound, size_t operand) const;
@@ -96,7 +96,7 @@ class Run {
   void check_stop(int32_t index) const;
   // At least that many bytes, from what earlier calls used and nobody holds any more, or new.
   std::shared_ptr<Block> spare_block(int64_t bytes);
-  char* address(const Place& p) const { return bases_[static_cast<size_t>(p.base)] + p.offset; }
+  char* address(const Location& p) const { return bases_[static_cast<size_t>(p.base)] + p.offset; }
   char* buffer_start(const Buffer& buffer) const;
   int32_t first_step() const { return program_.stage_begin(binding_->stage); }
   const BoundStep& bound(int32_t index) const;
@@ -110,8 +110,8 @@ class Run {
   char* base_ = nullptr;  // where the arena lies: arena_, or what the options give
   std::map<const Program*, std::unique_ptr<Run>> bodies_;
   std::vector<char*> bases_;
-  std::vector<void*> operands_;             // addresses of binding_->places
-  std::shared_ptr<const Binding> located_;  // whose places, and
+  std::vector<void*> operands_;             // addresses of binding_->locations
+  std::shared_ptr<const Binding> located_;  // whose locations, and
   const char* located_arena_ = nullptr;     // on which arena
   std::vector<Tensor> inputs_;
   std::vector<void*> given_;

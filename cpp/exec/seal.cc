@@ -58,19 +58,20 @@ void Program::seal() {
     r.stage = expr_stage_[at(r.bytes)];
     if (r.output >= 0) r.stage = std::max(r.stage, buffers[at(r.output)].stage);
   }
-  for (const Value& v : values) {
-    require(v.buffer >= 0 && v.buffer < static_cast<int32_t>(buffers.size()), "value without a buffer");
+  for (const Place& v : places) {
+    require(v.buffer >= 0 && v.buffer < static_cast<int32_t>(buffers.size()), "place without a buffer");
     if (buffers[at(v.buffer)].segment == Segment::kHost) continue;
-    require(v.dims.size() == v.strides.size() && v.dims.size() <= ARN_MAX_RANK && is_expr(v.offset), "bad value");
-    for (size_t i = 0; i < v.dims.size(); ++i) require(is_expr(v.dims[i]) && is_expr(v.strides[i]), "bad value dims");
+    require(v.dims.size() == v.strides.size() && v.dims.size() <= ARN_MAX_RANK && is_expr(v.offset), "bad place");
+    for (size_t i = 0; i < v.dims.size(); ++i)
+      require(is_expr(v.dims[i]) && is_expr(v.strides[i]), "bad dims of a place");
   }
   require(!stage_ends.empty() && stage_ends.back() == static_cast<int32_t>(steps.size()), "bad stages");
   for (const Step& s : steps) {
     require(s.operands.size() <= ARN_MAX_OPERANDS || s.kind != StepKind::kKernel, "too many operands");
     require(s.n_in >= 0 && at(s.n_in) <= s.operands.size(), "bad operand counts");
     for (const int32_t v : s.operands) {
-      require(v >= -1 && v < static_cast<int32_t>(values.size()), "bad operand");
-      const Buffer* b = v < 0 ? nullptr : &buffers[at(values[at(v)].buffer)];
+      require(v >= -1 && v < static_cast<int32_t>(places.size()), "bad operand");
+      const Buffer* b = v < 0 ? nullptr : &buffers[at(places[at(v)].buffer)];
       require(b == nullptr || b->segment != Segment::kArena || b->region >= 0, "a used buffer without a region");
     }
     require(s.kind != StepKind::kKernel || (s.row >= 0 && at(s.row) < rows().size()), "step names no row");

@@ -107,8 +107,8 @@ std::vector<Tensor> PyHost::call(int32_t step, const std::vector<Tensor>& inputs
   std::vector<Tensor> out;
   const Step& s = owner_->program->steps[at(step)];
   for (size_t i = 0; i < results.size() && at(s.n_in) + i < s.operands.size(); ++i) {
-    const int32_t value = s.operands[at(s.n_in) + i];
-    const int32_t dtype = value < 0 ? ARN_NONE : owner_->program->values[at(value)].dtype;
+    const int32_t place = s.operands[at(s.n_in) + i];
+    const int32_t dtype = place < 0 ? ARN_NONE : owner_->program->places[at(place)].dtype;
     const py::object item = results[i];
     Tensor t = from_python(item, dtype);
     if (!t.host) {  // the array belongs to the callback: the result outlives it
@@ -153,10 +153,10 @@ int32_t PyProgram::add_buffer(int32_t segment, int32_t bytes, int32_t index, con
   return id;
 }
 
-int32_t PyProgram::add_value(int32_t buffer, int32_t dtype, int32_t offset, std::vector<int32_t> dims,
+int32_t PyProgram::add_place(int32_t buffer, int32_t dtype, int32_t offset, std::vector<int32_t> dims,
                              std::vector<int32_t> strides) {
-  program->values.push_back({buffer, dtype, offset, std::move(dims), std::move(strides)});
-  return static_cast<int32_t>(program->values.size()) - 1;
+  program->places.push_back({buffer, dtype, offset, std::move(dims), std::move(strides)});
+  return static_cast<int32_t>(program->places.size()) - 1;
 }
 
 // A symbol-free expression's value, -1 otherwise.
@@ -181,7 +181,7 @@ void PyProgram::pack(Step* step, const std::vector<int>& operands) {
   std::vector<const void*> constants(step->operands.size(), nullptr);
   for (size_t i = 0; i < step->operands.size(); ++i) {
     if (step->operands[i] < 0) continue;
-    const Value& v = program->values[at(step->operands[i])];
+    const Place& v = program->places[at(step->operands[i])];
     const Buffer& b = program->buffers[at(v.buffer)];
     if (b.segment == Segment::kHost) continue;
     descs[i].dtype = v.dtype;
@@ -205,7 +205,7 @@ void PyProgram::pack(Step* step, const std::vector<int>& operands) {
   for (const int i : operands) {
     if (i < 0 || at(i) >= constants.size() || constants[at(i)] == nullptr)
       throw std::invalid_argument("only constant operands can be packed");
-    const int32_t buffer = program->values[at(step->operands[at(i)])].buffer;
+    const int32_t buffer = program->places[at(step->operands[at(i)])].buffer;
     const int64_t offset =
         static_cast<const char*>(constants[at(i)]) - static_cast<const char*>(program->buffers[at(buffer)].data);
     std::shared_ptr<PackedWeight> weight = pool_->request(row, args, i, step->params, numbers_.at(buffer), offset);
@@ -240,7 +240,7 @@ int32_t PyProgram::add_step(const py::dict& d) {
   const std::vector<int32_t> outputs = ints(d["outputs"]);
   s.operands.insert(s.operands.end(), outputs.begin(), outputs.end());
   for (const int32_t v : s.operands)
-    if (v < -1 || v >= static_cast<int32_t>(program->values.size())) throw std::invalid_argument("bad operand");
+    if (v < -1 || v >= static_cast<int32_t>(program->places.size())) throw std::invalid_argument("bad operand");
   if (!d["params"].is_none()) s.params = d["params"].cast<std::string>();
   for (const auto& [offset, expr, is_float] : d["patches"].cast<std::vector<std::tuple<int32_t, int32_t, bool>>>()) {
     if (offset < 0 || at(offset) + 8 > s.params.size()) throw std::invalid_argument("a parameter outside its struct");
@@ -286,7 +286,7 @@ void PyProgram::seal(const py::dict& rest) {
   program->symbol_stage = ints(rest["symbol_stages"]);
   program->stage_ends = ints(rest["stage_ends"]);
   for (const int32_t v : ints(rest["inputs"])) {
-    const Buffer& b = program->buffers.at(at(program->values.at(at(v)).buffer));
+    const Buffer& b = program->buffers.at(at(program->places.at(at(v)).buffer));
     program->inputs.push_back({v, b.segment == Segment::kHost});
   }
   program->outputs = ints(rest["outputs"]);
@@ -298,7 +298,7 @@ void PyProgram::seal(const py::dict& rest) {
 void PyProgram::read_inputs(const py::list& arrays, Run* run) const {
   if (arrays.size() != program->inputs.size()) throw std::invalid_argument("wrong number of inputs");
   for (size_t i = 0; i < arrays.size(); ++i) {
-    const Value& v = program->values[at(program->inputs[i].value)];
+    const Place& v = program->places[at(program->inputs[i].place)];
     Tensor& t = run->input(i);
     t = from_python(arrays[i], program->inputs[i].host ? int32_t{ARN_NONE} : v.dtype);
     if (!program->inputs[i].host && (t.host || t.dims.size() != v.dims.size()))

@@ -49,7 +49,7 @@ class PyProgram {
   int32_t add_expr(int32_t op, int64_t a, int64_t b, int64_t c);
   // weight: the number by which the weights of the model know the array.
   int32_t add_buffer(int32_t segment, int32_t bytes, int32_t index, const py::object& array, int64_t weight);
-  int32_t add_value(int32_t buffer, int32_t dtype, int32_t offset, std::vector<int32_t> dims,
+  int32_t add_place(int32_t buffer, int32_t dtype, int32_t offset, std::vector<int32_t> dims,
                     std::vector<int32_t> strides);
   int32_t add_step(const py::dict& description);
   // Sizes for which the condition is 0 are refused: text, then the values.

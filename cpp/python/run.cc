@@ -24,7 +24,7 @@ class PyRun {
   }
   py::object read(int32_t value) const { return to_python(run_.read(value), false); }
   void write(int32_t value, const py::array& array) {
-    run_.write(value, from_python(array, program_->program->values.at(static_cast<size_t>(value)).dtype));
+    run_.write(value, from_python(array, program_->program->places.at(static_cast<size_t>(value)).dtype));
   }
   py::list outputs() {
     py::list out;
@@ -81,7 +81,7 @@ void register_program(py::module_& m) {
       .def("add_expr", &PyProgram::add_expr, py::arg("op"), py::arg("a"), py::arg("b") = 0, py::arg("c") = 0)
       .def("add_buffer", &PyProgram::add_buffer, py::arg("segment"), py::arg("bytes"), py::arg("index"),
            py::arg("array") = py::none(), py::arg("weight") = -1)
-      .def("add_value", &PyProgram::add_value)
+      .def("add_place", &PyProgram::add_place)
       .def("add_step", &PyProgram::add_step)
       .def("add_check", &PyProgram::add_check)
       .def("packed_operands", &PyProgram::packed_operands)

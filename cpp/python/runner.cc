@@ -61,7 +61,7 @@ struct InputSpec {
 struct OutputSpec {
   py::object name;
   py::object descr;  // none: an object of Python's
-  int32_t value = 0;
+  int32_t place = 0;
   int32_t buffer = 0;
   bool early = false;  // its dims follow from those of the inputs
 };
@@ -82,7 +82,7 @@ class FastCall {
       if (spec.type_number == npy::NPY_LONG_) spec.other_number = npy::NPY_LONGLONG_;
       if (spec.type_number == npy::NPY_ULONG_) spec.other_number = npy::NPY_ULONGLONG_;
       if (sizeof(long) != sizeof(long long)) spec.other_number = spec.type_number;
-      spec.rank = static_cast<int>(p.values[at(p.inputs[i].value)].dims.size());
+      spec.rank = static_cast<int>(p.places[at(p.inputs[i].place)].dims.size());
       inputs_.push_back(std::move(spec));
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
@@ -90,8 +90,8 @@ class FastCall {
       OutputSpec spec;
       spec.name = intern(name);
       spec.descr = descr;
-      spec.value = p.outputs[i];
-      const Value& v = p.values[at(spec.value)];
+      spec.place = p.outputs[i];
+      const Place& v = p.places[at(spec.place)];
       spec.buffer = v.buffer;
       const Buffer& b = p.buffers[at(spec.buffer)];
       spec.early = b.segment == Segment::kOutput && b.stage == 0;
@@ -207,7 +207,7 @@ class FastCall {
 
   // pooled: bytes of all the run's outputs that come from the pool.
   py::object allocate(const OutputSpec& spec, const Binding& binding, int64_t pooled) const {
-    const Value& v = program_->program->values[at(spec.value)];
+    const Place& v = program_->program->places[at(spec.place)];
     int64_t dims[ARN_MAX_RANK];
     for (size_t k = 0; k < v.dims.size(); ++k) dims[k] = binding.values[at(v.dims[k])];
     const int64_t bytes = binding.buffer_bytes[at(spec.buffer)];

@@ -20,8 +20,8 @@ from arenaut.ir.evaluate import evaluate_graph
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.ops.support.common import agree, axis_in
 from arenaut.ir.ops.support.merging import FreshDim, merge_types
+from arenaut.ir.place import Place
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord
-from arenaut.ir.strided import Strided
 from arenaut.ir.types import TensorType, Type
 
 
@@ -123,7 +123,7 @@ def _if_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return evaluate_graph(body_of(node, chosen), list(inputs[1:]))
 
 
-def _places(lower: Lower, values: Iterable[Value | None]) -> list[Strided | None]:
+def _places(lower: Lower, values: Iterable[Value | None]) -> list[Place | None]:
     return [None if v is None else lower.read(v) for v in values]
 
 
@@ -291,14 +291,14 @@ def _scan_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [*state, *stacked]
 
 
-def _to_front(place: Strided, axis: int, backward: bool) -> Strided:
+def _to_front(place: Place, axis: int, backward: bool) -> Place:
     """The view with axis first, and walked from its end when backward."""
     axis %= place.rank
     place = place.permute([axis, *(i for i in range(place.rank) if i != axis)])
     return _reversed(place, 0) if backward else place
 
 
-def _reversed(place: Strided, axis: int) -> Strided:
+def _reversed(place: Place, axis: int) -> Place:
     return place.slice(axis, place.dims[axis] - 1, place.dims[axis], -1)
 
 

@@ -15,8 +15,8 @@ from arenaut.ir.graph import Node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints
 from arenaut.ir.ops.support.samples import MOVABLE
+from arenaut.ir.place import Place
 from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError, first_operand
-from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, TensorType, Type
 
 # -- Gather --------------------------------------------------------------------------------------------------------
@@ -31,7 +31,7 @@ def _gather_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(context.dtype(0), (*shape[:axis], *indices, *shape[axis + 1 :]))]
 
 
-def _gather_view(node: Node, place: Strided) -> Sequence[Strided] | None:
+def _gather_view(node: Node, place: Place) -> Sequence[Place] | None:
     """One known index, in range of a known dim, is a slice."""
     indices = node.operand(1)
     axis = node.attr("axis", 0) % place.rank

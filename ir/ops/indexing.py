@@ -16,8 +16,8 @@ from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints, to_dtype, widen
 from arenaut.ir.ops.support.requirements import one_hot_requires, top_k_requires
 from arenaut.ir.ops.support.samples import FLOATS, MOVABLE, i64
+from arenaut.ir.place import Place
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
-from arenaut.ir.strided import Strided
 from arenaut.ir.types import TensorType, Type
 
 # -- OneHot --------------------------------------------------------------------------------------------------------
@@ -411,8 +411,8 @@ def _bit_cast_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(to, shape)]
 
 
-def _bit_cast_view(node: Node, place: Strided) -> Sequence[Strided] | None:
-    return [Strided(place.buffer, node.output.dtype, place.dims, place.strides, place.offset)]
+def _bit_cast_view(node: Node, place: Place) -> Sequence[Place] | None:
+    return [Place(place.buffer, node.output.dtype, place.dims, place.strides, place.offset)]
 
 
 def _bit_cast_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:

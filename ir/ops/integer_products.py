@@ -22,8 +22,8 @@ from arenaut.ir.ops.quantize import product_of, restored, rounded, saturated
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree
 from arenaut.ir.ops.support.composite import cast, ints, transpose
+from arenaut.ir.place import Place
 from arenaut.ir.record import Build, Infer, IntegerForm, Lower, NoRowError, OpRecord, Param, Sample
-from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, TensorType, Type
 
 _FLOAT_EXACT = 1 << 24  # float32 holds every whole number up to this magnitude
@@ -249,9 +249,9 @@ def _q_conv_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [_scaled(total, scales, lambda v: _per_filter(v, x.ndim - 1))]
 
 
-def _operands(lower: Lower, node: Node) -> list[Strided | None]:
+def _operands(lower: Lower, node: Node) -> list[Place | None]:
     """Places of all seven operands; scales and zero points of one element as scalars."""
-    places: list[Strided | None] = []
+    places: list[Place | None] = []
     for index in range(7):
         value = node.input(index)
         place = None if value is None else lower.read(value)
@@ -301,7 +301,7 @@ def _q_conv_lower(lower: Lower, node: Node) -> None:
 
 def _conv_integer_lower(lower: Lower, node: Node) -> None:
     """The rows of QConv, without scales."""
-    places: list[Strided | None] = [lower.read(node.operand(0)), lower.read(node.operand(1)), None]
+    places: list[Place | None] = [lower.read(node.operand(0)), lower.read(node.operand(1)), None]
     for index in (2, 3):
         zero = node.input(index)
         place = None if zero is None else lower.read(zero)

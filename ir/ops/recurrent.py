@@ -14,8 +14,8 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, to_dtype, widen
+from arenaut.ir.place import Place
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Param, Sample, Tolerance
-from arenaut.ir.strided import Strided
 from arenaut.ir.types import TensorType, Type
 
 _SUMS = Tolerance("product", 8)
@@ -291,7 +291,7 @@ def _params(node: Node, directions: int) -> Mapping[str, Param]:
     }
 
 
-def _biases(lower: Lower, node: Node, rows: int, hidden: int) -> tuple[Strided | None, Strided | None]:
+def _biases(lower: Lower, node: Node, rows: int, hidden: int) -> tuple[Place | None, Place | None]:
     """What the product of the inputs adds, [directions, 1, rows], and what that of the state adds, [directions, rows].
     Known ones are added up but for the candidate of a GRU that scales its product."""
     value = node.input(3)
@@ -333,12 +333,12 @@ def _lower(lower: Lower, node: Node) -> None:
     )
 
 
-def _output_places(lower: Lower, node: Node, directions: int) -> list[Strided | None]:
+def _output_places(lower: Lower, node: Node, directions: int) -> list[Place | None]:
     """Y as [steps, directions, batch, hidden], the last states as [directions, batch, hidden]."""
     given = [*node.outputs, *[None] * (3 - len(node.outputs))]
     batchwise = bool(node.attr("layout", 0))
     y, *states = given
-    places: list[Strided | None] = [None]
+    places: list[Place | None] = [None]
     if y is not None and batchwise:
         places = [lower.write(y).permute((1, 2, 0, 3))]
     elif y is not None and directions == 1:

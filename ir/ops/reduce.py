@@ -26,8 +26,8 @@ from arenaut.ir.ops.support.common import (
     widen,
 )
 from arenaut.ir.ops.support.samples import FLOATS, i64
+from arenaut.ir.place import Place
 from arenaut.ir.record import EXACT, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance, UnknownError
-from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, TensorType, Type
 
 # The kinds of family Reduce, at the numbers of its C enumeration.
@@ -82,7 +82,7 @@ def _node_axes(node: Node, rank: int) -> Axes:
     return _chosen(node, given, rank)
 
 
-def keep_axes(place: Strided, axes: Axes, keepdims: bool) -> Strided:
+def keep_axes(place: Place, axes: Axes, keepdims: bool) -> Place:
     """An output as the reducing families want it: extent 1 on every reduced axis."""
     for axis in axes if not keepdims else ():
         place = place.insert(axis)

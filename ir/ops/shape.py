@@ -26,8 +26,8 @@ from arenaut.ir.ops.support.common import (
 )
 from arenaut.ir.ops.support.requirements import expand_requires, reshape_requires, squeeze_requires
 from arenaut.ir.ops.support.samples import MOVABLE, i64
+from arenaut.ir.place import Place, ordered_strides
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, UnknownError, first_operand, the_first_input
-from arenaut.ir.strided import Strided, ordered_strides
 from arenaut.ir.types import Shape, TensorType, Type
 
 # -- Shape, Size ---------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def _size_data(context: Infer) -> Sequence[Array | None]:
 # -- Reshape and its kin -------------------------------------------------------------------------------------------
 
 
-def view_as_output(node: Node, place: Strided) -> Sequence[Strided] | None:
+def view_as_output(node: Node, place: Place) -> Sequence[Place] | None:
     """Input 0's elements in row-major order under the output's dims."""
     shape = node.output.shape
     seen = place.reshape(shape)
@@ -194,7 +194,7 @@ def _axes_of(node: Node, rank: int) -> list[int] | None:
     return None if known is None else sorted({a % rank for a in known})
 
 
-def _squeeze_view(node: Node, place: Strided) -> Sequence[Strided] | None:
+def _squeeze_view(node: Node, place: Place) -> Sequence[Place] | None:
     axes = _axes_of(node, place.rank)
     if axes is None:
         axes = [i for i, d in enumerate(place.dims) if d == 1]
@@ -223,7 +223,7 @@ def _unsqueeze_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(context.dtype(0), tuple(shape))]
 
 
-def _unsqueeze_view(node: Node, place: Strided) -> Sequence[Strided] | None:
+def _unsqueeze_view(node: Node, place: Place) -> Sequence[Place] | None:
     axes = _axes_of(node, node.output.rank)
     if axes is None:
         return None
@@ -272,13 +272,13 @@ def _expand_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(context.dtype(0), tuple(out))]
 
 
-def expanded(place: Strided, shape: Shape) -> Strided:
+def expanded(place: Place, shape: Shape) -> Place:
     """place broadcast to shape; the stride of a dim that may or may not be 1 is itself a choice at binding."""
     lead = len(shape) - place.rank
     strides: list[Dim] = [0] * lead
     for have, want, stride in zip(place.dims, shape[lead:], place.strides, strict=True):
         strides.append(stride if have == want else dims.select(dims.equal(have, 1), 0, stride))
-    return Strided(place.buffer, place.dtype, tuple(shape), tuple(strides), place.offset)
+    return Place(place.buffer, place.dtype, tuple(shape), tuple(strides), place.offset)
 
 
 def _expand_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
@@ -289,7 +289,7 @@ def _expand_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 # -- Identity, Dropout ---------------------------------------------------------------------------------------------
 
 
-def _identity_view(node: Node, place: Strided) -> Sequence[Strided] | None:
+def _identity_view(node: Node, place: Place) -> Sequence[Place] | None:
     return [place]
 
 
@@ -313,7 +313,7 @@ def _dropout_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [inputs[0], np.ones(np.shape(inputs[0]), np.bool_)][: len(node.outputs)]
 
 
-def _dropout_view(node: Node, place: Strided) -> Sequence[Strided] | None:
+def _dropout_view(node: Node, place: Place) -> Sequence[Place] | None:
     return [place] if dropout_is_identity(node) and len(node.outputs) == 1 else None
 
 

@@ -25,8 +25,8 @@ from arenaut.ir.ops.support.composite import (
     transpose,
     unsqueeze,
 )
+from arenaut.ir.place import Place
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
-from arenaut.ir.strided import Strided
 from arenaut.ir.types import TensorType, Type
 
 # The largest transform matrix, in elements, that is worth holding as a constant.
@@ -91,7 +91,7 @@ def _roots(length: int, dtype: DType) -> Array:
 
 
 def _lower_transform(
-    lower: Lower, x: Strided, window: Strided | None, out: Strided, length: int, inverse: bool, half: bool
+    lower: Lower, x: Place, window: Place | None, out: Place, length: int, inverse: bool, half: bool
 ) -> None:
     """x [..., points, 1 or 2] -> out [..., results, 1 or 2] through the Fft row."""
     if length < 1 or not _has_small_factors(length):
@@ -101,7 +101,7 @@ def _lower_transform(
     lower.call("Fft", [x, roots, window], [out], params)
 
 
-def _planes(lower: Lower, value: Value) -> Strided:
+def _planes(lower: Lower, value: Value) -> Place:
     """The place of a spectrum [..., bins, parts], its parts apart in memory: what follows works on whole vectors."""
     rank = value.rank
     place = lower.temp(value.dtype, (*value.shape[:-2], value.shape[-1], value.shape[-2]))

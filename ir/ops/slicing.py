@@ -22,8 +22,8 @@ from arenaut.ir.ops.support.requirements import (
     tile_requires,
 )
 from arenaut.ir.ops.support.samples import MOVABLE, i64
+from arenaut.ir.place import Place
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, all_operands, first_operand, the_only_input
-from arenaut.ir.strided import Strided
 from arenaut.ir.types import Shape, TensorType, Type
 
 _INT32_MAX = (1 << 31) - 1
@@ -80,7 +80,7 @@ def _slice_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(context.dtype(0), tuple(shape))]
 
 
-def _slice_view(node: Node, place: Strided) -> Sequence[Strided] | None:
+def _slice_view(node: Node, place: Place) -> Sequence[Place] | None:
     known = [None if v is None else v.data for v in (*node.inputs[1:], None, None)[:4]]
     starts, ends = known[0], known[1]
     absent = [node.input(i) is None for i in (3, 4)]
@@ -137,12 +137,12 @@ def _split_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(context.dtype(0), (*shape[:axis], size, *shape[axis + 1 :])) for size in sizes]
 
 
-def _split_view(node: Node, place: Strided) -> Sequence[Strided] | None:
+def _split_view(node: Node, place: Place) -> Sequence[Place] | None:
     axis = node.attr("axis", 0) % place.rank
     given = node.input(1)
     if given is not None and given.data is None:
         return None
-    parts: list[Strided] = []
+    parts: list[Place] = []
     start: Dim = 0
     for size in split_sizes(node, place.dims[axis], None if given is None else given.data):
         parts.append(place.slice(axis, start, size))
@@ -293,9 +293,7 @@ def _pad_lower(lower: Lower, node: Node) -> None:
     lower.copy(source, middle)
 
 
-def _fill_borders(
-    lower: Lower, node: Node, target: Strided, middle: Strided, widths: Sequence[tuple[int, int]]
-) -> None:
+def _fill_borders(lower: Lower, node: Node, target: Place, middle: Place, widths: Sequence[tuple[int, int]]) -> None:
     """Fills the frame around the middle: per axis the two bands, narrowed to the middle on the axes before it."""
     given = node.input(2)
     rest = target

@@ -14,9 +14,9 @@ from arenaut import _native
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops import all_records, gather, reduce, resize, slicing
+from arenaut.ir.place import Place, dense_strides
 from arenaut.ir.record import NoRowError, OpRecord, Reg
 from arenaut.ir.schemas import onnx_schema
-from arenaut.ir.strided import Strided, dense_strides
 from tests.support.records import node_of, sampled, samples_of
 
 KERNELS = Path(__file__).parents[2] / "cpp" / "kernels"
@@ -30,35 +30,35 @@ class Calls:
     def __init__(self) -> None:
         self.seen: list[tuple[str, Mapping[str, Any]]] = []
 
-    def read(self, value: Value) -> Strided:
-        return Strided(id(value), value.dtype, value.shape, dense_strides(value.shape))
+    def read(self, value: Value) -> Place:
+        return Place(id(value), value.dtype, value.shape, dense_strides(value.shape))
 
     write = read
 
-    def alias(self, value: Value, place: Strided) -> None: ...
+    def alias(self, value: Value, place: Place) -> None: ...
 
-    def temp(self, dtype: DType, dims: Sequence[Any]) -> Strided:
-        return Strided(0, dtype, tuple(dims), dense_strides(dims))
+    def temp(self, dtype: DType, dims: Sequence[Any]) -> Place:
+        return Place(0, dtype, tuple(dims), dense_strides(dims))
 
-    def constant(self, array: np.ndarray) -> Strided:
+    def constant(self, array: np.ndarray) -> Place:
         return self.temp(dtype_of(array), array.shape)
 
-    def is_constant(self, place: Strided) -> bool:
+    def is_constant(self, place: Place) -> bool:
         return True
 
-    def reshape(self, place: Strided, dims: Sequence[Any]) -> Strided:
+    def reshape(self, place: Place, dims: Sequence[Any]) -> Place:
         return place.reshape(dims) or self.temp(place.dtype, dims)
 
     def call(self, family: str, inputs: Any, outputs: Any, params: Mapping[str, Any] | None = None) -> None:
         self.seen.append((family, params or {}))
 
-    def copy(self, source: Strided, target: Strided) -> None:
+    def copy(self, source: Place, target: Place) -> None:
         assert len(source.dims) == len(target.dims)
 
-    def fill(self, target: Strided, value: np.ndarray) -> None:
+    def fill(self, target: Place, value: np.ndarray) -> None:
         assert value.dtype == target.dtype.numpy and value.size == 1
 
-    def set_symbol(self, dim: Any, source: Strided) -> None:
+    def set_symbol(self, dim: Any, source: Place) -> None:
         assert source.dtype is DType.INT64
 
 

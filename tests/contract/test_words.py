@@ -16,6 +16,7 @@ GIVEN_UP = {
     r"\bis_apart\b": "is_nonoverlapping",
     r"plan\.regions\b": "plan.chains",
     r"record\w*\.most\b": "size_limit",
+    r"\bStrided\b": "Place",
 }
 
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 import arenaut
 from arenaut.errors import ArenautError
 from arenaut.ir import DType
-from arenaut.ir.strided import Strided
+from arenaut.ir.place import Place
 from arenaut.lowering.weights import dense_copy
 from arenaut.released import constant_values
 
@@ -210,7 +210,7 @@ def test_a_weight_that_is_packed_and_read_may_lie_anywhere_in_its_file(name: str
 def test_a_turned_constant_is_made_dense_in_the_order_that_is_read() -> None:
     """Its copy kept the order of memory: a recurrent layer over a constant of layout 1 could not be lowered."""
     x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    place = Strided(0, DType.FLOAT, (3, 2, 4), (4, 12, 1))
+    place = Place(0, DType.FLOAT, (3, 2, 4), (4, 12, 1))
     copied = dense_copy(x, place)
     assert copied is not None and copied.flags.c_contiguous
     np.testing.assert_array_equal(copied, x.transpose(1, 0, 2))

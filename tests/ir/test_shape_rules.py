@@ -17,7 +17,7 @@ from arenaut.ir.evaluate import evaluate_graph, evaluate_node
 from arenaut.ir.graph import Node
 from arenaut.ir.infer import infer_node
 from arenaut.ir.ops import record_of
-from arenaut.ir.strided import Strided
+from arenaut.ir.place import Place
 from arenaut.ir.types import ANY_DIM, SequenceType, same_shape, same_type
 from tests.support.records import assert_same, dense, materialise, shape_in
 
@@ -216,7 +216,7 @@ def test_chains_of_views_address_the_right_elements(data: st.DataObject) -> None
     problem = Problem()
     array = floats(shape)
     value = problem.input(array, flags(data.draw, len(shape)))
-    place: Strided = dense(value)
+    place: Place = dense(value)
     result = array
     for _ in range(data.draw(st.integers(1, 5))):
         made = view_step(data, problem, value, result.shape)

@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 import arenaut
 from arenaut.ir.dtypes import DType
-from arenaut.ir.strided import Strided, dense_strides, ordered_strides
+from arenaut.ir.place import Place, dense_strides, ordered_strides
 from arenaut.passes.choose_layouts import channels_last, choose_layouts, order_of
 from tests.support.models import assert_matches_ort
 from tests.support.rewriting import TARGET, Rewritten, draw, rewrite
@@ -104,8 +104,8 @@ def test_views_pass_the_layout_on() -> None:
 
 
 def test_orders_of_places() -> None:
-    def place(dims: tuple[int, ...], strides: tuple[int, ...]) -> Strided:
-        return Strided(0, DType.FLOAT, dims, strides)
+    def place(dims: tuple[int, ...], strides: tuple[int, ...]) -> Place:
+        return Place(0, DType.FLOAT, dims, strides)
 
     assert order_of(place((2, 3, 4, 5), dense_strides((2, 3, 4, 5)))) == (0, 1, 2, 3)
     assert order_of(place((1, 3, 4, 5), ordered_strides((1, 3, 4, 5), LAST))) == LAST

@@ -12,8 +12,8 @@ from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.infer import infer_node
 from arenaut.ir.ops import all_records
+from arenaut.ir.place import Place
 from arenaut.ir.record import OpRecord, Sample
-from arenaut.ir.strided import Strided
 from arenaut.ir.types import TensorType
 
 
@@ -84,7 +84,7 @@ def shape_in(value: Value, env: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(dims.evaluate(d, env) for d in value.shape)
 
 
-def materialise(place: Strided, array: np.ndarray, env: Mapping[str, int]) -> np.ndarray:
+def materialise(place: Place, array: np.ndarray, env: Mapping[str, int]) -> np.ndarray:
     """What `place`, a view of dense `array`, holds; every index is checked to lie in the array."""
     shape = tuple(dims.evaluate(d, env) for d in place.dims)
     strides = [dims.evaluate(s, env) for s in place.strides]
@@ -100,10 +100,10 @@ def materialise(place: Strided, array: np.ndarray, env: Mapping[str, int]) -> np
     return out
 
 
-def dense(value: Value) -> Strided:
-    from arenaut.ir.strided import dense_strides
+def dense(value: Value) -> Place:
+    from arenaut.ir.place import dense_strides
 
-    return Strided(0, value.dtype, value.shape, dense_strides(value.shape))
+    return Place(0, value.dtype, value.shape, dense_strides(value.shape))
 
 
 def assert_same(actual: Any, expected: Any, *, ulp: float = 0, tiny: float = 0, what: str = "") -> None:

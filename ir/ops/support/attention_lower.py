@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from arenaut.ir.dims import Dim
 from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.graph import Node, Value
+from arenaut.ir.place import Place
 from arenaut.ir.record import Lower, NoRowError, Param
-from arenaut.ir.strided import Strided
 
 
 def lower_attention(b: Lower, node: Node) -> None:
@@ -36,14 +36,14 @@ def lower_attention(b: Lower, node: Node) -> None:
     b.call("Attention", [query, key, value, mask], [out], params)
 
 
-def _default_scale(query: Strided) -> float:
+def _default_scale(query: Place) -> float:
     depth = query.dims[3]
     if not isinstance(depth, int):
         raise NoRowError("the head size is symbolic")
     return float(1.0 / math.sqrt(depth))
 
 
-def _split(b: Lower, x: Value, heads: int | None) -> Strided:
+def _split(b: Lower, x: Value, heads: int | None) -> Place:
     """[B, S, H * D] as [B, H, S, D]; 4-D inputs are that already."""
     place = b.read(x)
     if place.rank == 4:
@@ -54,7 +54,7 @@ def _split(b: Lower, x: Value, heads: int | None) -> Strided:
     return b.reshape(place, (batch, length, heads, width // heads)).permute((0, 2, 1, 3))
 
 
-def _cached(b: Lower, node: Node, index: int, past_index: int) -> tuple[Strided, Dim]:
+def _cached(b: Lower, node: Node, index: int, past_index: int) -> tuple[Place, Dim]:
     """Keys or values with the cache before them, in the present output; and the cache's length."""
     new = _split(b, node.operand(index), node.attr("kv_num_heads"))
     past_value = node.input(past_index)
@@ -72,7 +72,7 @@ def _cached(b: Lower, node: Node, index: int, past_index: int) -> tuple[Strided,
     return whole, length
 
 
-def _mask(b: Lower, mask: Value | None, query: Strided, key: Strided) -> Strided | None:
+def _mask(b: Lower, mask: Value | None, query: Place, key: Place) -> Place | None:
     if mask is None:
         return None
     place = b.read(mask)
@@ -83,7 +83,7 @@ def _mask(b: Lower, mask: Value | None, query: Strided, key: Strided) -> Strided
     return place
 
 
-def _result(b: Lower, out: Value, query: Strided, value: Strided) -> Strided:
+def _result(b: Lower, out: Value, query: Place, value: Place) -> Place:
     """Where [B, H, S, E] goes: memory has the heads beside each other, since a merge of heads nearly always follows."""
     batch, heads, length = query.dims[:3]
     width = value.dims[3]

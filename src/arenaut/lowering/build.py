@@ -9,7 +9,7 @@ from typing import Any
 from arenaut import _native
 from arenaut.ir.dims import Dim, Expr, Opaque, Symbol, maximum
 from arenaut.ir.errors import ShapeError
-from arenaut.ir.strided import Strided
+from arenaut.ir.place import Place
 from arenaut.ir.target import Target
 from arenaut.lowering.problem import facts_of, problem_of, setters_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind
@@ -36,10 +36,10 @@ class Built:
     step_order: list[int]
     bodies: list[Built]
     value_ids: dict[int, int]  # id(value) -> native value
-    places: dict[int, Strided]  # id(value) -> where it lies
+    places: dict[int, Place]  # id(value) -> where it lies
     region_of: list[int]  # buffer -> region, -1 outside
     symbols: list[str]  # names of the native program's symbols, in order
-    place_id: Callable[[Strided], int]  # the native value of a place
+    place_id: Callable[[Place], int]  # the native value of a place
     shares: list[tuple[int, Share]]
     weights: WeightStore
     threads: int
@@ -179,11 +179,11 @@ class _Builder:
 
     # -- steps and values --------------------------------------------------------------------------------------
 
-    def _value(self, place: Strided) -> int:
+    def _value(self, place: Place) -> int:
         key = (place.buffer, int(place.dtype), place.dims, place.strides, place.offset)
         if key not in self._values:
             of = self.exprs.of
-            self._values[key] = self.native.add_value(
+            self._values[key] = self.native.add_place(
                 place.buffer, int(place.dtype), of(place.offset), [of(d) for d in place.dims],
                 [of(s) for s in place.strides],
             )  # fmt: skip

@@ -18,7 +18,7 @@ from itertools import pairwise
 from math import gcd
 
 from arenaut.ir.dims import Dim, evaluate, product
-from arenaut.ir.strided import Strided
+from arenaut.ir.place import Place
 from arenaut.lowering.families import Cut, Sum, cut_output, cut_sum, family_of
 from arenaut.lowering.problem import Facts, problem_of
 from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Segment, SlicedChain, StepKind
@@ -129,7 +129,7 @@ class _Finder:
         chain.parts.sort(key=lambda part: (part.step, part.start))
         return chain if self._narrowest(chain) else None
 
-    def _output(self, index: int) -> Strided | None:
+    def _output(self, index: int) -> Place | None:
         return self.lowered.steps[index].outputs[0]
 
     def _reads_agree(self, chain: _Chain, buffer: int) -> bool:
@@ -142,7 +142,7 @@ class _Finder:
         return True
 
     def _demand(
-        self, chain: _Chain, reader: _Part | None, operand: int, place: Strided, axis: int, outside: set[int]
+        self, chain: _Chain, reader: _Part | None, operand: int, place: Place, axis: int, outside: set[int]
     ) -> None:
         """Adds the step that makes `place` to the chain where it can be cut along `axis`."""
         buffer, extent = self.lowered.buffers[place.buffer], place.dims[axis]
@@ -178,7 +178,7 @@ class _Finder:
         return chain.size >= 2 * narrowest and chain.size % chain.unit == 0
 
 
-def _wanted(lowered: Lowered, reader: _Part | None, place: Strided, axis: int) -> Strided | None:
+def _wanted(lowered: Lowered, reader: _Part | None, place: Place, axis: int) -> Place | None:
     """What of an operand the chain wants: its axis runs along all of the reader's output axis, of which the chain may
     want only a range (the keys of a joint projection). None where that range is not whole."""
     if reader is None:
@@ -224,9 +224,9 @@ class _Rewriter:
     def _emit(self, chain: _Chain, slices: int) -> bool:
         bounds = slice_bounds(chain.size, slices, chain.grain)
         step = self.lowered.steps[chain.consumer]
-        total: Strided | None = None
+        total: Place | None = None
         for number, (low, high) in enumerate(pairwise(bounds)):
-            made: dict[_Part, Strided] = {}
+            made: dict[_Part, Place] = {}
             for part in chain.parts:
                 if not self._emit_part(chain, part, low, high - low, made):
                     return False
@@ -241,7 +241,7 @@ class _Rewriter:
             total = target
         return True
 
-    def _emit_part(self, chain: _Chain, part: _Part, low: int, count: int, made: dict[_Part, Strided]) -> bool:
+    def _emit_part(self, chain: _Chain, part: _Part, low: int, count: int, made: dict[_Part, Place]) -> bool:
         step = self.lowered.steps[part.step]
         out = step.outputs[0]
         assert out is not None
@@ -273,10 +273,10 @@ class _Rewriter:
         axes: Sequence[int | None],
         low: int,
         count: int,
-        made: Mapping[_Part, Strided],
-    ) -> list[Strided | None] | None:
+        made: Mapping[_Part, Place],
+    ) -> list[Place | None] | None:
         """The operands of one slice: parts made before, parts of whole tensors, or all of them."""
-        inputs: list[Strided | None] = []
+        inputs: list[Place | None] = []
         for i, place in enumerate(step.inputs):
             axis = axes[i] if i < len(axes) else None
             if place is None or axis is None:
@@ -298,7 +298,7 @@ class _Rewriter:
             inputs.append(cut)
         return inputs
 
-    def _like(self, place: Strided) -> Strided:
+    def _like(self, place: Place) -> Place:
         """Memory for a partial sum, laid out like the result."""
         old = self.lowered.buffers[place.buffer]
         self.buffers.append(LoweredBuffer(Segment.ARENA, old.bytes, name=f"{old.name} (partial)"))
@@ -306,7 +306,7 @@ class _Rewriter:
 
 
 def _summing(
-    step: LoweredStep, inputs: Sequence[Strided | None], total: Strided | None, out: Strided, *, first: bool, last: bool
+    step: LoweredStep, inputs: Sequence[Place | None], total: Place | None, out: Place, *, first: bool, last: bool
 ) -> LoweredStep:
     """One slice of a product: added to `total`, the sum of those before. What the whole product adds is added in the
     first slice, everything else that follows the product runs in the last."""
@@ -522,7 +522,7 @@ def _whole_bytes(lowered: Lowered, chain: _Chain, env: Mapping[str, int]) -> Ite
                 yield _bytes(place, env)
 
 
-def _bytes(place: Strided | None, env: Mapping[str, int]) -> int:
+def _bytes(place: Place | None, env: Mapping[str, int]) -> int:
     return 0 if place is None else evaluate(product(place.dims), env) * place.dtype.itemsize
 
 

@@ -11,8 +11,8 @@ from arenaut.ir.dims import Dim, Expr, product, symbols_of
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.infer import data_symbols_of
+from arenaut.ir.place import Place, dense_strides, ordered_strides
 from arenaut.ir.record import NoRowError, Param
-from arenaut.ir.strided import Strided, dense_strides, ordered_strides
 from arenaut.ir.target import Target
 from arenaut.lowering.destinations import destinations
 from arenaut.lowering.families import COPY, FILL, TILE
@@ -32,8 +32,8 @@ class Emitter:
         self.target = target
         self.buffers: list[LoweredBuffer] = []
         self.steps: list[LoweredStep] = []
-        self.places: dict[int, Strided] = {}
-        self.values: list[tuple[Value, Strided]] = []
+        self.places: dict[int, Place] = {}
+        self.values: list[tuple[Value, Place]] = []
         self.checks: list[Check] = []
         self.slots = 0
         self._destinations = destinations(graph)
@@ -41,11 +41,11 @@ class Emitter:
         self._defined: set[str] = set(graph.dim_names())
         self._node: Node | None = None
         self._scratch: list[Graph] = []  # of decompositions, kept while their values have places
-        self._epilogue: tuple[Strided, TileSpec, list[Strided]] | None = None
+        self._epilogue: tuple[Place, TileSpec, list[Place]] | None = None
 
     # -- the protocol of lowering rules ------------------------------------------------------------------------
 
-    def read(self, value: Value) -> Strided:
+    def read(self, value: Value) -> Place:
         place = self.places.get(id(value))
         if place is None:
             if value.constant is None:
@@ -54,7 +54,7 @@ class Emitter:
             self._put(value, place)
         return place
 
-    def write(self, value: Value) -> Strided:
+    def write(self, value: Value) -> Place:
         if id(value) in self.places:
             return self.places[id(value)]
         index, part = self._output_index(value), self._destinations.get(id(value))
@@ -67,13 +67,13 @@ class Emitter:
         self._put(value, place)
         return place
 
-    def alias(self, value: Value, place: Strided) -> None:
+    def alias(self, value: Value, place: Place) -> None:
         self._put(value, place)
 
-    def temp(self, dtype: DType, dims: Sequence[Dim]) -> Strided:
+    def temp(self, dtype: DType, dims: Sequence[Dim]) -> Place:
         return self._dense(Segment.ARENA, dtype, tuple(dims), 0, "temp")
 
-    def constant(self, array: Array, name: str = "const") -> Strided:
+    def constant(self, array: Array, name: str = "const") -> Place:
         array = np.asarray(array)
         if array.dtype.kind in "OUST" or array.ndim > MAX_RANK:
             raise NoRowError("a constant that only the host can hold")
@@ -84,12 +84,12 @@ class Emitter:
         if buffer is None or not dense.nbytes:
             buffer = self._weights[key] = self._buffer(Segment.WEIGHT, dense.nbytes, 0, dense, name)
         dims: tuple[Dim, ...] = tuple(dense.shape)
-        return Strided(buffer, dtype, dims, dense_strides(dims)).permute(places)
+        return Place(buffer, dtype, dims, dense_strides(dims)).permute(places)
 
-    def is_constant(self, place: Strided) -> bool:
+    def is_constant(self, place: Place) -> bool:
         return self.buffers[place.buffer].segment is Segment.WEIGHT
 
-    def reshape(self, place: Strided, dims: Sequence[Dim]) -> Strided:
+    def reshape(self, place: Place, dims: Sequence[Dim]) -> Place:
         view = place.reshape(tuple(dims))
         if view is None:
             view = self._densify(place).reshape(tuple(dims))
@@ -99,8 +99,8 @@ class Emitter:
     def call(
         self,
         family: str,
-        inputs: Sequence[Strided | None],
-        outputs: Sequence[Strided | None],
+        inputs: Sequence[Place | None],
+        outputs: Sequence[Place | None],
         params: Mapping[str, Param] | None = None,
     ) -> None:
         try:
@@ -125,8 +125,8 @@ class Emitter:
     def _call_widened(
         self,
         family: str,
-        inputs: Sequence[Strided | None],
-        outputs: Sequence[Strided | None],
+        inputs: Sequence[Place | None],
+        outputs: Sequence[Place | None],
         params: Mapping[str, Param] | None,
     ) -> None:
         """A family that has no row for narrow floats, run on float32: converted before and after."""
@@ -136,7 +136,7 @@ class Emitter:
             if source is not None and target is not None and source is not target:
                 self._convert(source, target)
 
-    def _widened(self, place: Strided | None) -> Strided | None:
+    def _widened(self, place: Place | None) -> Place | None:
         if place is None or not _is_narrow(place):
             return place
         array = self.buffers[place.buffer].array
@@ -147,25 +147,25 @@ class Emitter:
         self._convert(place, temp)
         return temp
 
-    def _convert(self, source: Strided, target: Strided) -> None:
+    def _convert(self, source: Place, target: Place) -> None:
         """Copies between storage types of one compute type."""
         tiles = Tiles()
         self._call_tile(tiles.finish([tiles.load(source.dtype)]), [source], [target])
 
-    def copy(self, source: Strided, target: Strided) -> None:
+    def copy(self, source: Place, target: Place) -> None:
         aligned = replace(source, dims=target.dims) if source.rank == target.rank else source
         if aligned == target:
             return
         row = self._select(COPY, [aligned], [target])
         self._step(LoweredStep(StepKind.KERNEL, self._current, [aligned], [target], row))
 
-    def fill(self, target: Strided, value: Array) -> None:
+    def fill(self, target: Place, value: Array) -> None:
         raw = np.ascontiguousarray(value).reshape(-1)[:1].tobytes().ljust(16, b"\0")
         bits = [int.from_bytes(raw[i : i + 8], "little", signed=True) for i in (0, 8)]
         row = self._select(FILL, [], [target])
         self._emit(row, [], [target], {"bits": bits}, None)
 
-    def set_symbol(self, dim: Dim, source: Strided) -> None:
+    def set_symbol(self, dim: Dim, source: Place) -> None:
         names = {s.name for s in symbols_of(dim)}
         if not names:
             return  # declared by the model as a number: the kernels compare what they find with it
@@ -186,7 +186,7 @@ class Emitter:
         """The node that steps belong to; before the first one, the reading of the graph's inputs."""
         return self._node if self._node is not None else Node("Identity", [], [])
 
-    def _select(self, family: str, inputs: Sequence[Strided | None], outputs: Sequence[Strided | None]) -> Row:
+    def _select(self, family: str, inputs: Sequence[Place | None], outputs: Sequence[Place | None]) -> Row:
         for place in [*inputs, *outputs]:
             if place is not None and place.rank > MAX_RANK:
                 raise NoRowError(f"rank {place.rank} is over {MAX_RANK}")
@@ -202,14 +202,14 @@ class Emitter:
     def _emit(
         self,
         row: Row,
-        inputs: Sequence[Strided | None],
-        outputs: Sequence[Strided | None],
+        inputs: Sequence[Place | None],
+        outputs: Sequence[Place | None],
         params: Mapping[str, Param],
         tile: TileSpec | None,
     ) -> None:
         readable = [self._accepted(p, row.access_of(i, False)) for i, p in enumerate(inputs)]
-        writable: list[Strided | None] = []
-        late: list[tuple[Strided, Strided]] = []
+        writable: list[Place | None] = []
+        late: list[tuple[Place, Place]] = []
         for i, place in enumerate(outputs):
             if place is not None and not _satisfies(place, row.access_of(i, True)):
                 temp = self.temp(place.dtype, place.dims)
@@ -225,12 +225,12 @@ class Emitter:
         for temp, place in late:
             self.copy(temp, place)
 
-    def _accepted(self, place: Strided | None, access: str) -> Strided | None:
+    def _accepted(self, place: Place | None, access: str) -> Place | None:
         if place is None or _satisfies(place, access):
             return place
         return self._densify(place)
 
-    def _densify(self, place: Strided) -> Strided:
+    def _densify(self, place: Place) -> Place:
         if place.is_dense:
             return place
         array = self.buffers[place.buffer].array
@@ -241,13 +241,13 @@ class Emitter:
         self.copy(place, temp)
         return temp
 
-    def _densify_or_host(self, place: Strided) -> Strided:
+    def _densify_or_host(self, place: Place) -> Place:
         return place if self.buffers[place.buffer].segment is Segment.HOST else self._densify(place)
 
     def _step(self, step: LoweredStep) -> None:
         self.steps.append(step)
 
-    def _symbols_step(self, source: Strided, sets: tuple[tuple[int, int, str], ...]) -> None:
+    def _symbols_step(self, source: Place, sets: tuple[tuple[int, int, str], ...]) -> None:
         dense = self._densify(source)
         self._step(LoweredStep(StepKind.SYMBOLS, self._current, [dense], [], sets=sets))
         self._defined.update(name for _, _, name in sets)
@@ -260,14 +260,14 @@ class Emitter:
         elements = {str(d): i for i, d in enumerate(value.data.flat) if isinstance(d, Expr)}
         self._symbols_step(self.read(value), tuple((0, elements[n], n) for n in names))
 
-    def _call_tile(self, spec: TileSpec, inputs: Sequence[Strided], outputs: Sequence[Strided]) -> None:
+    def _call_tile(self, spec: TileSpec, inputs: Sequence[Place], outputs: Sequence[Place]) -> None:
         aligned = [align_rank(p, outputs[0].rank) for p in inputs]
         row = self._select(TILE, aligned, outputs)
         self._emit(row, aligned, list(outputs), {}, spec)
 
     # -- buffers -----------------------------------------------------------------------------------------------
 
-    def _put(self, value: Value, place: Strided) -> None:
+    def _put(self, value: Value, place: Place) -> None:
         self.places[id(value)] = place
         self.values.append((value, place))
 
@@ -287,25 +287,25 @@ class Emitter:
         index: int,
         name: str,
         order: tuple[int, ...] | None = None,
-    ) -> Strided:
+    ) -> Place:
         if len(dims) > MAX_RANK:
             raise NoRowError(f"rank {len(dims)} is over {MAX_RANK}")
         buffer = self._buffer(segment, product(dims) * dtype.itemsize, index, name=name)
-        return Strided(buffer, dtype, dims, dense_strides(dims) if order is None else ordered_strides(dims, order))
+        return Place(buffer, dtype, dims, dense_strides(dims) if order is None else ordered_strides(dims, order))
 
 
-def _is_narrow(place: Strided | None) -> bool:
+def _is_narrow(place: Place | None) -> bool:
     """Whether its elements are floats that are computed in another type."""
     return place is not None and place.dtype.is_float and place.dtype.compute is not place.dtype
 
 
-def _satisfies(place: Strided, access: str) -> bool:
+def _satisfies(place: Place, access: str) -> bool:
     if access == "d":
         return place.is_dense
     return access == "s" or place.has_unit_inner_stride
 
 
-def align_rank(place: Strided, rank: int) -> Strided:
+def align_rank(place: Place, rank: int) -> Place:
     """Leading dims of extent one, up to rank: what numpy broadcasting adds."""
     for _ in range(rank - place.rank):
         place = place.insert(0)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from arenaut.ir.dtypes import DType
+from arenaut.ir.place import Place
 from arenaut.ir.record import Param
-from arenaut.ir.strided import Strided
 from arenaut.lowering.program import LoweredStep
 from arenaut.lowering.slices import adding_first
 
@@ -62,7 +62,7 @@ class Family:
 
     cut: Callable[[LoweredStep, int], Cut | None] | None = None
     sum: Callable[[LoweredStep], Sum | None] | None = None
-    add: Callable[[LoweredStep, Strided], LoweredStep] | None = None
+    add: Callable[[LoweredStep, Place], LoweredStep] | None = None
     narrowest: int = 1
     winograd: bool = False
     copies: bool = False
@@ -148,7 +148,7 @@ def _aligned(step: LoweredStep, axis: int, first: int) -> Axes:
     return [None if p is None else _kept(p, axis) for p in step.inputs[first:]]
 
 
-def _kept(place: Strided, axis: int) -> int | None:
+def _kept(place: Place, axis: int) -> int | None:
     return None if place.dims[axis] == 1 else axis
 
 
@@ -165,12 +165,12 @@ def _conv_sum(step: LoweredStep) -> Sum | None:
     return Sum(1, 1, 0) if step.params["group"] == 1 else None
 
 
-def _matmul_add(step: LoweredStep, total: Strided) -> LoweredStep:
+def _matmul_add(step: LoweredStep, total: Place) -> LoweredStep:
     inputs = [*step.inputs[:2], total, *step.inputs[3:]]
     return replace(step, inputs=inputs, params={**step.params, "beta": 1.0})
 
 
-def _conv_add(step: LoweredStep, total: Strided) -> LoweredStep:
+def _conv_add(step: LoweredStep, total: Place) -> LoweredStep:
     inputs = list(step.inputs)
     if step.tile is None:
         assert step.row is not None

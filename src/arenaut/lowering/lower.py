@@ -12,8 +12,8 @@ from arenaut.ir.errors import InvalidModelError, ShapeError, UnknownError, Unsup
 from arenaut.ir.evaluate import can_evaluate
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
 from arenaut.ir.ops import record_of
+from arenaut.ir.place import Place, dense_strides
 from arenaut.ir.record import NoRowError
-from arenaut.ir.strided import Strided, dense_strides
 from arenaut.ir.target import Target
 from arenaut.ir.types import TensorType
 from arenaut.lowering.emit import MAX_RANK, Emitter, align_rank
@@ -58,7 +58,7 @@ class Lowerer(Emitter):
             self.buffers, self.steps, inputs, outputs, dtypes, symbols, self.slots, self.values, self.checks
         )  # fmt: skip
 
-    def _input(self, value: Value, index: int) -> Strided:
+    def _input(self, value: Value, index: int) -> Place:
         if self._is_host(value):
             place = host_place(self._buffer(Segment.HOST, 0, self._slot(), name=value.name), self._held_dtype(value))
             if value.has_shape:  # of text: its dims set symbols
@@ -68,7 +68,7 @@ class Lowerer(Emitter):
         self._put(value, place)
         return place
 
-    def _output(self, value: Value, index: int) -> Strided:
+    def _output(self, value: Value, index: int) -> Place:
         """Where output `index` ends up: an output buffer of its own, or a host slot."""
         if value.constant is not None and id(value) not in self.places and self._is_host(value):
             self._held_step(StepKind.HOST, Node("Identity", [value], [value], name=value.name), [None], [value])
@@ -80,7 +80,7 @@ class Lowerer(Emitter):
         if buffer.segment is Segment.ARENA and whole:
             # The only view that leaves: what was to be arena memory is the output itself.
             buffer.segment, buffer.index = Segment.OUTPUT, index
-            return Strided(place.buffer, place.dtype, value.shape, dense_strides(value.shape))
+            return Place(place.buffer, place.dtype, value.shape, dense_strides(value.shape))
         target = self._dense(Segment.OUTPUT, value.dtype, value.shape, index, value.name)
         self.copy(place, target)
         return target
@@ -247,7 +247,7 @@ class Lowerer(Emitter):
         kind: str,
         node: Node,
         bodies: Sequence[Graph],
-        inputs: Sequence[Strided | None],
+        inputs: Sequence[Place | None],
         outputs: Sequence[Value | None],
         *,
         carried: int = 0,
@@ -265,7 +265,7 @@ class Lowerer(Emitter):
         inputs = [None if v is None else self._host_operand(v) for v in node.inputs]
         self._held_step(StepKind.HOST, node, inputs, node.outputs)
 
-    def _host_operand(self, value: Value) -> Strided | None:
+    def _host_operand(self, value: Value) -> Place | None:
         """Where the host call finds an input; None for constants that only the host holds (it has the value)."""
         if id(value) not in self.places and value.constant is not None and self._is_host(value):
             return None
@@ -275,7 +275,7 @@ class Lowerer(Emitter):
         self,
         kind: StepKind,
         node: Node,
-        inputs: Sequence[Strided | None],
+        inputs: Sequence[Place | None],
         outputs: Sequence[Value | None],
         *,
         bodies: tuple[Lowered, ...] = (),
@@ -283,9 +283,9 @@ class Lowerer(Emitter):
     ) -> None:
         """A step whose results go where they belong, if their sizes are known before it runs. The others are held
         outside the arena and fetched by a step of their own."""
-        placed: list[Strided | None] = []
-        late: list[tuple[Value, Strided]] = []
-        copies: list[tuple[Strided, Strided]] = []
+        placed: list[Place | None] = []
+        late: list[tuple[Value, Place]] = []
+        copies: list[tuple[Place, Place]] = []
         sets: list[tuple[int, int, str]] = []
         for i, value in enumerate(outputs):
             if value is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from arenaut.ir.dims import Dim, Expr, Monomial, evaluate, is_nonnegative, product, symbols_of
-from arenaut.ir.strided import Strided
+from arenaut.ir.place import Place
 from arenaut.lowering.families import family_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment
 from arenaut.native.rows import TILE_OPERANDS
@@ -124,7 +124,7 @@ def _shares(lowered: Lowered, step: LoweredStep, env: Mapping[str, int], facts: 
     return list(dict.fromkeys(offers))
 
 
-def _may_overwrite(lowered: Lowered, step: LoweredStep, out: Strided, place: Strided) -> bool:
+def _may_overwrite(lowered: Lowered, step: LoweredStep, out: Place, place: Place) -> bool:
     """In place: the same walk over the same bytes, and no other view of the buffer in this step; only a tile
     program reads all its operands at an element before it writes that element."""
     buffers = lowered.buffers
@@ -142,7 +142,7 @@ def _may_overwrite(lowered: Lowered, step: LoweredStep, out: Strided, place: Str
     )
 
 
-def _walk(place: Strided) -> tuple[object, ...]:
+def _walk(place: Place) -> tuple[object, ...]:
     """The order in which elements are met: along a dim of one element, no stride matters."""
     return place.dims, tuple(0 if d == 1 else s for d, s in zip(place.dims, place.strides, strict=True)), place.offset
 
@@ -181,7 +181,7 @@ def _parts(lowered: Lowered, step: LoweredStep, env: Mapping[str, int], facts: F
     return tuple(parts)
 
 
-def _span(place: Strided) -> tuple[Dim, Dim] | None:
+def _span(place: Place) -> tuple[Dim, Dim] | None:
     """(start, count) in elements of a hull of the place that holds for every size; the count is never negative."""
     if _is_run(place):
         return place.offset, product(place.dims)
@@ -196,7 +196,7 @@ def _span(place: Strided) -> tuple[Dim, Dim] | None:
     return low, high + 1 - low
 
 
-def _is_run(place: Strided) -> bool:
+def _is_run(place: Place) -> bool:
     """Whether the elements lie one beside the other in some order of the axes."""
     axes = [(d, s) for d, s in zip(place.dims, place.strides, strict=True) if d != 1]
     want: Dim = 1
@@ -209,5 +209,5 @@ def _is_run(place: Strided) -> bool:
     return True
 
 
-def _bytes(place: Strided) -> Dim:
+def _bytes(place: Place) -> Dim:
     return product(place.dims) * place.dtype.itemsize

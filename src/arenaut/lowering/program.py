@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
+from arenaut.ir.place import Place
 from arenaut.ir.record import Param
-from arenaut.ir.strided import Strided
 from arenaut.lowering.tiles import TileSpec
 from arenaut.native.rows import Row
 
@@ -62,8 +62,8 @@ class LoweredStep:
 
     kind: StepKind
     node: Node
-    inputs: Sequence[Strided | None]
-    outputs: Sequence[Strided | None]
+    inputs: Sequence[Place | None]
+    outputs: Sequence[Place | None]
     row: Row | None = None
     params: Mapping[str, Param] = field(default_factory=dict)
     tile: TileSpec | None = None
@@ -72,7 +72,7 @@ class LoweredStep:
     bodies: tuple[Lowered, ...] = ()
     counts: tuple[int, int] = (0, 0)
 
-    def operands(self) -> list[Strided | None]:
+    def operands(self) -> list[Place | None]:
         return [*self.inputs, *self.outputs]
 
 
@@ -108,18 +108,18 @@ class Lowered:
 
     buffers: list[LoweredBuffer]
     steps: list[LoweredStep]
-    inputs: list[Strided]
-    outputs: list[Strided]
+    inputs: list[Place]
+    outputs: list[Place]
     dtypes: list[DType | None]
     symbols: list[str]
     slots: int
-    values: list[tuple[Value, Strided]]
+    values: list[tuple[Value, Place]]
     checks: Sequence[Check] = ()
     chains: tuple[SlicedChain, ...] = ()
     shares: bool = False
     typical: Typical | None = None
 
 
-def host_place(buffer: int, dtype: DType) -> Strided:
+def host_place(buffer: int, dtype: DType) -> Place:
     """A place in the host segment: an object, without dims."""
-    return Strided(buffer, dtype, (), ())
+    return Place(buffer, dtype, (), ())

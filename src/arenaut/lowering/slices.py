@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 from arenaut.ir.dims import Dim, exact_div
 from arenaut.ir.dtypes import DType
-from arenaut.ir.strided import Strided
+from arenaut.ir.place import Place
 from arenaut.lowering.tiles import TileSpec, tile_function
 
 
-def part_of(place: Strided, axis: int, start: int, count: int, extent: int) -> Strided | None:
+def part_of(place: Place, axis: int, start: int, count: int, extent: int) -> Place | None:
     """Elements [start, start + count) of `extent`, in units of the place's own axis; None if they are not whole."""
     size = place.dims[axis]
     if not isinstance(size, int) or (start * size) % extent or (count * size) % extent:
@@ -31,7 +31,7 @@ class Overlay:
     pitch: Dim
 
 
-def overlay(read: Strided, axis: int, written: Strided) -> Overlay | None:
+def overlay(read: Place, axis: int, written: Place) -> Overlay | None:
     """How a cut of `read` along `axis` is a cut of `written`, the one place that fills the buffer; None if it is none.
 
     The written axis may be finer (columns read as heads), coarser, or hold what is read beside other things (queries
@@ -65,7 +65,7 @@ def _inside(dim: Dim, stride: Dim, unit: Dim) -> bool:
     return exact_div(unit, dim * stride) is not None
 
 
-def compacted(place: Strided, pitch: Dim, width: Dim, buffer: int, offset: Dim) -> Strided | None:
+def compacted(place: Place, pitch: Dim, width: Dim, buffer: int, offset: Dim) -> Place | None:
     """The place in a buffer that keeps only `width` of every `pitch` elements, from element `offset` of it on."""
     strides: list[Dim] = []
     for d, s in zip(place.dims, place.strides, strict=True):

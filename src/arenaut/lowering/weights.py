@@ -9,7 +9,7 @@ import numpy as np
 
 from arenaut import _native
 from arenaut.ir.graph import Array
-from arenaut.ir.strided import Strided
+from arenaut.ir.place import Place
 from arenaut.lowering.families import family_of
 from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Segment
 
@@ -157,7 +157,7 @@ def dense_view(array: Array) -> tuple[Array, tuple[int, ...]]:
     return turned, tuple(order.index(axis) for axis in range(array.ndim))
 
 
-def dense_copy(array: Array, place: Strided) -> Array | None:
+def dense_copy(array: Array, place: Place) -> Array | None:
     """What a place in a constant's buffer shows, dense; None where that would grow or is not known at load."""
     numbers = [d for d in (*place.dims, *place.strides, place.offset) if isinstance(d, int)]
     if len(numbers) != 2 * place.rank + 1 or any(s <= 0 for s in numbers[place.rank : -1]):

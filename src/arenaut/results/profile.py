@@ -8,7 +8,7 @@ from typing import Any
 
 from arenaut.ir.dims import Dim, evaluate, product
 from arenaut.ir.ops import record_of
-from arenaut.ir.strided import Strided
+from arenaut.ir.place import Place
 from arenaut.lowering.build import Built
 from arenaut.lowering.families import family_of
 from arenaut.lowering.program import LoweredStep, StepKind
@@ -115,12 +115,12 @@ def _flops(steps: Sequence[LoweredStep], symbols: Mapping[str, int]) -> list[int
     return flops
 
 
-def _factor(step: LoweredStep) -> Strided | None:
+def _factor(step: LoweredStep) -> Place | None:
     factor = family_of(step).factor
     return step.outputs[0] if factor is None else step.inputs[factor]
 
 
-def _span(place: Strided, symbols: Mapping[str, int]) -> int:
+def _span(place: Place, symbols: Mapping[str, int]) -> int:
     """Bytes of the distinct elements a place shows."""
     distinct = [d for d, s in zip(place.dims, place.strides, strict=True) if s != 0]
     return _number(product(distinct) * place.dtype.itemsize, symbols)

@@ -33,7 +33,7 @@ def ordered_strides(dims: Sequence[Dim], order: Sequence[int]) -> Shape:
 
 
 @dataclass(frozen=True)
-class Strided:
+class Place:
     """Element (i, j, ...) lies at offset + i * strides[0] + j * strides[1] + ... elements into the buffer.
 
     Strides may be 0 (broadcast) or negative. Every method returns another view of the same buffer.
@@ -64,42 +64,42 @@ class Strided:
     def has_unit_inner_stride(self) -> bool:
         return self.rank == 0 or self.dims[-1] == 1 or self.strides[-1] == 1
 
-    def _view(self, dims: Shape, strides: Shape) -> Strided:
-        return Strided(self.buffer, self.dtype, dims, strides, self.offset)
+    def _view(self, dims: Shape, strides: Shape) -> Place:
+        return Place(self.buffer, self.dtype, dims, strides, self.offset)
 
-    def permute(self, order: Sequence[int]) -> Strided:
+    def permute(self, order: Sequence[int]) -> Place:
         return self._view(tuple([self.dims[i] for i in order]), tuple([self.strides[i] for i in order]))
 
-    def slice(self, axis: int, start: Dim, count: Dim, step: Dim = 1) -> Strided:
+    def slice(self, axis: int, start: Dim, count: Dim, step: Dim = 1) -> Place:
         """Elements start, start + step, ... (count of them) along axis."""
         dims, strides = list(self.dims), list(self.strides)
         offset = self.offset + start * strides[axis]
         dims[axis] = count
         strides[axis] = strides[axis] * step
-        return Strided(self.buffer, self.dtype, tuple(dims), tuple(strides), offset)
+        return Place(self.buffer, self.dtype, tuple(dims), tuple(strides), offset)
 
-    def insert(self, axis: int) -> Strided:
+    def insert(self, axis: int) -> Place:
         """A new dim of extent one at axis."""
         return self._view(
             (*self.dims[:axis], 1, *self.dims[axis:]),
             (*self.strides[:axis], 0, *self.strides[axis:]),
         )
 
-    def drop(self, axis: int) -> Strided:
+    def drop(self, axis: int) -> Place:
         """Without the dim at axis, index 0 of it kept."""
         return self._view(
             (*self.dims[:axis], *self.dims[axis + 1 :]),
             (*self.strides[:axis], *self.strides[axis + 1 :]),
         )
 
-    def split(self, axis: int, outer: Dim, inner: Dim) -> Strided:
+    def split(self, axis: int, outer: Dim, inner: Dim) -> Place:
         """The dim at axis, of extent outer * inner, as two."""
         return self._view(
             (*self.dims[:axis], outer, inner, *self.dims[axis + 1 :]),
             (*self.strides[:axis], self.strides[axis] * inner, *self.strides[axis:]),
         )
 
-    def broadcast_to(self, dims: Sequence[Dim]) -> Strided:
+    def broadcast_to(self, dims: Sequence[Dim]) -> Place:
         """Numpy broadcasting: new leading dims and dims of extent one get stride 0. A symbolic dim against another
         is taken as equal: bind checks it."""
         lead = len(dims) - self.rank
@@ -108,7 +108,7 @@ class Strided:
             strides.append(0 if have == 1 and want != 1 else stride)
         return self._view(tuple(dims), tuple(strides))
 
-    def reshape(self, dims: Sequence[Dim]) -> Strided | None:
+    def reshape(self, dims: Sequence[Dim]) -> Place | None:
         """The same elements in row-major order under other dims, or None when no strides express that."""
         dims = tuple(dims)
         if dims == self.dims:
