@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "exec/bodies.h"
+#include "exec/checks.h"
 #include "exec/pool.h"
 #include "exec/program.h"
 #include "exec/registry.h"
@@ -72,6 +73,7 @@ class Binder {
     evaluate_exprs();
     check_conditions();
     size_buffers();
+    check_buffers(p_, *b_);
     bind_steps();
     place();
     resolve_scratch();
@@ -153,6 +155,12 @@ class Binder {
       const bool host = place >= 0 && is_host(place);
       descs.push_back(host ? arn_desc{} : describe(place));
       if (place >= 0 && !host) check_range(s, p_.places[at(place)], descs.back());
+    }
+    const Step& step = p_.steps[at(s)];
+    const arn_row* row = step.kind == StepKind::kKernel ? &rows()[at(step.row)] : nullptr;
+    for (size_t i = 0; i < descs.size(); ++i) {
+      const std::string fault = operand_fault(row, step, i, descs[i]);
+      if (!fault.empty()) fail(s, ARN_SHAPE_MISMATCH, fault);
     }
     return descs;
   }
@@ -244,6 +252,7 @@ class Binder {
     args.tile = step.tile.get();
     args.target = &p_.target;
     args.packed = step.packed;
+    check_packed_sizes(s, step, args);
     const int32_t status = rows()[at(step.row)].bind(&args, &bound->head, space->bytes);
     if (status != ARN_OK) fail(s, status, describe_operands(descs));
     if (bound->head.bound_bytes < 0 || bound->head.bound_bytes > ARN_BOUND_MAX || bound->head.tasks < 0 ||
@@ -251,6 +260,15 @@ class Binder {
       fail(s, ARN_OVERFLOW, "the kernel asked for impossible sizes");
     const int64_t used = std::max<int64_t>(1, std::min<int64_t>(p_.threads, bound->head.tasks));
     set_scratch(s, rounded(bound->head.step_scratch) + used * rounded(bound->head.thread_scratch));
+  }
+
+  // A packed form may hang on parameters: those that sizes decide must not change it.
+  void check_packed_sizes(int32_t s, const Step& step, const arn_bind_args& args) const {
+    if (step.packed == 0 || step.patches.empty()) return;
+    for (size_t i = 0; i < step.packed_weights.size(); ++i)
+      if (step.packed_weights[i] &&
+          rows()[at(step.row)].pack_bytes(&args, static_cast<int32_t>(i)) != step.packed_weights[i]->bytes)
+        fail(s, ARN_SHAPE_MISMATCH, "a packed weight of another size");
   }
 
   void set_scratch(int32_t s, int64_t bytes) {

@@ -121,6 +121,16 @@ RunOptions Run::body_options(int32_t index, const Program& body, const BoundBody
   return options;
 }
 
+void Run::check_body_inputs(int32_t index, const Program& body) const {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (body.inputs[i].host) continue;
+    const Place& v = body.places[at(body.inputs[i].place)];
+    const Tensor& t = inputs_[i];
+    if (t.host || t.dtype != v.dtype || t.dims.size() != v.dims.size() || (t.data == nullptr && tensor_bytes(t) > 0))
+      throw StepError{{index, ARN_SHAPE_MISMATCH, false, "a body is given another type than it takes"}};
+  }
+}
+
 void Run::run_if(int32_t index, const Step& step) {
   const size_t branch = read_bool(scalar_data(index, step, 0, ARN_BOOL)) ? 0 : 1;
   const Program& body = *step.bodies.at(branch);
@@ -135,6 +145,7 @@ void Run::run_if(int32_t index, const Step& step) {
     else if (offset != kHeld)
       run.give_output(i, options.arena + offset);
   }
+  run.check_body_inputs(index, body);
   run.begin(options, planned == nullptr ? nullptr : planned->binding);
   run.finish();
   for (size_t i = 0; i < body.outputs.size(); ++i) keep(index, i, run.output(i));
@@ -221,6 +232,7 @@ void Run::run_loop(int32_t index, const Step& step) {
     for (size_t i = 0; i < carried; ++i) run.input(2 + i) = state[i];
     // The last of as many iterations as there may be leaves its values where they stay.
     if (planned != nullptr) give_outputs(index, *planned, body, 1, n, (limit - 1) & 1, &run);
+    run.check_body_inputs(index, body);
     run.begin(options, planned == nullptr ? nullptr : planned->binding);
     run.finish();
     take_outputs(index, planned, 1, limit == INT64_MAX ? 0 : limit - n, &run);
@@ -251,6 +263,7 @@ void Run::run_scan(int32_t index, const Step& step) {
   int64_t length = 0;
   for (size_t i = carried; i < carried + scanned; ++i) {  // each iteration reads one element of the first axis
     Tensor& t = run.input(i);
+    if (t.host || t.dims.empty()) throw StepError{{index, ARN_SHAPE_MISMATCH, false, "a scan input that is no list"}};
     if (i > carried && t.dims.at(0) != length)
       throw StepError{{index, ARN_SHAPE_MISMATCH, false, "scan inputs differ in length"}};
     length = t.dims.at(0);
@@ -260,6 +273,7 @@ void Run::run_scan(int32_t index, const Step& step) {
     check_stop(index);
     for (size_t i = 0; i < carried; ++i) run.input(i) = state[i];
     if (planned != nullptr) give_outputs(index, *planned, body, 0, n, (length - 1) & 1, &run);
+    run.check_body_inputs(index, body);
     run.begin(options, planned == nullptr ? nullptr : planned->binding);
     run.finish();
     take_outputs(index, planned, 0, length, &run);

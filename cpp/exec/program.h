@@ -32,6 +32,7 @@ struct Buffer {
   int32_t region = -1;         // arena, and outputs: the region that holds it
   int32_t region_offset = -1;  // expression: bytes from the region's start
   const void* data = nullptr;  // weights
+  int64_t held = 0;            // weights: bytes at data
 };
 
 // Memory that one or more buffers share, alive during steps first..last. output: the buffer in whose memory it lies
@@ -243,7 +244,7 @@ class Program {
   int64_t cache_limit = 16;                // bindings kept per stage
   int64_t cache_bytes = int64_t{1} << 18;  // and bytes of them, the one in use apart; more beside a large arena
 
-  // Checks every index, computes stages. Throws std::invalid_argument.
+  // Checks every index, computes stages, audits the rest. Throws std::invalid_argument.
   void seal();
   // Scratch bytes of every step were the symbols these; 1 where the kernel cannot be bound to such sizes. Binds
   // nothing for good, so weights may still be unpacked.

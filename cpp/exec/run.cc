@@ -483,6 +483,8 @@ void Run::run_symbols(int32_t index, const Step& step) {
       for (const int32_t d : v.dims) elements *= binding_->values[at(d)];
     if (set[1] >= elements) throw StepError{{index, ARN_BAD_VALUE, false, "a shape tensor is too short"}};
     const auto* data = static_cast<const char*>(operand_data(step, bound(index), at(set[0])));
+    if (data == nullptr || (buffer.segment == Segment::kHost && slots_[at(buffer.index)].dtype != v.dtype))
+      throw StepError{{index, ARN_BAD_VALUE, false, "a shape tensor of another type"}};
     int64_t n = 0;
     if (v.dtype == ARN_I32) {
       int32_t narrow = 0;

@@ -60,6 +60,8 @@ class Run {
   void run_host(int32_t index, const Step& step);
   void run_fetch(int32_t index, const Step& step);
   void run_symbols(int32_t index, const Step& step);
+  // What a body of step `index` was given is of the types that it takes.
+  void check_body_inputs(int32_t index, const Program& body) const;
   void run_if(int32_t index, const Step& step);
   void run_loop(int32_t index, const Step& step);
   void run_scan(int32_t index, const Step& step);

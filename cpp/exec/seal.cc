@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "exec/audit.h"
 #include "exec/program.h"
 #include "exec/registry.h"
 
@@ -78,6 +79,10 @@ void Program::seal() {
   }
   for (const int32_t i : placement)
     require(i >= 0 && at(i) < regions.size() + steps.size(), "placement names no region");
+  for (const Input& input : inputs)
+    require(input.place >= 0 && at(input.place) < places.size(), "an input names no place");
+  for (const int32_t output : outputs) require(output >= 0 && at(output) < places.size(), "an output names no place");
+  audit(*this);
 }
 
 }  // namespace arenaut

@@ -12,6 +12,7 @@ void register_registry(py::module_& m);
 void register_probe(py::module_& m);
 void register_program(py::module_& m);
 void register_runner(py::module_& m);
+void register_image(py::module_& m);
 void register_wire(py::module_& m);
 
 }  // namespace arenaut

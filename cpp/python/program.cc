@@ -7,6 +7,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "exec/packing.h"
 #include "exec/registry.h"
 #include "kernels/element.h"
 #include "python/tile.h"
@@ -132,6 +133,21 @@ PyProgram::PyProgram(int32_t threads, int32_t tier, uint32_t features, std::shar
   program->target.features &= features;
 }
 
+std::shared_ptr<PyProgram> PyProgram::opened(std::shared_ptr<Program> program, const py::object& keep) {
+  auto made = std::make_shared<PyProgram>(1, 0, 0, nullptr);
+  for (const Step& step : program->steps)
+    for (const auto& body : step.bodies) made->bodies[body.get()] = opened(body, keep);
+  made->program = std::move(program);
+  made->keep_ = keep;
+  return made;
+}
+
+void PyProgram::walk(const std::shared_ptr<PyProgram>& program, py::list* out) {
+  out->append(program);
+  for (const Step& step : program->program->steps)
+    for (const auto& body : step.bodies) walk(program->bodies.at(body.get()), out);
+}
+
 int32_t PyProgram::add_expr(int32_t op, int64_t a, int64_t b, int64_t c) {
   if (op < 0 || op > static_cast<int32_t>(ExprOp::kSelect)) throw std::invalid_argument("no such expression");
   program->exprs.push_back({static_cast<ExprOp>(op), a, b, c});
@@ -146,6 +162,7 @@ int32_t PyProgram::add_buffer(int32_t segment, int32_t bytes, int32_t index, con
   const auto id = static_cast<int32_t>(program->buffers.size());
   if (!array.is_none()) {
     b.data = weight_data(array);
+    b.held = array.attr("nbytes").cast<int64_t>();
     weights_[id] = array;
     numbers_[id] = weight;
   }
@@ -159,56 +176,19 @@ int32_t PyProgram::add_place(int32_t buffer, int32_t dtype, int32_t offset, std:
   return static_cast<int32_t>(program->places.size()) - 1;
 }
 
-// A symbol-free expression's value, -1 otherwise.
-int64_t PyProgram::constant(int32_t expr) const {
-  std::vector<int64_t> values(program->exprs.size(), -1);
-  std::vector<bool> known(program->exprs.size(), false);
-  for (int32_t i = 0; i <= expr; ++i) {
-    const Expr& e = program->exprs[at(i)];
-    if (e.op == ExprOp::kSymbol) continue;
-    const bool binary = e.op != ExprOp::kConst;
-    if (binary && !(known[at(e.a)] && known[at(e.b)] && (e.op != ExprOp::kSelect || known[at(e.c)]))) continue;
-    known[at(i)] = evaluate(e, values.data(), nullptr, &values[at(i)]);
-  }
-  return known[at(expr)] ? values[at(expr)] : -1;
-}
-
 void PyProgram::pack(Step* step, const std::vector<int>& operands) {
   if (operands.empty()) return;
   const arn_row& row = rows().at(at(step->row));
   if (row.pack_bytes == nullptr) return;
-  std::vector<arn_desc> descs(step->operands.size(), arn_desc{});
-  std::vector<const void*> constants(step->operands.size(), nullptr);
-  for (size_t i = 0; i < step->operands.size(); ++i) {
-    if (step->operands[i] < 0) continue;
-    const Place& v = program->places[at(step->operands[i])];
-    const Buffer& b = program->buffers[at(v.buffer)];
-    if (b.segment == Segment::kHost) continue;
-    descs[i].dtype = v.dtype;
-    descs[i].rank = static_cast<int32_t>(v.dims.size());
-    for (size_t k = 0; k < v.dims.size(); ++k) {
-      descs[i].dims[k] = constant(v.dims[k]);
-      descs[i].strides[k] = constant(v.strides[k]);
-    }
-    if (b.segment == Segment::kWeight)
-      constants[i] = static_cast<const char*>(b.data) + constant(v.offset) * element_bytes(v.dtype);
-  }
-  arn_bind_args args{};
-  args.n_in = step->n_in;
-  args.n_out = static_cast<int32_t>(descs.size()) - step->n_in;
-  args.operand = descs.data();
-  args.constant = constants.data();
-  args.params = step->params.empty() ? nullptr : step->params.data();
-  args.tile = step->tile.get();
-  args.target = &program->target;
+  const PackView view(*program, *step, constant_values(*program));
   step->packed_weights.resize(step->operands.size());
   for (const int i : operands) {
-    if (i < 0 || at(i) >= constants.size() || constants[at(i)] == nullptr)
+    if (i < 0 || at(i) >= view.constants.size() || view.constants[at(i)] == nullptr)
       throw std::invalid_argument("only constant operands can be packed");
     const int32_t buffer = program->places[at(step->operands[at(i)])].buffer;
     const int64_t offset =
-        static_cast<const char*>(constants[at(i)]) - static_cast<const char*>(program->buffers[at(buffer)].data);
-    std::shared_ptr<PackedWeight> weight = pool_->request(row, args, i, step->params, numbers_.at(buffer), offset);
+        static_cast<const char*>(view.constants[at(i)]) - static_cast<const char*>(program->buffers[at(buffer)].data);
+    std::shared_ptr<PackedWeight> weight = pool_->request(row, view.args, i, step->params, numbers_.at(buffer), offset);
     if (!weight) continue;
     step->packed_weights[at(i)] = std::move(weight);
     step->packed |= 1u << i;
@@ -225,6 +205,7 @@ void PyProgram::replace_weight(int32_t buffer, const py::object& array) {
   Buffer& b = program->buffers.at(at(buffer));
   if (b.segment != Segment::kWeight) throw std::invalid_argument("only weights can be replaced");
   b.data = array.is_none() ? nullptr : weight_data(array);
+  b.held = array.is_none() ? 0 : array.attr("nbytes").cast<int64_t>();
   if (array.is_none())
     weights_.erase(buffer);
   else

@@ -46,6 +46,11 @@ class PyProgram {
  public:
   PyProgram(int32_t threads, int32_t tier, uint32_t features, std::shared_ptr<PyWeights> weights);
 
+  // One that was sealed elsewhere, with its bodies. keep: what its weights lie in.
+  static std::shared_ptr<PyProgram> opened(std::shared_ptr<Program> program, const py::object& keep);
+  // This program, then those of its bodies, before those of theirs.
+  static void walk(const std::shared_ptr<PyProgram>& program, py::list* out);
+
   int32_t add_expr(int32_t op, int64_t a, int64_t b, int64_t c);
   // weight: the number by which the weights of the model know the array.
   int32_t add_buffer(int32_t segment, int32_t bytes, int32_t index, const py::object& array, int64_t weight);
@@ -89,10 +94,10 @@ class PyProgram {
   std::map<const Program*, std::shared_ptr<PyProgram>> bodies;
 
  private:
-  int64_t constant(int32_t expr) const;
   void pack(Step* step, const std::vector<int>& operands);
 
   std::shared_ptr<PyWeights> pool_;
+  py::object keep_ = py::none();           // what weights of an opened program lie in
   std::map<int32_t, py::object> weights_;  // buffer -> the array that holds it
   std::map<int32_t, int64_t> numbers_;     // buffer -> the number of that array
   void run_to_end(const py::list& arrays, const RunOptions& options, py::list* out);

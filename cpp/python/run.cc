@@ -95,7 +95,13 @@ void register_program(py::module_& m) {
       .def("describe", &PyProgram::describe)
       .def("describe_with", &PyProgram::describe_with)
       .def("describe_last", &PyProgram::describe_last)
-      .def("trim", &PyProgram::trim);
+      .def("trim", &PyProgram::trim)
+      .def_readwrite("host_call", &PyProgram::host_call)
+      .def("walk", [](const std::shared_ptr<PyProgram>& p) {
+        py::list out;
+        PyProgram::walk(p, &out);
+        return out;
+      });
   py::class_<PyRun>(m, "Run", "One run, step by step.")
       .def(py::init<std::shared_ptr<PyProgram>, py::list, int64_t>(), py::arg("program"), py::arg("arrays"),
            py::arg("max_memory") = -1)

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "kernels/element.h"
 #include "python/program.h"
 
 namespace arenaut {
@@ -82,7 +83,11 @@ class FastCall {
       if (spec.type_number == npy::NPY_LONG_) spec.other_number = npy::NPY_LONGLONG_;
       if (spec.type_number == npy::NPY_ULONG_) spec.other_number = npy::NPY_ULONGLONG_;
       if (sizeof(long) != sizeof(long long)) spec.other_number = spec.type_number;
-      spec.rank = static_cast<int>(p.places[at(p.inputs[i].place)].dims.size());
+      const Place& v = p.places[at(p.inputs[i].place)];
+      spec.rank = static_cast<int>(v.dims.size());
+      open_ = open_ || p.inputs[i].host;
+      if (!p.inputs[i].host && type.itemsize() != element_bytes(v.dtype))
+        throw std::invalid_argument("an input of another type than the program's");
       inputs_.push_back(std::move(spec));
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
@@ -96,6 +101,9 @@ class FastCall {
       const Buffer& b = p.buffers[at(spec.buffer)];
       spec.early = b.segment == Segment::kOutput && b.stage == 0;
       for (const int32_t d : v.dims) spec.early = spec.early && p.stage_of(d) == 0;
+      if (b.segment == Segment::kOutput &&
+          (descr.is_none() || descr.cast<py::dtype>().itemsize() != element_bytes(v.dtype)))
+        throw std::invalid_argument("an output of another type than the program's");
       outputs_.push_back(std::move(spec));
     }
     for (const Step& step : p.steps)
@@ -105,7 +113,7 @@ class FastCall {
   // A new reference; null without an error: not for this path.
   PyObject* run(PyObject* const* args, Py_ssize_t count, PyObject* names) {
     PyObject* arrays[kMaxInputs];
-    if (!find_inputs(args, count, names, arrays)) return nullptr;
+    if (open_ || !find_inputs(args, count, names, arrays)) return nullptr;
     Call call(program_.get());
     key_.clear();
     for (size_t i = 0; i < inputs_.size(); ++i) {
@@ -286,6 +294,7 @@ class FastCall {
   std::vector<InputSpec> inputs_;
   std::vector<OutputSpec> outputs_;
   bool long_ = false;  // steps that call back or hold bodies
+  bool open_ = false;  // inputs of unknown rank, which are objects
   std::vector<std::vector<int64_t>> only_;
   std::vector<int64_t> key_;
   std::shared_ptr<const Binding> last_;
