@@ -114,6 +114,7 @@ const BoundBody* Run::planned_body(const BoundStep& bound, size_t body) const {
 RunOptions Run::body_options(int32_t index, const Program& body, const BoundBody* planned) const {
   RunOptions options = options_;
   options.profile = nullptr;
+  options.needed = nullptr;
   options.lease = lease_;
   options.host = options_.host == nullptr ? nullptr : options_.host->body(index, &body);
   options.arena = planned == nullptr ? nullptr : base_ + bound(index).step_scratch;

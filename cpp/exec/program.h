@@ -212,6 +212,16 @@ struct RunOptions {
   int64_t deadline = 0;            // nanoseconds of the steady clock after which tasks stop; 0: none
   char* arena = nullptr;           // memory for a binding's arena; null: the run's own
   std::vector<StepTime>* profile = nullptr;
+  // Set from outside while the run lasts, by whoever called it and by a signal: steps then end with ARN_CANCELLED.
+  const std::atomic<int32_t>* stop = nullptr;
+  const std::atomic<int32_t>* signalled = nullptr;
+  const std::vector<uint8_t>* needed = nullptr;  // per step of the program: 0 where it is left out; null: all run
+
+  bool watched() const { return stop != nullptr || signalled != nullptr; }
+  bool stopped() const {
+    return (stop != nullptr && stop->load(std::memory_order_relaxed) != 0) ||
+           (signalled != nullptr && signalled->load(std::memory_order_relaxed) != 0);
+  }
 };
 
 // Thrown by bind and run.

@@ -43,7 +43,9 @@ constexpr int64_t kQuick = 200'000;  // nanoseconds
 constexpr int64_t kWorthOfWaking = 60'000;  // nanoseconds
 // Pieces of each thread's range, so that a thread that a neighbour slows leaves some to the others.
 constexpr int32_t kPieces = 4;
-constexpr int32_t kDeadlinePieces = 16;
+// Pieces of each thread's range where a run may be stopped, at least and at most, and what one of them may take.
+constexpr int64_t kStoppablePieces = 16, kMostStoppablePieces = 1024;
+constexpr int64_t kStoppable = 20'000'000;  // nanoseconds
 
 struct ParallelCall {
   const BoundStep* bound;
@@ -51,14 +53,15 @@ struct ParallelCall {
   char* arena;
   int64_t thread_bytes;
   int32_t pieces;
-  int64_t deadline;
+  const RunOptions* options;
   arn_state* state;
   std::atomic<int32_t> status{ARN_OK};
 };
 
 void run_piece(void* context, int32_t slot, int32_t piece) {
   auto* c = static_cast<ParallelCall*>(context);
-  if (c->deadline != 0 && now() > c->deadline) c->state->stop = 1;
+  const RunOptions& o = *c->options;
+  if (o.stopped() || (o.deadline != 0 && now() > o.deadline)) c->state->stop = 1;
   if (c->state->stop != 0) {
     c->status.store(ARN_CANCELLED, std::memory_order_relaxed);
     return;
@@ -148,7 +151,7 @@ void Run::end_iteration() {
 }
 
 void Run::check_stop(int32_t index) const {
-  if (state_.stop != 0 || (options_.deadline != 0 && now() > options_.deadline))
+  if (state_.stop != 0 || options_.stopped() || (options_.deadline != 0 && now() > options_.deadline))
     throw StepError{{index, ARN_CANCELLED, false, ""}};
 }
 
@@ -195,7 +198,8 @@ void Run::enter_stage(std::shared_ptr<const Binding> binding) {
   bases_[0] = base_;
   provide_outputs();
   locate_operands();
-  timing_ = binding_->cost != nullptr && binding_->timed.load(std::memory_order_relaxed) < kTimedRuns;
+  timing_ = binding_->cost != nullptr && options_.needed == nullptr &&
+            binding_->timed.load(std::memory_order_relaxed) < kTimedRuns;
 }
 
 void Run::provide_outputs() {
@@ -239,8 +243,9 @@ void Run::locate_operands() {
 void Run::finish() {
   const FlushDenormals flush;
   const auto steps = static_cast<int32_t>(program_.steps.size());
-  const bool each = options_.profile != nullptr || options_.deadline != 0;
-  const bool timed = options_.lease == nullptr && binding_->timed.load(std::memory_order_relaxed) < kTimedRuns;
+  const bool each = options_.profile != nullptr || options_.deadline != 0 || options_.needed != nullptr;
+  const bool timed = options_.lease == nullptr && options_.needed == nullptr &&
+                     binding_->timed.load(std::memory_order_relaxed) < kTimedRuns;
   const auto first = binding_;
   const int64_t began = timed ? now() : 0;
   while (next_ < steps) {
@@ -271,7 +276,9 @@ bool Run::step() {
   const FlushDenormals flush;
   while (next_ >= stage_end_) enter_stage(program_.bind_next(binding_, symbols_));
   const int64_t began = now();
-  if (bound(next_).kind != StepKind::kKernel)
+  if (options_.needed != nullptr && (*options_.needed)[at(next_)] == 0)
+    ;  // nobody asked for what it makes
+  else if (bound(next_).kind != StepKind::kKernel)
     run_other(next_);
   else if (timing_)
     run_timed(next_);
@@ -296,10 +303,12 @@ void Run::run_kernels() {
   const StepCost* cost = binding_->cost ? binding_->cost.get() + (next_ - first_step()) : nullptr;
   void* const* operands = operands_.data();
   char* arena = base_;
+  const int64_t fastest = binding_->fastest.load(std::memory_order_relaxed);
+  const bool pieces = options_.watched() && (fastest < 0 || fastest > kStoppable);
   int32_t index = next_;
   for (; index < stage_end_ && s->kind == StepKind::kKernel; ++index, ++s) {
     const int32_t parts = cost != nullptr ? (cost++)->parts.load(std::memory_order_relaxed) : 1;
-    if (parts > 1) {
+    if (parts > 1 || pieces) {
       run_kernel(index, *s, parts);
       continue;
     }
@@ -315,16 +324,17 @@ void Run::run_kernel(int32_t index, const BoundStep& bound, int32_t parts) {
   if (bound.head.tasks == 0) return;
   if (parts > 1) parts = std::min(parts, lease_->take(binding_->threads));
   int64_t pieces = std::min<int64_t>(bound.head.tasks, parts > 1 ? int64_t{parts} * kPieces : 1);
-  if (options_.deadline != 0) pieces = std::min<int64_t>(bound.head.tasks, int64_t{parts} * kDeadlinePieces);
+  if (options_.deadline != 0 || options_.watched()) {
+    const int64_t known = binding_->cost ? binding_->cost[at(index - first_step())].nanoseconds.load()
+                                         : binding_->fastest.load(std::memory_order_relaxed);
+    const int64_t each = std::clamp(known / kStoppable, kStoppablePieces, kMostStoppablePieces);
+    pieces = std::max(pieces, std::min<int64_t>(bound.head.tasks, int64_t{parts} * each));
+  }
   pieces = std::min<int64_t>(pieces, kMaxPieces);
   const int64_t thread_bytes = (bound.head.thread_scratch + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN;
-  ParallelCall call{&bound,
-                    operands_.data() + bound.first_location,
-                    base_,
-                    thread_bytes,
-                    static_cast<int32_t>(pieces),
-                    options_.deadline,
-                    &state_};
+  ParallelCall call{
+      &bound, operands_.data() + bound.first_location, base_, thread_bytes, static_cast<int32_t>(pieces), &options_,
+      &state_};
   if (parts > 1) {
     const bool wake = timing_ || binding_->shareable.load(std::memory_order_relaxed) >= kWorthOfWaking;
     lease_->run(run_piece, &call, parts, call.pieces, wake);

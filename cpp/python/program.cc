@@ -10,6 +10,7 @@
 #include "exec/packing.h"
 #include "exec/registry.h"
 #include "kernels/element.h"
+#include "python/interrupt.h"
 #include "python/tile.h"
 
 namespace arenaut {
@@ -350,24 +351,43 @@ int64_t OutputPool::clear() {
   return std::exchange(held_, 0);
 }
 
-void PyProgram::run_to_end(const py::list& arrays, const RunOptions& options, py::list* out) {
-  Call call(this);
-  read_inputs(arrays, call.get());
-  {
-    const py::gil_scoped_release nogil;
-    call->begin(options);
-    call->finish();
-    ran(*call.get());
+void PyProgram::run_to_end(const py::list& arrays, RunOptions options, py::list* out) {
+  const WatchInterrupts interrupts(true);
+  options.signalled = interrupts.flag();
+  for (;;) {
+    Call call(this);
+    read_inputs(arrays, call.get());
+    try {
+      const py::gil_scoped_release nogil;
+      call->begin(options);
+      call->finish();
+      if (options.needed == nullptr) ran(*call.get());
+    } catch (const StepError&) {
+      if (!interrupts.take()) throw;
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      continue;  // Python's handler wants to go on
+    }
+    for (size_t i = 0; i < program->outputs.size(); ++i) {
+      const Tensor& t = call->output(i);
+      const bool absent = options.needed != nullptr && t.data == nullptr && !t.host;
+      out->append(absent ? py::object(py::none()) : to_python(t, false));
+    }
+    return;
   }
-  for (size_t i = 0; i < program->outputs.size(); ++i) out->append(to_python(call->output(i), false));
 }
 
-py::list PyProgram::run(const py::list& arrays, int64_t max_memory, double timeout) {
+py::list PyProgram::run(const py::list& arrays, int64_t max_memory, double timeout, const StopFlag* stop,
+                        const std::optional<std::vector<uint8_t>>& needed) {
   RunOptions o = options(max_memory);
   if (timeout >= 0)
     o.deadline = std::chrono::duration_cast<std::chrono::nanoseconds>(
                      std::chrono::steady_clock::now().time_since_epoch() + std::chrono::duration<double>(timeout))
                      .count();
+  if (stop != nullptr) o.stop = &stop->set;
+  if (needed) {
+    if (needed->size() != program->steps.size()) throw std::invalid_argument("needed has one entry a step");
+    o.needed = &*needed;
+  }
   py::list out;
   run_to_end(arrays, o, &out);
   return out;

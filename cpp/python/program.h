@@ -1,9 +1,11 @@
 // Programs as Python builds and runs them.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,11 @@
 namespace arenaut {
 
 class PyProgram;
+
+// Ends the runs that were given it, from any thread.
+struct StopFlag {
+  std::atomic<int32_t> set{0};
+};
 
 // Calls back into Python for the steps that need it.
 class PyHost : public Host {
@@ -69,8 +76,10 @@ class PyProgram {
                 const std::vector<std::array<int32_t, 2>>& members, const std::vector<int32_t>& placement);
   void seal(const py::dict& rest);
 
-  // deadline: seconds from now after which the run stops; negative: none.
-  py::list run(const py::list& arrays, int64_t max_memory, double timeout);
+  // timeout: seconds from now after which the run stops; negative: none. stop: lets others end it. needed: per step,
+  // whether it is run; outputs that only others make are None.
+  py::list run(const py::list& arrays, int64_t max_memory, double timeout, const StopFlag* stop,
+               const std::optional<std::vector<uint8_t>>& needed);
   py::tuple profile(const py::list& arrays);
   // What stage 0 of a binding needs, without running.
   py::dict describe(const std::vector<std::vector<int64_t>>& dims) const;
@@ -100,7 +109,7 @@ class PyProgram {
   py::object keep_ = py::none();           // what weights of an opened program lie in
   std::map<int32_t, py::object> weights_;  // buffer -> the array that holds it
   std::map<int32_t, int64_t> numbers_;     // buffer -> the number of that array
-  void run_to_end(const py::list& arrays, const RunOptions& options, py::list* out);
+  void run_to_end(const py::list& arrays, RunOptions options, py::list* out);
 
   mutable std::mutex idle_mutex_;
   std::shared_ptr<const Binding> last_;

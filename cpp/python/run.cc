@@ -75,6 +75,11 @@ void register_program(py::module_& m) {
       .def("finish", &PyWeights::finish, py::arg("keep") = false)
       .def("packed_bytes", &PyWeights::packed_bytes)
       .def("drop_maps", &PyWeights::drop_maps);
+  py::class_<StopFlag>(m, "Stop", "Ends the runs that were given it.")
+      .def(py::init<>())
+      .def("set", [](StopFlag& stop) { stop.set.store(1, std::memory_order_relaxed); })
+      .def("clear", [](StopFlag& stop) { stop.set.store(0, std::memory_order_relaxed); })
+      .def("is_set", [](const StopFlag& stop) { return stop.set.load(std::memory_order_relaxed) != 0; });
   py::class_<PyProgram, std::shared_ptr<PyProgram>>(m, "Program", "A lowered and planned program; see cpp/exec.")
       .def(py::init<int32_t, int32_t, uint32_t, std::shared_ptr<PyWeights>>(), py::arg("threads"), py::arg("tier"),
            py::arg("features"), py::arg("weights"))
@@ -90,7 +95,8 @@ void register_program(py::module_& m) {
            [](const PyProgram& p, const std::vector<int64_t>& symbols) { return p.program->measure(symbols); })
       .def("set_plan", &PyProgram::set_plan)
       .def("seal", &PyProgram::seal)
-      .def("run", &PyProgram::run, py::arg("arrays"), py::arg("max_memory") = -1, py::arg("timeout") = -1.0)
+      .def("run", &PyProgram::run, py::arg("arrays"), py::arg("max_memory") = -1, py::arg("timeout") = -1.0,
+           py::arg("stop") = nullptr, py::arg("needed") = py::none())
       .def("profile", &PyProgram::profile)
       .def("describe", &PyProgram::describe)
       .def("describe_with", &PyProgram::describe_with)

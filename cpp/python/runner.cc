@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "kernels/element.h"
+#include "python/interrupt.h"
 #include "python/program.h"
 
 namespace arenaut {
@@ -20,6 +21,8 @@ constexpr size_t kMaxInputs = 128;
 constexpr int64_t kOwnMemory = 1024;
 // Runs that take longer let other Python threads run.
 constexpr int64_t kWorthOfUnlocking = 20'000;  // nanoseconds
+// Runs that take longer end early when the user asks for it.
+constexpr int64_t kWorthOfWatching = 5'000'000;  // nanoseconds
 
 using Descr = py::detail::PyArrayDescr_Proxy;
 using npy = py::detail::npy_api;
@@ -266,11 +269,17 @@ class FastCall {
       if (PyDict_SetItem(results.ptr(), outputs_[i].name.ptr(), array.ptr()) < 0) throw py::error_already_set();
     }
     const int64_t time = binding->fastest.load(std::memory_order_relaxed);
-    {
+    const WatchInterrupts interrupts(long_ || time < 0 || time > kWorthOfWatching);
+    RunOptions options = options_;
+    options.signalled = interrupts.flag();
+    try {
       std::optional<py::gil_scoped_release> unlocked;
       if (long_ || time < 0 || time > kWorthOfUnlocking) unlocked.emplace();
-      call->begin(options_, binding);
+      call->begin(options, binding);
       call->finish();
+    } catch (const StepError&) {
+      if (interrupts.take() && PyErr_CheckSignals() != 0) throw py::error_already_set();
+      throw;
     }
     return finish_results(call, std::move(results));
   }
