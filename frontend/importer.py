@@ -8,21 +8,40 @@ values and outputs: those are often stale, and are only used where inference fin
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from arenaut.frontend.functions import function_key
 from arenaut.frontend.handlers import handler_of
 from arenaut.frontend.nodes import import_nodes
+from arenaut.frontend.revision import AS_STORED, Revision
 from arenaut.frontend.scope import ModelContext, Scope
 from arenaut.frontend.source import Source, open_source
 from arenaut.frontend.structure import initializers_of, normal_domain, ordered
 from arenaut.frontend.survey import check_supported
-from arenaut.frontend.typeproto import stored_type, type_of
+from arenaut.frontend.typeproto import stored_type
 from arenaut.frontend.weights import Weights
 from arenaut.ir import Graph, Type, Value
 from arenaut.ir.errors import InvalidModelError
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a file says about itself. opsets: versions by domain ("" is ai.onnx). metadata: its custom properties.
+    shapes: of inputs and outputs by name, as the file states them, None for a dim or shape that it leaves open."""
+
+    graph: str
+    producer: str
+    producer_version: str
+    domain: str
+    version: int
+    doc: str
+    graph_doc: str
+    ir_version: int
+    opsets: Mapping[str, int]
+    metadata: Mapping[str, str]
+    shapes: Mapping[str, tuple[int | str | None, ...] | None]
 
 
 @dataclass(frozen=True)
@@ -32,7 +51,7 @@ class ImportedModel:
     input_names, output_names  the names of the file, in order; a value of the graph may be called otherwise, where
                                one value is two outputs or an output is an input.
     defaults                   inputs of the file that an initialiser gives a value, and their types: constants here.
-    opsets                     versions by domain ("" is ai.onnx), as the file states them.
+    info                       what the file says about itself.
     mapped                     address and bytes of every file that weights are views of.
     again                      imports the same model once more: an equal graph of its own, also when the files were
                                moved since, with these defaults as inputs (None: the same as here). A ModelProto must
@@ -43,11 +62,7 @@ class ImportedModel:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     defaults: tuple[tuple[str, Type | None], ...]
-    opsets: Mapping[str, int]
-    ir_version: int
-    producer: str = ""
-    doc: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    info: ModelInfo
     mapped: Sequence[tuple[int, int]] = ()
     again: Callable[[Collection[str] | None], ImportedModel] | None = None
 
@@ -57,6 +72,7 @@ def import_model(
     *,
     keep_inputs: Collection[str] = (),
     external_data_folder: str | None = None,
+    revision: Revision = AS_STORED,
 ) -> ImportedModel:
     """Reads a model.
 
@@ -64,6 +80,7 @@ def import_model(
     keep_inputs           a graph input that has an initialiser is a constant, unless named here: then it stays an
                           input that every run must be given.
     external_data_folder  where external tensor data lies, when source is no path.
+    revision              sizes and weights that take the place of those of the file.
 
     Raises InvalidModelError, UnsupportedError (which lists all ops that are not supported), ShapeError or
     ExternalDataError. Weights are views of the file or of the given bytes where their alignment allows: the file must
@@ -71,12 +88,12 @@ def import_model(
     """
     with open_source(source, external_data_folder) as opened:
         try:
-            return _import(opened, keep_inputs)
+            return _import(opened, keep_inputs, revision)
         except RecursionError:
             raise InvalidModelError(f"{opened.label} nests graphs or functions too deeply to be read") from None
 
 
-def _import(source: Source, keep_inputs: Collection[str]) -> ImportedModel:
+def _import(source: Source, keep_inputs: Collection[str], revision: Revision) -> ImportedModel:
     model = source.model
     opsets = _opsets(source)
     check_supported(model, opsets)
@@ -85,28 +102,41 @@ def _import(source: Source, keep_inputs: Collection[str]) -> ImportedModel:
     proto = model.graph
     graph = Graph(proto.name or "graph")
     scope = Scope(model=context, graph=graph, opsets=opsets, initializers=initializers_of(proto))
-    defaults = _import_inputs(scope, proto, keep_inputs)
+    scope.initializers.update({n: a for n, a in revision.initializers.items() if n in scope.initializers})
+    defaults = _import_inputs(scope, proto, keep_inputs, revision)
     import_nodes(scope, ordered(proto.node, {v.name for v in graph.inputs} | set(scope.initializers), graph.name))
-    _import_outputs(scope, proto)
+    _import_outputs(scope, proto, revision)
     return ImportedModel(
         graph=graph,
         input_names=tuple(v.name for v in graph.inputs),
         output_names=tuple(o.name for o in proto.output),
         defaults=tuple(defaults),
-        opsets=opsets,
-        ir_version=model.ir_version,
-        producer=f"{model.producer_name} {model.producer_version}".strip(),
-        doc=model.doc_string,
-        metadata={p.key: p.value for p in model.metadata_props},
+        info=_info(model, opsets, revision),
         mapped=source.mapped,
-        again=partial(_import_again, source.again, keep_inputs),
+        again=partial(_import_again, source.again, keep_inputs, revision),
     )
 
 
 def _import_again(
-    again: Callable[[], Source], as_before: Collection[str], keep_inputs: Collection[str] | None
+    again: Callable[[], Source], as_before: Collection[str], revision: Revision, keep_inputs: Collection[str] | None
 ) -> ImportedModel:
-    return _import(again(), as_before if keep_inputs is None else keep_inputs)
+    return _import(again(), as_before if keep_inputs is None else keep_inputs, revision)
+
+
+def _info(model: Any, opsets: Mapping[str, int], revision: Revision) -> ModelInfo:
+    return ModelInfo(
+        graph=model.graph.name,
+        producer=model.producer_name,
+        producer_version=model.producer_version,
+        domain=model.domain,
+        version=model.model_version,
+        doc=model.doc_string,
+        graph_doc=model.graph.doc_string,
+        ir_version=model.ir_version,
+        opsets=opsets,
+        metadata={p.key: p.value for p in model.metadata_props},
+        shapes={v.name: revision.stated_shape(v.type, v.name) for v in [*model.graph.input, *model.graph.output]},
+    )
 
 
 def _opsets(source: Source) -> Mapping[str, int]:
@@ -126,7 +156,9 @@ def _opsets(source: Source) -> Mapping[str, int]:
     return stated
 
 
-def _import_inputs(scope: Scope, proto: Any, keep_inputs: Collection[str]) -> list[tuple[str, Type | None]]:
+def _import_inputs(
+    scope: Scope, proto: Any, keep_inputs: Collection[str], revision: Revision
+) -> list[tuple[str, Type | None]]:
     """Phase one; the inputs that initialisers give a value. Initialisers are read when a node first needs them."""
     graph = scope.graph
     names = [v.name for v in proto.input]
@@ -140,7 +172,9 @@ def _import_inputs(scope: Scope, proto: Any, keep_inputs: Collection[str]) -> li
     defaults: list[tuple[str, Type | None]] = []
     for declared in proto.input:
         stored = scope.initializers.get(declared.name)
-        declared_type = type_of(declared.type, declared.name) or (None if stored is None else stored_type(stored))
+        declared_type = revision.type_of(declared.type, declared.name) or (
+            None if stored is None else stored_type(stored)
+        )
         if stored is not None and declared.name not in keep_inputs:
             defaults.append((declared.name, declared_type))
             continue
@@ -153,11 +187,11 @@ def _import_inputs(scope: Scope, proto: Any, keep_inputs: Collection[str]) -> li
     return defaults
 
 
-def _import_outputs(scope: Scope, proto: Any) -> None:
+def _import_outputs(scope: Scope, proto: Any, revision: Revision) -> None:
     """Phase three."""
     for declared in proto.output:
         value = scope.result(declared.name)
-        stated = type_of(declared.type, declared.name)
+        stated = revision.type_of(declared.type, declared.name)
         if value.type is None:
             value.type = stated
         scope.graph.outputs.append(value)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from arenaut.frontend.builder import FilledBuilder, infer
 from arenaut.frontend.weights import Weights
 from arenaut.ir import Graph, Value
@@ -54,7 +56,7 @@ class Scope:
     call: str = ""  # the name of the function call, a prefix for the names of its values
     call_attributes: Mapping[str, Any] = field(default_factory=dict)
     call_stack: tuple[FunctionKey, ...] = ()
-    initializers: dict[str, Any] = field(default_factory=dict)  # not yet read: TensorProto or SparseTensorProto
+    initializers: dict[str, Any] = field(default_factory=dict)  # not yet read: TensorProto, SparseTensorProto or array
     captures: dict[int, Capture] = field(default_factory=dict)  # by the identity of the outer value
     _values: dict[str, Value | None] = field(default_factory=dict)
     _named: set[int] = field(default_factory=set)
@@ -145,7 +147,10 @@ class Scope:
     def _read_initializer(self, name: str) -> Value:
         proto = self.initializers[name]
         weights = self.model.weights
-        array = weights.dense(proto) if hasattr(proto, "indices") else weights.array(proto)
+        if isinstance(proto, np.ndarray):
+            array = proto
+        else:
+            array = weights.dense(proto) if hasattr(proto, "indices") else weights.array(proto)
         return self.graph.add_constant(array, name, reserved=not self.call)
 
     def _capture(self, outer: Value | None) -> Value | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from arenaut.frontend.blobs import ExternalFiles, FileStorage, MemoryStorage, Storage
 from arenaut.frontend.messages import read_model
-from arenaut.ir.errors import InvalidModelError
+from arenaut.ir.errors import InvalidModelError, NotAModelError, OptionError
 
 # What files that are often taken for ONNX begin with, at which byte, and what to do with them.
 _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
@@ -60,8 +60,8 @@ def is_model_proto(source: Any) -> bool:
 def open_source(source: Any, external_data_folder: str | None = None) -> Iterator[Source]:
     """Opens a model; files stay open until the block ends, arrays made inside it stay valid after.
 
-    Raises InvalidModelError when it is no ONNX model, FileNotFoundError when there is no such file, TypeError when
-    source is neither a path, bytes nor a ModelProto.
+    Raises InvalidModelError when it is no ONNX model, FileNotFoundError when there is no such file, OptionError when
+    source is neither a path, bytes, a file nor a ModelProto.
     """
     if is_model_proto(source):
         opened = _given(source, ExternalFiles(folder=external_data_folder))
@@ -80,8 +80,15 @@ def open_source(source: Any, external_data_folder: str | None = None) -> Iterato
         except BaseException:
             storage.close()
             raise
+    elif callable(getattr(source, "read", None)):
+        data = source.read()
+        if not isinstance(data, bytes):
+            raise OptionError("the model is a file opened for text: open it with open(path, 'rb')")
+        with open_source(data, external_data_folder or _folder_of(source)) as opened:
+            yield opened
+        return
     else:
-        raise TypeError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
+        raise OptionError(f"a model is a path, bytes, a file or an onnx.ModelProto, not {type(source).__name__}")
     try:
         _check_is_model(opened)
         yield opened
@@ -89,6 +96,12 @@ def open_source(source: Any, external_data_folder: str | None = None) -> Iterato
         opened.files.close()
         if storage is not None:
             storage.close()
+
+
+def _folder_of(file: Any) -> str | None:
+    """The folder of an open file that has a name: external data lies beside it."""
+    name = getattr(file, "name", None)
+    return os.path.dirname(os.path.abspath(name)) if isinstance(name, str) and os.path.isfile(name) else None
 
 
 def _given(model: Any, files: ExternalFiles) -> Source:
@@ -101,16 +114,16 @@ def _open_file(path: str) -> FileStorage:
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file '{path}'") from None
     except OSError as error:
-        raise InvalidModelError(f"'{path}' cannot be read as a model: {error}") from None
+        raise NotAModelError(f"'{path}' cannot be read as a model: {error}") from None
 
 
 def _parse(storage: Storage, data: memoryview, label: str, files: ExternalFiles) -> Source:
     if not data.nbytes:
-        raise InvalidModelError(f"{label} is empty. Download or export the model again")
+        raise NotAModelError(f"{label} is empty. Download or export the model again")
     try:
         model = read_model(data)
     except ValueError:
-        raise InvalidModelError(_not_onnx(data, label)) from None
+        raise NotAModelError(_not_onnx(data, label)) from None
     return Source(model, label, files, lambda: _parse(storage, data, label, files), storage)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from arenaut.ir import DType, MapType, OptionalType, SequenceType, TensorType, Type, symbol
 from arenaut.ir.dims import Dim
+from arenaut.ir.dtypes import dtype_of
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 
 
@@ -46,7 +49,9 @@ def type_of(proto: Any, name: str) -> Type | None:
 
 
 def stored_type(proto: Any) -> TensorType:
-    """The type of an initialiser, a TensorProto or a SparseTensorProto."""
+    """The type of an initialiser: a TensorProto, a SparseTensorProto, or an array in its place."""
+    if isinstance(proto, np.ndarray):
+        return TensorType(dtype_of(proto), tuple(proto.shape))
     values = proto.values if hasattr(proto, "indices") else proto
     return TensorType(dtype_of_number(values.data_type, f"the tensor '{values.name}'"), tuple(map(int, proto.dims)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,10 @@ class InvalidModelError(ModelError):
     """Not ONNX, truncated, cyclic, duplicate names, or against the standard."""
 
 
+class NotAModelError(InvalidModelError):
+    """Bytes that are no ONNX model at all: empty, cut short, or in another format."""
+
+
 class UnsupportedError(ModelError):
     """Ops, domains, versions or types that arenaut does not know; lists all of them at once."""
 
@@ -32,6 +37,14 @@ class ExternalDataError(ModelError):
 
 class InputError(ArenautError):
     """A feed of run() with a wrong name, dtype, rank or shape; sizes for memory() with wrong names or values."""
+
+
+class OptionError(ArenautError, TypeError, ValueError):
+    """An option of load_onnx, run or profile with a type or a value that it does not take."""
+
+
+class SizeConflictError(InputError):
+    """One symbolic dim has several sizes among the feeds of a run."""
 
 
 class MemoryLimitError(ArenautError):
@@ -65,6 +78,15 @@ the rule."""
 
 
 @contextmanager
+def memory_errors(what: str) -> Iterator[None]:
+    """Want of memory as an error of arenaut. what: begins the message."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MemoryLimitError(f"{what}: this machine has not the memory for it: {error}") from error
+
+
+@contextmanager
 def blamed_on(model: type[ArenautError], what: str) -> Iterator[None]:
     """What escapes from work on a model, as an error that says whose fault it is. what: begins the message.
 
@@ -73,7 +95,11 @@ def blamed_on(model: type[ArenautError], what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ArenautError, OSError, ImportError):
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryLimitError(f"{what}: this machine has not the memory for it: {error}") from error
+        raise
+    except (ArenautError, ImportError):
         raise
     except MemoryError as error:
         raise MemoryLimitError(f"{what}: this machine has not the memory for it: {error}") from error

@@ -394,10 +394,11 @@ PyMethodDef kMethods[] = {
 void register_runner(py::module_& m) {
   if (PyType_Ready(&g_memory_type) < 0) throw py::error_already_set();
   kMethods[0].ml_doc =
-      "run($self, /, *args, out=None, timeout=None, **kwargs)\n--\n\n"
+      "run($self, /, *args, out=None, timeout=None, outputs=None, **kwargs)\n--\n\n"
       "Runs the model once: run({\"x\": x}), run(x, y) in input order, or run(x=x).\n\n"
       "Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead.\n"
-      "timeout: seconds after which the run stops with RunTimeoutError.\n"
+      "timeout: seconds after which the run stops with RunTimeoutError. outputs: names of those that are wanted; what\n"
+      "only others need is not computed.\n"
       "Raises InputError for feeds that do not fit, ExecutionError when a step fails.";
   PyType_Slot slots[] = {{Py_tp_methods, kMethods},
                          {Py_tp_dealloc, reinterpret_cast<void*>(runner_dealloc)},

@@ -12,14 +12,21 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from arenaut import errors
+    from arenaut.compat.onnxruntime import InferenceSession
+    from arenaut.frontend import Revision
     from arenaut.inputs import TensorInfo
     from arenaut.loading import load_onnx
     from arenaut.model import Model
     from arenaut.native.target import kernel_info
 
-__all__ = ["Model", "TensorInfo", "__version__", "errors", "kernel_info", "load_onnx"]
+__all__ = [
+    "InferenceSession", "Model", "Revision", "TensorInfo", "__version__", "errors", "kernel_info", "load_onnx",
+]  # fmt: skip
 
-_HOME = {"Model": "model", "TensorInfo": "inputs", "load_onnx": "loading", "kernel_info": "native.target"}
+_HOME = {
+    "InferenceSession": "compat.onnxruntime", "Model": "model", "Revision": "frontend", "TensorInfo": "inputs",
+    "load_onnx": "loading", "kernel_info": "native.target",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

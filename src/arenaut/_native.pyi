@@ -106,12 +106,14 @@ class Runner:
         *args: Mapping[str, Any] | Any,
         out: Mapping[str, np.ndarray[Any, Any]] | None = None,
         timeout: float | None = None,
+        outputs: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Runs the model once: run({"x": x}), run(x, y) in input order, or run(x=x).
 
         Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead.
-        timeout: seconds after which the run stops with RunTimeoutError.
+        timeout: seconds after which the run stops with RunTimeoutError. outputs: names of those that are wanted; what
+        only others need is not computed.
         Raises InputError for feeds that do not fit, ExecutionError when a step fails.
         """
 

@@ -9,8 +9,11 @@ from arenaut.ir.errors import (
     InvalidModelError,
     MemoryLimitError,
     ModelError,
+    NotAModelError,
+    OptionError,
     RunTimeoutError,
     ShapeError,
+    SizeConflictError,
     UnsupportedError,
 )
 
@@ -23,7 +26,10 @@ __all__ = [
     "InvalidModelError",
     "MemoryLimitError",
     "ModelError",
+    "NotAModelError",
+    "OptionError",
     "RunTimeoutError",
     "ShapeError",
+    "SizeConflictError",
     "UnsupportedError",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from arenaut.ir.dims import Expr
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import InputError
+from arenaut.ir.errors import InputError, SizeConflictError
 from arenaut.ir.graph import Array, Value
 from arenaut.ir.types import TensorType, Type
 
@@ -48,6 +48,11 @@ class Inputs:
 
     def by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
         """What a run was called with, by name. Raises InputError."""
+        if len(args) == 2 and isinstance(args[1], Mapping) and (args[0] is None or isinstance(args[0], (list, tuple))):
+            raise InputError(
+                "run(names, feeds) is how onnxruntime's sessions are called: write model.run(feeds), or "
+                "model.run(feeds, outputs=names) for some of the outputs; arenaut.InferenceSession takes it as it is"
+            )
         if len(args) == 1 and not kwargs and isinstance(args[0], Mapping):
             return args[0]
         if len(args) > len(self.names):
@@ -84,23 +89,11 @@ class Inputs:
 
     def _checked(self, index: int, feeds: Mapping[str, Any]) -> Any:
         name = self.names[index]
-        value = self.values[index]
         given = feeds[name]
-        t = value.type
+        t = self.values[index].type
         if not isinstance(t, TensorType):
             return given
-        array = given if isinstance(given, np.ndarray) else _as_array(given)
-        want = t.dtype.numpy
-        if t.dtype is DType.STRING:
-            if array.dtype.kind not in "OUST":
-                raise InputError(f"input '{name}': expected strings, got {array.dtype}")
-            array = array.astype(object)
-        elif array.dtype != want:
-            same = array.dtype.newbyteorder("=") == want
-            if not same:
-                raise InputError(
-                    f"input '{name}': expected dtype {want}, got {array.dtype}; convert it with .astype('{want}')"
-                )
+        array = as_tensor(given, name, t)
         if t.shape is not None:
             self._check_shape(name, t, array.shape)
         return array
@@ -133,18 +126,63 @@ class Inputs:
                 where = ", ".join(
                     f"'{self.names[i]}' axis {axis} is {n}" for (i, axis), n in zip(places, sizes, strict=True)
                 )
-                raise InputError(f"the dim '{name}' must be the same everywhere: {where}")
+                raise SizeConflictError(f"the dim '{name}' must be the same everywhere: {where}")
 
 
 def _dims_text(t: TensorType) -> str:
     return "[" + ", ".join(str(d) for d in t.shape or ()) + "]"
 
 
-def _as_array(given: Any) -> Array:
-    """Any array of the CPU without a copy where it says how (DLPack), numbers and lists by numpy's rules."""
-    if hasattr(given, "__dlpack__") and not hasattr(given, "__array__"):
-        return np.from_dlpack(given)
-    return np.asarray(given)
+def as_tensor(given: Any, name: str, t: TensorType) -> Array:
+    """What was fed to the input `name`, as an array of its type; of any shape.
+
+    Arrays (numpy's, and what has DLPack, `__array__`, `__array_interface__` or a buffer) keep their type and memory;
+    lists and Python's numbers take the model's type. Raises InputError.
+    """
+    if given is None:
+        raise InputError(f"input '{name}' is None: expected {tensor_info(name, t)}")
+    array = given if isinstance(given, np.ndarray) else _as_array(given, name, t.dtype)
+    if t.dtype is DType.STRING:
+        return _text(array, name)
+    want = t.dtype.numpy
+    if array.dtype != want and array.dtype.newbyteorder("=") != want:
+        raise InputError(f"input '{name}': expected dtype {want}, got {array.dtype}; convert it with .astype('{want}')")
+    return array
+
+
+def _as_array(given: Any, name: str, dtype: DType) -> Array:
+    if dtype is not DType.STRING and isinstance(given, (bytes, bytearray)):
+        return np.frombuffer(given, np.uint8)
+    try:
+        if isinstance(given, np.generic):
+            same_kind = dtype is not DType.STRING and np.can_cast(given.dtype, dtype.numpy, "same_kind")
+            return np.asarray(given, dtype.numpy if same_kind else None)
+        if hasattr(given, "__array__") or hasattr(given, "__array_interface__") or isinstance(given, memoryview):
+            return np.asarray(given)
+        if hasattr(given, "__dlpack__"):
+            return np.from_dlpack(given)
+        if not isinstance(given, (list, tuple, range, int, float, complex, str)):
+            shown: Array = np.asarray(memoryview(given))
+            return shown
+        return np.array(given, object if dtype is DType.STRING else dtype.numpy)
+    except (TypeError, ValueError, OverflowError, RuntimeError, BufferError) as error:
+        raise InputError(
+            f"input '{name}': a {type(given).__name__} that is no tensor of {dtype.short}: {error}"
+        ) from error
+
+
+def _text(array: Array, name: str) -> Array:
+    """Strings as an array of str; bytes are UTF-8."""
+    if array.dtype.kind not in "OUST":
+        raise InputError(f"input '{name}': expected strings, got {array.dtype}")
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "surrogateescape")
+    elif array.dtype.kind == "O" and not all(type(s) is str for s in array.flat):
+        text = np.empty(array.size, object)
+        text[:] = [s.decode("utf-8", "surrogateescape") if isinstance(s, bytes) else str(s) for s in array.flat]
+        array = text.reshape(array.shape)
+    objects: Array = array.astype(object)
+    return objects
 
 
 def tensor_info(name: str, t: Type | None) -> TensorInfo:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import IO, TYPE_CHECKING, Any, Literal, cast, get_args
 
 from arenaut.backends.chain import resolve_backends
 from arenaut.executor.common import Executor, make_host_call
@@ -25,13 +25,14 @@ from arenaut.lowering.program import Lowered
 from arenaut.lowering.weights import WeightStore
 from arenaut.model import Model, count_nodes
 from arenaut.native.target import current_target
+from arenaut.options import bytes_of, one_of, refused, threads_of
 from arenaut.planner import Effort
 from arenaut.released import ReleasedConstants, trim_heap
 
 if TYPE_CHECKING:
     import onnx
 
-    from arenaut.frontend import ImportedModel
+    from arenaut.frontend import ImportedModel, Revision
     from arenaut.passes.context import Event
 
 ExecutorName = Literal["compiled", "interpreted"]
@@ -42,7 +43,7 @@ MOST_SHARED_BYTES = 64 << 20
 
 
 def load_onnx(
-    source: str | PathLike[str] | bytes | onnx.ModelProto,
+    source: str | PathLike[str] | bytes | IO[bytes] | onnx.ModelProto,
     *,
     threads: int | None = None,
     executor: ExecutorName = "compiled",
@@ -56,10 +57,11 @@ def load_onnx(
     exact_conv: bool = False,
     winograd_limit: int | None = None,
     without: Collection[str] = (),
+    revision: Revision | None = None,
 ) -> Model:
     """Reads an ONNX model and makes it ready to run.
 
-    source           a path, the bytes of a file, or a ModelProto.
+    source           a path, the bytes of a file, a file opened for reading bytes, or a ModelProto.
     threads          at most this many threads a run; None: the CPUs this process may use.
     executor         "compiled": one native call a run; "interpreted": step by step from Python, for debugging.
     optimize         False runs the graph as stored.
@@ -77,21 +79,24 @@ def load_onnx(
     winograd_limit   bytes that filters transformed for Winograd's algorithm may add; None: as many as the weights.
     without          names of arenaut.ir.target.OPTIMISATIONS to leave out, to see what each is worth.
 
+    revision         sizes of symbolic dims that hold for good, and weights, in place of those of the file:
+                     Revision(dims={"batch": 1}).
+
     Raises InvalidModelError, UnsupportedError, ShapeError or ExternalDataError (all ModelError) with what to do.
     """
-    if executor not in ("compiled", "interpreted"):
-        raise ValueError(f"executor={executor!r}: expected 'compiled' or 'interpreted'")
+    one_of("executor", executor, ("compiled", "interpreted"))
+    one_of("optimize_memory", optimize_memory, get_args(Effort))
     options = _Options(
-        target=current_target(threads, without),
+        target=current_target(threads_of(threads), without),
         level=_verify_level(verify),
         passes=stop_after if optimize else 0,
         lowering=LoweringOptions(shapes or {}, exact_conv, winograd_limit),
         effort=optimize_memory,
-        max_memory=max_memory,
+        max_memory=bytes_of("max_memory", max_memory),
         backends=None if executor == "compiled" else resolve_backends(backends),
     )
     with blamed_on(InvalidModelError, "loading the model"):
-        return _load(_import(source), options)
+        return _load(_import(source, revision), options)
 
 
 @dataclass(frozen=True)
@@ -138,11 +143,11 @@ def _load(imported: ImportedModel, options: _Options) -> Model:
     return model
 
 
-def _import(source: Any) -> ImportedModel:
+def _import(source: Any, revision: Revision | None) -> ImportedModel:
     """One: the file becomes an ir.Graph, in which every op means what the newest opset says."""
-    from arenaut.frontend import import_model
+    from arenaut.frontend import AS_STORED, import_model
 
-    return import_model(source)
+    return import_model(source, revision=revision or AS_STORED)
 
 
 def _optimise(graph: Graph, options: _Options) -> Sequence[Event]:
@@ -222,7 +227,7 @@ def _verify_level(chosen: VerifyLevel | None) -> VerifyLevel:
     for known in get_args(VerifyLevel):
         if level == known:
             return cast(VerifyLevel, level)
-    raise ValueError(f"verify={level!r}: expected {', '.join(get_args(VerifyLevel))}")
+    raise refused("verify", level, ", ".join(get_args(VerifyLevel)))
 
 
 __all__ = ["load_onnx"]

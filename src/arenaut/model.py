@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arenaut import _native
-from arenaut.executor.common import Executor
+from arenaut.executor.common import Asked, Executor
 from arenaut.executor.compiled import CompiledExecutor
 from arenaut.executor.specialised import SpecialisedExecutor, settle_shapes
 from arenaut.inputs import MOST_SHOWN, Inputs, TensorInfo, tensor_info
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import ArenautError, InputError
+from arenaut.ir.errors import ArenautError, InputError, memory_errors
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
 from arenaut.lowering.lower import FUSED
+from arenaut.options import refused, seconds_of, targets_of, whole
 from arenaut.released import ReleasedConstants
 from arenaut.results.plan import Plan, plan_at, plan_of
-from arenaut.results.profile import Profile, profile_of
+from arenaut.results.profile import Profile, TimedStep, profile_of, timed_steps
 
 if TYPE_CHECKING:
     from arenaut.frontend import ImportedModel
@@ -63,7 +64,7 @@ class Model(_native.Runner):
         self._constants = constants
         self._built = built
         self._executor = executor
-        self.ir_version = imported.ir_version
+        self.info = imported.info
         self._inputs = Inputs(imported.input_names, self.graph.inputs, imported.defaults)
         self._fed = fed
         self._feeding: dict[frozenset[str], Model] = {}
@@ -109,21 +110,40 @@ class Model(_native.Runner):
         *args: Mapping[str, Any] | Any,
         out: Mapping[str, Array] | None = None,
         timeout: float | None = None,
+        outputs: Sequence[str] | None = None,
+        stop: _native.Stop | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         feeds = self._inputs.by_name(args, kwargs)
         overridden = self._inputs.fed_defaults(feeds)
         if overridden:
             model = self.feeding(*overridden)
-            return model.run(feeds) if out is None and timeout is None else model._run(feeds, out=out, timeout=timeout)
-        inputs = self._inputs.arrays(feeds)
-        self._inputs.check_symbols(inputs)
-        results = self._executor.run(inputs, timeout)
+            if out is None and timeout is None and outputs is None and stop is None:
+                return model.run(feeds)
+            return model._run(feeds, out=out, timeout=timeout, outputs=outputs, stop=stop)
+        seconds, targets, wanted = seconds_of(timeout), targets_of(out), self._numbers_of(outputs)
+        with memory_errors("the run"):
+            inputs = self._inputs.arrays(feeds)
+            self._inputs.check_symbols(inputs)
+            results = self._executor.run(inputs, seconds, Asked(wanted, stop))
         self._fast_path_for(inputs)
-        outputs = dict(zip(self._output_names, results, strict=True))
-        for name, target in (out or {}).items():
-            outputs[name] = self._deliver(name, outputs, target)
-        return outputs
+        named = dict(zip(self._output_names, results, strict=True))
+        if outputs is not None:
+            named = {name: named[name] for name in outputs}
+        for name, target in targets.items():
+            named[name] = self._deliver(name, named, target)
+        return named
+
+    def _numbers_of(self, outputs: Sequence[str] | None) -> frozenset[int] | None:
+        """Which outputs these names are; None for all."""
+        if outputs is None:
+            return None
+        if isinstance(outputs, str) or not isinstance(outputs, Sequence):
+            raise refused("outputs", outputs, f"a list of names out of {', '.join(self._output_names)}")
+        unknown = [repr(n) for n in outputs if n not in self._output_names]
+        if unknown:
+            raise InputError(f"outputs names {', '.join(unknown)}; the model has {', '.join(self._output_names)}")
+        return frozenset(self._output_names.index(n) for n in outputs)
 
     def feeding(self, *names: str) -> Model:
         """The model with these of its defaults as inputs like any other, which a run that is fed them goes to. It is
@@ -227,6 +247,7 @@ class Model(_native.Runner):
 
     def profile(self, *args: Any, repeat: int = 10, **kwargs: Any) -> Profile:
         """Runs the model `repeat` times with these feeds and returns the time, bytes and GFLOP/s of every step."""
+        repeat = whole("repeat", repeat, 1, "how many runs to time, an integer from 1")
         feeds = self._inputs.by_name(args, kwargs)
         overridden = self._inputs.fed_defaults(feeds)
         if overridden:
@@ -234,6 +255,18 @@ class Model(_native.Runner):
         inputs = self._inputs.arrays(feeds)
         self._executor.run(inputs)
         return profile_of(self._executor.built_by(inputs), inputs, repeat)
+
+    def run_timed(self, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], list[TimedStep]]:
+        """One run's outputs by name, and the time of each of its steps, in the order in which they ran."""
+        feeds = self._inputs.by_name(args, kwargs)
+        overridden = self._inputs.fed_defaults(feeds)
+        if overridden:
+            return self.feeding(*overridden).run_timed(feeds)
+        inputs = self._inputs.arrays(feeds)
+        self._inputs.check_symbols(inputs)
+        results, nanoseconds = self._executor.run_timed(inputs)
+        steps = timed_steps(self._executor.built_by(inputs), nanoseconds)
+        return dict(zip(self._output_names, results, strict=True)), steps
 
     def trim(self) -> int:
         """Frees arenas kept for reuse; returns how many bytes."""

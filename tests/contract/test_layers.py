@@ -19,7 +19,7 @@ OUTSIDE = {"bench": ROOT / "bench", "tests": ROOT / "tests"}
 
 CORE = {"ir", "native", "_native"}
 COMPILED = CORE | {"planner", "lowering"}
-LOADED = COMPILED | {"executor", "backends", "results", "inputs", "released", "model"}
+LOADED = COMPILED | {"executor", "backends", "results", "inputs", "options", "released", "model"}
 PUBLIC = {"__version__", "errors", "loading"}
 
 # room -> rooms of arenaut that it may import (its own is implied). What is not listed here is no room.
@@ -35,6 +35,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "executor": COMPILED,
     "results": COMPILED | {"executor"},
     "inputs": {"ir"},
+    "options": {"ir"},
     "released": {"ir", "lowering"},
     "model": LOADED | {"frontend", "passes"},
     "loading": LOADED | {"frontend", "passes"},
@@ -42,7 +43,8 @@ ALLOWED: Mapping[str, set[str]] = {
     "measure": {"errors", "results", "inputs", "loading"},
     "report": LOADED | PUBLIC | {"frontend", "passes", "measure"},
     "cli": LOADED | PUBLIC | {"measure", "report"},
-    "__init__": {"errors", "inputs", "loading", "model", "native"},
+    "compat": LOADED | PUBLIC | {"frontend"},
+    "__init__": {"compat", "errors", "frontend", "inputs", "loading", "model", "native"},
 }
 # What people measure and test with may look at everything that is below it.
 EVERYTHING = set(ALLOWED) | PUBLIC | {"_native", "bench", "tests"}

@@ -77,7 +77,7 @@ def test_before_ir_version_4_every_initialiser_is_a_default(tmp_path: Path) -> N
     proto = _linear(ir_version=3)
     onnx.save(proto, tmp_path / "m.onnx")
     model = arenaut.load_onnx(tmp_path / "m.onnx")
-    assert model.ir_version == 3 and [i.name for i in model.inputs] == ["x"]
+    assert model.info.ir_version == 3 and [i.name for i in model.inputs] == ["x"]
     x, w = random(5, 4), random(4, 3) - 1
     b = numpy_helper.to_array(proto.graph.initializer[1])
     np.testing.assert_allclose(model.run(x=x, w=w)["y"], x @ w + b, rtol=1e-5, atol=1e-6)

@@ -60,8 +60,10 @@ def test_model_facts() -> None:
     model.producer_name, model.producer_version, model.doc_string = "maker", "1.2", "about"
     helper.set_model_props(model, {"names": "{0: 'cat'}"})
     imported = import_model(model)
-    assert imported.opsets == {"": 17, "ai.onnx.ml": 3} and imported.ir_version == 10
-    assert (imported.producer, imported.doc, imported.metadata) == ("maker 1.2", "about", {"names": "{0: 'cat'}"})
+    assert imported.info.opsets == {"": 17, "ai.onnx.ml": 3} and imported.info.ir_version == 10
+    info = imported.info
+    assert (info.producer, info.producer_version, info.doc) == ("maker", "1.2", "about")
+    assert info.metadata == {"names": "{0: 'cat'}"}
 
 
 def test_an_unknown_ir_version_is_no_reason_to_refuse() -> None:

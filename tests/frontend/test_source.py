@@ -88,7 +88,7 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", [None, 3, ["m.onnx"], onnx.GraphProto()])
 def test_things_that_are_no_source(source: Any) -> None:
-    with pytest.raises(TypeError, match="path, bytes or an"):
+    with pytest.raises(TypeError, match="path, bytes, a file or an"):
         import_model(source)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,19 +37,35 @@ CANCELLED = 7
 REFUSED = 100
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a run is asked for. outputs: numbers of those that are wanted, None for all; what only others need is left
+    out, and they are None. stop: ends the run with ExecutionError when it is set."""
+
+    outputs: frozenset[int] | None = None
+    stop: _native.Stop | None = None
+
+
+ALL = Asked()
+
+
 class Executor(ABC):
     """Runs a model. Inputs and outputs are lists in the order of the graph's."""
 
     built: Built  # the program of the last run; before any, the one that serves all sizes
 
     @abstractmethod
-    def run(self, inputs: Sequence[Any], timeout: float | None = None) -> list[Any]:
+    def run(self, inputs: Sequence[Any], timeout: float | None = None, asked: Asked = ALL) -> list[Any]:
         """timeout: seconds. Raises ExecutionError, ShapeError, MemoryLimitError or RunTimeoutError; safe to call from
         several threads."""
 
     @abstractmethod
     def built_for(self, sizes: Mapping[str, int]) -> Built:
         """The program that runs inputs whose symbolic dims have these sizes."""
+
+    @abstractmethod
+    def run_timed(self, inputs: Sequence[Any]) -> tuple[list[Any], list[int]]:
+        """The same, and the nanoseconds of each step in the order in which the program runs them."""
 
     def built_by(self, inputs: Sequence[Any]) -> Built:
         """The program that runs these inputs."""
@@ -67,14 +85,32 @@ class ProgramExecutor(Executor):
         self.max_memory = machine_memory() if max_memory is None else max_memory
         self.calls_python = _calls_python(built)
 
-    def run(self, inputs: Sequence[Any], timeout: float | None = None) -> list[Any]:
-        arrays = [to_native(a) if is_tensor(a) else a for a in inputs]
+    def run(self, inputs: Sequence[Any], timeout: float | None = None, asked: Asked = ALL) -> list[Any]:
+        with self._own_errors(timeout, asked), deadline(timeout if self.calls_python else None):
+            results = self._run(_arrays(inputs), timeout, asked)
+        return self._typed(results, asked.outputs)
+
+    def run_timed(self, inputs: Sequence[Any]) -> tuple[list[Any], list[int]]:
+        with self._own_errors(None, ALL):
+            results, nanoseconds = self.built.native.profile(_arrays(inputs))
+        return self._typed(results, None), nanoseconds
+
+    def _typed(self, results: Sequence[Any], wanted: frozenset[int] | None) -> list[Any]:
+        return [
+            _given(r, t) if wanted is None or i in wanted else None
+            for i, (r, t) in enumerate(zip(results, self.built.lowered.dtypes, strict=True))
+        ]
+
+    @contextmanager
+    def _own_errors(self, timeout: float | None, asked: Asked) -> Iterator[None]:
+        """What goes wrong in a native run, as errors of arenaut."""
         try:
-            with deadline(timeout if self.calls_python else None):
-                results = self._run(arrays, timeout)
+            yield
         except Overrun:
             raise RunTimeoutError(f"the run did not end within {timeout:g} seconds") from None
         except _native.StepError as error:
+            if asked.stop is not None and asked.stop.is_set() and error.args[1] == CANCELLED:
+                raise ExecutionError("the run was stopped by its caller") from None
             if timeout is not None and error.args[1] == CANCELLED:
                 raise RunTimeoutError(f"the run did not end within {timeout:g} seconds") from None
             raise step_error(self.built, *error.args) from None
@@ -89,13 +125,16 @@ class ProgramExecutor(Executor):
             raise MemoryLimitError(f"this machine has not the memory for the run: {error}") from error
         except ValueError as error:
             raise ShapeError(f"the program cannot be bound to these inputs: {error}") from None
-        return [_given(r, t) for r, t in zip(results, self.built.lowered.dtypes, strict=True)]
 
     def built_for(self, sizes: Mapping[str, int]) -> Built:
         return self.built
 
     @abstractmethod
-    def _run(self, arrays: list[Any], timeout: float | None) -> list[Any]: ...
+    def _run(self, arrays: list[Any], timeout: float | None, asked: Asked) -> list[Any]: ...
+
+
+def _arrays(inputs: Sequence[Any]) -> list[Any]:
+    return [to_native(a) if is_tensor(a) else a for a in inputs]
 
 
 def _calls_python(built: Built) -> bool:

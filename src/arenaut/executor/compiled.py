@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from arenaut.executor.common import ProgramExecutor
+from arenaut.executor.common import Asked, ProgramExecutor
+from arenaut.lowering.build import Built
+from arenaut.lowering.needed import needed_steps
 
 
 class CompiledExecutor(ProgramExecutor):
-    def _run(self, arrays: list[Any], timeout: float | None) -> list[Any]:
-        return self.built.native.run(arrays, self.max_memory, -1.0 if timeout is None else max(0.0, timeout))
+    def __init__(self, built: Built, max_memory: int | None) -> None:
+        super().__init__(built, max_memory)
+        self._needed: dict[frozenset[int], list[int]] = {}  # steps that a set of outputs needs
+
+    def _run(self, arrays: list[Any], timeout: float | None, asked: Asked) -> list[Any]:
+        seconds = -1.0 if timeout is None else max(0.0, timeout)
+        needed = None if asked.outputs is None else self._steps_for(asked.outputs)
+        return self.built.native.run(arrays, self.max_memory, seconds, asked.stop, needed)
+
+    def _steps_for(self, outputs: frozenset[int]) -> list[int]:
+        if outputs not in self._needed:
+            self._needed[outputs] = needed_steps(self.built.lowered, self.built.step_order, outputs)
+        return self._needed[outputs]

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from arenaut import _native
-from arenaut.executor.common import ProgramExecutor
+from arenaut.executor.common import Asked, ProgramExecutor
+from arenaut.ir.errors import ExecutionError, InputError
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import LoweredStep
 
@@ -38,11 +39,13 @@ class InterpretedExecutor(ProgramExecutor):
         self.backends = tuple(backends)
         self.observer = observer
 
-    def _run(self, arrays: list[Any], timeout: float | None) -> list[Any]:
+    def _run(self, arrays: list[Any], timeout: float | None, asked: Asked) -> list[Any]:
         if timeout is not None:
-            raise ValueError("timeout= needs executor='compiled'")
+            raise InputError("timeout= needs executor='compiled'")
         run = _native.Run(self.built.native, arrays, self.max_memory)
         for position, index in enumerate(self.built.step_order):
+            if asked.stop is not None and asked.stop.is_set():
+                raise ExecutionError("the run was stopped by its caller")
             step = self.built.lowered.steps[index]
             if not any(backend.run_step(self.built, run, step) for backend in self.backends):
                 names = [b.name for b in self.backends]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from arenaut import _native
-from arenaut.executor.common import Executor
+from arenaut.executor.common import ALL, Asked, Executor
 from arenaut.ir.dims import Expr, equal, evaluate, symbol
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import InputError
@@ -94,10 +94,13 @@ class SpecialisedExecutor(Executor):
         self._asked: tuple[int, ...] = ()  # inputs whose elements some program depends on
         self._lock = threading.Lock()
 
-    def run(self, inputs: Sequence[Any], timeout: float | None = None) -> list[Any]:
+    def run(self, inputs: Sequence[Any], timeout: float | None = None, asked: Asked = ALL) -> list[Any]:
         chosen = self._chosen(inputs)
         self.built = chosen.built
-        return chosen.run(inputs, timeout)
+        return chosen.run(inputs, timeout, asked)
+
+    def run_timed(self, inputs: Sequence[Any]) -> tuple[list[Any], list[int]]:
+        return self._chosen(inputs).run_timed(inputs)
 
     def chosen_by_shapes(self, inputs: Sequence[Any]) -> Executor | None:
         """What runs these inputs, and all of their shapes; None where elements of inputs decide too."""

@@ -34,6 +34,16 @@ class StepProfile:
 
 
 @dataclass(frozen=True)
+class TimedStep:
+    """One step of one run."""
+
+    name: str
+    op: str
+    kernel: str
+    nanoseconds: int
+
+
+@dataclass(frozen=True)
 class Profile:
     steps: tuple[StepProfile, ...]
 
@@ -79,6 +89,13 @@ def profile_of(built: Built, inputs: Sequence[Any], repeat: int) -> Profile:
         for position, (index, total) in enumerate(zip(built.step_order, totals, strict=True))
     ]
     return Profile(tuple(steps))
+
+
+def timed_steps(built: Built, nanoseconds: Sequence[int]) -> list[TimedStep]:
+    """The steps of a run in the order in which they ran, with what each took."""
+    steps = [built.lowered.steps[index] for index in built.step_order]
+    pairs = zip(steps, nanoseconds, strict=True)
+    return [TimedStep(s.node.name or s.node.op, s.node.op, _kernel(s), int(n)) for s, n in pairs]
 
 
 def _profile_step(

@@ -1,0 +1,1 @@
+"""Other runtimes' interfaces on arenaut."""
