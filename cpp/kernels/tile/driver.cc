@@ -101,8 +101,9 @@ int32_t run_tiles(const void* bound, void* const* operand, int64_t begin, int64_
     const int64_t last = min64(b.tiles, (task + 1) * b.tiles_per_task);
     for (int64_t t = task * b.tiles_per_task; t < last; ++t) {
       const int64_t row = t / b.col_tiles * b.tile_rows, col = t % b.col_tiles * b.tile_cols;
-      tile_run(b.core, operand, row, min64(b.tile_rows, b.core.rows - row), col, min64(b.tile_cols, b.core.cols - col),
-               nullptr, 0, scratch);
+      const int32_t status = tile_run(b.core, operand, row, min64(b.tile_rows, b.core.rows - row), col,
+                                      min64(b.tile_cols, b.core.cols - col), nullptr, 0, scratch);
+      if (status != ARN_OK) return status;
     }
   }
   return ARN_OK;
