@@ -16,6 +16,7 @@ from arenaut.ir.elements import ChoiceRule, ElementRule, ReadsRule
 from arenaut.ir.errors import UnknownError
 from arenaut.ir.graph import ARENAUT_DOMAIN, ONNX_DOMAIN, Array, Graph, Node, Requirement, Value
 from arenaut.ir.place import Place
+from arenaut.ir.target import Target
 from arenaut.ir.types import Shape, Type
 
 # What a kernel parameter may be: fields of the family's C struct by name. Symbolic ones are evaluated at binding.
@@ -95,6 +96,8 @@ class TileBuilder(Protocol):
 class Lower(Protocol):
     """Emits the steps of one node. Operands are places in memory (Place); views cost nothing."""
 
+    @property
+    def target(self) -> Target: ...
     def read(self, value: Value) -> Place: ...
     def write(self, value: Value) -> Place:
         """A new dense place for an output of the node."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 OPTIMISATIONS: Final = {
     "fusion": "norms, attention, activations and the like raised to one op, batch norms folded into weights",
@@ -18,12 +18,16 @@ OPTIMISATIONS: Final = {
 """What `Target.without` may name."""
 
 
+Precision = Literal["stored", "bfloat16"]
+
+
 @dataclass(frozen=True)
 class Target:
     """tier: 0 baseline, 1 v3, 2 v4. Cache sizes in bytes; L1 and L2 are per core.
 
     families: the kernel families that have rows here, for rewrites that need one.
-    without: names of OPTIMISATIONS to leave out, to see what each is worth."""
+    without: names of OPTIMISATIONS to leave out, to see what each is worth.
+    precision: of the operands of float products and convolutions: as stored, or the nearest bfloat16."""
 
     tier: int
     features: int
@@ -33,3 +37,4 @@ class Target:
     l3_bytes: int
     families: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
+    precision: Precision = "stored"

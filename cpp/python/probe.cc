@@ -32,6 +32,9 @@ double arn_peak_dots_v3_avx_vnni(int64_t rounds, int32_t* sink);
 #ifdef ARN_HAS_AMX_INT8
 double arn_peak_dots_v4_amx_int8(int64_t rounds, int32_t* sink);
 #endif
+#ifdef ARN_HAS_AMX_BF16
+double arn_peak_dots_v4_amx_bf16(int64_t rounds, int32_t* sink);
+#endif
 }
 
 namespace arenaut {
@@ -71,7 +74,7 @@ double peak_flops(int tier, double seconds) {
   return rate([&] { return loop(10000, sink); }, seconds);
 }
 
-// The rate that a loop of this feature's dot products of bytes reaches over about `seconds`: two operations a product.
+// The rate that a loop of this feature's dot products reaches over about `seconds`: two operations a product.
 double peak_dots(uint32_t feature, double seconds) {
   double (*loop)(int64_t, int32_t*) = nullptr;
 #ifdef ARN_HAS_VNNI
@@ -82,6 +85,9 @@ double peak_dots(uint32_t feature, double seconds) {
 #endif
 #ifdef ARN_HAS_AMX_INT8
   if (feature == ARN_FEATURE_AMX_INT8) loop = arn_peak_dots_v4_amx_int8;
+#endif
+#ifdef ARN_HAS_AMX_BF16
+  if (feature == ARN_FEATURE_AMX_BF16) loop = arn_peak_dots_v4_amx_bf16;
 #endif
   if (loop == nullptr || (cpu().target.features & feature) == 0)
     throw std::invalid_argument("this machine has no such dot products");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product as all_pairs
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from arenaut.ir.dims import Dim, exact_div, maximum, minimum, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, static_shape
-from arenaut.ir.ops.matmul import PRODUCT, differ
+from arenaut.ir.ops.matmul import PRODUCT, differ, product_family
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, to_dtype, widen
 from arenaut.ir.ops.support.windows import (
@@ -28,6 +29,7 @@ from arenaut.ir.record import Infer, IntegerForm, Lower, NoRowError, OpRecord, S
 from arenaut.ir.types import Shape, TensorType, Type
 
 _FLOATS = (DType.FLOAT, DType.DOUBLE, DType.FLOAT16, DType.BFLOAT16)
+_FEWEST_CHANNELS = 8  # of a group that convolutions of 16-bit floats gain by: fewer are no matrix product
 
 
 def kernel_of(node: Node, weights: Shape) -> Shape:
@@ -124,7 +126,9 @@ def _conv_integer(node: Node) -> IntegerForm:
     return IntegerForm("QConv", conv_attributes(node), 0, node.input(2))
 
 
-def _call(lower: Lower, node: Node, family: str, windows: Windows) -> None:
+def _call(
+    lower: Lower, node: Node, family: str, windows: Windows, more: Mapping[str, int] = MappingProxyType({})
+) -> None:
     if len(windows.kernel) > 3:
         raise NoRowError("more than three spatial dims")
     bias = node.input(2)
@@ -132,12 +136,17 @@ def _call(lower: Lower, node: Node, family: str, windows: Windows) -> None:
         family,
         [lower.read(node.operand(0)), lower.read(node.operand(1)), None if bias is None else lower.read(bias)],
         [lower.write(node.output)],
-        {"group": int(node.attr("group", 1)), **windows.params},
+        {"group": int(node.attr("group", 1)), **windows.params, **more},
     )
 
 
 def _conv_lower(lower: Lower, node: Node) -> None:
-    _call(lower, node, "Conv", conv_windows(node))
+    x, w = node.operand(0), node.operand(1)
+    each = w.shape[1]
+    if int(node.attr("group", 1)) > 1 and not (isinstance(each, int) and each >= _FEWEST_CHANNELS):
+        return _call(lower, node, "Conv", conv_windows(node))
+    family, rounded = product_family(lower, "Conv", x.dtype, w.dtype)
+    return _call(lower, node, family, conv_windows(node), rounded)
 
 
 def _conv_flops(node: Node) -> Dim:

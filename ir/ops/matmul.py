@@ -21,6 +21,18 @@ _MULTIPLIABLE = (
 )  # fmt: skip
 
 
+_HALF = (DType.FLOAT16, DType.BFLOAT16)
+
+
+def product_family(lower: Lower, family: str, a: DType, b: DType) -> tuple[str, dict[str, int]]:
+    """The kernel family of a product of these types, which is `family` or its sibling for 16-bit floats, and the
+    parameter that says how that one treats operands."""
+    floats = (DType.FLOAT, *_HALF)
+    if lower.target.precision == "bfloat16" and a in floats and b in floats:
+        return f"Half{family}", {"rounded": 1}
+    return (f"Half{family}", {}) if a in _HALF and b in _HALF else (family, {})
+
+
 def differ(a: Dim, b: Dim) -> bool:
     """Whether two dims are known to be different numbers."""
     return isinstance(a, int) and isinstance(b, int) and a != b
@@ -58,7 +70,8 @@ def _matmul_lower(lower: Lower, node: Node) -> None:
         b, out = b.insert(1), out.insert(out.rank)
     if a.rank == 1:
         a, out = a.insert(0), out.insert(out.rank - 1)
-    lower.call("MatMul", [a, b], [out], {"trans_a": 0, "trans_b": 0, "alpha": 1.0, "beta": 1.0})
+    family, rounded = product_family(lower, "MatMul", a.dtype, b.dtype)
+    lower.call(family, [a, b], [out], {"trans_a": 0, "trans_b": 0, "alpha": 1.0, "beta": 1.0, **rounded})
 
 
 def _matmul_integer(node: Node) -> IntegerForm | None:
@@ -135,8 +148,9 @@ def _gemm_lower(lower: Lower, node: Node) -> None:
     if node.output.dtype.is_integer and not (alpha.is_integer() and beta.is_integer()):
         raise NoRowError("fractions of integers")
     c = node.input(2) if beta != 0 else None
+    family, rounded = product_family(lower, "MatMul", node.operand(0).dtype, node.operand(1).dtype)
     lower.call(
-        "MatMul",
+        family,
         [lower.read(node.operand(0)), lower.read(node.operand(1)), None if c is None else lower.read(c)],
         [lower.write(node.output)],
         {
@@ -144,6 +158,7 @@ def _gemm_lower(lower: Lower, node: Node) -> None:
             "trans_b": int(bool(node.attr("transB", 0))),
             "alpha": alpha,
             "beta": beta,
+            **rounded,
         },
     )
 

@@ -16,7 +16,7 @@ from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.ir.errors import ArenautError, InternalError, InvalidModelError, blamed_on
 from arenaut.ir.graph import Array, Graph
 from arenaut.ir.infer import Oracle, asking
-from arenaut.ir.target import Target
+from arenaut.ir.target import Precision, Target
 from arenaut.ir.types import Type
 from arenaut.lowering.build import Built, build_program
 from arenaut.lowering.lower import lower_graph
@@ -56,6 +56,7 @@ def load_onnx(
     stop_after: int | None = None,
     exact_conv: bool = False,
     winograd_limit: int | None = None,
+    precision: Precision = "stored",
     without: Collection[str] = (),
     revision: Revision | None = None,
 ) -> Model:
@@ -77,6 +78,10 @@ def load_onnx(
     exact_conv       every convolution sums its terms directly. Otherwise Winograd's algorithm may take 3 x 3 ones,
                      whose outputs then err, and are NaN or infinite, together with those beside them.
     winograd_limit   bytes that filters transformed for Winograd's algorithm may add; None: as many as the weights.
+    precision        "bfloat16": operands of float products and convolutions are rounded to the nearest bfloat16 first,
+                     which processors multiply many times faster; sums stay float32. A sum of products a * b then errs
+                     by at most 2^-8 of the sum of |a * b|, about 2^-9 / sqrt(terms) of it where signs are mixed.
+                     "stored": products keep what is stored, float16 and bfloat16 included.
     without          names of arenaut.ir.target.OPTIMISATIONS to leave out, to see what each is worth.
 
     revision         sizes of symbolic dims that hold for good, and weights, in place of those of the file:
@@ -87,7 +92,7 @@ def load_onnx(
     one_of("executor", executor, ("compiled", "interpreted"))
     one_of("optimize_memory", optimize_memory, get_args(Effort))
     options = _Options(
-        target=current_target(threads_of(threads), without),
+        target=current_target(threads_of(threads), without, precision),
         level=_verify_level(verify),
         passes=stop_after if optimize else 0,
         lowering=LoweringOptions(shapes or {}, exact_conv, winograd_limit),

@@ -17,6 +17,7 @@ from arenaut.ir.ops import all_records, gather, reduce, resize, slicing
 from arenaut.ir.place import Place, dense_strides
 from arenaut.ir.record import NoRowError, OpRecord, Reg
 from arenaut.ir.schemas import onnx_schema
+from arenaut.native.target import current_target
 from tests.support.records import node_of, sampled, samples_of
 
 KERNELS = Path(__file__).parents[2] / "cpp" / "kernels"
@@ -26,6 +27,8 @@ RECORDS = pytest.mark.parametrize("record", sampled(), ids=lambda r: r.op)
 
 class Calls:
     """A lowering that only notes which families are called, with which parameters."""
+
+    target = current_target()
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, Mapping[str, Any]]] = []

@@ -41,14 +41,14 @@ def rows(name: str) -> list[dict[str, Any]]:
     return [r for r in _native.rows() if r["name"] == name and TIERS[r["tier"]] in usable]
 
 
-def feature_masks(row: Mapping[str, Any]) -> list[int]:
+def feature_masks(row: Mapping[str, Any], *kinds: str) -> list[int]:
     """Masks of features to run a row with, each choosing another of its code paths: all that the machine has, then one
-    kind fewer at a time, from the rarest on."""
+    of these kinds (none: those of dot products of bytes) fewer at a time, from the rarest on."""
     present = _native.cpu()["features"]
     mask = sum(bit & present for _, bit, least in _native.features() if least <= row["tier"])
     masks = [mask]
     for name, bit, _ in reversed(_native.features()):
-        if mask & bit and any(word in name for word in ("int8", "vnni", "dot")):
+        if mask & bit and any(word in name for word in kinds or ("int8", "vnni", "dot")):
             mask &= ~bit
             masks.append(mask)
     return masks

@@ -6,10 +6,10 @@ import os
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from arenaut import _native
-from arenaut.ir.target import OPTIMISATIONS, Target
+from arenaut.ir.target import OPTIMISATIONS, Precision, Target
 from arenaut.native.rows import all_rows
 
 TIERS = ("baseline", "v3", "v4")
@@ -106,8 +106,12 @@ def feature_names(mask: int) -> tuple[str, ...]:
     return tuple(name for name, bit, _ in _native.features() if bit & mask)
 
 
-def current_target(threads: int | None = None, without: Collection[str] = ()) -> Target:
-    """What kernels may be picked for here. threads: None for all that this process may use. without: see Target."""
+def current_target(
+    threads: int | None = None, without: Collection[str] = (), precision: Precision = "stored"
+) -> Target:
+    """What kernels may be picked for here. threads: None for all that this process may use. The rest: see Target."""
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision={precision!r}: expected {' or '.join(map(repr, get_args(Precision)))}")
     unknown = sorted(set(without) - set(OPTIMISATIONS))
     if unknown:
         raise ValueError(f"without={unknown}: expected names of {', '.join(OPTIMISATIONS)}")
@@ -121,7 +125,7 @@ def current_target(threads: int | None = None, without: Collection[str] = ()) ->
     rows = [row for row in all_rows() if row.tier <= tier and row.features & ~features == 0]
     return Target(
         tier, features, threads or available, cpu["l1d_bytes"], cpu["l2_bytes"], cpu["l3_bytes"],
-        frozenset(row.family for row in rows), frozenset(without),
+        frozenset(row.family for row in rows), frozenset(without), precision,
     )  # fmt: skip
 
 

@@ -1,0 +1,416 @@
+// The HalfConv row: X, W, B?, epilogue operands; any strides, best with channels innermost. A constant W is packed.
+//
+// A unit is a run of output pixels of one image (and one depth) by a block of output channels of one group. The inner
+// index of the product is k = tap * cg + channel, taps in row-major order. Where padding surrounds X, or its channels
+// do not lie next to each other, or windows have more than one tap, the input lines of a unit are made ready once, with
+// their padding, and rows are put together of stretches of them; else rows are read in place.
+#include "kernels/conv/direct/conv.h"
+
+#include "kernels/half/block.h"
+#include "kernels/half/finish.h"
+
+namespace ARN_NS {
+namespace {
+
+constexpr double kHalfTaskWork = 1 << 22;
+
+struct HalfConvBound {
+  ConvShape s;
+  RawWeights w;
+  HalfGemm gemm;
+  HalfScratch at;
+  int64_t k, packed_group;     // elements of the packed weights of a group
+  int64_t pixel, line, slice;  // elements between neighbours of what is read, in place or copied
+  int64_t stretches, stretch;  // of consecutive elements, that a row of the product is; their length
+  int64_t line_elements;       // of the copied lines, of one plane
+  int64_t p_block, o_block, p_blocks, o_blocks, block_count, units, units_per_task;
+  int64_t at_lines, at_raw, at_taps, at_bias, at_filters, epilogue_scratch;  // offsets in thread scratch, in bytes
+  int64_t bias_stride;
+  int32_t has_bias, bias_dtype, copied, packed;
+  Epilogue epilogue;
+};
+
+inline int64_t inner_length(const RawWeights& w) { return w.kernel[0] * w.kernel[1] * w.kernel[2] * w.cg; }
+
+// Panels of n output channels of a group, the first at `from`.
+void pack_filters(const RawWeights& w, int32_t dtype, int32_t packed, const char* from, int64_t n, uint16_t* to) {
+  const int64_t k = inner_length(w);
+  __builtin_memset(to, 0, static_cast<size_t>(half_packed_elements(k, n)) * 2);
+  for (int64_t z = 0, tap = 0; z < w.kernel[0]; ++z)
+    for (int64_t y = 0; y < w.kernel[1]; ++y)
+      for (int64_t x = 0; x < w.kernel[2]; ++x, ++tap)
+        half_pack(to, half_depth(k) * ARN_HALF_LANES, packed,
+                  from + (z * w.at[0] + y * w.at[1] + x * w.at[2]) * element_bytes(dtype), dtype, tap * w.cg, w.cg, n,
+                  w.in, w.out);
+}
+
+// Input elements that n outputs along an axis span.
+inline int64_t spanned(const ConvShape& s, int axis, int64_t n) {
+  return (n - 1) * s.step[axis] + (s.taps[axis] - 1) * s.tap_step[axis] + 1;
+}
+
+// Rows of the product: output pixels from p0 on.
+class PixelRows {
+ public:
+  PixelRows(const HalfConvBound& b, char* scratch)
+      : b_(b),
+        s_(b.s),
+        size_(element_bytes(b.gemm.a_dtype)),
+        lines_(scratch + b.at_lines),
+        raw_(scratch + b.at_raw),
+        tap_(reinterpret_cast<int64_t*>(scratch + b.at_taps)),
+        split_(half_split(b.gemm)),
+        widen_(half_widen(b.gemm.a_dtype, b.gemm.rounded != 0)) {
+    const int64_t columns = b.stretches / (s_.taps[0] * s_.taps[1]);
+    int64_t at = 0;
+    for (int64_t z = 0; z < s_.taps[0]; ++z)
+      for (int64_t y = 0; y < s_.taps[1]; ++y)
+        for (int64_t x = 0; x < columns; ++x)
+          tap_[at++] = z * b.slice + y * s_.tap_step[1] * b.line + x * s_.tap_step[2] * b.pixel;
+  }
+
+  // Pixels [p0, p1) at depth z; x is at the first channel of the group in the image.
+  void begin(const char* x, int64_t z, int64_t p0, int64_t p1) {
+    x_ = x;
+    z_ = z;
+    p0_ = p0;
+    y0_ = p0 / s_.out[2];
+    y1_ = (p1 - 1) / s_.out[2] + 1;
+    const bool one = y1_ == y0_ + 1;
+    x0_ = one ? p0 % s_.out[2] : 0;
+    x1_ = one ? (p1 - 1) % s_.out[2] + 1 : s_.out[2];
+    copied_ = kNothing;
+  }
+
+  bool planes(int64_t row, int64_t rows, int64_t k0, int64_t depth, uint16_t* const* plane, int64_t plane_row) {
+    const int32_t count = b_.gemm.a_planes;
+    uint16_t* to[ARN_HALF_PLANES] = {};
+    if (b_.copied == 0) {
+      bool finite = true;
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int j = 0; j < count; ++j) to[j] = plane[j] + i * plane_row;
+        finite &= split_(x_ + (place(p0_ + row + i) + k0) * size_, depth, to) != 0;
+      }
+      return finite;
+    }
+    if (copied_ != kPlanes) {
+      finite_ = copy_lines<uint16_t>(count);
+      copied_ = kPlanes;
+    }
+    if (!finite_) return false;
+    const size_t rest = static_cast<size_t>(half_depth(depth) - depth) * 2;
+    for (int64_t i = 0; i < rows; ++i)
+      for (int j = 0; j < count; ++j) {
+        uint16_t* row_of_plane = plane[j] + i * plane_row;
+        gather(reinterpret_cast<const uint16_t*>(lines_) + j * b_.line_elements + place(p0_ + row + i), k0, depth,
+               row_of_plane);
+        __builtin_memset(row_of_plane + depth, 0, rest);
+      }
+    return true;
+  }
+
+  void floats(int64_t row, int64_t rows, int64_t k0, int64_t depth, float* to, int64_t to_row) {
+    if (b_.copied == 0) {
+      for (int64_t i = 0; i < rows; ++i) widen_(x_ + (place(p0_ + row + i) + k0) * size_, depth, to + i * to_row);
+      return;
+    }
+    if (copied_ != kFloats) copy_lines<float>(1);
+    copied_ = kFloats;
+    for (int64_t i = 0; i < rows; ++i)
+      gather(reinterpret_cast<const float*>(lines_) + place(p0_ + row + i), k0, depth, to + i * to_row);
+  }
+
+ private:
+  enum Copied { kNothing, kPlanes, kFloats };
+
+  // Elements from x_ or from the copied lines to what pixel p reads first.
+  int64_t place(int64_t p) const {
+    const int64_t y = p / s_.out[2], x = p % s_.out[2];
+    if (b_.copied != 0) return (y - y0_) * s_.step[1] * b_.line + (x - x0_) * s_.step[2] * b_.pixel;
+    return z_ * s_.step[0] * s_.x[0] + y * s_.step[1] * s_.x[1] + x * s_.step[2] * s_.x[2];
+  }
+
+  // Inner indices [k0, k0 + depth) of the pixel whose stretches begin at `from`.
+  template <typename T>
+  void gather(const T* from, int64_t k0, int64_t depth, T* to) const {
+    int64_t t = k0 / b_.stretch, skip = k0 % b_.stretch;
+    while (depth > 0) {
+      const int64_t n = min64(depth, b_.stretch - skip);
+      __builtin_memcpy(to, from + tap_[t++] + skip, static_cast<size_t>(n) * sizeof(T));
+      to += n;
+      depth -= n;
+      skip = 0;
+    }
+  }
+
+  // Lines in rising order, so that what splitting writes past the end of one is overwritten by the next.
+  template <typename T>
+  bool copy_lines(int32_t planes) {
+    bool finite = true;
+    const int64_t count = spanned(s_, 1, y1_ - y0_);
+    for (int64_t tz = 0; tz < s_.taps[0]; ++tz) {
+      const int64_t z = z_ * s_.step[0] + s_.first[0] + tz * s_.tap_step[0];
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t y = y0_ * s_.step[1] + s_.first[1] + i;
+        const bool inside = z >= 0 && z < s_.in[0] && y >= 0 && y < s_.in[1];
+        const char* from = inside ? x_ + (z * s_.x[0] + y * s_.x[1]) * size_ : nullptr;
+        T* to[ARN_HALF_PLANES] = {};
+        for (int j = 0; j < planes; ++j)
+          to[j] = reinterpret_cast<T*>(lines_) + j * b_.line_elements + tz * b_.slice + i * b_.line;
+        finite &= copy_line(to, planes, from, x0_ * s_.step[2] + s_.first[2], spanned(s_, 2, x1_ - x0_));
+      }
+    }
+    return finite;
+  }
+
+  bool convert(const char* from, int64_t n, uint16_t* const* to) const { return split_(from, n, to) != 0; }
+  bool convert(const char* from, int64_t n, float* const* to) const {
+    widen_(from, n, to[0]);
+    return true;
+  }
+
+  // Columns [first, first + n) of an input line, or (from null) nothing but padding.
+  template <typename T>
+  bool copy_line(T** to, int32_t planes, const char* from, int64_t first, int64_t n) {
+    const int64_t pixel = b_.pixel;
+    const int64_t low = from == nullptr ? n : max64(0, min64(n, -first));
+    const int64_t high = max64(low, min64(n, s_.in[2] - first)), count = high - low;
+    bool finite = true;
+    for (int j = 0; j < planes; ++j) {
+      __builtin_memset(to[j], 0, static_cast<size_t>(low * pixel) * sizeof(T));
+      to[j] += low * pixel;
+    }
+    if (count > 0) {
+      from += (first + low) * s_.x[2] * size_;
+      if (!(s_.xc == 1 && s_.x[2] == pixel)) from = collect(from, count);
+      finite = convert(from, count * pixel, to);
+    }
+    for (int j = 0; j < planes; ++j)
+      __builtin_memset(to[j] + count * pixel, 0, static_cast<size_t>((n - high) * pixel) * sizeof(T));
+    return finite;
+  }
+
+  // `count` pixels next to each other.
+  const char* collect(const char* from, int64_t count) {
+    const int64_t pixel = b_.pixel;
+    if (s_.xc == 1) {
+      for (int64_t i = 0; i < count; ++i)
+        __builtin_memcpy(raw_ + i * pixel * size_, from + i * s_.x[2] * size_, static_cast<size_t>(pixel * size_));
+    } else if (size_ == 2) {
+      weave<uint16_t>(from, count);
+    } else {
+      weave<uint32_t>(from, count);
+    }
+    return raw_;
+  }
+  template <typename T>
+  void weave(const char* from, int64_t count) {
+    const int64_t pixel = b_.pixel;
+    T* to = reinterpret_cast<T*>(raw_);
+    for (int64_t c = 0; c < pixel; ++c) {
+      const T* plane = reinterpret_cast<const T*>(from) + c * s_.xc;
+      for (int64_t i = 0; i < count; ++i) to[i * pixel + c] = plane[i * s_.x[2]];
+    }
+  }
+
+  const HalfConvBound& b_;
+  const ConvShape& s_;
+  int64_t size_;
+  char *lines_, *raw_;
+  int64_t* tap_;
+  arn_half_split split_;
+  HalfWiden widen_;
+  const char* x_ = nullptr;
+  int64_t z_ = 0, p0_ = 0, y0_ = 0, y1_ = 0, x0_ = 0, x1_ = 0;
+  Copied copied_ = kNothing;
+  bool finite_ = true;
+};
+
+class Run {
+ public:
+  Run(const HalfConvBound& b, void* const* operand, void* scratch)
+      : b_(b),
+        operand_(operand),
+        scratch_(static_cast<char*>(scratch)),
+        bias_(reinterpret_cast<float*>(scratch_ + b.at_bias)),
+        after_(scratch_ + b.epilogue_scratch),
+        rows_(b, scratch_) {
+    epilogue_begin(b.epilogue, operand, after_);
+  }
+
+  void unit(int64_t u) {
+    const ConvShape& s = b_.s;
+    const int64_t p0 = u % b_.p_blocks * b_.p_block, p1 = min64(p0 + b_.p_block, s.out[1] * s.out[2]);
+    u /= b_.p_blocks;
+    const int64_t block = u % b_.block_count;
+    u /= b_.block_count;
+    const int64_t z = u % s.out[0], n = u / s.out[0], group = block / b_.o_blocks;
+    const int64_t first = block % b_.o_blocks * b_.o_block, count = min64(b_.o_block, s.og - first);
+    const int64_t channel = group * s.og + first;
+    HalfColumns columns{};
+    columns.packed = b_.packed != 0 ? static_cast<const uint16_t*>(operand_[1]) + group * b_.packed_group +
+                                          first / ARN_HALF_LANES * b_.gemm.panel
+                                    : filters(block, group, first, count);
+    if (b_.has_bias != 0)
+      read_floats(b_.bias_dtype,
+                  static_cast<const char*>(operand_[2]) + channel * b_.bias_stride * element_bytes(b_.bias_dtype),
+                  b_.bias_stride, count, 1.0f, bias_);
+    const char* x = static_cast<const char*>(operand_[0]);
+    rows_.begin(x + (n * s.xn + group * s.cg * s.xc) * element_bytes(b_.gemm.a_dtype), z, p0, p1);
+    const auto finish = [&](int64_t row, int64_t rows, int64_t col, int64_t cols, float* sums, int64_t sums_row) {
+      for (int64_t i = 0; i < rows && b_.has_bias != 0; ++i) add_terms(sums + i * sums_row, bias_ + col, cols, 1.0f);
+      epilogue_run(b_.epilogue, operand_, (n * s.out[0] + z) * s.out[1] * s.out[2] + p0 + row, rows, channel + col,
+                   cols, sums, sums_row, after_);
+    };
+    half_block(b_.gemm, b_.at, scratch_, rows_, p1 - p0, columns, count, finish);
+  }
+
+ private:
+  // Filters that only running knows, packed for a block of output channels.
+  const uint16_t* filters(int64_t block, int64_t group, int64_t first, int64_t count) {
+    uint16_t* to = reinterpret_cast<uint16_t*>(scratch_ + b_.at_filters);
+    if (block != packed_)
+      pack_filters(b_.w, b_.gemm.b_dtype, b_.gemm.packed,
+                   static_cast<const char*>(operand_[1]) +
+                       (group * b_.w.group + first * b_.w.out) * element_bytes(b_.gemm.b_dtype),
+                   count, to);
+    packed_ = block;
+    return to;
+  }
+
+  const HalfConvBound& b_;
+  void* const* operand_;
+  char* scratch_;
+  float* bias_;
+  char* after_;
+  PixelRows rows_;
+  int64_t packed_ = -1;
+};
+
+int32_t half_conv_run(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* thread_scratch,
+                      const arn_state* state) {
+  const HalfConvBound& b = *static_cast<const HalfConvBound*>(bound);
+  if (begin >= end) return ARN_OK;
+  Run run(b, operand, thread_scratch);
+  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) { run.unit(u); });
+}
+
+void choose_reading(HalfConvBound* b) {
+  const ConvShape& s = b->s;
+  b->copied = s.xc == 1 || s.cg == 1 ? 0 : 1;
+  for (int i = 0; i < 3; ++i)
+    if (s.taps[i] != 1 || s.first[i] != 0 || (s.out[i] - 1) * s.step[i] >= s.in[i]) b->copied = 1;
+  b->stretches = 1;
+  b->stretch = s.cg;
+  if (b->copied == 0) return;
+  const int64_t lines = min64(s.out[1], ceil_div(b->p_block - 1, max64(s.out[2], 1)) + 1);
+  b->pixel = s.cg;
+  b->line = spanned(s, 2, s.out[2]) * b->pixel;
+  b->slice = spanned(s, 1, lines) * b->line;
+  const bool whole = s.taps[2] == 1 || s.tap_step[2] == 1;
+  b->stretches = s.taps[0] * s.taps[1] * (whole ? 1 : s.taps[2]);
+  b->stretch = (whole ? s.taps[2] : 1) * s.cg;
+  b->line_elements = round_up(s.taps[0] * b->slice + ARN_HALF_STEP, ARN_HALF_STEP);
+}
+
+void choose_grid(int64_t most_pixels, HalfConvBound* b) {
+  const ConvShape& s = b->s;
+  const int64_t pixels = s.out[1] * s.out[2];
+  int64_t o_block = min64(1024, round_up(max64(s.og, 1), ARN_HALF_LANES));
+  int64_t p_block = most_pixels;
+  const double outer = static_cast<double>(s.batch * s.out[0] * s.groups);
+  const double work = outer * static_cast<double>(b->k) * static_cast<double>(s.og) * static_cast<double>(pixels);
+  const auto units = [&] { return outer * static_cast<double>(ceil_div(pixels, p_block) * ceil_div(s.og, o_block)); };
+  while (units() < 8 && work / units() > 2 * kHalfTaskWork) {
+    if (o_block >= 2 * kHalfColumns)
+      o_block = round_up(o_block / 2, kHalfColumns / 2);
+    else if (p_block >= 128)
+      p_block = round_up(p_block / 2, kHalfStrip);
+    else
+      break;
+  }
+  const int64_t blocks = max64(1, ceil_div(pixels, p_block));
+  b->p_block = max64(1, min64(pixels, round_up(ceil_div(pixels, blocks), kHalfStrip)));
+  b->o_block = o_block;
+  b->p_blocks = ceil_div(pixels, b->p_block);
+  b->o_blocks = ceil_div(s.og, o_block);
+  b->block_count = s.groups * b->o_blocks;
+  b->units = s.batch * s.out[0] * b->block_count * b->p_blocks;
+  b->units_per_task = units_for_task(work, b->units, kHalfTaskWork);
+}
+
+}  // namespace
+}  // namespace ARN_NS
+
+ARN_DEFINE_BIND(half_conv) {
+  using namespace ARN_NS;
+  HalfConvBound* b = static_cast<HalfConvBound*>(bound);
+  static_assert(sizeof(HalfConvBound) <= ARN_BOUND_MAX, "bound too large");
+  __builtin_memset(b, 0, sizeof(HalfConvBound));
+  ConvOperands o;
+  int32_t bad = read_conv(args, false, &o);
+  if (bad != ARN_OK) return bad;
+  const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
+  const int32_t x_dtype = args->operand[0].dtype, w_dtype = args->operand[1].dtype;
+  b->packed = (args->packed & 2u) != 0 ? 1 : 0;
+  if (args->tile != nullptr && args->tile->reg_dtype[0] != ARN_F32) return ARN_UNSUPPORTED;
+  if (!half_multiplies(x_dtype, w_dtype, p.rounded != 0)) return ARN_UNSUPPORTED;
+  b->s = o.s;
+  b->w = o.w;
+  b->has_bias = o.has_bias;
+  b->bias_stride = o.bias_stride;
+  b->bias_dtype = o.has_bias != 0 ? args->operand[2].dtype : int32_t(ARN_NONE);
+  bad = epilogue_bind(args, 1, 1, &b->epilogue);
+  if (bad != ARN_OK) return bad;
+  b->k = tap_count(b->s) * b->s.cg;
+  const int64_t pixels = b->s.out[1] * b->s.out[2];
+  b->gemm = half_choose(b->k, pixels, x_dtype, w_dtype, p.rounded != 0, true, *args->target);
+  choose_grid(half_rows(b->gemm), b);
+  choose_reading(b);
+  b->packed_group = half_packed_elements(b->k, b->s.og);
+  b->at = half_scratch(b->gemm, b->p_block, b->o_block);
+  int64_t at = b->at.bytes;
+  const auto take = [&](int64_t bytes) {
+    const int64_t here = round_up(at, ARN_ALIGN);
+    at = here + bytes;
+    return here;
+  };
+  b->at_lines = take(b->line_elements * max64(2 * b->gemm.a_planes, 4));
+  b->at_raw = take(b->copied != 0 ? b->line * 4 : 0);
+  b->at_taps = take(b->stretches * 8);
+  b->at_bias = take((b->o_block + kHalfColumns) * 4);
+  b->at_filters = take(b->packed != 0 ? 0 : half_packed_elements(b->k, b->o_block) * 2);
+  b->epilogue_scratch = take(0);
+  out->run = half_conv_run;
+  out->tasks = ceil_div(b->units, b->units_per_task);
+  out->step_scratch = 0;
+  out->thread_scratch = b->epilogue_scratch + b->epilogue.core.scratch_bytes;
+  out->bound_bytes = sizeof(HalfConvBound);
+  out->variant = half_kernel_name(b->gemm);
+  return ARN_OK;
+}
+
+ARN_DEFINE_PACK_BYTES(half_conv) {
+  using namespace ARN_NS;
+  const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
+  if (operand != 1 || args->n_in < 2 || args->operand[1].rank != p.spatial + 2 || p.group < 1) return 0;
+  const arn_desc& d = args->operand[1];
+  if (d.dtype == ARN_F32 && p.rounded == 0) return 0;
+  for (int i = 0; i < d.rank; ++i)
+    if (d.dims[i] < 0) return 0;
+  const RawWeights w = raw_weights(d, p, false);
+  return w.groups * half_packed_elements(inner_length(w), w.og) * 2;
+}
+
+ARN_DEFINE_PACK(half_conv) {
+  using namespace ARN_NS;
+  if (operand != 1) return;
+  const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
+  const arn_desc& d = args->operand[1];
+  const RawWeights w = raw_weights(d, p, false);
+  const int64_t each = half_packed_elements(inner_length(w), w.og);
+  const char* from = static_cast<const char*>(args->constant[1]);
+  for (int64_t g = 0; g < w.groups; ++g)
+    pack_filters(w, d.dtype, half_packed_type(d.dtype, p.rounded != 0), from + g * w.group * element_bytes(d.dtype),
+                 w.og, static_cast<uint16_t*>(dst) + g * each);
+}

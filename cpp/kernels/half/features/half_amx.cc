@@ -1,0 +1,220 @@
+// Products of bfloat16 planes by AMX tiles: 16 x 16 sums, 32 values of k a step. Also the rate of its dot products.
+#include <immintrin.h>
+
+#include "kernels/half/dots.h"
+#include "kernels/kernel.h"
+
+namespace ARN_NS {
+namespace {
+
+struct alignas(64) TileConfig {
+  uint8_t palette, start_row, reserved[14];
+  uint16_t column_bytes[16];
+  uint8_t rows[16];
+};
+
+// Tiles 0 to 3 hold sums, 4 and 5 rows of A, 6 and 7 columns of B. Up to 16 rows the sums lie side by side; above, 0
+// and 1 have the first 16 rows, 2 and 3 the rest.
+void configure(int64_t rows) {
+  TileConfig c{};
+  c.palette = 1;
+  for (int t = 0; t < 8; ++t) c.column_bytes[t] = 64;
+  const uint8_t upper = static_cast<uint8_t>(rows > 16 ? 16 : rows);
+  const uint8_t lower = rows > 16 ? static_cast<uint8_t>(rows - 16) : upper;
+  const uint8_t height[8] = {upper, upper, lower, lower, upper, lower, 16, 16};
+  for (int t = 0; t < 8; ++t) c.rows[t] = height[t];
+  __asm__ volatile("ldtilecfg %0" : : "m"(c));
+}
+
+void release() { _tile_release(); }
+
+// Calls step(a, b) for every pair of planes at every 32 values of k. `fresh` is whether a is another one than before.
+template <typename Step>
+inline void walk(const arn_half_dots& d, int64_t first_panel, Step&& step) {
+  for (int64_t s = 0; s < d.steps; ++s)
+    for (int32_t i = 0; i < d.a_planes; ++i) {
+      const uint16_t* a = d.a[i] + s * ARN_HALF_STEP;
+      const int32_t last = min64(d.b_planes - 1, d.order - i);
+      for (int32_t j = 0; j <= last; ++j)
+        step(a, d.b[j] + first_panel * d.panel + s * ARN_HALF_STEP * ARN_HALF_LANES, j == 0);
+    }
+}
+
+template <int N>
+void low(const arn_half_dots& d, int64_t first) {
+  float* out = d.out + first * ARN_HALF_LANES;
+  const int64_t row = 4 * d.out_row, a_row = 2 * d.a_row, panel = d.panel;
+  if (d.add != 0) {
+    _tile_loadd(0, out, row);
+    if constexpr (N > 1) _tile_loadd(1, out + 16, row);
+    if constexpr (N > 2) _tile_loadd(2, out + 32, row);
+    if constexpr (N > 3) _tile_loadd(3, out + 48, row);
+  } else {
+    _tile_zero(0);
+    if constexpr (N > 1) _tile_zero(1);
+    if constexpr (N > 2) _tile_zero(2);
+    if constexpr (N > 3) _tile_zero(3);
+  }
+  walk(d, first, [&](const uint16_t* a, const uint16_t* b, bool fresh) __attribute__((always_inline)) {
+    if (fresh) _tile_loadd(4, a, a_row);
+    _tile_loadd(6, b, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (N > 1) {
+      _tile_loadd(7, b + panel, 64);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+    if constexpr (N > 2) {
+      _tile_loadd(6, b + 2 * panel, 64);
+      _tile_dpbf16ps(2, 4, 6);
+    }
+    if constexpr (N > 3) {
+      _tile_loadd(7, b + 3 * panel, 64);
+      _tile_dpbf16ps(3, 4, 7);
+    }
+  });
+  _tile_stored(0, out, row);
+  if constexpr (N > 1) _tile_stored(1, out + 16, row);
+  if constexpr (N > 2) _tile_stored(2, out + 32, row);
+  if constexpr (N > 3) _tile_stored(3, out + 48, row);
+}
+
+template <int N>
+void high(const arn_half_dots& d, int64_t first) {
+  float* out = d.out + first * ARN_HALF_LANES;
+  float* under = out + 16 * d.out_row;
+  const int64_t row = 4 * d.out_row, a_row = 2 * d.a_row, panel = d.panel, lower = 16 * d.a_row;
+  if (d.add != 0) {
+    _tile_loadd(0, out, row);
+    _tile_loadd(2, under, row);
+    if constexpr (N > 1) {
+      _tile_loadd(1, out + 16, row);
+      _tile_loadd(3, under + 16, row);
+    }
+  } else {
+    _tile_zero(0);
+    _tile_zero(2);
+    if constexpr (N > 1) {
+      _tile_zero(1);
+      _tile_zero(3);
+    }
+  }
+  walk(d, first, [&](const uint16_t* a, const uint16_t* b, bool fresh) __attribute__((always_inline)) {
+    _tile_loadd(6, b, 64);
+    if (fresh) _tile_loadd(4, a, a_row);
+    _tile_dpbf16ps(0, 4, 6);
+    if (fresh) _tile_loadd(5, a + lower, a_row);
+    _tile_dpbf16ps(2, 5, 6);
+    if constexpr (N > 1) {
+      _tile_loadd(7, b + panel, 64);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+  });
+  _tile_stored(0, out, row);
+  _tile_stored(2, under, row);
+  if constexpr (N > 1) {
+    _tile_stored(1, out + 16, row);
+    _tile_stored(3, under + 16, row);
+  }
+}
+
+void run(const arn_half_dots* d) {
+  int64_t p = 0;
+  if (d->rows > 16) {
+    for (; p + 2 <= d->panels; p += 2) high<2>(*d, p);
+    if (p < d->panels) high<1>(*d, p);
+    return;
+  }
+  for (; p + 4 <= d->panels; p += 4) low<4>(*d, p);
+  if (p + 2 <= d->panels) {
+    low<2>(*d, p);
+    p += 2;
+  }
+  if (p < d->panels) low<1>(*d, p);
+}
+
+inline __mmask16 first_lanes(int64_t n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : n <= 0 ? 0 : (1 << n) - 1); }
+
+int32_t nearest_f32(const void* from, int64_t n, uint16_t* const* plane) {
+  const float* at = static_cast<const float*>(from);
+  uint16_t* to = plane[0];
+  int64_t k = 0;
+  for (; k + 32 <= n; k += 32)
+    _mm512_storeu_si512(to + k, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(at + k + 16), _mm512_loadu_ps(at + k)));
+  if (k == n) return 1;
+  const __m512 low = _mm512_maskz_loadu_ps(first_lanes(n - k), at + k);
+  const __m512 high = _mm512_maskz_loadu_ps(first_lanes(n - k - 16), at + k + 16);
+  _mm512_storeu_si512(to + k, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+  return 1;
+}
+
+typedef uint32_t u32x16 __attribute__((vector_size(64)));
+typedef uint16_t u16x16 __attribute__((vector_size(32)));
+
+inline __m512 widened(__m512i pairs, int half) {
+  u16x16 bits[2];
+  __builtin_memcpy(bits, &pairs, 64);
+  return (__m512)(__builtin_convertvector(bits[half], u32x16) << 16);
+}
+
+// 32 numbers. The second plane is what the first leaves, which a bfloat16 holds.
+inline void split_two(const uint16_t* at, uint16_t* first, uint16_t* second) {
+  const auto load = [](const uint16_t* p) __attribute__((always_inline)) {
+    return _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  };
+  const __m512 low = load(at), high = load(at + 16);
+  const __m512i near = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+  _mm512_storeu_si512(first, near);
+  _mm512_storeu_si512(second, (__m512i)_mm512_cvtne2ps_pbh(high - widened(near, 1), low - widened(near, 0)));
+}
+
+int32_t split_f16(const void* from, int64_t n, uint16_t* const* plane) {
+  const uint16_t* at = static_cast<const uint16_t*>(from);
+  const __m512i size = _mm512_set1_epi16(0x7fff);
+  __m512i most = _mm512_setzero_si512();
+  int64_t k = 0;
+  for (; k + 32 <= n; k += 32) {
+    const __m512i x = _mm512_loadu_si512(at + k);
+    most = _mm512_max_epu16(most, _mm512_and_si512(x, size));
+    split_two(at + k, plane[0] + k, plane[1] + k);
+  }
+  if (k < n) {
+    alignas(64) uint16_t some[32] = {};
+    __builtin_memcpy(some, at + k, static_cast<size_t>(n - k) * 2);
+    most = _mm512_max_epu16(most, _mm512_and_si512(_mm512_load_si512(some), size));
+    split_two(some, plane[0] + k, plane[1] + k);
+  }
+  return _mm512_cmpge_epu16_mask(most, _mm512_set1_epi16(0x7c00)) == 0 ? 1 : 0;
+}
+
+const arn_half_kernel kKernel = {"amx", nearest_f32, split_f16, configure, run, release};
+
+}  // namespace
+}  // namespace ARN_NS
+
+extern "C" const arn_half_kernel* ARN_CONCAT(arn_half_, ARN_TIER_NAME, )() { return &ARN_NS::kKernel; }
+
+// Four chains of tile products, `rounds` times; returns the operations done: two a product.
+extern "C" double ARN_CONCAT(arn_peak_dots_, ARN_TIER_NAME, )(int64_t rounds, int32_t* sink) {
+  using namespace ARN_NS;
+  configure(32);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_zero(4);
+  _tile_zero(5);
+  _tile_zero(6);
+  _tile_zero(7);
+  for (int64_t r = 0; r < rounds; ++r) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  alignas(64) int32_t sums[16 * 16];
+  _tile_stored(0, sums, 64);
+  release();
+  sink[0] = sums[0];
+  return static_cast<double>(rounds) * 4 * 2 * 16 * 16 * 32;
+}
