@@ -29,6 +29,7 @@ PAGES: Final[Mapping[str, Sequence[Sequence[str]]]] = MappingProxyType(
         "STEPS": (("bench.steps",),),
         "GEMM": (("bench.gemm",),),
         "QGEMM": (("bench.qgemm",),),
+        "QCONV": (("bench.qconv",),),
         "OPS": (("bench.ops", "--save", RESULTS), ("bench.ops", "--page", RESULTS)),
         "ABLATION": (("bench.ablation",),),
         "ABLATION_MEMORY": (("bench.ablation_memory",),),

@@ -96,20 +96,24 @@ def model_of(table: Table, size: Size, random: np.random.Generator) -> tuple[onn
     return helper.make_model(graph, opset_imports=opsets, ir_version=10), a, bytes_of_b
 
 
+def peak_dots() -> float:
+    """Operations a second of a loop of the tier's dot products of bytes (VNNI), else four times its multiply-adds."""
+    tier = allowed_tier()
+    features = allowed_features(tier)
+    dots = next((bit for name, bit, _ in _native.features() if name == "vnni" and bit & features), None)
+    return float(4 * _native.peak_flops(tier, 0.0007) if dots is None else _native.peak_dots(dots, 0.0007))
+
+
 def measure(table: Table, size: Size, rounds: int) -> Result:
     model, a, bytes_of_b = model_of(table, size, np.random.default_rng(0))
     loaded = arenaut.load_onnx(model, threads=1)
-    tier = allowed_tier()
-    dots = next((bit for name, bit, _ in _native.features() if name == "vnni" and bit & allowed_features(tier)), None)
     by_bandwidth, scale = size.m == 1, size.flops / bytes_of_b
     runs: tuple[Callable[[], object], ...] = (lambda: loaded.run(a), peer_run(model, a))
 
     def limit() -> float:
         if by_bandwidth:
-            return scale * float(_native.read_bandwidth(tier, bytes_of_b, 0.001))
-        if dots is None:
-            return 4 * float(_native.peak_flops(tier, 0.0007))
-        return float(_native.peak_dots(dots, 0.0007))
+            return scale * float(_native.read_bandwidth(allowed_tier(), bytes_of_b, 0.001))
+        return peak_dots()
 
     calls = []
     for run in runs:

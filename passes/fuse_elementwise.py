@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
 from arenaut.ir.ops import is_elementwise, record_of
 from arenaut.ir.types import same_shape
-from arenaut.ir.undefined import divisor_of
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.fuse import FusedBody, held_in_register, why_no_tile
 
@@ -125,10 +124,7 @@ def _without_rounded(group: list[Node], products: list[Node]) -> list[Node]:
 
 
 def _anchors(group: list[Node], outputs: set[int], context: PassContext) -> list[Node]:
-    """The products (or the like) whose results only this group reads, at the group's shape. An epilogue cannot say that
-    it divided by 0."""
-    if any(divisor_of(n) is not None for n in group):
-        return []
+    """The products (or the like) whose results only this group reads, at the group's shape."""
     inside = {id(n) for n in group}
     shape = group[0].output.shape
     candidates: list[Node] = []

@@ -22,6 +22,15 @@
 #define ARN_DEFINE_PACK_BYTES(name) extern "C" int64_t ARN_PACK_BYTES(name)(const arn_bind_args* args, int32_t operand)
 #define ARN_DEFINE_PACK(name) extern "C" void ARN_PACK(name)(const arn_bind_args* args, int32_t operand, void* dst)
 
+// A choice between code paths that give the same results, called "<folder>/<variant>". A build with ARENAUT_MUTANTS can
+// force it (tests/mutation); tests/kernels/test_variants.py has a case for each.
+#ifdef ARN_MUTANTS
+extern "C" int32_t arn_forced(const char* name, int32_t condition);
+#define ARN_CHOICE(name, condition) (arn_forced(name, (condition) ? 1 : 0) != 0)
+#else
+#define ARN_CHOICE(name, condition) (condition)
+#endif
+
 namespace ARN_NS {
 
 static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -6,6 +6,7 @@ import numpy as np
 from onnx import numpy_helper
 
 import arenaut
+from arenaut.lowering.destinations import destinations
 from tests.support.models import ort_outputs, parse
 
 WEIGHTS = ", ".join(f"float[16, 16, 1, 1] w{i}" for i in range(2))
@@ -38,3 +39,10 @@ def test_both_parts_are_written_where_the_concat_has_them() -> None:
 
 def test_an_input_of_the_model_is_copied() -> None:
     assert copies(concat_of("c = Concat <axis = 1> (a, x)", second="")) == 1
+
+
+def test_only_parts_of_a_concat_have_a_destination() -> None:
+    joined = concat_of("c = Concat <axis = 1> (a, b)").graph
+    alone = concat_of("c = Concat <axis = 1> (a, x)", second="").graph
+    assert {part.start for part in destinations(joined).values()} == {0, 16}
+    assert [part.start for part in destinations(alone).values()] == [0]

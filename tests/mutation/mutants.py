@@ -1,14 +1,19 @@
-"""The mutants: a pass, a rule of the planner or a lowered pass, replaced by one that does nothing."""
+"""The mutants: a pass, a rule of the planner or a lowered pass that does nothing; a kernel row that is not found, or
+does not pack its weights; a choice between code paths of a kernel that always falls one way."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from arenaut.native.rows import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,13 +21,15 @@ ROOT = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True)
 class Mutant:
     """name: how it is called on the command line. owner: the module or class that has the function. tests: what has to
-    fail, as paths for pytest."""
+    fail, as paths for pytest. forced: instead of a function, the choice of a kernel that falls one way, "name=0" or
+    "name=1"; that wants a build with ARENAUT_MUTANTS."""
 
     name: str
     owner: str
     function: str
     without: Callable[[Callable[..., Any]], Callable[..., Any]]
     tests: tuple[str, ...]
+    forced: str | None = None
 
 
 def _nothing(result: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -58,8 +65,58 @@ _RULES: Mapping[str, tuple[str, str, Callable[[Callable[..., Any]], Callable[...
 )  # fmt: skip
 
 
+_CHOICE = re.compile(r'ARN_CHOICE\(\s*"([^"]+)",\s*(true)?')
+
+
+def _unchanged(original: Callable[..., Any]) -> Callable[..., Any]:
+    return original
+
+
+def _choices() -> list[Mutant]:
+    """Two for each ARN_CHOICE of the kernels: the path is never taken, and is always taken where it can be. Those that
+    are called after a CPU feature that this machine has not are left out: no build of it asks for them."""
+    from arenaut import _native
+
+    absent = {name for name, bit, _ in _native.features() if not bit & _native.cpu()["features"]}
+    kernels = ROOT / "cpp" / "kernels"
+    text = "".join(p.read_text("utf-8") for p in sorted([*kernels.rglob("*.h"), *kernels.rglob("*.cc")]))
+    always = {
+        name: not fixed for name, fixed in _CHOICE.findall(text) if name.split("/")[1] not in {"<variant>", *absent}
+    }
+    ways = [(name, way) for name, both in always.items() for way in ("never", "always")[: 1 + both]]
+    return [
+        Mutant(f"{name}: {way}", "", "", _unchanged, ("tests/kernels/test_variants.py",),
+               f"{name}={int(way == 'always')}")
+        for name, way in ways
+    ]  # fmt: skip
+
+
+def _rows() -> list[Mutant]:
+    """One for each kernel row and tier, which is not found; one for each name of a row that packs, which does not."""
+    from arenaut.native.rows import all_rows
+    from arenaut.native.target import TIERS
+
+    def lost(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        return lambda family: lambda name: tuple(r for r in family(name) if r.index != row.index)
+
+    def unpacked(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        return lambda family: lambda name: tuple(replace(r, packs=r.packs and r.name != row.name) for r in family(name))
+
+    native = "arenaut.native.rows"
+    found = [
+        Mutant(f"row {row.name} {TIERS[row.tier]}", native, "_family", lost(row), ("tests/native/test_rows.py",))
+        for row in all_rows()
+    ]
+    packing = {row.name: row for row in all_rows() if row.packs}
+    found += [
+        Mutant(f"packing of {name}", native, "_family", unpacked(row), ("tests/lowering/test_emit.py",))
+        for name, row in packing.items()
+    ]
+    return found
+
+
 def all_mutants() -> list[Mutant]:
-    """One for each pass of both pipelines, and for each rule above."""
+    """One for each pass of both pipelines, for each rule above, and those of the kernel rows."""
     from arenaut.lowering.pipeline import LOWERED_PIPELINE
     from arenaut.passes.pipeline import DEFAULT_PIPELINE
 
@@ -70,7 +127,7 @@ def all_mutants() -> list[Mutant]:
         for run in dict.fromkeys(p.run for p in LOWERED_PIPELINE)
     ]
     found += [Mutant(name, f"arenaut.{owner}", *rest) for name, (owner, *rest) in _RULES.items()]
-    return found
+    return found + _rows() + _choices()
 
 
 def _pass_mutant(run: Callable[..., Any]) -> Mutant:
@@ -85,6 +142,8 @@ def _pass_mutant(run: Callable[..., Any]) -> Mutant:
 
 def apply(mutant: Mutant) -> None:
     """Puts the mutant in the place of the function, wherever a loaded module of arenaut holds that."""
+    if mutant.forced is not None:  # the environment tells the kernels
+        return
     module, _, within = mutant.owner.partition(":")
     owner = import_module(module)
     if within:

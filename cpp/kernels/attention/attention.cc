@@ -358,7 +358,8 @@ ARN_DEFINE_BIND(attention_f32) {
   b->softcap = static_cast<float>(params->softcap);
   b->causal = params->causal != 0;
   b->causal_offset = params->causal_offset;
-  b->values_in_place = b->v.at[3] == 1 && b->values % lanes() == 0 && b->rows <= kFewRows;
+  b->values_in_place =
+      b->v.at[3] == 1 && b->values % lanes() == 0 && ARN_CHOICE("attention/values in place", b->rows <= kFewRows);
   b->row_block = even_block(b->rows, b->causal ? kQueryRows : kFullRows);
   b->row_blocks = ceil_div(b->rows, b->row_block);
   b->key_block = max64(b->depth, b->values) > kWideHead ? kKeyColumns / 2 : kKeyColumns;

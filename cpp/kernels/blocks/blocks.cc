@@ -69,12 +69,13 @@ int32_t choose_kernel(const arn_target& target, int64_t rows) {
   (void)target;
   (void)rows;
 #ifdef ARN_HAS_AMX_INT8
-  if ((target.features & ARN_FEATURE_AMX_INT8) != 0 && rows >= kRowsForTiles) return kAmxKernel;
+  if ((target.features & ARN_FEATURE_AMX_INT8) != 0 && ARN_CHOICE("blocks/amx", rows >= kRowsForTiles))
+    return kAmxKernel;
 #endif
 #if defined(ARN_HAS_VNNI)
-  if ((target.features & ARN_FEATURE_VNNI) != 0) return kVnniKernel;
+  if ((target.features & ARN_FEATURE_VNNI) != 0 && ARN_CHOICE("blocks/vnni", true)) return kVnniKernel;
 #elif defined(ARN_HAS_AVX_VNNI)
-  if ((target.features & ARN_FEATURE_AVX_VNNI) != 0) return kVnniKernel;
+  if ((target.features & ARN_FEATURE_AVX_VNNI) != 0 && ARN_CHOICE("blocks/vnni", true)) return kVnniKernel;
 #endif
   return kPlainKernel;
 }
@@ -260,7 +261,7 @@ ARN_DEFINE_BIND(block_matmul) {
   const BlockForm& f = b->form;
   b->m = 1;
   for (int i = 0; i + 1 < o.rank; ++i) b->m *= o.dims[i];
-  b->mode = p.accuracy == 4 ? kBytes : b->m <= kFewFloatRows ? kFloatRows : kFloatPanels;
+  b->mode = p.accuracy == 4 ? kBytes : ARN_CHOICE("blocks/f32", b->m <= kFewFloatRows) ? kFloatRows : kFloatPanels;
   b->kernel = choose_kernel(*args->target, b->m);
   // Rows of a block: as bytes they take a quarter of L2.
   const int64_t most = max64(32, min64(256, args->target->l2_bytes / 4 / f.k / kTile * kTile));

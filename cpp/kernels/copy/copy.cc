@@ -66,11 +66,11 @@ void plan_plane(int64_t bytes, CopyBound* b) {
     p.n0 = w.dims[inner];
     p.s0 = w.step[0][inner];
     p.d0 = w.step[1][inner];
-    if (p.s0 == bytes && p.d0 == bytes) {
+    if (p.s0 == bytes && p.d0 == bytes && ARN_CHOICE("copy/runs", true)) {
       b->kind = kRuns;
     } else if (p.d0 == bytes && p.s0 != 0) {
       for (int i = 0; i < inner; ++i)
-        if (w.step[0][i] == bytes) {
+        if (w.step[0][i] == bytes && ARN_CHOICE("copy/transpose", true)) {
           second = i;
           b->kind = kTranspose;
         }

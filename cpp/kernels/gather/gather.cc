@@ -84,9 +84,13 @@ int32_t gather_elements(const IndexedBound& b, const char* table, const char* in
   return gather_single<T, int32_t>(b, table, indices, out, from, to);
 }
 
+bool in_slices(const IndexedBound& b) {
+  return b.post.rank > 0 || b.n != 1 || b.depth != 1 || !ARN_CHOICE("gather/elements", true);
+}
+
 int32_t gather_range(const IndexedBound& b, const char* table, const char* indices, char* out, int64_t from,
                      int64_t to) {
-  if (b.post.rank > 0 || b.n != 1 || b.depth != 1) return gather_slices(b, table, indices, out, from, to);
+  if (in_slices(b)) return gather_slices(b, table, indices, out, from, to);
   switch (b.bytes) {
     case 1:
       return gather_elements<uint8_t>(b, table, indices, out, from, to);
@@ -114,8 +118,7 @@ int32_t finish(const arn_desc& out_desc, arn_bound* out, IndexedBound* b) {
   end_plan(b);
   b->units = element_count(out_desc) == 0 ? 0 : walk_count(b->lead) * walk_count(b->post) * b->chunks;
   b->tasks = tasks_for(b->units, moved_bytes(*b));
-  const bool slices = b->post.rank > 0 || b->n != 1 || b->depth != 1;
-  return bind_done(out, gather_tasks, b->tasks, sizeof(IndexedBound), slices ? "slices" : "elements");
+  return bind_done(out, gather_tasks, b->tasks, sizeof(IndexedBound), in_slices(*b) ? "slices" : "elements");
 }
 
 }  // namespace

@@ -255,7 +255,8 @@ int64_t matmul_pack_bytes(const arn_bind_args* args, int32_t operand) {
   const arn_desc& d = args->operand[1];
   for (int i = 0; i < d.rank; ++i)
     if (d.dims[i] < 0) return 0;
-  if (d.dims[d.rank - (p.trans_b != 0 ? 2 : 1)] <= 4) return 0;  // so few columns: the sides are swapped instead
+  // So few columns: the sides are swapped instead.
+  if (!ARN_CHOICE("matmul/packed", d.dims[d.rank - (p.trans_b != 0 ? 2 : 1)] > 4)) return 0;
   return packed_matrix<T>(d, p.trans_b != 0) * stack_height(d) * static_cast<int64_t>(sizeof(T));
 }
 
@@ -321,7 +322,8 @@ int32_t matmul_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
     if (b->use_epilogue == 0 && (narrow || transposed)) swap_sides(b);
   }
   flatten_batch(b);
-  if (b->panels == kOnTheFly && b->b.col == 1 && b->m <= 2 * kMaxRows) b->panels = kInPlace;
+  if (b->panels == kOnTheFly && b->b.col == 1 && ARN_CHOICE("matmul/in place", b->m <= 2 * kMaxRows))
+    b->panels = kInPlace;
   b->depth = depth_block(b->k);
   choose_grid<T>(*args->target, b);
   b->use_compact = b->a.col != 1 && b->n_block >= 4 * L;

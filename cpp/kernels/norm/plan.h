@@ -84,7 +84,7 @@ static inline bool norm_operand(const arn_bind_args* args, int slot, NormRole ro
 // varies outside a panel's line.
 static inline void plan_groups(NormBound* b) {
   const int k = b->kept.rank - 1;
-  if (k < 0 || b->inner >= kShortRow) return;
+  if (k < 0 || !ARN_CHOICE("norm/groups", b->inner < kShortRow)) return;
   for (int r = 0; r < kNormRoles; ++r) {
     const bool full = r == kX || r == kY || r == kResidual || r == kSum;
     if (!full || b->slot[r] < 0) continue;
@@ -121,7 +121,9 @@ static inline int32_t plan_norm(const NormShape& s, int64_t axes, NormKind kind,
   walk_sort(&b->kept, kX);
   walk_sort(&b->over, kX);
   const int k = b->kept.rank - 1, r = b->over.rank - 1;
-  const bool columns = k >= 0 && r >= 0 && __builtin_llabs(b->kept.step[kX][k]) < __builtin_llabs(b->over.step[kX][r]);
+  const bool columns =
+      k >= 0 && r >= 0 &&
+      ARN_CHOICE("norm/columns", __builtin_llabs(b->kept.step[kX][k]) < __builtin_llabs(b->over.step[kX][r]));
   b->walk = columns ? kNormByColumns : kNormByRows;
   Walk<kNormRoles>* w = columns ? &b->kept : &b->over;
   const int dim = w->rank - 1;

@@ -99,7 +99,7 @@ int32_t max_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   PoolBound* b = static_cast<PoolBound*>(bound);
   if (args->n_out < 2 || args->operand[args->n_in + 1].dtype == ARN_NONE) {
     const int32_t status = pool_bind<T>(args, pool_run<T, MaxOf<T>>, out, bound);
-    const bool lines = b->by_channels == 0 && b->s.step[2] <= 2 && b->s.x[2] == 1;
+    const bool lines = b->by_channels == 0 && b->s.x[2] == 1 && ARN_CHOICE("pool/lines", b->s.step[2] <= 2);
     return status == ARN_OK && lines && args->tile == nullptr ? plan_lines<T>(args, b, out) : status;
   }
   __builtin_memset(b, 0, sizeof(PoolBound));

@@ -344,7 +344,7 @@ int32_t pool_bind(const arn_bind_args* args, arn_run_fn run, arn_bound* out, voi
   __builtin_memset(b, 0, sizeof(PoolBound));
   const int32_t status = read_pool(args, b);
   if (status != ARN_OK) return status;
-  b->by_channels = b->s.xc == 1 && b->s.yc == 1 && b->s.groups > 1;
+  b->by_channels = b->s.xc == 1 && b->s.yc == 1 && ARN_CHOICE("pool/channels", b->s.groups > 1);
   out->run = run;
   return plan_pool<T>(args, b, out);
 }

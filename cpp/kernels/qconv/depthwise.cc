@@ -49,15 +49,17 @@ void pairs(const arn_depthwise* d, int64_t bytes) { depthwise<Pairs>(d, bytes); 
 
 }  // namespace
 
-arn_depthwise_fn depthwise_kernel(uint32_t features) {
+DepthwiseKernel depthwise_kernel(uint32_t features) {
 #ifdef ARN_HAS_VNNI
-  if ((features & ARN_FEATURE_VNNI) != 0) return arn_depthwise_v4_vnni;
+  if ((features & ARN_FEATURE_VNNI) != 0 && ARN_CHOICE("qconv/depthwise vnni", true))
+    return {"depthwise vnni", arn_depthwise_v4_vnni};
 #endif
 #ifdef ARN_HAS_AVX_VNNI
-  if ((features & ARN_FEATURE_AVX_VNNI) != 0) return arn_depthwise_v3_avx_vnni;
+  if ((features & ARN_FEATURE_AVX_VNNI) != 0 && ARN_CHOICE("qconv/depthwise vnni", true))
+    return {"depthwise vnni", arn_depthwise_v3_avx_vnni};
 #endif
   (void)features;
-  return pairs;
+  return {"depthwise", pairs};
 }
 
 }  // namespace ARN_NS

@@ -36,7 +36,9 @@ struct QConvBound : QuantOperands {
   Epilogue epilogue;
 };
 
-static inline bool is_depthwise(const RawWeights& w) { return w.cg == 1 && w.og == 1 && w.groups > 1; }
+static inline bool is_depthwise(const RawWeights& w) {
+  return w.cg == 1 && w.og == 1 && w.groups > 1 && ARN_CHOICE("qconv/depthwise", true);
+}
 
 // Packs output channels [first, first + n) of a group, or (depthwise) of all groups, into the form of qgemm.h.
 void pack_filters(const RawWeights& w, const void* src, int64_t group, int64_t first, int64_t n, bool is_signed,
@@ -87,7 +89,11 @@ static inline int64_t outside_bytes(const QConvBound& b) {
   return span(b.s, 2, kDepthwisePixels) * pixel + round_up(b.o_block, ARN_DOT_LANES);
 }
 
-arn_depthwise_fn depthwise_kernel(uint32_t features);
+struct DepthwiseKernel {
+  const char* variant;
+  arn_depthwise_fn run;
+};
+DepthwiseKernel depthwise_kernel(uint32_t features);
 
 int32_t qconv_run(const void* bound, void* const* operand, int64_t begin, int64_t end, void* step_scratch,
                   void* thread_scratch, const arn_state* state);

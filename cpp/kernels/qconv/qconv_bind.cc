@@ -203,6 +203,6 @@ ARN_DEFINE_BIND(qconv) {
   out->step_scratch = 0;
   out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
   out->bound_bytes = sizeof(QConvBound);
-  out->variant = b->depthwise != 0 ? "depthwise" : qgemm_kernel_name(b->gemm);
+  out->variant = b->depthwise != 0 ? depthwise_kernel(b->features).variant : qgemm_kernel_name(b->gemm);
   return ARN_OK;
 }

@@ -14,7 +14,7 @@ class Run {
         operand_(operand),
         scratch_(static_cast<char*>(scratch)),
         after_(scratch_ + b.epilogue_scratch),
-        kernel_(depthwise_kernel(b.features)),
+        kernel_(depthwise_kernel(b.features).run),
         activation_(b.form.activation),
         rows_(filter_rows(b.w)) {
     if (b.use_epilogue != 0) epilogue_begin(b.epilogue, operand, after_);

@@ -200,14 +200,15 @@ QGemm qgemm_choose(int64_t k, int64_t rows, bool a_signed, const arn_target& tar
   g.a_signed = a_signed ? 1 : 0;
   g.kernel = kPairsKernel;
 #ifdef ARN_HAS_VNNI
-  if ((target.features & ARN_FEATURE_VNNI) != 0) g.kernel = kVnniKernel;
+  if ((target.features & ARN_FEATURE_VNNI) != 0 && ARN_CHOICE("qmatmul/vnni", true)) g.kernel = kVnniKernel;
 #elif defined(ARN_HAS_AVX_VNNI)
-  if ((target.features & ARN_FEATURE_AVX_VNNI) != 0) g.kernel = kVnniKernel;
+  if ((target.features & ARN_FEATURE_AVX_VNNI) != 0 && ARN_CHOICE("qmatmul/vnni", true)) g.kernel = kVnniKernel;
 #elif defined(ARN_HAS_DOT)
-  if ((target.features & ARN_FEATURE_DOT) != 0) g.kernel = kVnniKernel;
+  if ((target.features & ARN_FEATURE_DOT) != 0 && ARN_CHOICE("qmatmul/dot", true)) g.kernel = kVnniKernel;
 #endif
 #ifdef ARN_HAS_AMX_INT8
-  if ((target.features & ARN_FEATURE_AMX_INT8) != 0 && rows >= kRowsForTiles) g.kernel = kAmxKernel;
+  if ((target.features & ARN_FEATURE_AMX_INT8) != 0 && ARN_CHOICE("qmatmul/amx", rows >= kRowsForTiles))
+    g.kernel = kAmxKernel;
 #endif
   (void)rows;
   (void)target;

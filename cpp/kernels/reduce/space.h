@@ -46,9 +46,10 @@ static inline int32_t plan_space(const arn_desc& in, const arn_desc& out, int64_
   s->inner = 1;
   s->inner_in = s->inner_out = 1;
   const int k = s->kept.rank - 1, r = s->reduced.rank - 1;
-  s->columns = k >= 0 && (r < 0 || __builtin_llabs(s->kept.step[0][k]) < __builtin_llabs(s->reduced.step[0][r]));
   // Runs much shorter than a vector are dearer than gathering neighbouring outputs.
-  if (k >= 0 && r >= 0 && s->reduced.dims[r] < kShortRun && neighbours >= kShortRun) s->columns = 1;
+  const bool nearer = r < 0 || (k >= 0 && __builtin_llabs(s->kept.step[0][k]) < __builtin_llabs(s->reduced.step[0][r]));
+  const bool shorter = k >= 0 && r >= 0 && s->reduced.dims[r] < kShortRun && neighbours >= kShortRun;
+  s->columns = k >= 0 && ARN_CHOICE("reduce/columns", nearer || shorter);
   if (s->columns) {
     s->inner = s->kept.dims[k];
     s->inner_in = s->kept.step[0][k];

@@ -184,7 +184,7 @@ int32_t fft_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   if (b->radices.count < 0) return ARN_UNSUPPORTED;
   constexpr int64_t width = static_cast<int64_t>(sizeof(V) / sizeof(T));
   b->n_lines = walk_count(b->lines);
-  const bool together = 2 * b->n_lines > width;
+  const bool together = ARN_CHOICE("signal/lines in lanes", 2 * b->n_lines > width);
   b->lanes = together ? width : 1;
   b->units = ceil_div(b->n_lines, b->lanes);
   b->tasks = tasks_for(b->units, b->n_lines * b->length * static_cast<int64_t>(sizeof(T)) * 8);

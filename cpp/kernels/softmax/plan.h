@@ -57,7 +57,7 @@ static inline int32_t plan_softmax(const arn_bind_args* args, bool log, int64_t 
   const int64_t nearest = k < 0 ? 0 : __builtin_llabs(b->kept.step[kSoftX][k]);
   const bool across = nearest < __builtin_llabs(b->axis_step[kSoftX]);
   const bool shorter = b->length <= kShort && k >= 0 && b->kept.dims[k] >= panel;
-  if (panel > 1 && b->length > 1 && k >= 0 && (across || shorter)) {
+  if (panel > 1 && b->length > 1 && k >= 0 && ARN_CHOICE("softmax/columns", across || shorter)) {
     b->columns = 1;
     b->inner = b->kept.dims[k];
     for (int r = 0; r < kSoftRoles; ++r) b->inner_step[r] = b->kept.step[r][k];

@@ -101,9 +101,8 @@ int32_t run_tiles(const void* bound, void* const* operand, int64_t begin, int64_
     const int64_t last = min64(b.tiles, (task + 1) * b.tiles_per_task);
     for (int64_t t = task * b.tiles_per_task; t < last; ++t) {
       const int64_t row = t / b.col_tiles * b.tile_rows, col = t % b.col_tiles * b.tile_cols;
-      const int32_t status = tile_run(b.core, operand, row, min64(b.tile_rows, b.core.rows - row), col,
-                                      min64(b.tile_cols, b.core.cols - col), nullptr, 0, scratch);
-      if (status != ARN_OK) return status;
+      tile_run(b.core, operand, row, min64(b.tile_rows, b.core.rows - row), col, min64(b.tile_cols, b.core.cols - col),
+               nullptr, 0, scratch);
     }
   }
   return ARN_OK;
@@ -146,7 +145,7 @@ int32_t run_pair(const void* bound, void* const* operand, int64_t begin, int64_t
 
 bool bind_pair(const arn_bind_args* args, int64_t elements, arn_bound* out, void* bound) {
   BytePair pair;  // nothing is written to `bound` before it is known to be this form
-  if (!read_byte_pair(args, &pair)) return false;
+  if (!read_byte_pair(args, &pair) || !ARN_CHOICE("tile/bytes", true)) return false;
   PairBound* b = static_cast<PairBound*>(bound);
   b->pair = pair;
   b->elements = elements;
@@ -162,7 +161,7 @@ bool bind_pair(const arn_bind_args* args, int64_t elements, arn_bound* out, void
 
 bool bind_lookup(const arn_bind_args* args, int64_t elements, arn_bound* out, void* bound) {
   uint8_t table[256];  // nothing is written to `bound` before it is known to be this form
-  if (elements < 256 || !tabulate(args, table)) return false;
+  if (!ARN_CHOICE("tile/table", elements >= 256) || !tabulate(args, table)) return false;
   LookupBound* b = static_cast<LookupBound*>(bound);
   __builtin_memcpy(b->table, table, sizeof(table));
   b->elements = elements;
@@ -205,11 +204,11 @@ ARN_DEFINE_BIND(tile) {
     walk.n_col = 1;
   }
   const int64_t inner = walk.n_col > 0 ? walk.dim[walk.n_row].n : 1;
-  const bool transposed = bring_transposed(&walk) && inner >= kTransposeRows;
+  const bool transposed = bring_transposed(&walk) && ARN_CHOICE("tile/transposed", inner >= kTransposeRows);
   tile_set_walk(walk, &core);
 
   // Which registers need memory: everything but operands that can be used where they lie in every tile.
-  const bool by_row = core.rows == 1 || (core.cols >= kLongRow && !transposed);
+  const bool by_row = core.rows == 1 || (!transposed && ARN_CHOICE("tile/row", core.cols >= kLongRow));
   const uint8_t enough = kInPlace | (by_row ? kUnit : kDense);
   bool needs[ARN_TILE_MAX_REGS];
   for (bool& n : needs) n = true;

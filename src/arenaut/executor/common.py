@@ -18,7 +18,6 @@ from arenaut.ir.evaluate import evaluated_by, evaluator_of
 from arenaut.ir.graph import Node
 from arenaut.ir.record import Evaluator
 from arenaut.ir.types import TensorType
-from arenaut.ir.undefined import division_by_zero
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import Lowered, StepKind
 from arenaut.native.arrays import from_native, is_tensor, to_native
@@ -33,7 +32,6 @@ _STATUS = {
     6: "a size is too large",
     7: "the run was cancelled",
 }
-DIVISION_BY_ZERO = 4
 CANCELLED = 7
 # What a binding ends in when a check of the program fails; its detail says all (kRefused in cpp/exec/program.h).
 REFUSED = 100
@@ -156,8 +154,6 @@ def step_error(built: Built, step: int, status: int, binding: bool, detail: str)
     if status == REFUSED:
         return ShapeError(detail)
     node = built.lowered.steps[built.step_order[step]].node if 0 <= step < len(built.step_order) else None
-    if status == DIVISION_BY_ZERO and node is not None:
-        return division_by_zero(node)
     what = _STATUS.get(status, f"status {status}")
     inputs = "" if node is None else ", ".join(f"{v.name}: {v.type}" for v in node.inputs if v is not None)
     message = f"{node}: {what}{f' ({detail})' if detail else ''}. Inputs: {inputs}"

@@ -161,7 +161,8 @@ bool is_depthwise(const arn_bind_args* args) {
   if (args->params == nullptr || args->n_in < 2) return false;
   const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
   const arn_desc& w = args->operand[1];
-  return p.spatial >= 1 && p.spatial <= 3 && w.rank == p.spatial + 2 && w.dims[0] == p.group && w.dims[1] == 1;
+  return p.spatial >= 1 && p.spatial <= 3 && w.rank == p.spatial + 2 && w.dims[0] == p.group && w.dims[1] == 1 &&
+         ARN_CHOICE("conv/depthwise", true);
 }
 
 int64_t depthwise_pack_bytes(const arn_bind_args* args) {
@@ -191,7 +192,7 @@ int32_t depthwise_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   b->has_bias = o.has_bias;
   b->packed = (args->packed & 2u) != 0;
   b->out_operand = args->n_in;
-  b->by_channels = s.xc == 1 && s.yc == 1 && s.groups > 1;
+  b->by_channels = s.xc == 1 && s.yc == 1 && ARN_CHOICE("conv/depthwise channels", s.groups > 1);
   const RegisterForm form = register_form(args);
   const bool registers = b->by_channels != 0 && form.known && form.add < 0;
   if (registers) {

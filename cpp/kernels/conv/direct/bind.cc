@@ -44,13 +44,15 @@ void choose_orientation(ConvBound* b) {
   b->phased = phased;
   const bool row_unit = pixel_stride(s, s.y, s.yn) == 1 && !phased;
   const bool fills = image * 100 >= round_up(image, L) * 85;
-  b->channel_rows = s.yc != 1 && row_unit && fills && uniform(s, s.y, s.yn, false) && s.og > 1;
+  b->channel_rows =
+      row_unit && uniform(s, s.y, s.yn, false) && ARN_CHOICE("conv/channel rows", s.yc != 1 && fills && s.og > 1);
   const bool point = b->transposed == 0 && pointwise(s);
   const bool y_all = !phased && uniform(s, s.y, s.yn, true), x_all = uniform(s, s.x, s.xn, true);
   const bool joined = b->channel_rows == 0 && (!point || x_all);
   b->items = joined ? 1 : s.batch;
   b->pixels = joined ? image * s.batch : image;
-  b->in_place = b->channel_rows == 0 && point && uniform(s, s.x, s.xn, joined);
+  b->in_place =
+      b->channel_rows == 0 && point && uniform(s, s.x, s.xn, joined) && ARN_CHOICE("conv/pixel rows in place", true);
   b->direct = b->channel_rows != 0 || (joined ? y_all : !phased && uniform(s, s.y, s.yn, false));
 }
 
@@ -148,8 +150,8 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   if (transposed)
     for (int i = 0; i < 3; ++i) b->phases *= b->steps.stride[i];
   choose_orientation(b);
-  if (!transposed && b->packed != 0 && b->channel_rows == 0 && (b->in_place == 0 || suits_lines(b->s)) &&
-      lines_fit(b->s))
+  if (!transposed && b->packed != 0 && b->channel_rows == 0 && lines_fit(b->s) &&
+      ARN_CHOICE("conv/lines", b->in_place == 0 || suits_lines(b->s)))
     return lines_bind(given, o, false, out, bound);
   b->add_operand = -1;
   if (form.known && (form.add < 0 || adds_in_registers(given->operand[form.add], given->operand[given->n_in], b))) {

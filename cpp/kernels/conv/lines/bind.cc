@@ -133,7 +133,7 @@ int32_t lines_bind(const arn_bind_args* args, const ConvOperands& o, bool nonove
   const int32_t bad = bind_rest(args, o, in_registers, adds_in_registers, b);
   if (bad != ARN_OK) return bad;
   if (!nonoverlapping && is_one_line(s) && (b->add_operand < 0 || b->add[1] == s.out[2] * b->add[2])) make_one_line(b);
-  b->in_place = reads_in_place(s);
+  b->in_place = reads_in_place(s) && ARN_CHOICE("conv/lines in place", true);
   b->hop = s.step[2] * (b->in_place != 0 ? s.x[2] : s.cg);
   choose_rectangles(b);
   const int64_t k = b->packed_k = tap_count(s) * s.cg, width = round_up(b->o_block, L), pixels = b->rows * b->columns;
