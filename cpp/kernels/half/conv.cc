@@ -12,7 +12,7 @@
 namespace ARN_NS {
 namespace {
 
-constexpr double kHalfTaskWork = 1 << 22;
+constexpr double kHalfTaskWork = 1 << 22, kHalfUnitWork = 1 << 24;
 
 struct HalfConvBound {
   ConvShape s;
@@ -321,9 +321,9 @@ void choose_grid(int64_t most_pixels, HalfConvBound* b) {
   const double outer = static_cast<double>(s.batch * s.out[0] * s.groups);
   const double work = outer * static_cast<double>(b->k) * static_cast<double>(s.og) * static_cast<double>(pixels);
   const auto units = [&] { return outer * static_cast<double>(ceil_div(pixels, p_block) * ceil_div(s.og, o_block)); };
-  while (units() < 8 && work / units() > 2 * kHalfTaskWork) {
-    if (o_block >= 2 * kHalfColumns)
-      o_block = round_up(o_block / 2, kHalfColumns / 2);
+  while (units() < 8 && work / units() > 2 * kHalfUnitWork) {
+    if (o_block >= kHalfColumns)
+      o_block = round_up(o_block / 2, 2 * ARN_HALF_LANES);
     else if (p_block >= 128)
       p_block = round_up(p_block / 2, kHalfStrip);
     else

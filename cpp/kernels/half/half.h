@@ -33,7 +33,7 @@ struct HalfGemm {
 };
 
 constexpr int64_t kHalfStrip = 32;     // rows that one call of an inner kernel takes
-constexpr int64_t kHalfColumns = 128;  // columns that are made ready together
+constexpr int64_t kHalfColumns = 256;  // columns that are made ready together
 constexpr int64_t kHalfFew = 4;
 constexpr int64_t kHalfMostStrips = 8;
 // Most rows of a block: what columns are made ready for.

@@ -80,12 +80,12 @@ void choose_grid(HalfMatMulBound* b) {
   const auto units = [&] { return batches * m_blocks * ceil_div(b->n, n_block); };
   const double work = static_cast<double>(batches) * static_cast<double>(b->n) * static_cast<double>(max64(b->k, 1)) *
                       static_cast<double>(max64(b->m, 8));
-  const double small = 1 << 22;  // multiply-adds that are worth a task
+  const double small = 1 << 22, large = 1 << 25;  // multiply-adds that are worth a task, a unit
   // Rows are made ready once for all columns of a block, columns once for all rows.
-  while (units() < 8 && work / static_cast<double>(units()) > 2 * small) {
-    if (n_block >= 2 * kHalfColumns)
-      n_block = round_up(n_block / 2, kHalfColumns / 2);
-    else if (ceil_div(b->m, m_blocks) >= 128)
+  while (units() < 8 && work / static_cast<double>(units()) > 2 * large) {
+    if (n_block >= kHalfColumns)
+      n_block = round_up(n_block / 2, 2 * ARN_HALF_LANES);
+    else if (ceil_div(b->m, m_blocks) >= 256)
       m_blocks *= 2;
     else
       break;

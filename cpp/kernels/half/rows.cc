@@ -129,8 +129,8 @@ HalfGemm half_choose(int64_t k, int64_t rows, int32_t a_dtype, int32_t b_dtype, 
   if ((target.features & ARN_FEATURE_AMX_BF16) != 0 && rows >= kRowsForTiles) g.kernel = kHalfTiles;
 #endif
   (void)target;
-  // Even blocks, so long that what is made of a block of columns stays in L2.
-  const int64_t longest = g.kernel == kHalfFloats ? 512 : g.a_planes + g.b_planes == 2 ? 2048 : 1024;
+  // Even blocks, so short that a strip of rows stays in L1 while it meets all columns.
+  const int64_t longest = g.kernel == kHalfFloats || g.a_planes == 1 ? 512 : 256;
   g.depth = half_depth(ceil_div(max64(k, 1), ceil_div(max64(k, 1), longest)));
   if (g.few != 0) g.depth = half_depth(max64(k, 1));
   return g;

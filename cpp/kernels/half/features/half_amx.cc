@@ -148,13 +148,8 @@ int32_t nearest_f32(const void* from, int64_t n, uint16_t* const* plane) {
   return 1;
 }
 
-typedef uint32_t u32x16 __attribute__((vector_size(64)));
-typedef uint16_t u16x16 __attribute__((vector_size(32)));
-
-inline __m512 widened(__m512i pairs, int half) {
-  u16x16 bits[2];
-  __builtin_memcpy(bits, &pairs, 64);
-  return (__m512)(__builtin_convertvector(bits[half], u32x16) << 16);
+inline __m512 widened(__m256i bits) {
+  return (__m512)_mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, bits), 16);
 }
 
 // 32 numbers. The second plane is what the first leaves, which a bfloat16 holds.
@@ -165,7 +160,10 @@ inline void split_two(const uint16_t* at, uint16_t* first, uint16_t* second) {
   const __m512 low = load(at), high = load(at + 16);
   const __m512i near = (__m512i)_mm512_cvtne2ps_pbh(high, low);
   _mm512_storeu_si512(first, near);
-  _mm512_storeu_si512(second, (__m512i)_mm512_cvtne2ps_pbh(high - widened(near, 1), low - widened(near, 0)));
+  const auto stored = [&](int half) __attribute__((always_inline)) {
+    return widened(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(first + 16 * half)));
+  };
+  _mm512_storeu_si512(second, (__m512i)_mm512_cvtne2ps_pbh(high - stored(1), low - stored(0)));
 }
 
 int32_t split_f16(const void* from, int64_t n, uint16_t* const* plane) {
