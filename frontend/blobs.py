@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from arenaut import _native
 from arenaut.ir.errors import ExternalDataError
 from arenaut.ir.graph import Array
 
@@ -61,9 +61,9 @@ class FileStorage:
         self.size = status.st_size
 
     @cached_property
-    def map(self) -> mmap.mmap:
-        """The whole file; raises ValueError when it is empty."""
-        return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+    def map(self) -> _native.FileMap:
+        """The whole file; raises ValueError when it is empty. Unlike mmap's it keeps no descriptor."""
+        return _native.FileMap(self._file.fileno())
 
     def view(self, dtype: np.dtype[Any], offset: int, count: int) -> Array:
         return _view(self.map, dtype, offset, count)
@@ -73,7 +73,7 @@ class FileStorage:
         """Address and bytes of the map; None when nothing was looked at yet."""
         if "map" not in self.__dict__:
             return None
-        whole = np.frombuffer(self.map, np.uint8)
+        whole = np.frombuffer(memoryview(self.map), np.uint8)
         return int(whole.__array_interface__["data"][0]), whole.nbytes
 
     def close(self) -> None:
@@ -81,8 +81,8 @@ class FileStorage:
         self._file.close()
 
 
-def _view(buffer: memoryview | mmap.mmap, dtype: np.dtype[Any], offset: int, count: int) -> Array:
-    array: Array = np.frombuffer(buffer, dtype, count, offset)
+def _view(buffer: memoryview | _native.FileMap, dtype: np.dtype[Any], offset: int, count: int) -> Array:
+    array: Array = np.frombuffer(memoryview(buffer), dtype, count, offset)
     if array.nbytes < LARGE_BYTES and not array.flags.aligned:
         array = array.copy()
         array.flags.writeable = False

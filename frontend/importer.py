@@ -17,7 +17,7 @@ from arenaut.frontend.handlers import handler_of
 from arenaut.frontend.nodes import import_nodes
 from arenaut.frontend.revision import AS_STORED, Revision
 from arenaut.frontend.scope import ModelContext, Scope
-from arenaut.frontend.source import Source, open_source
+from arenaut.frontend.source import Source, open_source, resolved
 from arenaut.frontend.structure import initializers_of, normal_domain, ordered
 from arenaut.frontend.survey import check_supported
 from arenaut.frontend.typeproto import stored_type
@@ -86,7 +86,7 @@ def import_model(
     ExternalDataError. Weights are views of the file or of the given bytes where their alignment allows: the file must
     not be truncated while the model lives.
     """
-    with open_source(source, external_data_folder) as opened:
+    with open_source(resolved(source), external_data_folder) as opened:
         try:
             return _import(opened, keep_inputs, revision)
         except RecursionError:

@@ -58,7 +58,7 @@ def is_model_proto(source: Any) -> bool:
 
 @contextmanager
 def open_source(source: Any, external_data_folder: str | None = None) -> Iterator[Source]:
-    """Opens a model; files stay open until the block ends, arrays made inside it stay valid after.
+    """Opens a model, which is `resolved`; files stay open until the block ends, arrays made inside it stay valid after.
 
     Raises InvalidModelError when it is no ONNX model, FileNotFoundError when there is no such file, OptionError when
     source is neither a path, bytes, a file nor a ModelProto.
@@ -80,13 +80,6 @@ def open_source(source: Any, external_data_folder: str | None = None) -> Iterato
         except BaseException:
             storage.close()
             raise
-    elif callable(getattr(source, "read", None)):
-        data = source.read()
-        if not isinstance(data, bytes):
-            raise OptionError("the model is a file opened for text: open it with open(path, 'rb')")
-        with open_source(data, external_data_folder or _folder_of(source)) as opened:
-            yield opened
-        return
     else:
         raise OptionError(f"a model is a path, bytes, a file or an onnx.ModelProto, not {type(source).__name__}")
     try:
@@ -98,10 +91,17 @@ def open_source(source: Any, external_data_folder: str | None = None) -> Iterato
             storage.close()
 
 
-def _folder_of(file: Any) -> str | None:
-    """The folder of an open file that has a name: external data lies beside it."""
-    name = getattr(file, "name", None)
-    return os.path.dirname(os.path.abspath(name)) if isinstance(name, str) and os.path.isfile(name) else None
+def resolved(source: Any) -> Any:
+    """The source; of an open file its path, or what is left to read of it. Raises OptionError where that is text."""
+    if not callable(getattr(source, "read", None)) or is_model_proto(source):
+        return source
+    name = getattr(source, "name", None)
+    if isinstance(name, str) and os.path.isfile(name) and source.seekable() and source.tell() == 0:
+        return os.path.abspath(name)
+    data = source.read()
+    if not isinstance(data, bytes):
+        raise OptionError("the model is a file opened for text: open it with open(path, 'rb')")
+    return data
 
 
 def _given(model: Any, files: ExternalFiles) -> Source:

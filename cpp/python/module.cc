@@ -8,4 +8,5 @@ PYBIND11_MODULE(_native, m) {
   arenaut::register_runner(m);
   arenaut::register_image(m);
   arenaut::register_wire(m);
+  arenaut::register_file_map(m);
 }

@@ -14,5 +14,6 @@ void register_program(py::module_& m);
 void register_runner(py::module_& m);
 void register_image(py::module_& m);
 void register_wire(py::module_& m);
+void register_file_map(py::module_& m);
 
 }  // namespace arenaut

@@ -4,6 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# What an input takes: arrays and tensors of any kind, lists and numbers; lists of those for sequences, None for an
+# optional that is left out.
+Feed = ArrayLike | Sequence[ArrayLike] | None
 
 class StepError(Exception):
     """args: (step, status, while binding, detail)."""
@@ -103,12 +108,12 @@ class Runner:
     def _last(self) -> Program | None: ...
     def run(
         self,
-        *args: Mapping[str, Any] | Any,
-        out: Mapping[str, np.ndarray[Any, Any]] | None = None,
+        *args: Mapping[str, Feed] | Feed,
+        out: Mapping[str, NDArray[Any]] | None = None,
         timeout: float | None = None,
         outputs: Sequence[str] | None = None,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
+        **kwargs: Feed,
+    ) -> dict[str, NDArray[Any]]:
         """Runs the model once: run({"x": x}), run(x, y) in input order, or run(x=x).
 
         Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead.
@@ -116,6 +121,12 @@ class Runner:
         only others need is not computed.
         Raises InputError for feeds that do not fit, ExecutionError when a step fails.
         """
+
+class FileMap:
+    """A file mapped for reading; it keeps no descriptor. Has the buffer protocol."""
+
+    def __init__(self, descriptor: int) -> None: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 class WireReader:
     """Reads protobuf's wire format into objects of the classes of a table: name -> (class, {number: (name, kind)})."""

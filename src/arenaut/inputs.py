@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from arenaut.dlpack import bfloat16_of
+from arenaut.ir.dim_text import readable
 from arenaut.ir.dims import Expr
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import InputError, SizeConflictError
@@ -130,7 +132,7 @@ class Inputs:
 
 
 def _dims_text(t: TensorType) -> str:
-    return "[" + ", ".join(str(d) for d in t.shape or ()) + "]"
+    return "[" + ", ".join(readable(d) for d in t.shape or ()) + "]"
 
 
 def as_tensor(given: Any, name: str, t: TensorType) -> Array:
@@ -157,6 +159,9 @@ def _as_array(given: Any, name: str, dtype: DType) -> Array:
         if isinstance(given, np.generic):
             same_kind = dtype is not DType.STRING and np.can_cast(given.dtype, dtype.numpy, "same_kind")
             return np.asarray(given, dtype.numpy if same_kind else None)
+        narrow = bfloat16_of(given) if dtype is DType.BFLOAT16 else None
+        if narrow is not None:
+            return narrow
         if hasattr(given, "__array__") or hasattr(given, "__array_interface__") or isinstance(given, memoryview):
             return np.asarray(given)
         if hasattr(given, "__dlpack__"):
@@ -189,5 +194,5 @@ def tensor_info(name: str, t: Type | None) -> TensorInfo:
     """What callers are told of an input or output of this type."""
     if not isinstance(t, TensorType):
         return TensorInfo(name, str(t), None)
-    shape = None if t.shape is None else tuple(d if isinstance(d, int) else str(d) for d in t.shape)
+    shape = None if t.shape is None else tuple(d if isinstance(d, int) else readable(d) for d in t.shape)
     return TensorInfo(name, str(t.dtype.numpy) if t.dtype is not DType.STRING else "string", shape)

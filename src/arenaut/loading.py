@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, get_args
 
 from arenaut.backends.chain import resolve_backends
+from arenaut.config import logger, variable
 from arenaut.executor.common import Executor, make_host_call
 from arenaut.executor.compiled import CompiledExecutor
 from arenaut.executor.interpreted import Backend, InterpretedExecutor
@@ -26,6 +27,7 @@ from arenaut.lowering.weights import WeightStore
 from arenaut.model import Model, count_nodes
 from arenaut.native.target import current_target
 from arenaut.options import bytes_of, one_of, refused, threads_of
+from arenaut.origin import Origin
 from arenaut.planner import Effort
 from arenaut.released import ReleasedConstants, trim_heap
 
@@ -89,6 +91,7 @@ def load_onnx(
 
     Raises InvalidModelError, UnsupportedError, ShapeError or ExternalDataError (all ModelError) with what to do.
     """
+    given = {name: value for name, value in locals().items() if name != "source"}
     one_of("executor", executor, ("compiled", "interpreted"))
     one_of("optimize_memory", optimize_memory, get_args(Effort))
     options = _Options(
@@ -101,7 +104,14 @@ def load_onnx(
         backends=None if executor == "compiled" else resolve_backends(backends),
     )
     with blamed_on(InvalidModelError, "loading the model"):
-        return _load(_import(source, revision), options)
+        from arenaut.frontend.source import resolved
+
+        began = time.perf_counter()
+        source = resolved(source)
+        model = _load(_import(source, revision), options)
+    model._origin = Origin.of(source, given)
+    logger.info("loaded %r in %.1f ms", model, 1e3 * (time.perf_counter() - began))
+    return model
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,7 @@ def _load(imported: ImportedModel, options: _Options) -> Model:
     runner = _make_ready(built, imported, options, weights)
 
     def fed(defaults: Collection[str]) -> Model:
+        logger.debug("a program for fed defaults %s", sorted(defaults))
         assert imported.again is not None
         with blamed_on(InvalidModelError, "loading the model anew for fed defaults"):
             return _load(imported.again(defaults), options)
@@ -202,6 +213,7 @@ def _make_ready(built: Built, imported: ImportedModel, options: _Options, weight
 
     def for_sizes(oracle: Oracle, types: Sequence[Type | None]) -> Executor | None:
         """The program for what these sizes decide; None where they contradict the model."""
+        logger.debug("a program for ranks %s", [str(t) for t in types])
         twin = imported.graph.copy()
         store = weights.store if weights.shared else WeightStore(imported.mapped, _keep)
         try:
@@ -228,7 +240,7 @@ def _keep(array: Array) -> None:
 
 
 def _verify_level(chosen: VerifyLevel | None) -> VerifyLevel:
-    level = chosen or os.environ.get(VERIFY_VARIABLE) or "off"
+    level = chosen or variable(VERIFY_VARIABLE) or "off"
     for known in get_args(VerifyLevel):
         if level == known:
             return cast(VerifyLevel, level)

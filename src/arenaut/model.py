@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,20 @@ from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
 from arenaut.lowering.lower import FUSED
 from arenaut.options import refused, seconds_of, targets_of, whole
+from arenaut.origin import Origin
 from arenaut.released import ReleasedConstants
 from arenaut.results.plan import Plan, plan_at, plan_of
 from arenaut.results.profile import Profile, TimedStep, profile_of, timed_steps
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from arenaut._native import Feed
     from arenaut.frontend import ImportedModel
     from arenaut.passes.context import Event
 
 
+_MOST_IN_LINE = 3  # inputs or outputs in a model's repr
 MOST_FEEDINGS = 8  # outcomes that are kept for sets of fed defaults
 
 
@@ -70,6 +76,7 @@ class Model(_native.Runner):
         self._feeding: dict[frozenset[str], Model] = {}
         self._feeding_lock = threading.Lock()
         self._output_names = imported.output_names
+        self._origin: Origin | None = None  # what load_onnx was called with
         self._enable_fast_path(executor)
 
     @property
@@ -144,6 +151,25 @@ class Model(_native.Runner):
         if unknown:
             raise InputError(f"outputs names {', '.join(unknown)}; the model has {', '.join(self._output_names)}")
         return frozenset(self._output_names.index(n) for n in outputs)
+
+    async def run_async(
+        self,
+        *args: Mapping[str, Feed] | Feed,
+        out: Mapping[str, NDArray[Any]] | None = None,
+        timeout: float | None = None,
+        outputs: Sequence[str] | None = None,
+        **kwargs: Feed,
+    ) -> dict[str, NDArray[Any]]:
+        """run() in a thread of the event loop's executor, awaited. Cancelling the task stops the run."""
+        import asyncio
+
+        stop = _native.Stop()
+        call = partial(self._run, *args, out=out, timeout=timeout, outputs=outputs, stop=stop, **kwargs)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, call)
+        except asyncio.CancelledError:
+            stop.set()
+            raise
 
     def feeding(self, *names: str) -> Model:
         """The model with these of its defaults as inputs like any other, which a run that is fed them goes to. It is
@@ -283,6 +309,26 @@ class Model(_native.Runner):
         self._constants.forget()
 
     def __repr__(self) -> str:
+        try:
+            arena = f"; arena {self.plan.arena_bytes / 1024:,.1f} KiB"
+        except (RuntimeError, ArenautError):
+            arena = ""
+        inputs, outputs = (_shortened(list(map(str, infos))) for infos in (self.inputs, self.outputs))
+        return f"<arenaut.Model '{self.graph.name}': {inputs} -> {outputs}{arena}>"
+
+    def __str__(self) -> str:
+        """All of it, in lines that the terminal holds."""
+        import shutil
+        import textwrap
+
+        width = max(40, shutil.get_terminal_size().columns)
+        return "\n".join(
+            part
+            for line in self._lines()
+            for part in textwrap.wrap(line, width, subsequent_indent="       ", break_on_hyphens=False)
+        )
+
+    def _lines(self) -> list[str]:
         steps = len(self._built.lowered.steps)
         lines = [f"Model '{self.graph.name}': {self.stored_nodes} nodes stored, {count_nodes(self.graph)} after "
                  f"optimising, {steps} steps, {self.threads} thread{'s' if self.threads != 1 else ''}"]  # fmt: skip
@@ -297,7 +343,29 @@ class Model(_native.Runner):
             lines.append("  plan known after the first run, since dims are symbolic")
         except ArenautError as error:
             lines.append(f"  plan none: {error}")
-        return "\n".join(lines)
+        return lines
+
+    # -- copies ------------------------------------------------------------------------------------------------
+
+    def __copy__(self) -> Model:
+        """The model itself: it is never changed, and runs share nothing but weights."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Model:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Any, ...]]:
+        """By source and options: whoever unpickles it loads the model again, or takes the one that lives there."""
+        if self._origin is None:
+            raise TypeError("only what load_onnx returned can be pickled: pickle that, and call feeding() there")
+        self._origin.remember(self)
+        return self._origin.reduced()
+
+
+def _shortened(texts: Sequence[str]) -> str:
+    """The first few of a list."""
+    shown = ", ".join(texts[:_MOST_IN_LINE])
+    return shown + (f" and {len(texts) - _MOST_IN_LINE} more" if len(texts) > _MOST_IN_LINE else "")
 
 
 def _is_size(given: Any) -> bool:

@@ -19,7 +19,18 @@ OUTSIDE = {"bench": ROOT / "bench", "tests": ROOT / "tests"}
 
 CORE = {"ir", "native", "_native"}
 COMPILED = CORE | {"planner", "lowering"}
-LOADED = COMPILED | {"executor", "backends", "results", "inputs", "options", "released", "model"}
+LOADED = COMPILED | {
+    "executor",
+    "backends",
+    "results",
+    "config",
+    "dlpack",
+    "inputs",
+    "options",
+    "origin",
+    "released",
+    "model",
+}
 PUBLIC = {"__version__", "errors", "loading"}
 
 # room -> rooms of arenaut that it may import (its own is implied). What is not listed here is no room.
@@ -29,13 +40,16 @@ ALLOWED: Mapping[str, set[str]] = {
     "planner": set(),
     "frontend": {"ir", "_native", "__version__"},
     "passes": {"ir"},
-    "native": {"ir", "_native"},
+    "native": {"ir", "_native", "config"},
     "lowering": CORE | {"planner"},
     "backends": COMPILED,
     "executor": COMPILED,
     "results": COMPILED | {"executor"},
-    "inputs": {"ir"},
+    "dlpack": {"ir"},
+    "inputs": {"ir", "dlpack"},
     "options": {"ir"},
+    "config": set(),
+    "origin": {"loading", "model"},
     "released": {"ir", "lowering"},
     "model": LOADED | {"frontend", "passes"},
     "loading": LOADED | {"frontend", "passes"},

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from arenaut import _native
+from arenaut.config import variable
 from arenaut.ir.target import OPTIMISATIONS, Precision, Target
 from arenaut.native.rows import all_rows
 
@@ -81,7 +82,7 @@ def _number_in(path: Path) -> int | None:
 def allowed_tier() -> int:
     """The best tier of this machine, capped by ARENAUT_ISA_MAX (baseline, v3 or v4)."""
     best: int = _native.cpu()["tier"]
-    cap = os.environ.get(ISA_CAP_VARIABLE)
+    cap = variable(ISA_CAP_VARIABLE)
     if not cap:
         return best
     if cap not in TIERS:
@@ -93,7 +94,7 @@ def allowed_features(tier: int) -> int:
     """The features of this machine that kernels of `tier` may use: a mask, without what ARENAUT_ISA_WITHOUT (names,
     comma-separated) leaves out."""
     known = _native.features()
-    without = [name for name in os.environ.get(FEATURE_CAP_VARIABLE, "").split(",") if name]
+    without = [name for name in (variable(FEATURE_CAP_VARIABLE) or "").split(",") if name]
     unknown = sorted(set(without) - {name for name, _, _ in known})
     if unknown:
         names = ", ".join(name for name, _, _ in known)
