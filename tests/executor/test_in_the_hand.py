@@ -207,6 +207,7 @@ def heavy() -> onnx.ModelProto:
 INTERRUPTED = """
 import os, signal, sys, threading, time
 import numpy as np, arenaut
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background inherits that it is ignored
 model = arenaut.load_onnx(sys.argv[1], threads=int(sys.argv[2]))
 sent = []
 def send():
@@ -257,6 +258,7 @@ def test_awaited_runs(model: arenaut.Model) -> None:
 
 
 def test_a_cancelled_task_stops_its_run() -> None:
+    handler = signal.getsignal(signal.SIGINT)
     slow = arenaut.load_onnx(heavy(), threads=1)
     x = np.zeros((3000, 3000), F)
 
@@ -277,7 +279,7 @@ def test_a_cancelled_task_stops_its_run() -> None:
     stop.set()
     with pytest.raises(ExecutionError, match="stopped by its caller"):
         slow._run({"x0": x}, stop=stop)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 # -- words -----------------------------------------------------------------------------------------------------
