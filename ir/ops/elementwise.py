@@ -131,10 +131,11 @@ def _modulo_tile(builder: TileBuilder, a: Reg, b: Reg, fmod: int) -> Reg:
 
 
 def _is_inf_tile(builder: TileBuilder, x: Reg, detect_negative: int, detect_positive: int) -> Reg:
-    zero, found = builder.imm(0, x.dtype), builder.op("isinf", x)
-    if not detect_negative:
-        found = builder.op("and", found, builder.op("lt", zero, x))
-    return found if detect_positive else builder.op("and", found, builder.op("lt", x, zero))
+    if detect_negative and detect_positive:
+        return builder.op("isinf", x)
+    infinity = np.inf if detect_positive else -np.inf
+    found = builder.op("eq", x, builder.imm(infinity, x.dtype))
+    return found if detect_positive or detect_negative else builder.op("and", found, builder.op("not", found))
 
 
 # -- records -------------------------------------------------------------------------------------------------------

@@ -16,7 +16,9 @@ ROWS = rows("tile")
 by_tier = pytest.mark.parametrize("row", ROWS, ids=lambda r: f"tier{r['tier']}")
 Array = np.ndarray
 FLOATS, SIGNED, INTEGERS = ["f32", "f64"], ["i32", "i64"], ["i32", "i64", "u64"]
-DTYPE = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64, "u64": np.uint64, "bool": np.bool_}
+NARROW, SHORT = ["u8", "i8", "u16", "i16"], ["f16"]
+DTYPE = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64, "u64": np.uint64, "bool": np.bool_,
+         "u8": np.uint8, "i8": np.int8, "u16": np.uint16, "i16": np.int16, "f16": np.float16}  # fmt: skip
 
 
 def values(kind: str, seed: int) -> Array:
@@ -25,11 +27,12 @@ def values(kind: str, seed: int) -> Array:
     dtype = DTYPE[kind]
     if kind == "bool":
         return rng.integers(0, 2, 1000).astype(np.bool_)
-    if kind in FLOATS:
+    if kind in FLOATS + SHORT:
         special = [0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, -2.5, np.inf, -np.inf, np.nan, 1e-40, -1e-310, 2**23, 2**52,
                    -(2**23) - 1, 8388607.5, 4503599627370495.5, 1e30]  # fmt: skip
         random = np.concatenate([rng.standard_normal(500) * 3, np.round(rng.standard_normal(480) * 8) / 2])
-        return rng.permutation(np.concatenate([special, random]).astype(dtype))
+        with np.errstate(over="ignore"):
+            return rng.permutation(np.concatenate([special, random]).astype(dtype))
     info = np.iinfo(dtype)
     special = np.array([info.min, info.max, 0, 1, 2, 31, 32, 63, 64, 65], dtype)
     small = rng.integers(-9 if info.min else 0, 10, 700).astype(dtype)
@@ -80,23 +83,23 @@ def hardswish(a: Array) -> Array:
 
 
 SPECS: list[tuple[str, list[str], Callable[..., Array]]] = [
-    ("add", FLOATS + INTEGERS, np.add),
-    ("sub", FLOATS + INTEGERS, np.subtract),
-    ("mul", FLOATS + INTEGERS, np.multiply),
+    ("add", FLOATS + INTEGERS + NARROW, np.add),
+    ("sub", FLOATS + INTEGERS + NARROW, np.subtract),
+    ("mul", FLOATS + INTEGERS + NARROW, np.multiply),
     ("div", FLOATS, np.divide),
     ("div", INTEGERS, safe(truncated)),
     ("mod", INTEGERS, safe(np.mod)),
     ("fmod", FLOATS, np.fmod),
     ("fmod", INTEGERS, safe(np.fmod)),
-    ("min", FLOATS + INTEGERS, np.minimum),
-    ("max", FLOATS + INTEGERS, np.maximum),
-    ("neg", FLOATS + SIGNED, np.negative),
-    ("abs", FLOATS + INTEGERS, np.abs),
-    ("sign", FLOATS + INTEGERS, np.sign),
-    ("relu", FLOATS + SIGNED, lambda a: np.maximum(a, 0)),
-    ("prelu", FLOATS + INTEGERS, lambda a, b: np.where(a < 0, a * b, a)),
+    ("min", FLOATS + INTEGERS + NARROW, np.minimum),
+    ("max", FLOATS + INTEGERS + NARROW, np.maximum),
+    ("neg", FLOATS + SIGNED + NARROW + SHORT, np.negative),
+    ("abs", FLOATS + INTEGERS + NARROW + SHORT, np.abs),
+    ("sign", FLOATS + INTEGERS + NARROW + SHORT, np.sign),
+    ("relu", FLOATS + SIGNED + NARROW, lambda a: np.maximum(a, 0)),
+    ("prelu", FLOATS + INTEGERS + NARROW, lambda a, b: np.where(a < 0, a * b, a)),
     ("leaky_relu", FLOATS, lambda a, b: np.where(a < 0, a * b, a)),
-    ("clip", INTEGERS, lambda a, b, c: np.minimum(np.maximum(a, b), c)),
+    ("clip", INTEGERS + NARROW, lambda a, b, c: np.minimum(np.maximum(a, b), c)),
     ("floor", FLOATS, np.floor),
     ("ceil", FLOATS, np.ceil),
     ("round", FLOATS, half_even),
@@ -107,22 +110,22 @@ SPECS: list[tuple[str, list[str], Callable[..., Array]]] = [
     ("softsign", FLOATS, lambda a: a / (1 + np.abs(a))),
     ("thresholded_relu", FLOATS, lambda a, b: np.where(a > b, a, 0)),
     ("shrink", FLOATS, lambda a, b, c: np.where(a < -b, a + c, np.where(a > b, a - c, 0))),
-    ("bit_and", INTEGERS, np.bitwise_and),
-    ("bit_or", INTEGERS, np.bitwise_or),
-    ("bit_xor", INTEGERS, np.bitwise_xor),
-    ("bit_not", INTEGERS, np.invert),
+    ("bit_and", INTEGERS + NARROW, np.bitwise_and),
+    ("bit_or", INTEGERS + NARROW, np.bitwise_or),
+    ("bit_xor", INTEGERS + NARROW, np.bitwise_xor),
+    ("bit_not", INTEGERS + NARROW, np.invert),
     ("shl", INTEGERS, shift_left),
     ("shr", INTEGERS, shift_right),
-    ("eq", [*FLOATS, *INTEGERS, "bool"], np.equal),
-    ("lt", FLOATS + INTEGERS, np.less),
-    ("le", FLOATS + INTEGERS, np.less_equal),
-    ("isnan", FLOATS, np.isnan),
-    ("isinf", FLOATS, np.isinf),
+    ("eq", [*FLOATS, *INTEGERS, *NARROW, *SHORT, "bool"], np.equal),
+    ("lt", FLOATS + INTEGERS + NARROW + SHORT, np.less),
+    ("le", FLOATS + INTEGERS + NARROW + SHORT, np.less_equal),
+    ("isnan", FLOATS + SHORT, np.isnan),
+    ("isinf", FLOATS + SHORT, np.isinf),
     ("and", ["bool"], np.logical_and),
     ("or", ["bool"], np.logical_or),
     ("xor", ["bool"], np.logical_xor),
     ("not", ["bool"], np.logical_not),
-    ("where", [*FLOATS, *INTEGERS, "bool"], np.where),
+    ("where", [*FLOATS, *INTEGERS, *NARROW, *SHORT, "bool"], np.where),
 ]
 CASES = [(f"{op}_{kind}", oracle) for op, kinds, oracle in SPECS for kind in kinds]
 # Checked elsewhere: here below or in test_math.py.
@@ -207,7 +210,12 @@ def test_the_smallest_integer_over_minus_one(row: dict) -> None:
         assert run(row, f"mod_{kind}", least, minus) == 0 == run(row, f"fmod_{kind}", least, minus)
 
 
-CASTS = [(f, t) for f in DTYPE for t in DTYPE if f != t]
+WIDE = [k for k in DTYPE if k not in NARROW + SHORT]
+CASTS = [
+    *((f, t) for f in WIDE for t in WIDE if f != t),
+    *((k, "bool") for k in NARROW),
+    *(("bool", k) for k in NARROW),
+]
 
 
 @by_tier

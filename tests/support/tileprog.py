@@ -22,7 +22,8 @@ COMPUTE = {np.dtype(t): n for t, n in {
     ml_dtypes.float8_e4m3fnuz: F32, ml_dtypes.float8_e5m2: F32, ml_dtypes.float8_e5m2fnuz: F32,
     ml_dtypes.float4_e2m1fn: F32, ml_dtypes.float8_e8m0fnu: F32,
 }.items()}  # fmt: skip
-NUMPY = {F32: np.float32, F64: np.float64, I32: np.int32, I64: np.int64, U64: np.uint64, BOOL: np.bool_}
+NUMPY = {F32: np.float32, F64: np.float64, I32: np.int32, I64: np.int64, U64: np.uint64, BOOL: np.bool_,
+         2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 10: np.float16}  # fmt: skip
 
 
 def bits(value: float, dtype: int) -> int:

@@ -15,6 +15,7 @@ struct TapRange {
 };
 inline TapRange taps_inside(const ConvShape& s, int axis, int64_t out) {
   const int64_t base = out * s.step[axis] + s.first[axis], d = s.tap_step[axis];
+  if (base >= 0 && base + (s.taps[axis] - 1) * d < s.in[axis]) return TapRange{0, s.taps[axis]};
   TapRange r;
   r.lo = base < 0 ? min64(s.taps[axis], ceil_div(-base, d)) : 0;
   r.hi = base >= s.in[axis] ? 0 : min64(s.taps[axis], ceil_div(s.in[axis] - base, d));

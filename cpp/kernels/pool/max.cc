@@ -1,5 +1,5 @@
 // MaxPool, with or without the indices of the maxima.
-#include "kernels/pool/max_lines.h"
+#include "kernels/pool/lines.h"
 
 namespace ARN_NS {
 namespace {
@@ -25,15 +25,11 @@ struct IndexRun : PoolRun<T, MaxOf<T>> {
   typedef typename Whole<T>::I I;
   static constexpr int64_t L = kLanes<T>;
 
-  // Position in X of tap (tz, ty, tx) of an output, numbered as the op says.
-  int64_t number(int64_t plane, const int64_t* out, int64_t tap) const {
-    const ConvShape& s = this->b.s;
-    const int64_t t[3] = {tap / s.taps[2] / s.taps[1], tap / s.taps[2] % s.taps[1], tap % s.taps[2]};
-    int64_t at[3];
-    for (int i = 0; i < 3; ++i) at[i] = out[i] * s.step[i] + s.first[i] + t[i] * s.tap_step[i];
-    const int64_t inner = this->b.column_major != 0 ? at[0] + s.in[0] * (at[1] + s.in[1] * at[2])
-                                                    : (at[0] * s.in[1] + at[1]) * s.in[2] + at[2];
-    return plane * s.in[0] * s.in[1] * s.in[2] + inner;
+  // How far apart in numbers of elements of X are neighbours along an axis, numbered as the op says.
+  int64_t hop(int axis) const {
+    const int64_t* in = this->b.s.in;
+    if (this->b.column_major != 0) return axis == 0 ? 1 : axis == 1 ? in[0] : in[0] * in[1];
+    return axis == 0 ? in[1] * in[2] : axis == 1 ? in[2] : 1;
   }
 
   void vector(int64_t n, int64_t c, const int64_t* out, int64_t row, const TapRange* range) const {
@@ -41,6 +37,9 @@ struct IndexRun : PoolRun<T, MaxOf<T>> {
     const PoolBound& b = this->b;
     const int64_t* column = reinterpret_cast<const int64_t*>(this->scratch + b.at_column);
     V best = MaxOf<T>::start();
+    // Where the best tap lies, counted from tap (0, 0, 0).
+    int64_t tap_hop[3];
+    for (int i = 0; i < 3; ++i) tap_hop[i] = s.tap_step[i] * hop(i);
     W tap = W{} - 1;
     for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
       for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty) {
@@ -48,7 +47,7 @@ struct IndexRun : PoolRun<T, MaxOf<T>> {
             this->scratch + (tz * b.stage.rows_per_tap + row * s.step[1] + ty * s.tap_step[1]) * b.stage.row + out[2];
         for (int64_t tx = 0; tx < s.taps[2]; ++tx) {
           const V x = load(from + column[tx]);
-          const W now = W{} + static_cast<I>((tz * s.taps[1] + ty) * s.taps[2] + tx);
+          const W now = W{} + static_cast<I>(tz * tap_hop[0] + ty * tap_hop[1] + tx * tap_hop[2]);
           const W wins = (x > best) | ((x != x) & (best == best));
           best = wins ? x : best;
           tap = wins ? now : tap;
@@ -58,12 +57,13 @@ struct IndexRun : PoolRun<T, MaxOf<T>> {
     T* y = this->y + n * s.yn + c * s.yc + out[0] * s.y[0] + out[1] * s.y[1] + out[2] * s.y[2];
     put<T>(best, lanes, y, s.y[2]);
     int64_t* where = this->where + n * b.indices_n + c * b.indices_c + out[0] * b.indices[0] + out[1] * b.indices[1];
+    int64_t first = (n * s.groups + c) * s.in[0] * s.in[1] * s.in[2];
+    for (int i = 0; i < 3; ++i) first += (out[i] * s.step[i] + s.first[i]) * hop(i);
     for (int64_t l = 0; l < lanes; ++l) {
-      const int64_t at[3] = {out[0], out[1], out[2] + l};
       int64_t t = tap[l];
       if (t < 0)  // nothing above minus infinity: the first tap inside
-        t = (range[0].lo * s.taps[1] + range[1].lo) * s.taps[2] + taps_inside(s, 2, at[2]).lo;
-      where[at[2] * b.indices[2]] = number(n * s.groups + c, at, t);
+        t = range[0].lo * tap_hop[0] + range[1].lo * tap_hop[1] + taps_inside(s, 2, out[2] + l).lo * tap_hop[2];
+      where[(out[2] + l) * b.indices[2]] = first + l * s.step[2] * hop(2) + t;
     }
   }
 
@@ -100,7 +100,7 @@ int32_t max_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   if (args->n_out < 2 || args->operand[args->n_in + 1].dtype == ARN_NONE) {
     const int32_t status = pool_bind<T>(args, pool_run<T, MaxOf<T>>, out, bound);
     const bool lines = b->by_channels == 0 && b->s.x[2] == 1 && ARN_CHOICE("pool/lines", b->s.step[2] <= 2);
-    return status == ARN_OK && lines && args->tile == nullptr ? plan_lines<T>(args, b, out) : status;
+    return status == ARN_OK && lines ? plan_lines<MaxLine, T>(args, b, out) : status;
   }
   __builtin_memset(b, 0, sizeof(PoolBound));
   const int32_t status = read_pool(args, b);
@@ -110,6 +110,9 @@ int32_t max_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   if (where.rank != y.rank) return ARN_SHAPE_MISMATCH;
   for (int i = 0; i < y.rank; ++i)
     if (where.dims[i] != y.dims[i]) return ARN_SHAPE_MISMATCH;
+  // Lanes count taps in as many bits as the elements have.
+  const ConvShape& s = b->s;
+  if (sizeof(T) == 4 && s.in[0] * s.in[1] * s.in[2] > INT32_MAX) return ARN_UNSUPPORTED;
   b->indices_n = where.strides[0];
   b->indices_c = where.strides[1];
   for (int i = 0; i < 3; ++i) b->indices[i] = i + y.rank < 5 ? 0 : where.strides[i + y.rank - 3];

@@ -1,5 +1,5 @@
 // MaxPool of single bytes.
-#include "kernels/pool/max_lines.h"
+#include "kernels/pool/lines.h"
 
 namespace ARN_NS {
 namespace {
@@ -11,7 +11,7 @@ int32_t byte_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   const int32_t status = read_pool(args, b);
   if (status != ARN_OK) return status;
   b->by_channels = b->s.xc == 1 && b->s.yc == 1 && ARN_CHOICE("pool/channels", b->s.groups > 1);
-  return plan_lines<T>(args, b, out);
+  return plan_lines<MaxLine, T>(args, b, out);
 }
 
 }  // namespace

@@ -1,12 +1,15 @@
 // AveragePool and LpPool.
-#include "kernels/pool/pool.h"
+#include "kernels/pool/lines.h"
 
 namespace ARN_NS {
 namespace {
 
 template <typename T>
 int32_t mean_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
-  return pool_bind<T>(args, pool_run<T, MeanOf<T>>, out, bound);
+  PoolBound* b = static_cast<PoolBound*>(bound);
+  const int32_t status = pool_bind<T>(args, pool_run<T, MeanOf<T>>, out, bound);
+  const bool lines = status == ARN_OK && b->by_channels == 0;
+  return lines ? plan_lines<MeanLine, T>(args, b, out) : status;
 }
 
 template <typename T>

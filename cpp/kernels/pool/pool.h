@@ -18,7 +18,7 @@ struct PoolBound {
   int64_t window[3], window_first[3];        // taps and first tap as the op has them: those of `s` may be fewer
   int64_t indices_n, indices_c, indices[3];  // strides of the indices
   int64_t run, units, units_per_task, row_blocks;
-  int64_t at_counts, at_column, at_block;  // offsets in thread scratch, in elements; the stage is at 0
+  int64_t at_counts, at_column, at_block, at_result;  // offsets in thread scratch, in elements; the stage is at 0
   int64_t epilogue_scratch;
   int32_t by_channels, use_epilogue, has_indices, include_pad, column_major, out_operand;
   Epilogue epilogue;
@@ -27,7 +27,7 @@ struct PoolBound {
 template <typename T>
 struct MaxOf {
   typedef typename Simd<T>::V V;
-  static constexpr bool kCounts = false;
+  static constexpr bool kCounts = false, kByColumns = false;
   static constexpr int kWidest = sizeof(T) == 4 ? 4 : 1;
   static T pad() { return -static_cast<T>(__builtin_inf()); }
   static V start() { return splat(pad()); }
@@ -39,7 +39,7 @@ struct MaxOf {
 template <typename T>
 struct MeanOf {
   typedef typename Simd<T>::V V;
-  static constexpr bool kCounts = true;
+  static constexpr bool kCounts = true, kByColumns = true;  // the order of lines.h, which does its planes
   static constexpr int kWidest = sizeof(T) == 4 ? 4 : 1;
   static T pad() { return T(0); }
   static V start() { return V{}; }
@@ -50,7 +50,7 @@ struct MeanOf {
 template <typename T>
 struct SumAbsOf {
   typedef typename Simd<T>::V V;
-  static constexpr bool kCounts = false;
+  static constexpr bool kCounts = false, kByColumns = false;
   static constexpr int kWidest = 1;
   static T pad() { return T(0); }
   static V start() { return V{}; }
@@ -61,7 +61,7 @@ struct SumAbsOf {
 template <typename T>
 struct NormOf {
   typedef typename Simd<T>::V V;
-  static constexpr bool kCounts = false;
+  static constexpr bool kCounts = false, kByColumns = false;
   static constexpr int kWidest = 1;
   static T pad() { return T(0); }
   static V start() { return V{}; }
@@ -79,6 +79,9 @@ inline int64_t counted(const PoolBound& b, int axis, int64_t out) {
     const TapRange r = taps_inside(b.s, axis, out);
     return r.hi - r.lo;
   }
+  if (b.s.in[axis] + b.pad_end[axis] >=
+      out * b.s.step[axis] + b.window_first[axis] + b.window[axis] * b.s.tap_step[axis])
+    return b.window[axis];
   const int64_t room = b.s.in[axis] + b.pad_end[axis] - (out * b.s.step[axis] + b.window_first[axis]);
   return max64(0, min64(b.window[axis], ceil_div(room, b.s.tap_step[axis])));
 }
@@ -102,14 +105,28 @@ struct PoolRun {
     V acc[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) acc[v] = R::start();
-    for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
-      for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty) {
-        const T* from = window + tz * hop[0] + ty * hop[1] + range[2].lo * hop[2] + c;
-        for (int64_t tx = range[2].lo; tx < range[2].hi; ++tx, from += hop[2]) {
+    const auto take = [&](V* sum, const T* from) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-          for (int v = 0; v < NV; ++v) acc[v] = R::step(acc[v], n < L ? load_some(from, n) : load(from + v * L));
-        }
+      for (int v = 0; v < NV; ++v) sum[v] = R::step(sum[v], n < L ? load_some(from, n) : load(from + v * L));
+    };
+    if constexpr (R::kByColumns) {
+      for (int64_t tx = range[2].lo; tx < range[2].hi; ++tx) {
+        V column[NV];
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) column[v] = R::start();
+        for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
+          for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty)
+            take(column, window + tz * hop[0] + ty * hop[1] + tx * hop[2] + c);
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) acc[v] = R::step(acc[v], column[v]);
       }
+    } else {
+      for (int64_t tz = range[0].lo; tz < range[0].hi; ++tz)
+        for (int64_t ty = range[1].lo; ty < range[1].hi; ++ty) {
+          const T* from = window + tz * hop[0] + ty * hop[1] + range[2].lo * hop[2] + c;
+          for (int64_t tx = range[2].lo; tx < range[2].hi; ++tx, from += hop[2]) take(acc, from);
+        }
+    }
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {
       const V result = R::finish(acc[v], count);
@@ -159,20 +176,11 @@ struct PoolRun {
           s, b.stage, scratch + row * s.step[1] * b.stage.row + at, column, range, acc, [](int64_t) { return 0; },
           [](V sum, V e, int) { return R::step(sum, e); });
 #pragma GCC unroll 4
-      for (int r = 0; r < Rows; ++r) {
-        V over{};
-        if (R::kCounts) over = splat(static_cast<T>(counted(b, 0, z) * counted(b, 1, y0 + row + r)));
+      for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; ++v) {
-          V divisor{};
-          if (R::kCounts) {
-            divisor = load(scratch + b.at_counts + at + v * L) * over;
-            divisor = divisor < splat(T(1)) ? splat(T(1)) : divisor;
-          }
-          put<T>(R::finish(acc[r][v], divisor), min64(L, s.out[2] - at - v * L),
+        for (int v = 0; v < NV; ++v)
+          put<T>(R::finish(acc[r][v], V{}), min64(L, s.out[2] - at - v * L),
                  out + (row + r) * out_row + (at + v * L) * step, step);
-        }
-      }
     });
     if (b.use_epilogue != 0) {
       const int64_t cols = rows * s.out[2];
@@ -212,9 +220,6 @@ struct PoolRun {
     if (b.by_channels != 0) return;
     int64_t* column = reinterpret_cast<int64_t*>(scratch + b.at_column);
     for (int64_t tx = 0; tx < b.s.taps[2]; ++tx) column[tx] = staged_column(b.s, b.stage, tx);
-    if (!R::kCounts) return;
-    T* counts = scratch + b.at_counts;
-    for (int64_t i = 0; i < b.stage.phase; ++i) counts[i] = i < b.s.out[2] ? static_cast<T>(counted(b, 2, i)) : T(1);
   }
 };
 
@@ -318,8 +323,6 @@ int32_t plan_pool(const arn_bind_args* args, PoolBound* b, arn_bound* out) {
     b->row_blocks = ceil_div(s.out[1], b->stage.block);
     b->units = s.batch * s.groups * s.out[0] * b->row_blocks;
     at = round_up(b->stage.elements, L);
-    b->at_counts = at;
-    at += b->stage.phase;
     b->at_column = at;
     at += round_up(2 * s.taps[2], L);
     b->at_block = at;

@@ -350,6 +350,7 @@ void move_block(int64_t bytes, int64_t rows, int64_t cols, void* dst, int64_t ds
 void fill_register(int64_t bytes, int64_t n, void* dst, const void* value) {
   if (bytes == 4) return fill<uint32_t>(n, dst, value);
   if (bytes == 8) return fill<uint64_t>(n, dst, value);
+  if (bytes == 2) return fill<uint16_t>(n, dst, value);
   fill<uint8_t>(n, dst, value);
 }
 

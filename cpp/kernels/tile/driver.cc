@@ -3,6 +3,7 @@
 // where all operands allow, so most calls come down to one long row.
 #include "kernels/tile/byte_pair.h"
 #include "kernels/tile/lookup.h"
+#include "kernels/tile/narrow.h"
 #include "kernels/units.h"
 
 namespace ARN_NS {
@@ -13,6 +14,7 @@ constexpr int64_t kLongRow = 512;     // a row of this many elements is cut into
 constexpr int64_t kLongest = 16384;   // elements of a tile when no register needs memory
 constexpr int64_t kTaskWork = 65536;  // elements times instructions that are worth a task
 constexpr int64_t kTransposeRows = 32;
+constexpr int32_t kQuick = 3;  // instructions on bytes
 
 struct DriverBound {
   TileCore core;
@@ -185,6 +187,13 @@ ARN_DEFINE_BIND(tile) {
   DriverBound* b = static_cast<DriverBound*>(bound);
   TileCore& core = b->core;
   Walk walk;
+  arn_tile narrow;
+  arn_bind_args narrowed = *args;
+  const bool is_narrow = narrow_program(args, &narrow);
+  if (is_narrow) {
+    narrowed.tile = &narrow;
+    args = &narrowed;
+  }
   const int32_t bad = tile_bind_program(args, false, &core, &walk);
   if (bad != ARN_OK) return bad;
   out->run = run_tiles;
@@ -198,7 +207,9 @@ ARN_DEFINE_BIND(tile) {
   }
   sort_dims(&walk);
   collapse(&walk);
-  if (is_one_run(walk) && (bind_lookup(args, total, out, bound) || bind_pair(args, total, out, bound))) return ARN_OK;
+  const bool is_quick = is_narrow && core.n_instr <= kQuick;  // quicker than a table
+  if (!is_quick && is_one_run(walk) && (bind_lookup(args, total, out, bound) || bind_pair(args, total, out, bound)))
+    return ARN_OK;
   if (walk.n_row > 0) {
     walk.n_row -= 1;
     walk.n_col = 1;

@@ -16,9 +16,7 @@ bool tabulate(const arn_bind_args* args, uint8_t* table) {
   const arn_tile& t = *args->tile;
   if (t.n_in != 1 || t.n_out != 1 || args->n_in != 1 || args->n_out != 1) return false;
   const arn_desc& x = args->operand[0];
-  if (x.dtype == ARN_NONE || element_bytes(x.dtype) != 1 || !is_narrow(x.dtype) ||
-      element_bytes(args->operand[1].dtype) != 1)
-    return false;
+  if (x.dtype == ARN_NONE || element_bytes(x.dtype) != 1 || element_bytes(args->operand[1].dtype) != 1) return false;
   arn_desc part[2];
   for (int i = 0; i < 2; ++i) {
     part[i].dtype = args->operand[i].dtype;

@@ -5,6 +5,14 @@ namespace {
 
 constexpr int64_t kRegisterBudget = 24 << 10;  // bytes of L1 for all registers
 
+// Whether a register of type `reg` holds elements of that storage type as they are: the type itself, or an integer of
+// the same few bits.
+bool is_held_as(int32_t storage, int32_t reg) {
+  if (storage == reg) return true;
+  const bool bytes = (storage == ARN_U8 || storage == ARN_I8) && (reg == ARN_U8 || reg == ARN_I8);
+  return bytes || ((storage == ARN_U16 || storage == ARN_I16) && (reg == ARN_U16 || reg == ARN_I16));
+}
+
 // Registers read, written, and whether the program is well-formed.
 int32_t check_program(const arn_tile& t) {
   const int32_t fixed = t.n_in + t.n_imm;
@@ -158,7 +166,7 @@ char* consecutive(const TileCore& core, const TileOperand& op, const BlockPositi
 }
 
 void load(const TileCore& core, const TileOperand& op, const BlockPosition& at, void* base, char* reg, char* raw) {
-  if (!is_narrow(op.dtype)) return move_operand(core, op, at, static_cast<char*>(base), reg, false);
+  if ((op.flags & kConverts) == 0) return move_operand(core, op, at, static_cast<char*>(base), reg, false);
   const char* from = consecutive(core, op, at, base);
   if (from == nullptr) {
     move_operand(core, op, at, static_cast<char*>(base), raw, false);
@@ -168,7 +176,7 @@ void load(const TileCore& core, const TileOperand& op, const BlockPosition& at, 
 }
 
 void store(const TileCore& core, const TileOperand& op, const BlockPosition& at, void* base, char* reg, char* raw) {
-  if (!is_narrow(op.dtype)) return move_operand(core, op, at, static_cast<char*>(base), reg, true);
+  if ((op.flags & kConverts) == 0) return move_operand(core, op, at, static_cast<char*>(base), reg, true);
   char* to = consecutive(core, op, at, base);
   narrow(op.dtype, at.rows * at.cols, to != nullptr ? to : raw, reg);
   if (to == nullptr) move_operand(core, op, at, static_cast<char*>(base), raw, true);
@@ -223,7 +231,9 @@ int32_t tile_bind_program(const arn_bind_args* args, bool has_block, TileCore* c
     op.dtype = static_cast<uint8_t>(desc.dtype);
     op.bytes = static_cast<uint8_t>(element_bytes(desc.dtype));
     if (compute_type(desc.dtype) == ARN_NONE || (is_output && is_load_only(desc.dtype))) return ARN_UNSUPPORTED;
-    if (compute_type(desc.dtype) != t.reg_dtype[op.reg]) return ARN_BAD_VALUE;
+    const bool converts = !is_held_as(desc.dtype, t.reg_dtype[op.reg]);
+    if (converts && compute_type(desc.dtype) != t.reg_dtype[op.reg]) return ARN_BAD_VALUE;
+    if (converts) op.flags = kConverts;
     if (desc.rank > target.rank || (is_output && desc.rank != target.rank)) return ARN_SHAPE_MISMATCH;
     for (int32_t d = 0; d < target.rank; ++d) {
       const int32_t own = d - (target.rank - desc.rank);
@@ -289,12 +299,12 @@ void tile_set_walk(const Walk& walk, TileCore* core) {
     if (dense) op.flags |= kDense;
     if (op.index < 0) op.flags = 0;
     if (s >= core->n_in) {
-      if (!is_narrow(op.dtype) && may_be_direct(*core, s - core->n_in)) op.flags |= kInPlace;
+      if ((op.flags & kConverts) == 0 && may_be_direct(*core, s - core->n_in)) op.flags |= kInPlace;
       continue;
     }
     // A block may be overwritten. An input that several outputs need must outlive the first store.
     const bool keeps = !written(*core, op.reg);
-    if (!is_narrow(op.dtype) && (keeps || op.index < 0) && !(core->n_out > 1 && stored(*core, op.reg)))
+    if ((op.flags & kConverts) == 0 && (keeps || op.index < 0) && !(core->n_out > 1 && stored(*core, op.reg)))
       op.flags |= kInPlace;
     if (keeps) op.flags |= kReadOnly;
     if (constant && keeps) op.flags |= kOnce;
@@ -308,7 +318,7 @@ void tile_set_registers(TileCore* core, const bool* needs_scratch, int64_t most)
   for (int32_t r = 0; r < core->n_regs; ++r)
     if (needs_scratch[r]) per_element += element_bytes(core->reg_dtype[r]);
   for (int32_t s = 0; s < core->n_in + core->n_out; ++s)
-    if (core->operand[s].index >= 0 && is_narrow(core->operand[s].dtype)) raw = max64(raw, core->operand[s].bytes);
+    if ((core->operand[s].flags & kConverts) != 0) raw = max64(raw, core->operand[s].bytes);
   per_element += raw;
   int64_t capacity = per_element == 0 ? most : kRegisterBudget / per_element / 64 * 64;
   capacity = max64(64, min64(capacity, round_up(most, 64)));
@@ -341,7 +351,7 @@ void tile_begin(const TileCore& core, void* const* operand, void* scratch) {
     }
     uint64_t value = 0;
     const char* from = static_cast<const char*>(operand[op.index]) + op.offset * op.bytes;
-    if (is_narrow(op.dtype))
+    if ((op.flags & kConverts) != 0)
       widen(op.dtype, 1, &value, from);
     else
       __builtin_memcpy(&value, from, op.bytes);

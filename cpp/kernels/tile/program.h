@@ -17,6 +17,7 @@ enum : uint8_t {
   kDense = 4,      // and its rows follow each other: full rows of it can be used in place
   kInPlace = 8,    // the program allows its register to be its own memory
   kReadOnly = 16,  // no instruction writes its register
+  kConverts = 32,  // its storage type is another than its register's
 };
 
 struct TileOperand {
