@@ -13,9 +13,9 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import known_ints, tensor_like, to_dtype, widen
-from arenaut.ir.ops.support.composite import dims_of, reshape, transpose
+from arenaut.ir.ops.support.composite import reshape, transpose
 from arenaut.ir.ops.support.windows import ints_attribute
-from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
+from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Param, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 
 _SUMS = Tolerance("product", 8)
@@ -395,23 +395,18 @@ def _image_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [to_dtype(out[every + crop], given.dtype)]
 
 
-def _image_decompose(build: Build, node: Node) -> Sequence[Value]:
-    """A transposed convolution whose filters are one element each."""
-    x, image, block = node.operand(0), *(known_ints(node.operand(i).data) for i in (1, 2))
-    if image is None or block is None or not x.dtype.is_float or not isinstance(x.shape[2], int):
-        raise NoRowError("sizes that are not known, or no floats")
-    rank, count = len(image), int(np.prod(block))
-    strides, dilations = ints_attribute(node, "strides", rank, 1), ints_attribute(node, "dilations", rank, 1)
-    pads = ints_attribute(node, "pads", 2 * rank, 0)
-    spans = [n + pads[i] + pads[rank + i] - dilations[i] * (block[i] - 1) - 1 for i, n in enumerate(image)]
-    counts = [span // stride + 1 for span, stride in zip(spans, strides, strict=True)]
-    columns = reshape(build, x, -1, count, *counts)
-    filters = build.constant(np.eye(count, dtype=x.dtype.numpy).reshape(count, 1, *block))
-    whole = build.op("ConvTranspose", columns, filters, kernel_shape=tuple(block), strides=tuple(strides),
-        dilations=tuple(dilations), pads=tuple(pads),
-        output_padding=tuple(span % stride for span, stride in zip(spans, strides, strict=True)),
-    )  # fmt: skip
-    return [reshape(build, whole, dims_of(build, x, 0, 1), -1, *image)]
+def _image_lower(lower: Lower, node: Node) -> None:
+    image, block = (known_ints(node.operand(i).data) for i in (1, 2))
+    if image is None or block is None or len(image) > 3:
+        raise NoRowError("sizes that are not known, or more than three axes")
+    rank = len(image)
+    params: dict[str, Param] = {
+        "block": list(block),
+        "strides": list(ints_attribute(node, "strides", rank, 1)),
+        "dilations": list(ints_attribute(node, "dilations", rank, 1)),
+        "pads": list(ints_attribute(node, "pads", 2 * rank, 0)),
+    }
+    lower.call("Col2Im", [lower.read(node.operand(0))], [lower.write(node.output)], params)
 
 
 def _image_samples() -> Iterator[Sample]:
@@ -445,7 +440,7 @@ RECORDS: tuple[OpRecord, ...] = (
         tolerance=_SUMS, samples=_grid_samples,
     ),
     OpRecord(
-        op="Col2Im", infer=_image_infer, evaluate=_image_evaluate, decompose=_image_decompose, tolerance=_SUMS,
+        op="Col2Im", infer=_image_infer, evaluate=_image_evaluate, lower=_image_lower, tolerance=_SUMS,
         samples=_image_samples,
     ),
 )  # fmt: skip

@@ -28,7 +28,6 @@ from tests.support.records import assert_tolerable, node_of, sampled, samples_of
 THROUGH_EVALUATOR = frozenset(
     {
         "BatchNormalization",
-        "Col2Im",
         "Conv",
         "ConvTranspose",
         "LabelEncoder",

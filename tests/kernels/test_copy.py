@@ -51,6 +51,17 @@ def test_copies_transposes_larger_than_a_block(row: dict, dtype: type, shape: tu
 
 
 @each("copy")
+@pytest.mark.parametrize("dtype", SIZES)
+@pytest.mark.parametrize("width", [1, 3, 9, 40])
+def test_enlarges(row: dict, dtype: type, width: int) -> None:
+    source = some((2, 3, 5, width), dtype)
+    for tall, wide in [(1, 2), (2, 2), (3, 4), (2, 9), (4, 1)]:
+        view = np.broadcast_to(source[:, :, :, None, :, None], (2, 3, 5, tall, width, wide))
+        (got,) = run(row, [view], [(view.shape, dtype)], parts=(1, 3))
+        np.testing.assert_array_equal(got, view)
+
+
+@each("copy")
 @pytest.mark.parametrize("run_bytes", [*range(1, 70), 1000])
 def test_copies_short_runs_exactly(row: dict, run_bytes: int) -> None:
     rng = np.random.default_rng(run_bytes)

@@ -16,7 +16,7 @@ ROWS = rows("tile")
 by_tier = pytest.mark.parametrize("row", ROWS, ids=lambda r: f"tier{r['tier']}")
 INTEGERS = [np.uint8, np.int8, np.uint16, np.int16]
 UNARY, BINARY = ["neg", "abs", "sign", "relu", "bit_not"], ["add", "sub", "mul", "min", "max", "prelu", "bit_and"]
-OTHER = ["div", "shr"]  # these have no form of few bits
+OTHER = ["shl", "shr"]  # these have no form of few bits
 EDGES = [0, 1, -1, 2, 100, 127, 128, -128, -129, 255, 256, 32767, 32768, -32768, 65535, 100000, -7]
 
 

@@ -162,3 +162,36 @@ def test_tables_that_lead_astray_are_refused(row: dict) -> None:
     far[-1] += 1
     assert bind(Table(good.roots, good.nodes, good.splits, far, good.targets, good.weights)) == MISMATCH
     assert bind(Table(good.roots, good.nodes, good.splits, good.leaves, good.targets + 1, good.weights)) == MISMATCH
+
+
+@each("col2im_f32", "col2im_f64", "col2im_i32")
+@pytest.mark.parametrize(
+    ("image", "block", "attributes"),
+    [
+        ((70,), (5,), {}),
+        ((9, 75), (3, 3), {"pads": (1, 2, 0, 1)}),
+        ((11, 12), (2, 3), {"strides": (2, 3), "dilations": (3, 2)}),
+        ((5, 6, 7), (2, 1, 3), {"dilations": (1, 1, 2), "pads": (0, 1, 2, 1, 0, 3)}),
+        ((3, 90), (1, 81), {}),
+    ],
+)
+def test_columns_add_up(row: dict, image: Any, block: Any, attributes: Any) -> None:
+    rng = np.random.default_rng(4)
+    axes = len(image)
+    dtype = {"32": np.float32, "64": np.float64}[row["name"][-2:]] if "f" in row["name"][-3:] else np.int32
+    strides, dilations = attributes.get("strides", (1,) * axes), attributes.get("dilations", (1,) * axes)
+    pads = attributes.get("pads", (0,) * (2 * axes))
+    counts = [
+        (n + pads[i] + pads[axes + i] - dilations[i] * (block[i] - 1) - 1) // strides[i] + 1
+        for i, n in enumerate(image)
+    ]
+    shape = (2, 3 * int(np.prod(block)), int(np.prod(counts)))
+    values = rng.integers(-9, 9, shape).astype(dtype)
+    sizes = [np.array(image), np.array(block)]
+    settings = {"block": list(block), "strides": list(strides), "dilations": list(dilations), "pads": list(pads)}
+    blob = params_blob("Col2Im", settings)
+    for x in (values, place(values, rng, zero=True)):
+        (want,) = vision._image_evaluate(node("Col2Im", [x, *sizes], attributes), [x, *sizes])
+        (got,) = run(row, [x], [(want.shape, dtype)], rng, params=blob)
+        np.testing.assert_array_equal(got, want)
+    run(row, [values[:, :-1]], [(want.shape, dtype)], rng, params=blob, status=MISMATCH)

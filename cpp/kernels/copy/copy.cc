@@ -9,11 +9,12 @@
 namespace ARN_NS {
 namespace {
 
-enum Kind : int32_t { kRuns, kTranspose, kStrided };
+enum Kind : int32_t { kRuns, kTranspose, kStrided, kRepeat };
 
 struct CopyBound {
   Walk<2> outer;    // operand 0: source, 1: destination; strides in bytes
   Plane plane;      // the two innermost dims
+  Repeats repeats;  // kRepeat: instead of the plane, of which n1 is the rows in one walk position
   int64_t c1, c0;   // extents of one block of the plane; a unit of work is one block
   int64_t b1, b0;   // blocks along each
   int64_t base[2];  // offsets of the walk's first element, in bytes
@@ -86,6 +87,40 @@ void plan_plane(int64_t bytes, CopyBound* b) {
   b->bytes = static_cast<int32_t>(bytes);
 }
 
+// Each element a few times in a row, maybe each line of them several times too: an enlarged image.
+bool plan_repeats(int64_t bytes, CopyBound* b) {
+  constexpr int64_t kMostTimes = 8;
+  Walk<2>& w = b->outer;
+  const int times = w.rank - 1, run = w.rank - 2;
+  if (run < 0 || bytes > 8 || w.step[0][times] != 0 || w.step[1][times] != bytes || w.dims[times] > kMostTimes)
+    return false;
+  if (w.step[0][run] != bytes || w.step[1][run] != bytes * w.dims[times]) return false;
+  Repeats& r = b->repeats;
+  r = {1, 0, 0, 1, 0, w.dims[run], w.dims[times]};
+  w.rank -= 2;
+  if (w.rank > 0 && w.step[0][w.rank - 1] == 0 && w.dims[w.rank - 1] <= kMostTimes) {
+    r.copies = w.dims[w.rank - 1];
+    r.dc = w.step[1][w.rank - 1];
+    --w.rank;
+  }
+  if (w.rank > 0) {
+    r.n1 = w.dims[w.rank - 1];
+    r.s1 = w.step[0][w.rank - 1];
+    r.d1 = w.step[1][w.rank - 1];
+    --w.rank;
+  }
+  b->kind = kRepeat;
+  b->bytes = static_cast<int32_t>(bytes);
+  const int64_t line = r.n * r.times * r.copies * bytes;
+  b->plane = {r.n1, 1, r.s1, 0, r.d1, 0};
+  b->c0 = b->b0 = 1;
+  b->c1 = max64(1, min64(r.n1, kBlockBytes / max64(1, line)));
+  b->b1 = ceil_div(r.n1, b->c1);
+  b->units = walk_count(w) * b->b1;
+  b->tasks = tasks_for(b->units, walk_count(w) * r.n1 * line);
+  return true;
+}
+
 void plan_blocks(CopyBound* b) {
   const Plane& p = b->plane;
   const int64_t side = b->kind == kTranspose ? kTransposeSide : kBlockBytes / b->bytes;
@@ -101,6 +136,12 @@ void copy_block(const CopyBound& b, const char* src, char* dst, const Plane& p) 
   if (b.kind == kRuns) {
     const int64_t n = p.n0 * b.bytes;
     for (int64_t i = 0; i < p.n1; ++i) copy_run(dst + i * p.d1, src + i * p.s1, n);
+    return;
+  }
+  if (b.kind == kRepeat) {
+    Repeats r = b.repeats;
+    r.n1 = p.n1;
+    (b.bytes == 1 ? repeat_1 : b.bytes == 2 ? repeat_2 : b.bytes == 4 ? repeat_4 : repeat_8)(src, dst, r);
     return;
   }
   const bool turn = b.kind == kTranspose;
@@ -161,6 +202,7 @@ int32_t fill_tasks(const void* bound, void* const* operand, int64_t begin, int64
 int32_t plan(const arn_desc& to, const int64_t* from_strides, CopyBound* b) {
   const int64_t bytes = element_bytes(to.dtype);
   if (!plan_walk(to, from_strides, bytes, b)) return ARN_UNSUPPORTED;
+  if (plan_repeats(bytes, b)) return ARN_OK;
   plan_plane(bytes, b);
   plan_blocks(b);
   return ARN_OK;
@@ -176,7 +218,7 @@ ARN_DEFINE_BIND(copy) {
   CopyBound* b = static_cast<CopyBound*>(bound);
   const int32_t status = plan(to, from.strides, b);
   if (status != ARN_OK) return status;
-  static const char* const kVariants[] = {"runs", "transpose", "strided"};
+  static const char* const kVariants[] = {"runs", "transpose", "strided", "repeats"};
   return bind_done(out, copy_tasks, b->tasks, sizeof(CopyBound), kVariants[b->kind]);
 }
 

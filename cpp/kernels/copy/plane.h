@@ -29,6 +29,18 @@ void strided_4(const char* src, char* dst, const Plane& p);
 void strided_8(const char* src, char* dst, const Plane& p);
 void strided_16(const char* src, char* dst, const Plane& p);
 
+// Elements that follow each other, each written `times` times in a row, the line made `copies` times: dst[i * d1 + c *
+// dc + (k * times + t) * size] = src[i * s1 + k * size], i < n1, c < copies, k < n, t < times.
+struct Repeats {
+  int64_t n1, s1, d1;
+  int64_t copies, dc;
+  int64_t n, times;
+};
+void repeat_1(const char* src, char* dst, const Repeats& r);
+void repeat_2(const char* src, char* dst, const Repeats& r);
+void repeat_4(const char* src, char* dst, const Repeats& r);
+void repeat_8(const char* src, char* dst, const Repeats& r);
+
 // Contiguous runs of `bytes` on both sides: rows only, p.n0 == 1.
 void copy_runs(const char* src, char* dst, const Plane& p, int64_t bytes);
 
@@ -118,6 +130,41 @@ struct Tile {
     for (int i = 0; i < kLanes; ++i) put(dst + i * d, a[i]);
   }
 };
+
+// Every element twice, vectors of kBytes at a time; the last one overlaps the one before.
+template <typename T, int64_t kBytes>
+static inline void double_line(const char* src, char* dst, const Repeats& r) {
+  constexpr int64_t kSize = sizeof(T), kLanes = kBytes / kSize;
+  typedef T V __attribute__((vector_size(kBytes)));
+  for (int64_t k = 0;; k = min64(k + kLanes, r.n - kLanes)) {
+    const V v = get<V>(src + k * kSize), low = interleave_lanes<0>(v, v), high = interleave_lanes<kLanes / 2>(v, v);
+    for (int64_t c = 0; c < r.copies; ++c) {
+      put(dst + c * r.dc + 2 * k * kSize, low);
+      put(dst + c * r.dc + 2 * k * kSize + kBytes, high);
+    }
+    if (k == r.n - kLanes) return;
+  }
+}
+
+template <typename T>
+static inline void repeat_line(const char* src, char* dst, const Repeats& r) {
+  constexpr int64_t kSize = sizeof(T);
+  if (r.times == 2 && r.n * kSize >= 16) return double_line<T, 16>(src, dst, r);
+  if constexpr (kSize < 8)
+    if (r.times == 2 && r.n * kSize >= 8) return double_line<T, 8>(src, dst, r);
+  for (int64_t c = 0; c < r.copies; ++c) {
+    char* to = dst + c * r.dc;
+    for (int64_t k = 0; k < r.n; ++k) {
+      const T x = get<T>(src + k * kSize);
+      for (int64_t t = 0; t < r.times; ++t, to += kSize) put(to, x);
+    }
+  }
+}
+
+template <typename T>
+static inline void repeat_plane(const char* src, char* dst, const Repeats& r) {
+  for (int64_t i = 0; i < r.n1; ++i) repeat_line<T>(src + i * r.s1, dst + i * r.d1, r);
+}
 
 template <typename T>
 static inline void transpose_plane(const char* src, char* dst, const Plane& p) {

@@ -5,6 +5,7 @@ namespace ARN_NS {
 
 void transpose_1(const char* src, char* dst, const Plane& p) { transpose_plane<Element<1>::type>(src, dst, p); }
 void strided_1(const char* src, char* dst, const Plane& p) { strided_plane<Element<1>::type>(src, dst, p); }
+void repeat_1(const char* src, char* dst, const Repeats& r) { repeat_plane<Element<1>::type>(src, dst, r); }
 
 }  // namespace ARN_NS
 #endif

@@ -5,6 +5,7 @@ namespace ARN_NS {
 
 void transpose_2(const char* src, char* dst, const Plane& p) { transpose_plane<Element<2>::type>(src, dst, p); }
 void strided_2(const char* src, char* dst, const Plane& p) { strided_plane<Element<2>::type>(src, dst, p); }
+void repeat_2(const char* src, char* dst, const Repeats& r) { repeat_plane<Element<2>::type>(src, dst, r); }
 
 }  // namespace ARN_NS
 #endif

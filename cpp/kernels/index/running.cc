@@ -1,13 +1,11 @@
-// CumSum and CumProd, and Range, which counts up.
+// CumSum and CumProd.
 #include "kernels/index/params.h"
 #include "kernels/walk.h"
-
-#if ARN_TIER_LEVEL == 0
 
 namespace ARN_NS {
 namespace {
 
-constexpr int64_t kPanelColumns = 128;  // neighbouring lines walked together
+constexpr int64_t kPanelColumns = 256;  // neighbouring lines walked together
 
 struct RunningBound {
   Walk<2> lines;  // operand 0: x, 1: y; in elements, without the panel dim
@@ -17,18 +15,54 @@ struct RunningBound {
   int32_t exclusive, product, dtype;
 };
 
-template <typename T, typename W, bool kProduct>
+// kDense: neighbouring lines lie side by side in x and y.
+template <typename T, typename W, bool kProduct, bool kDense>
 void run_panel(const RunningBound& b, const T* x, T* y, int64_t n) {
   W sum[kPanelColumns];
   for (int64_t i = 0; i < n; ++i) sum[i] = kProduct ? 1 : 0;
-  const int64_t sx = b.inner_step[0], sy = b.inner_step[1];
+  const int64_t sx = kDense ? 1 : b.inner_step[0], sy = kDense ? 1 : b.inner_step[1];
   for (int64_t r = 0; r < b.length; ++r, x += b.step[0], y += b.step[1]) {
+    // x and y are the same elements or none.
+#ifdef __clang__
+#pragma clang loop vectorize(assume_safety)
+#else
+#pragma GCC ivdep
+#endif
     for (int64_t i = 0; i < n; ++i) {
       const W before = sum[i], t = static_cast<W>(x[i * sx]);
       sum[i] = kProduct ? before * t : before + t;
       y[i * sy] = static_cast<T>(b.exclusive ? before : sum[i]);
     }
   }
+}
+
+// Four vectors of neighbouring lines, whose sums stay in registers.
+template <typename T, typename W, bool kProduct>
+void run_vectors(const RunningBound& b, const T* x, T* y) {
+  constexpr int C = ARN_VECTOR_BYTES / sizeof(W);
+  typedef W V __attribute__((vector_size(ARN_VECTOR_BYTES)));
+  typedef T P __attribute__((vector_size(C * sizeof(T))));
+  V sum[4];
+  for (V& s : sum) s = V{} + (kProduct ? W(1) : W(0));
+  for (int64_t r = 0; r < b.length; ++r, x += b.step[0], y += b.step[1]) {
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      P in;
+      __builtin_memcpy(&in, x + k * C, sizeof(P));
+      const V before = sum[k], t = __builtin_convertvector(in, V);
+      sum[k] = kProduct ? before * t : before + t;
+      const P to = __builtin_convertvector(b.exclusive ? before : sum[k], P);
+      __builtin_memcpy(y + k * C, &to, sizeof(P));
+    }
+  }
+}
+
+template <typename T, typename W, bool kProduct>
+void run_dense(const RunningBound& b, const T* x, T* y, int64_t n) {
+  constexpr int64_t kAll = 4 * ARN_VECTOR_BYTES / static_cast<int64_t>(sizeof(W));
+  int64_t i = 0;
+  for (; i + kAll <= n; i += kAll) run_vectors<T, W, kProduct>(b, x + i, y + i);
+  if (i < n) run_panel<T, W, kProduct, true>(b, x + i, y + i, n - i);
 }
 
 template <typename T, typename W>
@@ -41,10 +75,11 @@ int32_t run_units(const RunningBound& b, const void* from_x, void* to_y, int64_t
     const int64_t first = unit % b.panels * kPanelColumns, n = min64(kPanelColumns, b.inner - first);
     const T* px = x + c.offset[0] + first * b.inner_step[0];
     T* py = y + c.offset[1] + first * b.inner_step[1];
+    const bool dense = b.inner_step[0] == 1 && b.inner_step[1] == 1;
     if (b.product)
-      run_panel<T, W, true>(b, px, py, n);
+      (dense ? run_dense<T, W, true> : run_panel<T, W, true, false>)(b, px, py, n);
     else
-      run_panel<T, W, false>(b, px, py, n);
+      (dense ? run_dense<T, W, false> : run_panel<T, W, false, false>)(b, px, py, n);
   }
   return ARN_OK;
 }
@@ -116,105 +151,8 @@ int32_t bind_running(const arn_bind_args* args, bool product, arn_bound* out, vo
   return bind_done(out, reversed_tasks, b->tasks, sizeof(ReversedBound), "reverse");
 }
 
-struct RangeBound {
-  int64_t count, step, tasks;
-  int32_t dtype;
-};
-
-// W holds start + i * delta without rounding it more than once.
-template <typename T, typename W>
-int32_t count_up(const RangeBound& b, void* const* operand, int64_t from, int64_t to) {
-  const W start = static_cast<W>(*static_cast<const T*>(operand[0]));
-  const W delta = static_cast<W>(*static_cast<const T*>(operand[1]));
-  T* out = static_cast<T*>(operand[2]);
-  for (int64_t i = from; i < to; ++i) out[i * b.step] = static_cast<T>(start + static_cast<W>(i) * delta);
-  return ARN_OK;
-}
-
-int32_t range_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void*,
-                    const arn_state* state) {
-  const RangeBound& b = *static_cast<const RangeBound*>(bound);
-  return for_tasks(begin, end, b.tasks, b.count, state, [&](int64_t from, int64_t to) {
-    switch (b.dtype) {
-      case ARN_F32:
-        return count_up<float, double>(b, operand, from, to);
-      case ARN_F64:
-        return count_up<double, double>(b, operand, from, to);
-      case ARN_I16:
-        return count_up<uint16_t, uint32_t>(b, operand, from, to);
-      case ARN_I32:
-        return count_up<uint32_t, uint32_t>(b, operand, from, to);
-      default:
-        return count_up<uint64_t, uint64_t>(b, operand, from, to);
-    }
-  });
-}
-
-struct CountBound {
-  int32_t dtype;
-};
-
-template <typename T>
-int32_t count_floats(const void* start, const void* limit, const void* delta, int64_t* count) {
-  const double from = static_cast<double>(*static_cast<const T*>(start));
-  const double to = static_cast<double>(*static_cast<const T*>(limit));
-  const double n = __builtin_ceil((to - from) / static_cast<double>(*static_cast<const T*>(delta)));
-  if (__builtin_isnan(n) || *static_cast<const T*>(delta) == 0) return ARN_BAD_VALUE;
-  if (n > 9.0e18) return ARN_OVERFLOW;
-  *count = n > 0 ? static_cast<int64_t>(n) : 0;
-  return ARN_OK;
-}
-
-template <typename T>
-int32_t count_ints(const void* start, const void* limit, const void* delta, int64_t* count) {
-  const __int128 span = static_cast<__int128>(*static_cast<const T*>(limit)) - *static_cast<const T*>(start);
-  const __int128 step = *static_cast<const T*>(delta);
-  if (step == 0) return ARN_BAD_VALUE;
-  const __int128 n = span / step + ((span % step != 0 && (span > 0) == (step > 0)) ? 1 : 0);
-  if (n > INT64_MAX) return ARN_OVERFLOW;
-  *count = n > 0 ? static_cast<int64_t>(n) : 0;
-  return ARN_OK;
-}
-
-int32_t count_task(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void*,
-                   const arn_state* state) {
-  const CountBound& b = *static_cast<const CountBound*>(bound);
-  const auto count = b.dtype == ARN_F32   ? count_floats<float>
-                     : b.dtype == ARN_F64 ? count_floats<double>
-                     : b.dtype == ARN_I16 ? count_ints<int16_t>
-                     : b.dtype == ARN_I32 ? count_ints<int32_t>
-                                          : count_ints<int64_t>;
-  return for_tasks(begin, end, 1, 1, state, [&](int64_t, int64_t) {
-    return count(operand[0], operand[1], operand[2], static_cast<int64_t*>(operand[3]));
-  });
-}
-
 }  // namespace
 }  // namespace ARN_NS
 
 ARN_DEFINE_BIND(cum_sum) { return ARN_NS::bind_running(args, false, out, bound); }
 ARN_DEFINE_BIND(cum_prod) { return ARN_NS::bind_running(args, true, out, bound); }
-
-ARN_DEFINE_BIND(range_row) {
-  using namespace ARN_NS;
-  const arn_desc &start = args->operand[0], &delta = args->operand[1], &to = args->operand[2];
-  if (to.rank != 1 || element_count(start) != 1 || element_count(delta) != 1) return ARN_SHAPE_MISMATCH;
-  if (start.dtype != to.dtype || delta.dtype != to.dtype) return ARN_SHAPE_MISMATCH;
-  RangeBound* b = static_cast<RangeBound*>(bound);
-  b->count = to.dims[0];
-  b->step = to.strides[0];
-  b->dtype = to.dtype;
-  b->tasks = tasks_for(b->count, b->count * element_bytes(to.dtype));
-  return bind_done(out, range_tasks, b->tasks, sizeof(RangeBound), "range");
-}
-
-ARN_DEFINE_BIND(range_count) {
-  using namespace ARN_NS;
-  CountBound* b = static_cast<CountBound*>(bound);
-  b->dtype = args->operand[0].dtype;
-  for (int i = 0; i < 4; ++i)
-    if (element_count(args->operand[i]) != 1 || (i < 3 && args->operand[i].dtype != b->dtype))
-      return ARN_SHAPE_MISMATCH;
-  return bind_done(out, count_task, 1, sizeof(CountBound), "count");
-}
-#endif

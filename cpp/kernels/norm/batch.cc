@@ -28,6 +28,25 @@ void fold_channels(const BatchBound& b, void* const* operand, T* gain, T* shift)
   }
 }
 
+// y = x * gain + shift. Several vectors are read before the first is written: x and y may lie equally far into pages.
+template <typename T>
+inline void scale_run(const T* x, T* y, int64_t n, T gain, T shift) {
+  typedef Lanes<T> L;
+  typedef typename L::V V;
+  constexpr int C = L::kCount;
+  const V g = L::splat(gain), s = L::splat(shift);
+  int64_t i = 0;
+  for (; i + 4 * C <= n; i += 4 * C) {
+    V v[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) v[k] = L::load(x + i + k * C) * g + s;
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) L::store(y + i + k * C, v[k]);
+  }
+  for (; i + C <= n; i += C) L::store(y + i, L::load(x + i) * g + s);
+  for (; i < n; ++i) y[i] = x[i] * gain + shift;
+}
+
 template <typename T>
 void batch_line(const BatchBound& b, const T* x, T* y, const T* gain, const T* shift) {
   T xs[kChunk], ys[kChunk];
@@ -37,7 +56,7 @@ void batch_line(const BatchBound& b, const T* x, T* y, const T* gain, const T* s
     T* out = y + first * b.step[1];
     T* to = b.step[1] == 1 ? out : ys;
     if (b.step[2] == 0)
-      normalise_run<T, false, false>(in, to, n, T(0), T(1), nullptr, nullptr, *gain, *shift);
+      scale_run<T>(in, to, n, *gain, *shift);
     else
       normalise_run<T, true, true>(in, to, n, T(0), T(1), gain + first, shift + first, T(1), T(0));
     if (to != out)

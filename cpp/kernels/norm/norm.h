@@ -265,13 +265,17 @@ static void norm_groups(const NormBound& b, const NormMemory<T>& m, const int64_
   } else {
     fold_line<T, SquareFold<T>>(b, m, t, n, mean, total);
   }
-  for (int64_t i = 0; i < n; ++i) {
-    const int64_t g = first + i / b.inner, k = i % b.inner;
-    const auto of = [&](NormRole r) { return m.role[r][at[r] + g * b.group_step[r] + k * b.step[r]]; };
-    factor[i] = k > 0 ? factor[i - 1] : static_cast<T>(norm_factor(b, total[i]));
-    scale[i] = m.role[kScale] == nullptr ? T(1) : of(kScale);
-    bias[i] = m.role[kBias] == nullptr ? T(0) : of(kBias);
-    if (k > 0) continue;
+  for (int64_t i = 0, g = first; i < n; i += b.inner, ++g) {
+    const auto fill = [&](NormRole r, T* to, T none) {
+      if (m.role[r] == nullptr)
+        for (int64_t k = 0; k < b.inner; ++k) to[i + k] = none;
+      else
+        for (int64_t k = 0; k < b.inner; ++k) to[i + k] = m.role[r][at[r] + g * b.group_step[r] + k * b.step[r]];
+    };
+    const T by = static_cast<T>(norm_factor(b, total[i]));
+    for (int64_t k = 0; k < b.inner; ++k) factor[i + k] = by;
+    fill(kScale, scale, T(1));
+    fill(kBias, bias, T(0));
     if (m.role[kMean] != nullptr) m.role[kMean][at[kMean] + g * b.group_step[kMean]] = mean[i];
     if (m.role[kInverse] != nullptr) m.role[kInverse][at[kInverse] + g * b.group_step[kInverse]] = factor[i];
   }

@@ -4,6 +4,7 @@
 #include "kernels/reduce/fold.h"
 #include "kernels/reduce/params.h"
 #include "kernels/reduce/space.h"
+#include "kernels/reduce/wide.h"
 
 namespace ARN_NS {
 
@@ -38,60 +39,11 @@ static inline T from_double(double x) {
   return static_cast<T>(x);
 }
 
-// These go through double, one element after the other: few models have them on these types.
+// These are folded in double.
 template <typename T>
 static inline bool goes_through_double(int64_t kind) {
   const bool real = kind == ARN_REDUCE_MEAN || kind == ARN_REDUCE_L2 || kind == ARN_REDUCE_LOG_SUM;
   return kind == ARN_REDUCE_LOG_SUM_EXP || (real && !IsFloat<T>::value);
-}
-
-static inline double finish(int64_t kind, double total, int64_t count) {
-  switch (kind) {
-    case ARN_REDUCE_MEAN:
-      return total / static_cast<double>(count);
-    case ARN_REDUCE_L2:
-      return __builtin_sqrt(total);
-    case ARN_REDUCE_LOG_SUM:
-      return __builtin_log(total);
-    default:
-      return total;
-  }
-}
-
-// Calls f(x) for every element of one output; `base` addresses its first.
-template <typename T, typename G>
-static inline void each_element(const ReduceSpace& s, const T* base, G&& f) {
-  Cursor<1> c;
-  walk_seek(s.reduced, 0, &c);
-  const int64_t n = s.columns ? 1 : s.inner;
-  for (int64_t r = 0; r < s.folds; ++r) {
-    for (int64_t i = 0; i < n; ++i) f(static_cast<double>(base[c.offset[0] + i * s.inner_in]));
-    walk_next(s.reduced, &c);
-  }
-}
-
-template <typename T>
-static double reduce_in_double(const ReduceSpace& s, int64_t kind, const T* base) {
-  double total = 0, part = 0;
-  int64_t pending = 0;
-  const auto add = [&](double x) {
-    part += x;
-    if (++pending == kChunk) {
-      total += part;
-      part = 0;
-      pending = 0;
-    }
-  };
-  if (kind == ARN_REDUCE_LOG_SUM_EXP) {
-    double most = -__builtin_inf();
-    each_element(s, base, [&](double x) { most = MaxFold<double>::merge(most, x); });
-    if (most - most != 0) return most;  // infinite or NaN
-    each_element(s, base, [&](double x) { add(__builtin_exp(x - most)); });
-    return most + __builtin_log(total + part);
-  }
-  const bool square = kind == ARN_REDUCE_L2;
-  each_element(s, base, [&](double x) { add(square ? x * x : x); });
-  return finish(kind, total + part, s.count);
 }
 
 constexpr int kPanel = 4;  // vectors of columns folded together
@@ -99,7 +51,7 @@ constexpr int kPanel = 4;  // vectors of columns folded together
 template <typename F, typename T>
 static inline T result(const ReduceBound& b, typename F::Wide total) {
   if (b.kind == ARN_REDUCE_MEAN || b.kind == ARN_REDUCE_L2 || b.kind == ARN_REDUCE_LOG_SUM)
-    return static_cast<T>(finish(b.kind, static_cast<double>(total), b.space.count));
+    return static_cast<T>(wide_finish(b.kind, static_cast<double>(total), b.space.count));
   const T x = static_cast<T>(total);
   return b.is_bool ? static_cast<T>(x != 0) : x;
 }
@@ -155,14 +107,23 @@ static int32_t reduce_units(const ReduceBound& b, const T* in, T* out, int64_t f
 template <typename T>
 static int32_t reduce_units_in_double(const ReduceBound& b, const T* in, T* out, int64_t from, int64_t to) {
   const ReduceSpace& s = b.space;
-  const int64_t width = kPanel * Lanes<T>::kCount;
+  constexpr int64_t kWidth = kPanel * Lanes<T>::kCount, kPart = kWidePanel * kLanesF64;
   for (int64_t unit = from; unit < to; ++unit) {
     Cursor<2> c;
     walk_seek(s.kept, unit / b.panels, &c);
-    const int64_t first = unit % b.panels * width, end = s.columns ? min64(s.inner, first + width) : 1;
-    for (int64_t i = first; i < end; ++i)
-      out[c.offset[1] + i * s.inner_out] =
-          from_double<T>(reduce_in_double(s, b.kind, in + c.offset[0] + i * s.inner_in));
+    const T* x = in + c.offset[0];
+    T* y = out + c.offset[1];
+    if (!s.columns) {
+      *y = from_double<T>(wide_row_result(s, b.kind, x));
+      continue;
+    }
+    const int64_t first = unit % b.panels * kWidth, end = min64(s.inner, first + kWidth);
+    for (int64_t at = first; at < end; at += kPart) {
+      const int64_t n = min64(kPart, end - at);
+      double results[kPart];
+      wide_column_results(s, b.kind, x + at * s.inner_in, n, results);
+      for (int64_t i = 0; i < n; ++i) y[(at + i) * s.inner_out] = from_double<T>(results[i]);
+    }
   }
   return ARN_OK;
 }

@@ -36,7 +36,7 @@ float largest(const float* t, int64_t n) {
 
 template <bool kStore>
 inline vf32 exponential(const float* t, float* y, vf32 most) {
-  const vf32 e = vexp(load_f32(t) - most);
+  const vf32 e = vexp_negative(load_f32(t) - most);
   if (kStore) store_f32(y, e);
   return e;
 }
@@ -51,12 +51,13 @@ double exponentials(const float* t, float* y, int64_t n, float most) {
     vf32 sum[kVectors] = {};
     int64_t i = first;
     for (; i + kWide <= end; i += kWide)
+#pragma GCC unroll 4
       for (int k = 0; k < kVectors; ++k) sum[k] += exponential<kStore>(t + i + k * C, y + i + k * C, m);
     for (; i + C <= end; i += C) sum[0] += exponential<kStore>(t + i, y + i, m);
     if (i < end) {
       // In place, lanes before the tail hold exponentials already: they are masked, and stored as they are.
       const int64_t part = end - first, rest = end - i;
-      const vf32 tail = vexp(Lanes<float>::load_tail(t + first, part, rest, splat_f32(-__builtin_inff())) - m);
+      const vf32 tail = vexp_negative(Lanes<float>::load_tail(t + first, part, rest, splat_f32(-__builtin_inff())) - m);
       if (kStore) Lanes<float>::store_tail(y + first, part, rest, tail);
       sum[1] += tail;
     }
@@ -131,7 +132,7 @@ void softmax_panel(const SoftmaxBound& b, const Line& l, int64_t n) {
     vf32 sum[kVectors] = {};
     for (const int64_t until = min64(b.length, r + kDeep); r < until; ++r) {
       for (int k = 0; k < vectors; ++k) {
-        const vf32 e = vexp(p.read(r, k) - most[k]);
+        const vf32 e = vexp_negative(p.read(r, k) - most[k]);
         if (!kLog) p.write(r, k, e);
         sum[k] += e;
       }

@@ -1,5 +1,6 @@
-// Transcendental tile functions on f64: the C library's, one element at a time.
+// Transcendental tile functions on f64: the C library's, one element at a time, but for those of simd/math_double.h.
 #include "kernels/tile/functions.h"
+#include "simd/math_double.h"
 
 namespace ARN_NS {
 namespace {
@@ -34,11 +35,24 @@ ARN_LIBM(acos)
 ARN_LIBM(atan)
 ARN_LIBM(sinh)
 ARN_LIBM(cosh)
-ARN_LIBM(tanh)
 ARN_LIBM(asinh)
 ARN_LIBM(acosh)
 ARN_LIBM(atanh)
 ARN_LIBM(erf)
+
+void tanh_f64(int64_t n, void* dst, const void* pa, const void*, const void*) {
+  double* d = static_cast<double*>(dst);
+  const double* a = static_cast<const double*>(pa);
+  int64_t i = 0;
+  for (; i + kLanesF64 <= n; i += kLanesF64)
+    *reinterpret_cast<vf64u*>(d + i) = tanh_double(*reinterpret_cast<const vf64u*>(a + i));
+  if (i == n) return;
+  double some[kLanesF64] = {};
+  __builtin_memcpy(some, a + i, static_cast<size_t>(n - i) * sizeof(double));
+  *reinterpret_cast<vf64u*>(some) = tanh_double(*reinterpret_cast<const vf64u*>(some));
+  __builtin_memcpy(d + i, some, static_cast<size_t>(n - i) * sizeof(double));
+}
+
 ARN_BINARY(pow, f64, __builtin_pow(flushed(a), flushed(b)))
 ARN_UNARY(sigmoid, f64, sigmoid_of(a))
 ARN_UNARY(softplus, f64, (a < 0 ? 0.0 : a) + __builtin_log1p(__builtin_exp(-__builtin_fabs(a))))

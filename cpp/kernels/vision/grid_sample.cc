@@ -83,17 +83,20 @@ void point_taps(const GridBound& b, const T* grid, int64_t* offset, T* weight) {
   Tap taps[kMostDims][4];
   for (int d = 0; d < b.dims; ++d)
     axis_taps(b, static_cast<double>(grid[(b.dims - 1 - d) * b.grid_last]), b.size[d], taps[d]);
+  int64_t at[kMostTaps];
+  double w[kMostTaps];
+  at[0] = 0;
+  w[0] = 1;
+  int count = 1;
+  for (int d = b.dims - 1; d >= 0; --d, count *= b.axis_taps)  // the last axis runs fastest
+    for (int i = b.axis_taps - 1; i >= 0; --i)
+      for (int t = 0; t < count; ++t) {
+        at[i * count + t] = at[t] + taps[d][i].at * b.x_step[d];
+        w[i * count + t] = w[t] * taps[d][i].weight;
+      }
   for (int t = 0; t < b.taps; ++t) {
-    int rest = t;
-    int64_t at = 0;
-    double w = 1;
-    for (int d = b.dims - 1; d >= 0; --d, rest /= b.axis_taps) {
-      const Tap& tap = taps[d][rest % b.axis_taps];
-      at += tap.at * b.x_step[d];
-      w *= tap.weight;
-    }
-    offset[t * kBlock] = at;
-    weight[t * kBlock] = static_cast<T>(w);
+    offset[t * kBlock] = at[t];
+    weight[t * kBlock] = static_cast<T>(w[t]);
   }
 }
 
@@ -108,6 +111,29 @@ inline T sum_taps(const T* x, const int64_t* offset, const T* weight, int taps) 
   return sum;
 }
 
+// Points whose taps all count, one tap count at compile time.
+template <typename T, int kTaps>
+inline void whole_points(const T* x, T* y, const int64_t* offset, const T* weight, const int64_t* place, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    T sum = 0;
+#pragma GCC unroll 8
+    for (int t = 0; t < kTaps; ++t) sum += weight[t * kBlock + i] * x[offset[t * kBlock + i]];
+    y[place[i]] = sum;
+  }
+}
+
+// One point, channels side by side.
+template <typename T>
+inline void point_channels(const GridBound& b, const T* x, T* y, const int64_t* offset, const T* weight) {
+  for (int64_t k = 0; k < b.channels; ++k) y[k] = 0;
+  for (int t = 0; t < b.taps; ++t) {
+    const T w = weight[t * kBlock];
+    const T* from = x + offset[t * kBlock];
+    if (w == 0) continue;
+    for (int64_t k = 0; k < b.channels; ++k) y[k] += w * from[k];
+  }
+}
+
 template <typename T>
 void run_block(const GridBound& b, const T* x, const T* grid, T* y, int64_t first, int64_t n, void* scratch) {
   int64_t* offset = static_cast<int64_t*>(scratch);
@@ -115,14 +141,34 @@ void run_block(const GridBound& b, const T* x, const T* grid, T* y, int64_t firs
   T* weight = reinterpret_cast<T*>(place + kBlock);
   Cursor<2> c;
   walk_seek(b.points, first, &c);
+  // Points whose taps all count from the front, the others from the back.
+  int64_t whole = 0, parts = n;
   for (int64_t i = 0; i < n; ++i) {
-    point_taps(b, grid + c.offset[0], offset + i, weight + i);
-    place[i] = c.offset[1];
+    point_taps(b, grid + c.offset[0], offset + whole, weight + whole);
+    bool all = true;
+    for (int t = 0; t < b.taps; ++t) all = all && weight[t * kBlock + whole] != 0;
+    const int64_t at = all ? whole++ : --parts;
+    place[at] = c.offset[1];
+    for (int t = 0; !all && t < b.taps; ++t) {
+      const int64_t kept = offset[t * kBlock + whole];
+      const T w = weight[t * kBlock + whole];
+      offset[t * kBlock + at] = kept;
+      weight[t * kBlock + at] = w;
+    }
     walk_next(b.points, &c);
   }
-  for (int64_t k = 0; k < b.channels; ++k)
-    for (int64_t i = 0; i < n; ++i)
-      y[k * b.y_channel + place[i]] = sum_taps(x + k * b.x_channel, offset + i, weight + i, b.taps);
+  if (b.x_channel == 1 && b.y_channel == 1 && b.channels > 1) {
+    for (int64_t i = 0; i < n; ++i) point_channels(b, x, y + place[i], offset + i, weight + i);
+    return;
+  }
+  const auto run_whole = b.taps == 4 ? whole_points<T, 4> : b.taps == 1 ? whole_points<T, 1> : whole_points<T, 8>;
+  if (b.taps != 1 && b.taps != 4 && b.taps != 8) whole = 0;
+  for (int64_t k = 0; k < b.channels; ++k) {
+    const T* from = x + k * b.x_channel;
+    T* to = y + k * b.y_channel;
+    run_whole(from, to, offset, weight, place, whole);
+    for (int64_t i = whole; i < n; ++i) to[place[i]] = sum_taps(from, offset + i, weight + i, b.taps);
+  }
 }
 
 template <typename T>

@@ -25,3 +25,7 @@ ARN_PARAMS(arn_max_roi_params,
 ARN_PARAMS(arn_deform_params,
   (int64_t, groups),  // of channels that share offsets
   (int64_t, kernel, [2]), (int64_t, strides, [2]), (int64_t, dilations, [2]), (int64_t, pads, [2]));
+
+ARN_PARAMS(arn_col2im_params,
+  (int64_t, block, [3]), (int64_t, strides, [3]), (int64_t, dilations, [3]),
+  (int64_t, pads, [6]));  // begins of all axes, then ends
