@@ -54,9 +54,9 @@ ALLOWED: Mapping[str, set[str]] = {
     "model": LOADED | {"frontend", "passes"},
     "loading": LOADED | {"frontend", "passes"},
     "onnx_backend": {"errors", "ir", "loading", "model"},
-    "measure": {"errors", "results", "inputs", "loading"},
+    "measure": {"errors", "results", "inputs", "loading", "model", "passes"},
     "report": LOADED | PUBLIC | {"frontend", "passes", "measure"},
-    "cli": LOADED | PUBLIC | {"measure", "report"},
+    "cli": LOADED | PUBLIC | {"frontend", "measure", "report"},
     "compat": LOADED | PUBLIC | {"frontend"},
     "__init__": {"compat", "errors", "frontend", "inputs", "loading", "model", "native"},
 }

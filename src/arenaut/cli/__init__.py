@@ -1,26 +1,62 @@
-"""The `arenaut` command."""
+"""The `arenaut` command.
+
+Exit codes: 0 done; 1 done, and something is not as it should be; 2 it could not be done, and the message says what to
+type instead.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from arenaut.cli.bench import bench_command
+from arenaut.cli.check import check_command
+from arenaut.cli.common import (
+    AsJson,
+    ModelPath,
+    Shapes,
+    Threads,
+    busy,
+    errors_said,
+    infos,
+    load,
+    made_feeds,
+    print_json,
+)
 from arenaut.cli.report import report_command
+from arenaut.cli.use import convert_command, inspect_command, run_command
 
 app = typer.Typer(
-    name="arenaut", help="ONNX models as one native call on CPUs.", no_args_is_help=True, add_completion=False,
+    name="arenaut", help="ONNX models as one native call on CPUs.", no_args_is_help=True,
     pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 done but not as it should be, 2 not done.",
 )  # fmt: skip
+app.command("run")(run_command)
+app.command("check")(check_command)
+app.command("inspect")(inspect_command)
+app.command("convert")(convert_command)
+app.command("save", hidden=True)(convert_command)
 app.command("bench")(bench_command)
 app.command("report")(report_command)
 
-Shapes = Annotated[
-    list[str] | None, typer.Option("--shape", help="Size of a symbolic dim, as name=size; may be repeated.")
-]
-ModelPath = Annotated[str, typer.Argument(help="An ONNX file.")]
-Threads = Annotated[int | None, typer.Option(help="Threads; all that this process may use when left out.")]
+
+def _version(asked: bool) -> None:
+    if asked:
+        from arenaut import __version__
+
+        typer.echo(f"arenaut {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """ONNX models as one native call on CPUs."""
 
 
 @app.command()
@@ -33,47 +69,24 @@ def demo(threads: Threads = None) -> None:
         raise typer.Exit(1)
 
 
-def _load(path: str, **options: Any) -> Any:
-    from arenaut.errors import ArenautError
-    from arenaut.loading import load_onnx
-
-    try:
-        return load_onnx(path, **options)
-    except (ArenautError, OSError) as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        raise typer.Exit(2) from None
-
-
-def _run_once(model: Any, shapes: list[str] | None) -> dict[str, Any]:
-    """Feeds made from the model's inputs, run once, so that the plan of a symbolic model is known."""
-    from arenaut.errors import ArenautError
-    from arenaut.measure.feeds import feeds_for, sizes_given
-
-    open_dims: list[str] = []
-    try:
-        feeds, open_dims = feeds_for(model.inputs, sizes_given(shapes or [], model.inputs))
-        model.run(feeds)
-    except (ArenautError, ValueError) as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        if open_dims and isinstance(error, ArenautError):
-            typer.echo(f"Without a size given, {', '.join(open_dims)} counted 1. Say what they are: "
-                       + " ".join(f"--shape {d}=8" for d in open_dims), err=True)  # fmt: skip
-        raise typer.Exit(2) from None
-    return dict(feeds)
-
-
 @app.command()
-def show(
-    path: Annotated[str, typer.Argument(help="An ONNX file.")], shape: Shapes = None, threads: Threads = None
-) -> None:
+def show(path: ModelPath, shape: Shapes = None, threads: Threads = None, as_json: AsJson = False) -> None:
     """Print a model: inputs, outputs, the optimised graph, and its memory plan as a picture."""
     from arenaut.results.picture import memory_picture
 
-    model = _load(path, threads=threads)
-    _run_once(model, shape)
+    model = load(path, threads=threads)
+    made_feeds(model, shape)
+    plan = model.plan
+    if as_json:
+        blocks = [{"name": b.name, "offset": b.offset, "bytes": b.bytes} for b in plan.blocks]
+        nodes = [{"name": n.name, "op": n.op, "domain": n.domain} for n in model.graph.nodes]
+        print_json({"inputs": infos(model.inputs), "outputs": infos(model.outputs), "nodes": nodes,
+                    "arena_bytes": plan.arena_bytes, "lower_bound_bytes": plan.lower_bound_bytes,
+                    "output_bytes": plan.output_bytes, "blocks": blocks})  # fmt: skip
+        return
     typer.echo(str(model.graph))
-    typer.echo(repr(model))
-    typer.echo(memory_picture(model.plan))
+    typer.echo(str(model))
+    typer.echo(memory_picture(plan))
 
 
 @app.command()
@@ -81,42 +94,56 @@ def profile(
     path: ModelPath,
     shape: Shapes = None,
     threads: Threads = None,
-    repeat: Annotated[int, typer.Option(min=1, help="Runs to average.")] = 10,
+    repeat: Annotated[int, typer.Option(min=1, help="Runs to take the medians of.")] = 10,
+    as_json: AsJson = False,
 ) -> None:
-    """Time every step of a model on random feeds."""
-    model = _load(path, threads=threads)
-    feeds = _run_once(model, shape)
-    result = model.profile(feeds, repeat=repeat)
-    typer.echo(str(result))
-    typer.echo(f"{result.total_microseconds / 1e3:.3f} ms in {len(result.steps)} steps")
+    """Time every step of a model on random feeds: the share of each op, then the steps, the heaviest first."""
+    model = load(path, threads=threads)
+    feeds = made_feeds(model, shape)
+    with busy("timing"):
+        result = model.profile(feeds, repeat=repeat)
+    if as_json:
+        print_json(result.plain())
+        return
+    typer.echo(result.text(_width()))
+    typer.echo(f"{result.total_microseconds / 1e3:.3f} ms in {len(result.steps)} steps (medians of {repeat} runs)")
+
+
+def _width() -> int:
+    import shutil
+
+    return max(60, shutil.get_terminal_size().columns)
 
 
 @app.command()
 def explain(
     path: ModelPath,
     nodes: Annotated[bool, typer.Option("--nodes", help="Show every node before and after.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say which rewrites the optimiser made, which it nearly made and why not, and what the graph was and is."""
-    from arenaut.errors import ArenautError
     from arenaut.report.explain import explain as explained
 
-    try:
-        typer.echo(explained(path).text(nodes=nodes))
-    except (ArenautError, OSError) as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        raise typer.Exit(2) from None
+    with errors_said(), busy(f"reading {path}"):
+        explanation = explained(path)
+    if as_json:
+        print_json({"rewrites": [asdict(e) for e in explanation.events], "ops_before": explanation.ops_before,
+                    "ops_after": explanation.ops_after})  # fmt: skip
+    else:
+        typer.echo(explanation.text(nodes=nodes))
 
 
 @app.command()
-def info() -> None:
-    """Say which instruction set and kernels are used on this machine, and why."""
-    from arenaut.native.target import default_threads, kernel_info
+def info(as_json: AsJson = False) -> None:
+    """Say which instruction set, kernels, threads and memory are used on this machine, and why."""
+    from arenaut import __version__
+    from arenaut.cli.machine import machine_facts, machine_text
 
-    facts = kernel_info()
-    typer.echo(f"{facts['processor']}, tier {facts['tier']}: {facts['reason']}; {default_threads()} threads")
-    typer.echo(f"features: {', '.join(facts['features']) or 'none'}")
-    for name, tier in sorted(facts["rows"].items()):
-        typer.echo(f"  {name:28} {tier}")
+    facts = {"arenaut": __version__, **machine_facts()}
+    if as_json:
+        print_json(facts)
+    else:
+        typer.echo(machine_text(facts))
 
 
 def main() -> None:

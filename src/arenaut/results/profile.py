@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from arenaut.ir.dims import Dim, evaluate, product
@@ -14,10 +15,12 @@ from arenaut.lowering.families import family_of
 from arenaut.lowering.program import LoweredStep, StepKind
 from arenaut.native.arrays import is_tensor, to_native
 
+_MOST_OPS = 10  # ops whose share is shown
+
 
 @dataclass(frozen=True)
 class StepProfile:
-    """One step: median-free mean time over the repeats, bytes its operands span, floating-point operations."""
+    """One step: median time over the repeats, bytes its operands span, floating-point operations."""
 
     name: str
     op: str
@@ -51,6 +54,18 @@ class Profile:
     def total_microseconds(self) -> float:
         return sum(s.microseconds for s in self.steps)
 
+    def by_op(self) -> dict[str, float]:
+        """Microseconds per op, largest first."""
+        totals: dict[str, float] = {}
+        for s in self.steps:
+            totals[s.op] = totals.get(s.op, 0.0) + s.microseconds
+        return dict(sorted(totals.items(), key=lambda item: -item[1]))
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        return {"microseconds": self.total_microseconds, "by_op": self.by_op(), "by_kernel": self.by_kernel(),
+                "steps": [{**asdict(s), "gflops": s.gflops} for s in self.steps]}  # fmt: skip
+
     def by_kernel(self) -> dict[str, float]:
         """Microseconds per kernel name, largest first."""
         totals: dict[str, float] = {}
@@ -59,24 +74,27 @@ class Profile:
         return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, width: int | None = None) -> str:
+        """The share of each op, then the steps, the heaviest first, in lines of at most that width."""
         total = self.total_microseconds or 1.0
-        lines = [f"{'us':>10} {'%':>5} {'GFLOP/s':>8} {'KiB':>9}  step"]
+        lines = [f"{'us':>10} {'%':>5}  op"]
+        lines += [f"{us:10.1f} {100 * us / total:5.1f}  {op}" for op, us in list(self.by_op().items())[:_MOST_OPS]]
+        lines += ["", f"{'us':>10} {'%':>5} {'GFLOP/s':>8} {'KiB':>9}  step"]
         for s in sorted(self.steps, key=lambda s: -s.microseconds):
             rate = f"{s.gflops:8.1f}" if s.flops else " " * 8
             lines.append(
                 f"{s.microseconds:10.1f} {100 * s.microseconds / total:5.1f} {rate} {s.bytes / 1024:9.1f}  "
                 f"{s.name} ({s.kernel}{' ' + s.variant if s.variant else ''})"
             )
-        return "\n".join(lines)
+        return "\n".join(line if width is None or len(line) <= width else f"{line[: width - 3]}..." for line in lines)
 
 
 def profile_of(built: Built, inputs: Sequence[Any], repeat: int) -> Profile:
     """Runs `repeat` times; the program ran these inputs before."""
     arrays = [to_native(a) if is_tensor(a) else a for a in inputs]
-    totals = [0] * len(built.step_order)
-    for _ in range(repeat):
-        _, nanoseconds = built.native.profile(arrays)
-        totals = [t + n for t, n in zip(totals, nanoseconds, strict=True)]
+    times = [built.native.profile(arrays)[1] for _ in range(repeat)]
     facts = built.native.describe_last()
     assert facts is not None
     symbols = dict(zip(built.symbols, facts["symbols"], strict=True))
@@ -84,9 +102,9 @@ def profile_of(built: Built, inputs: Sequence[Any], repeat: int) -> Profile:
     flops = _flops(built.lowered.steps, symbols)
     steps = [
         _profile_step(
-            built.lowered.steps[index], total / repeat / 1e3, variants.get(position, ""), flops[index], symbols
+            built.lowered.steps[index], median(of_step) / 1e3, variants.get(position, ""), flops[index], symbols
         )
-        for position, (index, total) in enumerate(zip(built.step_order, totals, strict=True))
+        for position, (index, of_step) in enumerate(zip(built.step_order, zip(*times, strict=True), strict=True))
     ]
     return Profile(tuple(steps))
 
