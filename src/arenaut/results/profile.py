@@ -14,6 +14,7 @@ from arenaut.lowering.build import Built
 from arenaut.lowering.families import family_of
 from arenaut.lowering.program import LoweredStep, StepKind
 from arenaut.native.arrays import is_tensor, to_native
+from arenaut.results.plan import op_label
 
 _MOST_OPS = 10  # ops whose share is shown
 
@@ -123,7 +124,8 @@ def _profile_step(
     if family_of(step).gathers and step.outputs[0] is not None:
         places = [step.outputs[0], *places[1:]]  # of the table only what is gathered
     size = sum(_span(p, symbols) for p in places)
-    return StepProfile(step.node.name or step.node.op, step.node.op, _kernel(step), variant, microseconds, size, flops)
+    op = op_label(step.node)
+    return StepProfile(step.node.name or op, op, _kernel(step), variant, microseconds, size, flops)
 
 
 def _kernel(step: LoweredStep) -> str:

@@ -1,0 +1,5 @@
+"""python -m arenaut: the `arenaut` command."""
+
+from arenaut.cli import main
+
+main()
