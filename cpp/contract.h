@@ -10,13 +10,18 @@
 extern "C" {
 #endif
 
+// An enumeration, and its text for Python, which compares or reads it: name_text is "ARN_OK = 0, ARN_UNSUPPORTED = 1".
+#define ARN_ENUM(name, ...) \
+  enum { __VA_ARGS__ };     \
+  static const char name##_text[] = #__VA_ARGS__
+
 #define ARN_MAX_RANK 8
 #define ARN_MAX_OPERANDS 24  // inputs plus outputs of one step
 #define ARN_BOUND_MAX 8192   // bytes a bind function may write
 #define ARN_ALIGN 64         // alignment of every arena offset, scratch block and packed weight, in bytes
 
 // Numbers are those of ONNX TensorProto.DataType. Sub-byte types are held one element per byte.
-enum {
+ARN_ENUM(arn_dtype,
   ARN_NONE = 0,  // an absent optional operand
   ARN_F32 = 1,
   ARN_U8 = 2,
@@ -43,11 +48,10 @@ enum {
   ARN_F4E2M1 = 23,
   ARN_F8E8M0 = 24,
   ARN_U2 = 25,
-  ARN_I2 = 26,
-};
+  ARN_I2 = 26);
 
 // Status of bind and run. Anything but ARN_OK stops the run; Python raises with node and op.
-enum {
+ARN_ENUM(arn_status,
   ARN_OK = 0,
   ARN_UNSUPPORTED = 1,     // bind: this row does not do these descs
   ARN_SHAPE_MISMATCH = 2,  // bind: dims contradict the op's rule
@@ -55,19 +59,17 @@ enum {
   ARN_DIVISION_BY_ZERO = 4,
   ARN_BAD_VALUE = 5,  // an operand's content is outside what the op defines
   ARN_OVERFLOW = 6,   // a size does not fit
-  ARN_CANCELLED = 7,
-};
+  ARN_CANCELLED = 7);
 
 // ISA tiers, in order. Features refine a tier; kernels/features.inc names them.
-enum { ARN_TIER_BASELINE = 0, ARN_TIER_V3 = 1, ARN_TIER_V4 = 2 };  // AArch64: baseline is NEON
-enum {
+ARN_ENUM(arn_tier, ARN_TIER_BASELINE = 0, ARN_TIER_V3 = 1, ARN_TIER_V4 = 2);  // AArch64: baseline is NEON
+ARN_ENUM(arn_feature,
   ARN_FEATURE_VNNI = 1,      // AVX512-VNNI
   ARN_FEATURE_BF16 = 2,      // AVX512-BF16
   ARN_FEATURE_AVX_VNNI = 4,  // VNNI on the vectors of v3
   ARN_FEATURE_AMX_INT8 = 8,
   ARN_FEATURE_AMX_BF16 = 16,
-  ARN_FEATURE_DOT = 32,  // AArch64's dot products of bytes
-};
+  ARN_FEATURE_DOT = 32);                                        // AArch64's dot products of bytes
 
 typedef struct {
   int32_t dtype;                  // ARN_NONE: the operand is absent, nothing else is set

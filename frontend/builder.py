@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arenaut.ir import GraphBuilder, Node, Value
-from arenaut.ir.errors import RULE_ERRORS, InvalidModelError
+from arenaut.ir.errors import InvalidModelError, RuleError
 from arenaut.ir.graph import Graph
 from arenaut.ir.infer import infer_node
 from arenaut.ir.schemas import default_attributes, newest_opset
@@ -18,14 +18,14 @@ def filled(domain: str, op: str, attributes: Mapping[str, Any]) -> dict[str, Any
 
 
 def infer(node: Node) -> None:
-    """Infers a node's types; whatever a rule trips over becomes an error that names the node."""
+    """Infers a node's types; what a rule refuses becomes an error that names the node."""
     try:
         infer_node(node)
-    except RULE_ERRORS as error:
+    except RuleError as error:
         inputs = ", ".join("-" if v is None else f"{v.name}: {v.type}" for v in node.inputs)
         raise InvalidModelError(
-            f"{node}: its output types cannot be worked out ({type(error).__name__}: {error}). Inputs: {inputs}. "
-            "Check the node against the ONNX standard"
+            f"{node}: its output types cannot be worked out: {error}. Inputs: {inputs}. Check the node against the "
+            "ONNX standard"
         ) from error
 
 

@@ -13,7 +13,7 @@ from arenaut.frontend.structure import is_reference, label, node_attributes, nor
 from arenaut.frontend.upgrade import upgrade
 from arenaut.ir import Value
 from arenaut.ir.attribute_values import first_wrong
-from arenaut.ir.errors import InvalidModelError
+from arenaut.ir.errors import InvalidModelError, UnknownRankError, UnsupportedError
 from arenaut.ir.schemas import Signature, default_attributes, signature
 from arenaut.ir.types import onnx_text
 
@@ -25,7 +25,12 @@ def import_nodes(scope: Scope, nodes: Sequence[Any]) -> None:
         if proto.output and not any(proto.output):
             continue  # nothing could read it
         first_new_node = len(scope.graph.nodes)
-        values = choose(scope, proto)(scope, proto)
+        try:
+            values = choose(scope, proto)(scope, proto)
+        except UnknownRankError as error:
+            raise UnsupportedError(
+                f"{label(proto)}: {error}, and arenaut needs it to load this op. State it: load_onnx(..., shapes=...)"
+            ) from error
         scope.define(label(proto), proto.output, values, first_new_node)
 
 
@@ -48,7 +53,7 @@ def spec_of(scope: Scope, proto: Any, given: Mapping[str, Any] | None = None) ->
     stated.update(given or {})
     check_signature(proto, rule, stated)
     operands = scope.operands(label(proto), proto.input)
-    check_types(label(proto), operands, rule)
+    check_operands(label(proto), [*operands, *[None] * (len(proto.input) - len(operands))], rule)
     return Spec(
         op=proto.op_type,
         domain=domain,
@@ -81,9 +86,6 @@ def check_signature(proto: Any, rule: Signature, stated: Mapping[str, Any]) -> N
     for what, count, span in (("inputs", len(proto.input), rule.inputs), ("outputs", len(proto.output), rule.outputs)):
         if not span[0] <= count <= span[1]:
             raise wrong(f"it has {count} {what}, expected {_span(*span)}")
-    for index, name in rule.required_inputs:
-        if index < len(proto.input) and not proto.input[index]:
-            raise wrong(f"its input {index} ('{name}') is required but empty")
     for name in rule.required_attributes:
         if name not in stated:
             raise wrong(f"its attribute '{name}' is required but absent")
@@ -97,12 +99,17 @@ def check_signature(proto: Any, rule: Signature, stated: Mapping[str, Any]) -> N
             raise wrong(f"its attribute '{attribute.name}' has attribute type {have}, expected {want}")
 
 
-def check_types(node: str, operands: Sequence[Value | None], rule: Signature) -> None:
-    """Every operand has a type that the schema allows, those of one type name the same one. What is not known at import
-    is left to whoever finds out."""
+def check_operands(node: str, operands: Sequence[Value | None], rule: Signature) -> None:
+    """Every operand that the schema requires is there and has a type that it allows, those of one type name the same
+    one. What is not known at import is left to whoever finds out."""
     bound: dict[str, tuple[str, str]] = {}  # type name -> the name and type of the first operand that binds it
     for place, value in enumerate(operands):
         formal = rule.input_parameter(place)
+        if value is None and formal is not None and formal.option in ("single", "variadic"):
+            raise InvalidModelError(
+                f"{node}, opset {rule.since_version}: its input {place} ('{formal.name}') is required but empty. "
+                "Export the model again"
+            )
         if value is None or value.type is None or formal is None:
             continue
         have = onnx_text(value.type)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Union
 
+from arenaut.ir.dtypes import DType
+
 
 @dataclass(frozen=True)
 class OneOf:
@@ -49,13 +51,29 @@ class Finite:
         return "a finite number"
 
 
-Range = Union[OneOf, AtLeast, Finite]
-
 _FLAG = OneOf((0, 1))
 _POST = OneOf(("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"))
 _SCATTERS = OneOf(("none", "add", "mul", "max", "min"))
 _LOSSES = OneOf(("none", "sum", "mean"))
 _POSITIVE, _NOT_NEGATIVE = AtLeast(1), AtLeast(0)
+
+
+@dataclass(frozen=True)
+class ElementType:
+    """The number of an element type; `or_none`: or 0, which leaves the choice to the op."""
+
+    or_none: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        return value in _ELEMENT_TYPES or (self.or_none and value == 0)
+
+    def __str__(self) -> str:
+        return "the number of an element type, " + ", ".join(f"{int(d)} ({d.short})" for d in DType)
+
+
+_ELEMENT_TYPES = frozenset(int(d) for d in DType)
+
+Range = Union[OneOf, AtLeast, Finite, ElementType]
 
 _ANY_OP: Mapping[str, Range] = {
     **dict.fromkeys(
@@ -82,6 +100,12 @@ _ANY_OP: Mapping[str, Range] = {
     "q_num_heads": _POSITIVE,
     "kv_num_heads": _POSITIVE,
     "rotary_embedding_dim": _NOT_NEGATIVE,
+    "to": ElementType(),
+    "stash_type": ElementType(),
+    "output_datatype": ElementType(),
+    "dtype": ElementType(or_none=True),
+    "output_dtype": ElementType(or_none=True),
+    "softmax_precision": ElementType(or_none=True),
     "kernel_type": OneOf(("LINEAR", "POLY", "RBF", "SIGMOID")),
     "aggregate_function": OneOf(("SUM", "AVERAGE", "MIN", "MAX")),
     "keep_aspect_ratio_policy": OneOf(("stretch", "not_larger", "not_smaller")),

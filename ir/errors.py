@@ -71,10 +71,9 @@ class UnknownRankError(UnknownError):
     """A rule asked for the dims of a value whose rank, or whose kind, is not known before running."""
 
 
-RULE_ERRORS: tuple[type[Exception], ...] = (ArithmeticError, LookupError, RecursionError, ValueError)
-"""What the rules of an op raise when a model states a value that they do not foresee: a number that is too large, an
-index beyond a shape, a mode that no table lists, nesting without end. Anything else that escapes a rule is a fault of
-the rule."""
+class RuleError(Exception):
+    """What a model states, or a run feeds, is not what an op allows. Whoever asked the rule knows the node, and makes
+    an error of arenaut of it; any other exception that escapes a rule is a fault of the rule."""
 
 
 @contextmanager
@@ -90,8 +89,8 @@ def memory_errors(what: str) -> Iterator[None]:
 def blamed_on(model: type[ArenautError], what: str) -> Iterator[None]:
     """What escapes from work on a model, as an error that says whose fault it is. what: begins the message.
 
-    Errors of arenaut, of files and of missing packages pass. RULE_ERRORS become `model`; want of memory becomes
-    MemoryLimitError; all the rest becomes InternalError.
+    Errors of arenaut, of files and of missing packages pass. RuleError and nesting without end become `model`; want of
+    memory becomes MemoryLimitError; all the rest becomes InternalError.
     """
     try:
         yield
@@ -103,11 +102,13 @@ def blamed_on(model: type[ArenautError], what: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise MemoryLimitError(f"{what}: this machine has not the memory for it: {error}") from error
-    except RULE_ERRORS as error:
+    except RuleError as error:
         raise model(
-            f"{what}: a value breaks a rule of ONNX: {error!r}. Check the model with "
-            "onnx.checker.check_model(model, full_check=True); if that accepts it, please report it"
+            f"{what}: {error}. Check the model with onnx.checker.check_model(model, full_check=True); if that accepts "
+            "it, please report it"
         ) from error
+    except RecursionError as error:
+        raise model(f"{what}: it is nested too deeply") from error
     except Exception as error:
         raise InternalError(
             f"{what}: a fault of arenaut, not of the model: {error!r}. Please report it, with the model "

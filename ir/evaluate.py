@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from arenaut.ir.errors import UnsupportedError
+from arenaut.ir.errors import ExecutionError, RuleError, UnsupportedError
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import Evaluator
@@ -16,6 +16,12 @@ from arenaut.ir.record import Evaluator
 FloatMode = Callable[[], AbstractContextManager[None]]
 
 _float_mode: FloatMode = nullcontext
+
+_MOST_DIMS = 32
+"""What numpy's broadcasting takes; its arrays may have more."""
+
+_NUMPY_REFUSES = (ValueError, IndexError, OverflowError)
+"""Sizes that do not fit together or into memory's addresses, indices outside, numbers that a type does not hold."""
 
 
 def evaluate_in(mode: FloatMode) -> None:
@@ -52,9 +58,19 @@ def evaluate_node(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def evaluated_by(evaluate: Evaluator, node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    """What this evaluator of the node gives; no number is worth a warning."""
-    with _float_mode(), np.errstate(all="ignore"):
-        return evaluate(node, inputs)
+    """What this evaluator of the node gives; no number is worth a warning.
+
+    Raises ExecutionError for values that the op does not allow. Evaluators leave it to numpy to compare sizes and
+    indices, so what numpy refuses is such a value.
+    """
+    rank = max((x.ndim for x in inputs if isinstance(x, np.ndarray)), default=0)
+    if rank > _MOST_DIMS:
+        raise ExecutionError(f"{node}: an input of rank {rank}; there may be {_MOST_DIMS} dims")
+    try:
+        with _float_mode(), np.errstate(all="ignore"):
+            return evaluate(node, inputs)
+    except (RuleError, *_NUMPY_REFUSES) as error:
+        raise ExecutionError(f"{node}: {error}") from error
 
 
 def evaluate_graph(graph: Graph, inputs: Sequence[Any]) -> list[Any]:

@@ -163,6 +163,8 @@ class Inference:
     def infer_body(self, name: str, types: Sequence[Type]) -> list[Type]:
         body = self.node.attr(name)
         assert isinstance(body, Graph)
+        if len(body.inputs) != len(types):
+            raise self.fail(f"its {name} takes {len(body.inputs)} values and is given {len(types)}")
         local = BodySymbols()
         for value, t in zip(body.inputs, types, strict=True):
             value.type, value.data = local.enter(t), None

@@ -38,7 +38,6 @@ class Signature:
     outputs: tuple[int, int]
     input_parameters: tuple[Parameter, ...]
     output_parameters: tuple[Parameter, ...]
-    required_inputs: tuple[tuple[int, str], ...]  # place and name of those that may not be empty
     attribute_types: Mapping[str, int]
     required_attributes: tuple[str, ...]
     defaults: Mapping[str, Any]
@@ -87,7 +86,6 @@ def _signature(stored: Mapping[str, Any]) -> Signature:
         outputs=tuple(stored["outputs"]),
         input_parameters=inputs,
         output_parameters=outputs,
-        required_inputs=tuple((i, p.name) for i, p in enumerate(inputs) if p.option == "single"),
         attribute_types=MappingProxyType({name: kind for name, (kind, _) in stored["attributes"].items()}),
         required_attributes=tuple(name for name, (_, required) in stored["attributes"].items() if required),
         defaults=MappingProxyType({name: _plain(value) for name, value in stored["defaults"].items()}),

@@ -6,21 +6,12 @@
 
 namespace arenaut {
 
-enum class ExprOp : int32_t {
-  kConst,
-  kSymbol,
-  kAdd,
-  kSub,
-  kMul,
-  kFloorDiv,
-  kCeilDiv,
-  kMod,
-  kMin,
-  kMax,
-  kEq,
-  kLt,
-  kSelect
-};
+// As ARN_ENUM, a class.
+#define ARN_ENUM_CLASS(name, ...)            \
+  enum class name : int32_t { __VA_ARGS__ }; \
+  inline constexpr char name##Text[] = #__VA_ARGS__
+
+ARN_ENUM_CLASS(ExprOp, kConst, kSymbol, kAdd, kSub, kMul, kFloorDiv, kCeilDiv, kMod, kMin, kMax, kEq, kLt, kSelect);
 
 // Operands are indices of earlier expressions, except: kConst's a is the value, kSymbol's a the symbol index.
 struct Expr {

@@ -22,7 +22,7 @@
 
 namespace arenaut {
 
-enum class Segment : int32_t { kArena, kWeight, kInput, kOutput, kHost };
+ARN_ENUM_CLASS(Segment, kArena, kWeight, kInput, kOutput, kHost);
 
 struct Buffer {
   Segment segment = Segment::kArena;
@@ -54,7 +54,7 @@ struct Place {
   std::vector<int32_t> dims, strides;  // expressions
 };
 
-enum class StepKind : int32_t { kKernel, kHost, kFetch, kSymbols, kIf, kLoop, kScan };
+ARN_ENUM_CLASS(StepKind, kKernel, kHost, kFetch, kSymbols, kIf, kLoop, kScan);
 
 struct Patch {         // a parameter that is an expression
   int32_t offset = 0;  // bytes into the parameter struct

@@ -2,11 +2,8 @@
 
 #include <iterator>
 
-// The families' parameter structs.
-#define ARN_FAMILY(family, params)
-#define ARN_ROW(tiers, name, family, features, signature, access, inplace, flags)
-#include "kernels/families.inc"
-#undef ARN_ROW
+#include "exec/program.h"
+#include "kernels/families.inc"  // the families' parameter structs
 
 // Declarations of every row's entry points. A row's tier list says where they are defined.
 #define ARN_DECLARE_(name, tier)                                                               \
@@ -32,7 +29,6 @@ extern "C" {
 #define ARN_DECLARE_ONE(tier, level, name) ARN_DECLARE_(name, tier)
 #define ARN_ROW(tiers, name, family, features, signature, access, inplace, flags) tiers(ARN_DECLARE_ONE, name)
 #include "kernels/families.inc"
-#undef ARN_ROW
 #define ARN_DECLARE_TABLE(tier, level, unused) const arn_tile_fn* arn_tile_table_##tier();
 ARN_TIERS_ALL(ARN_DECLARE_TABLE, )
 }
@@ -56,20 +52,25 @@ const std::vector<arn_row>& rows() {
 #define ARN_ROW(tiers, name, family, features, signature, access, inplace, flags) \
   tiers(ARN_LIST_ONE, name, family, features, signature, access, inplace, flags)
 #include "kernels/families.inc"
-#undef ARN_ROW
   };
   return all;
 }
 
 const std::vector<arn_params_table>& params_tables() {
   static const std::vector<arn_params_table> all = {
-#undef ARN_FAMILY
 #define ARN_FAMILY(family, params) \
   {family, sizeof(params), static_cast<int32_t>(std::size(ArnFields<params>::list)), ArnFields<params>::list},
-#define ARN_ROW(tiers, name, family, features, signature, access, inplace, flags)
 #include "kernels/families.inc"
-#undef ARN_ROW
-#undef ARN_FAMILY
+  };
+  return all;
+}
+
+const std::vector<Enumeration>& enumerations() {
+  static const std::vector<Enumeration> all = {
+      {"DType", arn_dtype_text}, {"Status", arn_status_text}, {"Tier", arn_tier_text}, {"Feature", arn_feature_text},
+      {"Segment", SegmentText},  {"StepKind", StepKindText},  {"ExprOp", ExprOpText},
+#define ARN_CODES(name, enumeration) {name, enumeration##_text},
+#include "kernels/families.inc"
   };
   return all;
 }

@@ -12,6 +12,12 @@ namespace arenaut {
 const std::vector<arn_row>& rows();
 const std::vector<arn_params_table>& params_tables();
 
+struct Enumeration {
+  const char* name;
+  const char* text;  // "FIRST, SECOND = 4": numbers go on from the one before, from 0
+};
+const std::vector<Enumeration>& enumerations();
+
 struct TileFunction {
   const char* name;
   int32_t result, a, b, c;  // compute dtypes, ARN_NONE where unused

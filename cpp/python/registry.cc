@@ -2,6 +2,7 @@
 #include "exec/registry.h"
 
 #include "exec/denormals.h"
+#include "exec/program.h"
 #include "python/module.h"
 
 namespace arenaut {
@@ -42,6 +43,23 @@ py::list describe_features() {
   return out;
 }
 
+py::dict describe_enumerations() {
+  py::dict out;
+  for (const Enumeration& e : enumerations()) out[e.name] = e.text;
+  return out;
+}
+
+py::dict describe_limits() {
+  py::dict d;
+  d["rank"] = ARN_MAX_RANK;
+  d["operands"] = ARN_MAX_OPERANDS;
+  d["alignment"] = ARN_ALIGN;
+  d["tile_registers"] = ARN_TILE_MAX_REGS;
+  d["tile_instructions"] = ARN_TILE_MAX_INSTR;
+  d["refused"] = kRefused;
+  return d;
+}
+
 py::tuple params_of(const std::string& family) {
   for (const arn_params_table& t : params_tables()) {
     if (family != t.family) continue;
@@ -70,6 +88,8 @@ void register_registry(py::module_& m) {
         return out;
       },
       "Every kernel row that was built: a dict each, in index order.");
+  m.def("enumerations", &describe_enumerations, "Enumerations of C by name: their names and numbers as one text.");
+  m.def("limits", &describe_limits, "Numbers of contract.h that Python keeps to.");
   m.def("features", &describe_features, "What may stand beside a tier: (name, bit, lowest tier with sources for it).");
   m.def("cpu", &describe_cpu, "The ISA tier this machine allows, why, and its cache sizes in bytes.");
   m.def("params", &params_of, py::arg("family"), "(bytes, [(name, offset, count, is_float)]) of a parameter struct.");

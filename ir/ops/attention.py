@@ -15,7 +15,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.attention_lower import lower_attention, lower_rotary
-from arenaut.ir.ops.support.common import agree, same_as_input
+from arenaut.ir.ops.support.common import agree, check_rank, ranked, same_as_input
 from arenaut.ir.ops.support.composite import (
     cast,
     concat,
@@ -59,6 +59,8 @@ def _attention_infer(context: Infer) -> Sequence[Type]:
     batch = agree(context, query[0], key[0], "batch of Q and K")
     agree(context, query[3], key[3], "head size of Q and K")
     total = agree(context, key[2], value[2], "sequence of K and V")
+    for past in (4, 5):
+        check_rank(context, past, 4)
     if context.has(4):
         total = context.shape(4)[2] + total
     kind, kind_v = context.dtype(0), context.dtype(2)
@@ -386,7 +388,7 @@ def _gated_samples() -> Iterator[Sample]:
 
 
 def _linear_infer(context: Infer) -> Sequence[Type]:
-    node, query, value = context.node, context.shape(0), context.shape(2)
+    node, query, value = context.node, ranked(context, 0, 3), ranked(context, 2, 3)
     heads, kept = int(node.attr("q_num_heads")), int(node.attr("kv_num_heads"))
     size, width = floordiv(query[2], heads), floordiv(value[2], kept)
     state = context.type(3) if context.has(3) else TensorType(context.dtype(0), (query[0], kept, size, width))

@@ -12,9 +12,10 @@ from arenaut.ir import dims
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.elements import Choice, Coordinates, Elements
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import tensor_like
+from arenaut.ir.ops.support.common import only_element, tensor_like
 from arenaut.ir.ops.support.requirements import range_requires, sizes_require
 from arenaut.ir.ops.support.samples import i64
 from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError
@@ -36,13 +37,13 @@ def constant_array(node: Node) -> Array:
     for name, dtype in _SCALARS.items():
         if name in node.attributes:
             return np.array(node.attributes[name], dtype)
-    raise ValueError(f"{node}: no dense value")
+    raise RuleError(f"{node}: no dense value")
 
 
 def _constant_infer(context: Infer) -> Sequence[Type]:
     try:
         array = constant_array(context.node)
-    except ValueError:
+    except RuleError:
         raise context.fail("expected a dense value") from None
     return [TensorType(dtype_of(array), tuple(array.shape))]
 
@@ -87,8 +88,10 @@ def _scalar(context: Infer, index: int) -> Any:
     """An input as a number: what a constant holds, else a dim for the integers that dims can be read from."""
     value = context.node.operand(index)
     if value.constant is not None:
-        return value.constant.item() if context.dtype(index).is_integer else float(value.constant.item())
-    return context.data(index).item() if context.dtype(index) in (DType.INT64, DType.INT32) else None
+        number = only_element(context, index, value.constant)
+        return number if context.dtype(index).is_integer else float(number)
+    known = context.dtype(index) in (DType.INT64, DType.INT32)
+    return only_element(context, index, context.data(index)) if known else None
 
 
 def _range_infer(context: Infer) -> Sequence[Type]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from arenaut.ir.dims import Dim, exact_div, maximum, minimum, product
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, static_shape
 from arenaut.ir.ops.matmul import PRODUCT, differ, product_family
 from arenaut.ir.ops.support import samples
@@ -39,7 +40,7 @@ def kernel_of(node: Node, weights: Shape) -> Shape:
     if given is None or len(given) == 0:
         return own
     if len(given) != len(own) or any(differ(int(g), d) for g, d in zip(given, own, strict=True)):
-        raise ValueError(f"kernel_shape {tuple(given)} is not that of the weights, {own}")
+        raise RuleError(f"kernel_shape {tuple(given)} is not that of the weights, {own}")
     return tuple(int(g) for g in given)
 
 
@@ -56,7 +57,7 @@ def conv_shape(context: Infer, x: Shape, w: Shape) -> Shape:
         raise context.fail(f"{w[0]} output channels do not form {group} groups")
     try:
         windows = windows_of(context.node, x[2:], kernel_of(context.node, w))
-    except ValueError as error:
+    except RuleError as error:
         raise context.fail(str(error)) from None
     return (x[0], w[0], *windows.sizes)
 
@@ -189,7 +190,7 @@ def transposed_windows(node: Node, spatial: Shape, kernel: Shape) -> Windows:
         pads = (0,) * (2 * count) if mode == "VALID" else ints_attribute(node, "pads", 2 * count, 0)
         sizes = tuple(f - b - e for f, b, e in zip(full, pads[:count], pads[count:], strict=True))
         if any(isinstance(n, int) and n < 0 for n in sizes):
-            raise ValueError(f"pads {pads} are larger than the output {tuple(full)}")
+            raise RuleError(f"pads {pads} are larger than the output {tuple(full)}")
         return Windows(tuple(kernel), strides, dilations, pads[:count], pads[count:], sizes)
     totals = [maximum(f - n, 0) for f, n in zip(full, sizes, strict=True)]
     pairs = [split_total(t, mode == "SAME_UPPER") for t in totals]
@@ -208,7 +209,7 @@ def _transpose_infer(context: Infer) -> Sequence[Type]:
         raise context.fail(f"{channels} channels do not form {group} groups")
     try:
         windows = transposed_windows(context.node, x[2:], kernel_of(context.node, w))
-    except ValueError as error:
+    except RuleError as error:
         raise context.fail(str(error)) from None
     check_bias(context, 2, w[1] * group)
     return [TensorType(context.dtype(0), (x[0], w[1] * group, *windows.sizes))]

@@ -10,6 +10,7 @@ import numpy as np
 
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops.matmul import PRODUCT, differ
 from arenaut.ir.ops.support import samples
@@ -43,10 +44,10 @@ def parse(equation: str, ranks: Sequence[int]) -> Equation:
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(ranks):
-        raise ValueError(f"'{equation}' has {len(terms)} terms for {len(ranks)} operands")
+        raise RuleError(f"'{equation}' has {len(terms)} terms for {len(ranks)} operands")
     counts = [rank - len(t.replace("...", "")) for t, rank in zip(terms, ranks, strict=True)]
     if any(c < 0 or (c > 0 and "..." not in t) for t, c in zip(terms, counts, strict=True)):
-        raise ValueError(f"'{equation}' does not fit operands of ranks {tuple(ranks)}")
+        raise RuleError(f"'{equation}' does not fit operands of ranks {tuple(ranks)}")
     widest = max((c for t, c in zip(terms, counts, strict=True) if "..." in t), default=0)
 
     def labels(term: str, count: int) -> Labels:
@@ -61,7 +62,7 @@ def parse(equation: str, ranks: Sequence[int]) -> Equation:
         letters = sorted(x for x in left if x.isalpha())
         result = (*[f"...{i}" for i in range(widest)], *(x for x in letters if letters.count(x) == 1))
     if len(set(result)) < len(result) or not set(result) <= {x for o in operands for x in o}:
-        raise ValueError(f"the result of '{equation}' repeats an index, or has one that no operand has")
+        raise RuleError(f"the result of '{equation}' repeats an index, or has one that no operand has")
     return Equation(operands, result)
 
 
@@ -77,7 +78,7 @@ def _extents(equation: Equation, shapes: Sequence[Shape]) -> dict[str, Dim]:
         for label, d in zip(labels, shape, strict=True):
             merged = broadcast_dim(extents.get(label, 1), d)
             if merged is None:
-                raise ValueError(f"index '{label}' is {extents[label]} in one operand and {d} in another")
+                raise RuleError(f"index '{label}' is {extents[label]} in one operand and {d} in another")
             extents[label] = merged
     return extents
 
@@ -87,7 +88,7 @@ def _infer(context: Infer) -> Sequence[Type]:
     try:
         equation = parse(_text(context.node), [len(s) for s in shapes])
         extents = _extents(equation, shapes)
-    except ValueError as error:
+    except RuleError as error:
         raise context.fail(str(error)) from None
     return [TensorType(context.dtype(0), tuple(extents[label] for label in equation.result))]
 

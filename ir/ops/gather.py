@@ -11,6 +11,7 @@ import numpy as np
 from arenaut.ir.dims import Dim, is_nonnegative
 from arenaut.ir.dtypes import DType
 from arenaut.ir.elements import Coordinates, Elements, ReadsRule, UnknownElementError
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints
@@ -74,7 +75,7 @@ def _elements_index(indices: Any, axis: int, shape: Sequence[int]) -> tuple[Any,
     picked = np.asarray(indices).astype(np.int64)
     size = shape[axis]
     if picked.size and (picked.min() < -size or picked.max() >= size):
-        raise IndexError(f"an index is out of range for dim {axis} of {size}")
+        raise RuleError(f"an index is out of range for dim {axis} of {size}")
     where: list[Any] = list(np.indices(picked.shape, sparse=True))
     where[axis] = picked % size if size else picked
     return tuple(where)
@@ -163,10 +164,10 @@ def _tuples_index(indices: Any, batch: int, shape: Sequence[int]) -> tuple[Any, 
     """The index, over the axes that the last dim addresses, of every tuple. Raises IndexError when out of range."""
     picked = np.asarray(indices).astype(np.int64)
     if not 1 <= picked.shape[-1] <= len(shape) - batch:
-        raise ValueError(f"input 1 addresses {picked.shape[-1]} axes of {len(shape) - batch}")
+        raise RuleError(f"input 1 addresses {picked.shape[-1]} axes of {len(shape) - batch}")
     sizes = np.array(shape[batch : batch + picked.shape[-1]], np.int64)
     if picked.size and ((picked < -sizes) | (picked >= sizes)).any():
-        raise IndexError(f"an index is out of range for dims {list(sizes)}")
+        raise RuleError(f"an index is out of range for dims {list(sizes)}")
     picked = np.where(picked < 0, picked + sizes, picked)
     lead = np.indices(picked.shape[:-1], sparse=True)[:batch] if batch else ()
     return (*lead, *np.moveaxis(picked, -1, 0))

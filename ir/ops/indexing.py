@@ -10,10 +10,11 @@ import numpy as np
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.elements import Choice, Coordinates, Elements, UnknownElementError, precedes, single
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Node
 from arenaut.ir.ops.cast import cast_array
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints, to_dtype, widen
+from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints, only_element, to_dtype, widen
 from arenaut.ir.ops.support.requirements import one_hot_requires, top_k_requires
 from arenaut.ir.ops.support.samples import FLOATS, MOVABLE, i64
 from arenaut.ir.place import Place
@@ -27,9 +28,9 @@ def _single(context: Infer, index: int, axis: int) -> Dim:
     """The one element of an input that gives a dim; a fresh symbol for that axis where nothing tells it."""
     value = context.node.operand(index)
     if value.constant is not None:
-        return int(value.constant.item())
+        return int(only_element(context, index, value.constant))
     if context.dtype(index) in (DType.INT64, DType.INT32):
-        data: Dim = context.data(index).item()
+        data: Dim = only_element(context, index, context.data(index))
         return data
     return context.fresh(0, axis)
 
@@ -376,7 +377,7 @@ def _cache_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         if node.attr("mode", "linear") == "circular":
             where = where % size
         elif count and not 0 <= start <= size - count:
-            raise IndexError(f"{count} elements at {start} do not fit {size}")
+            raise RuleError(f"{count} elements at {start} do not fit {size}")
         line = np.moveaxis(out[sample], axis - 1, 0)
         line[where] = np.moveaxis(update[sample], axis - 1, 0)
     return [out]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import ML_DOMAIN, Array, Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import tensor_like
@@ -34,7 +35,7 @@ def _zip_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """One map a row; a single row is one map."""
     rows, labels = np.asarray(inputs[0]), _zip_labels(node)[1]
     if rows.shape[-1] != len(labels):
-        raise ValueError(f"{rows.shape[-1]} columns for {len(labels)} class labels")
+        raise RuleError(f"{rows.shape[-1]} columns for {len(labels)} class labels")
     listed = rows.tolist()
     return [[dict(zip(labels, row, strict=False)) for row in (listed if rows.ndim > 1 else [listed])]]
 
@@ -65,7 +66,7 @@ def _map_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     out = np.full((1, node.attr("max_map", 1)), "" if target is DType.STRING else 0, target.numpy)
     for key, value in items:
         if not 0 <= key < out.shape[1]:
-            raise IndexError(f"key {key} is outside a sparse map of {out.shape[1]}")
+            raise RuleError(f"key {key} is outside a sparse map of {out.shape[1]}")
         out[0, key] = convert(value)
     return [out]
 
@@ -109,7 +110,10 @@ def _labels_of(node: Node) -> tuple[Array, Array, Array]:
     if keys.shape != values.shape:
         raise NoRowError("more keys than values, or fewer")
     if node.attr("values_tensor") is not None and node.attr("default_tensor") is not None:
-        return keys, values, np.asarray(node.attr("default_tensor")).reshape(())
+        default = np.asarray(node.attr("default_tensor"))
+        if default.size != 1:
+            raise RuleError(f"default_tensor has {default.size} elements, expected 1")
+        return keys, values, default.reshape(())
     names = {"i": ("default_int64", -1), "f": ("default_float", -0.0)}
     name, plain = names.get(values.dtype.kind, ("default_string", "_Unused"))
     return keys, values, np.array(node.attr(name, plain), values.dtype)

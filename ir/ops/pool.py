@@ -9,6 +9,7 @@ import numpy as np
 
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.reduce import KINDS
 from arenaut.ir.ops.support import samples
@@ -26,7 +27,7 @@ def pool_windows(node: Node, x: Shape) -> Windows:
     """The windows of a pool over input dims x. Raises ValueError where attributes contradict."""
     kernel = node.attr("kernel_shape")
     if kernel is None:
-        raise ValueError("kernel_shape is required")
+        raise RuleError("kernel_shape is required")
     return windows_of(node, x[2:], tuple(int(k) for k in kernel))
 
 
@@ -36,7 +37,7 @@ def _pool_infer(context: Infer) -> Sequence[Type]:
         raise context.fail(f"a pool needs rank 3 or more, got {len(x)}")
     try:
         windows = pool_windows(context.node, x)
-    except ValueError as error:
+    except RuleError as error:
         raise context.fail(str(error)) from None
     shape = (*x[:2], *windows.sizes)
     return [TensorType(context.dtype(0), shape), TensorType(DType.INT64, shape)][: len(context.node.outputs)]
@@ -225,6 +226,8 @@ def _unpooled(node: Node, spatial: Sequence[Any]) -> list[Any]:
     count = len(spatial)
     kernel, strides = node.attr("kernel_shape", ()), node.attr("strides") or (1,) * count
     pads = node.attr("pads") or (0,) * (2 * count)
+    if not count == len(kernel) == len(strides) == len(pads) // 2:
+        raise RuleError(f"kernel_shape, strides and pads are not of {count} spatial dims")
     return [
         (n - 1) * s + k - b - e
         for n, s, k, b, e in zip(spatial, strides, kernel, pads[:count], pads[count:], strict=True)

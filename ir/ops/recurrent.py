@@ -11,9 +11,10 @@ import numpy as np
 
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import agree, to_dtype, widen
+from arenaut.ir.ops.support.common import agree, check_rank, to_dtype, widen
 from arenaut.ir.place import Place
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Param, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
@@ -52,8 +53,9 @@ _ACTIVATIONS: Mapping[str, _Activation] = MappingProxyType(
     }
 )
 
-# In the order of cpp/kernels/recurrent/params.h.
-_CODES = (
+# At the numbers of the C enumerations.
+CELLS = ("rnn", "gru", "gru_linear", "lstm")
+ACTIVATIONS = (
     "sigmoid", "tanh", "relu", "affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu",
     "softsign", "softplus",
 )  # fmt: skip
@@ -64,12 +66,18 @@ Function = Callable[[Array], Array]
 def _chosen(node: Node, defaults: Sequence[str], directions: int) -> list[tuple[str, float, float]]:
     """The activations of all directions in order: name in lower case, alpha, beta. Alphas and betas go in order to the
     functions that take one."""
-    names = [n.decode() if isinstance(n, bytes) else n for n in node.attr("activations") or [*defaults] * directions]
+    stated = node.attr("activations") or [*defaults] * directions
+    names = [n.decode("utf-8", "replace") if isinstance(n, bytes) else n for n in stated]
     alphas, betas = iter(node.attr("activation_alpha") or ()), iter(node.attr("activation_beta") or ())
 
     def given(values: Iterator[Any], default: float | None) -> float:
         return 0.0 if default is None else float(next(values, default))
 
+    if len(names) < directions * len(defaults):
+        raise RuleError(f"{len(names)} activations, expected {directions * len(defaults)}")
+    unknown = [name for name in names if name.lower() not in _ACTIVATIONS]
+    if unknown:
+        raise RuleError(f"{unknown[0]!r} is no activation; there are {', '.join(sorted(_ACTIVATIONS))}")
     known = [(name.lower(), _ACTIVATIONS[name.lower()]) for name in names]
     return [(name, given(alphas, a.alpha), given(betas, a.beta)) for name, a in known]
 
@@ -203,6 +211,8 @@ def _infer(context: Infer) -> Sequence[Type]:
     if (len(x), len(w), len(r)) != (3, 3, 3):
         raise context.fail(f"X, W and R must have rank 3, got {len(x)}, {len(w)} and {len(r)}")
     agree(context, x[2], w[2], "features of X and W")
+    for index, rank in ((3, 2), (4, 1), (5, 3), (6, 3), (7, 2)):  # B, sequence_lens, initial_h, initial_c, P
+        check_rank(context, index, rank)
     direction = _direction(node)
     if direction not in ("forward", "reverse", "bidirectional"):
         raise context.fail(f"direction is {direction!r}, expected forward, reverse or bidirectional")
@@ -269,8 +279,8 @@ def _start(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], batchwise: 
 
 
 def _cell(node: Node) -> int:
-    """ARN_CELL_* of cpp/kernels/recurrent/params.h."""
-    return {"RNN": 0, "GRU": 2 if node.attr("linear_before_reset", 0) else 1, "LSTM": 3}[node.op]
+    linear = node.op == "GRU" and node.attr("linear_before_reset", 0)
+    return CELLS.index("gru_linear" if linear else node.op.lower())
 
 
 def _params(node: Node, directions: int) -> Mapping[str, Param]:
@@ -285,7 +295,7 @@ def _params(node: Node, directions: int) -> Mapping[str, Param]:
         "backward": int(_direction(node) == "reverse"),
         "input_forget": int(node.attr("input_forget", 0)),
         "clip": float(limit or 0),
-        "activation": [_CODES.index(name) for name, _, _ in slots],
+        "activation": [ACTIVATIONS.index(name) for name, _, _ in slots],
         "alpha": [alpha for _, alpha, _ in slots],
         "beta": [beta for _, _, beta in slots],
     }
@@ -302,7 +312,7 @@ def _biases(lower: Lower, node: Node, rows: int, hidden: int) -> tuple[Place | N
         return place.slice(1, 0, rows).insert(1), place.slice(1, rows, rows)
     inputs, states = np.split(np.asarray(value.constant), 2, axis=1)
     apart = np.zeros_like(states)
-    if _cell(node) == 2:
+    if CELLS[_cell(node)] == "gru_linear":
         apart[:, 2 * hidden :] = states[:, 2 * hidden :]
     total = to_dtype(widen(inputs) + widen(states - apart), inputs.dtype)
     return lower.constant(total[:, np.newaxis]), lower.constant(apart) if apart.any() else None

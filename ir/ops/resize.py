@@ -11,9 +11,10 @@ import numpy as np
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import axis_in
+from arenaut.ir.ops.support.common import axis_in, from_front
 from arenaut.ir.ops.support.fallback import evaluate_reference
 from arenaut.ir.ops.support.requirements import resize_requires
 from arenaut.ir.ops.support.samples import i64
@@ -23,7 +24,7 @@ from arenaut.ir.types import Shape, TensorType, Type
 
 def _axes(node: Node, rank: int) -> list[int]:
     chosen = node.attr("axes")
-    return list(range(rank)) if chosen is None else [a % rank for a in chosen]
+    return list(range(rank)) if chosen is None else from_front(chosen, rank)
 
 
 def _given(node: Node, index: int) -> Any:
@@ -105,7 +106,7 @@ def _by_reference(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         return evaluate_reference(node, inputs)
     rank = np.ndim(inputs[0])
     if any(not -rank <= a < rank for a in axes):
-        raise ValueError(f"axes {list(axes)} are out of range for rank {rank}")
+        raise RuleError(f"axes {list(axes)} are out of range for rank {rank}")
     return evaluate_reference(_with(node, {**node.attributes, "axes": tuple(a % rank for a in axes)}), inputs)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from arenaut.ir.dims import Dim, exact_div, symbol, symbols_of
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import RuleError
 from arenaut.ir.evaluate import evaluate_graph
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.infer import map_dims
@@ -95,7 +96,7 @@ def _position(given: Any, length: int, what: str, *, end: bool = False) -> int:
     """A position from the front; raises IndexError outside the sequence. end: one past the last is allowed."""
     position = int(np.asarray(given).reshape(-1)[0])
     if not -length <= position < length + end:
-        raise IndexError(f"{what} {position} is outside a sequence of {length}")
+        raise RuleError(f"{what} {position} is outside a sequence of {length}")
     return position + length if position < 0 else position
 
 
@@ -132,11 +133,11 @@ def _split_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     split = np.asarray(inputs[1])
     if split.ndim == 0:
         if int(split) < 1:
-            raise ValueError(f"pieces of {int(split)} do not make {length}")
+            raise RuleError(f"pieces of {int(split)} do not make {length}")
         bounds = list(range(int(split), length, int(split)))
     else:
         if int(split.sum()) != length or (split < 0).any():
-            raise ValueError(f"pieces of {split.tolist()} do not make {length}")
+            raise RuleError(f"pieces of {split.tolist()} do not make {length}")
         bounds = np.cumsum(split)[:-1].tolist()
     return [np.split(x, bounds, axis)]
 
@@ -271,7 +272,7 @@ def _get_infer(context: Infer) -> Sequence[Type]:
 
 def _get_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     if inputs[0] is None:
-        raise ValueError("the optional is empty")
+        raise RuleError("the optional is empty")
     return [inputs[0]]
 
 

@@ -305,8 +305,8 @@ def _dropout_infer(context: Infer) -> Sequence[Type]:
 
 
 def _dropout_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    ratio = 0.5 if len(inputs) < 2 or inputs[1] is None else float(inputs[1])
-    if len(inputs) > 2 and inputs[2] is not None and bool(inputs[2]) and ratio:
+    ratio = 0.5 if len(inputs) < 2 or inputs[1] is None else np.asarray(inputs[1]).item()
+    if len(inputs) > 2 and inputs[2] is not None and np.asarray(inputs[2]).item() and ratio:
         from arenaut.ir.ops.support.fallback import evaluate_reference
 
         return evaluate_reference(node, inputs)

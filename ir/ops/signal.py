@@ -15,6 +15,7 @@ import numpy as np
 
 from arenaut.ir.dims import Dim, Expr, floordiv
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import axis_in, input_ints, known_ints, to_dtype, widen
@@ -54,6 +55,8 @@ def _pairs(x: Array) -> Array:
 def transformed(x: Array, length: int, inverse: bool, onesided: bool) -> Array:
     """The DFT of x [..., signal, 1 or 2] along its last but one dim, cut or padded to `length`; float64."""
     signal = _complex(x)
+    if length < 1:
+        raise RuleError(f"a transform of length {length}")
     if inverse and onesided:
         return np.asarray(np.fft.irfft(signal, length)[..., np.newaxis])
     if inverse:
@@ -249,9 +252,9 @@ def _stft_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     if len(inputs) > 3 and inputs[3] is not None:
         length = int(np.asarray(inputs[3]).reshape(-1)[0])
     if step < 1:
-        raise ValueError(f"input 1 (frame_step) is {step}, expected at least 1")
+        raise RuleError(f"input 1 (frame_step) is {step}, expected at least 1")
     if not 1 <= length <= x.shape[1]:
-        raise ValueError(f"input 3 (frame_length) is {length}, expected 1 to {x.shape[1]}")
+        raise RuleError(f"input 3 (frame_length) is {length}, expected 1 to {x.shape[1]}")
     frames = (x.shape[1] - length) // step + 1
     at = np.arange(frames).reshape(-1, 1) * step + np.arange(length)
     cut = widen(x)[:, at]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import ML_DOMAIN, Array, Node, Value
 from arenaut.ir.ops.linear_models import (
     best_label,
@@ -26,14 +27,14 @@ from arenaut.ir.ops.linear_models import (
     two_labels,
 )
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import to_dtype
+from arenaut.ir.ops.support.common import ranked, to_dtype
 from arenaut.ir.ops.support.composite import concat, number, through_decomposition
 from arenaut.ir.ops.support.tree_table import MODES, NODE_COLUMNS, Table, listed, table_of
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 
 # At the numbers of the C enumeration, which are those of TreeEnsemble.
-_AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
+AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 
 
@@ -74,7 +75,7 @@ def _aggregate(node: Node) -> int:
     return (
         int(found)
         if isinstance(found, (int, np.integer))
-        else _AGGREGATES.index(text_attribute(node, "aggregate_function", "SUM"))
+        else AGGREGATES.index(text_attribute(node, "aggregate_function", "SUM"))
     )
 
 
@@ -89,14 +90,14 @@ def _post(node: Node) -> str:
 
 def _checked(context: Infer, outputs: int) -> None:
     """Refuses attributes that form no trees, or trees over features and targets that are not there."""
-    node, width = context.node, context.shape(0)[-1]
+    node, width = context.node, ranked(context, 0, 1, 2)[-1]
     if not 0 < outputs < 1 << 24:
         raise context.fail(f"{outputs} targets")
     try:
         table = table_of(node)
         _aggregate(node)
         _post(node)
-    except (ValueError, IndexError, TypeError) as error:
+    except RuleError as error:
         raise context.fail(f"its attributes form no trees: {error}") from None
     except NoRowError:
         return
@@ -134,7 +135,7 @@ def _sums(build: Build, node: Node, x: Value, stem: str, outputs: int) -> Value:
     for name in ("treeids", "nodeids", "ids", "weights", "weights_as_tensor"):
         kept[f"target_{name}"] = node.attr(f"{stem}_{name}")
     return build.op("TreeEnsembleRegressor", x, domain=ML_DOMAIN, n_targets=outputs, post_transform="NONE",
-        aggregate_function=_AGGREGATES[_aggregate(node)], **kept,
+        aggregate_function=AGGREGATES[_aggregate(node)], **kept,
     )  # fmt: skip
 
 
@@ -290,7 +291,7 @@ def _rows() -> Array:
 def _regressor_samples() -> Iterator[Sample]:
     x = _rows()
     for outputs in (1, 3):
-        for aggregate in _AGGREGATES:
+        for aggregate in AGGREGATES:
             chosen = {**_forest(outputs), "n_targets": outputs, "aggregate_function": aggregate}
             yield Sample((x,), chosen)
             yield Sample((x,), {**chosen, "base_values": (0.25, -0.5, 1.0)[:outputs], "post_transform": "LOGISTIC"})

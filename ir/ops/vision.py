@@ -10,9 +10,10 @@ import numpy as np
 
 from arenaut.ir.dims import Dim, Expr, floordiv, minimum, product
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import known_ints, tensor_like, to_dtype, widen
+from arenaut.ir.ops.support.common import known_ints, ranked, tensor_like, to_dtype, widen
 from arenaut.ir.ops.support.composite import reshape, transpose
 from arenaut.ir.ops.support.windows import ints_attribute
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Param, Sample, Tolerance
@@ -330,16 +331,16 @@ def _grid_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 # At the numbers of the C enumerations.
-_GRID_MODES = ("linear", "nearest", "cubic")
-_GRID_PADDINGS = ("zeros", "border", "reflection")
+GRID_MODES = ("linear", "nearest", "cubic")
+GRID_PADDINGS = ("zeros", "border", "reflection")
 
 
 def _grid_lower(lower: Lower, node: Node) -> None:
     mode, padding = _text(node, "mode", "linear"), _text(node, "padding_mode", "zeros")
-    if mode not in _GRID_MODES or padding not in _GRID_PADDINGS or node.operand(0).rank > 5:
+    if mode not in GRID_MODES or padding not in GRID_PADDINGS or node.operand(0).rank > 5:
         raise NoRowError(f"mode {mode}, padding {padding}")
     params = {
-        "mode": _GRID_MODES.index(mode), "padding": _GRID_PADDINGS.index(padding),
+        "mode": GRID_MODES.index(mode), "padding": GRID_PADDINGS.index(padding),
         "align_corners": node.attr("align_corners", 0),
     }  # fmt: skip
     lower.call("GridSample", [lower.read(node.operand(i)) for i in range(2)], [lower.write(node.output)], params)
@@ -367,7 +368,7 @@ def _grid_samples() -> Iterator[Sample]:
 
 
 def _image_infer(context: Infer) -> Sequence[Type]:
-    x, image, block = context.shape(0), _dims(context.data(1)), _dims(context.data(2))
+    x, image, block = ranked(context, 0, 3), _dims(context.data(1)), _dims(context.data(2))
     return [TensorType(context.dtype(0), (x[0], floordiv(x[1], product(block)), *image))]
 
 
@@ -376,6 +377,8 @@ def _image_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     given = np.asarray(inputs[0])
     image, block = ([int(d) for d in np.asarray(x).flat] for x in inputs[1:3])
     rank = len(image)
+    if min(block, default=0) < 1:
+        raise RuleError(f"input 2 is {block}, expected blocks of at least one element")
     strides, dilations = ints_attribute(node, "strides", rank, 1), ints_attribute(node, "dilations", rank, 1)
     pads = ints_attribute(node, "pads", 2 * rank, 0)
     wide = [n + before + after for n, before, after in zip(image, pads[:rank], pads[rank:], strict=True)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +11,12 @@ import pytest
 from arenaut import _native
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import Node, Value
-from arenaut.ir.ops import all_records, gather, reduce, resize, slicing
+from arenaut.ir.ops import all_records
 from arenaut.ir.place import Place, dense_strides
 from arenaut.ir.record import NoRowError, OpRecord, Reg
 from arenaut.ir.schemas import onnx_schema
 from arenaut.native.target import current_target
 from tests.support.records import node_of, sampled, samples_of
-
-KERNELS = Path(__file__).parents[2] / "cpp" / "kernels"
 
 RECORDS = pytest.mark.parametrize("record", sampled(), ids=lambda r: r.op)
 
@@ -170,24 +166,6 @@ def test_samples_are_what_the_standard_allows(record: OpRecord) -> None:
 
 def type_name(dtype: DType) -> str:
     return dtype.name.lower()
-
-
-@pytest.mark.parametrize(
-    ("header", "prefix", "names"),
-    [
-        ("reduce/params.h", "ARN_REDUCE_", reduce.KINDS),
-        ("gather/params.h", "ARN_SCATTER_", gather.REDUCTIONS),
-        ("pad/params.h", "ARN_PAD_", slicing.PAD_MODES),
-        ("resize/params.h", "ARN_RESIZE_", resize.MODES),
-        ("resize/params.h", "ARN_RESIZE_", resize.COORDINATES),
-        ("resize/params.h", "ARN_RESIZE_", [r.removeprefix("round_") for r in resize.ROUNDINGS]),
-    ],
-)
-def test_numbers_are_those_of_the_c_enumerations(header: str, prefix: str, names: Sequence[str]) -> None:
-    text = (KERNELS / header).read_text()
-    numbers = {name: int(n) for name, n in re.findall(prefix + r"(\w+) = (\d+)", text)}
-    wanted = {name.upper(): i for i, name in enumerate(names)}
-    assert {name: n for name, n in numbers.items() if name in wanted} == wanted
 
 
 @pytest.mark.parametrize("make", [Calls, Stems])

@@ -66,7 +66,7 @@ def _feeds(rng: random.Random, model: arenaut.Model) -> dict[str, Any] | None:
         if info.shape is None or "(" in info.dtype:
             return None
         shape = [sizes.setdefault(d, rng.choice((0, 1, 2, 3, 5))) if isinstance(d, str) else d for d in info.shape]
-        if np.prod([float(d) for d in shape]) > MOST_ELEMENTS or len(shape) > 32:
+        if np.prod([float(max(d, 1)) for d in shape]) > MOST_ELEMENTS or len(shape) > 32:
             return None
         feeds[info.name] = _array(rng, info.dtype, shape)
     return feeds

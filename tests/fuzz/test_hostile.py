@@ -14,6 +14,7 @@ import arenaut
 from arenaut.errors import (
     ExecutionError,
     ExternalDataError,
+    InternalError,
     InvalidModelError,
     MemoryLimitError,
     ModelError,
@@ -21,6 +22,7 @@ from arenaut.errors import (
     ShapeError,
 )
 from tests.fuzz import seeds
+from tests.support.models import parse
 
 LIMIT = 1 << 24
 HUGE = np.int64(1) << 40
@@ -181,3 +183,70 @@ def test_external_data(tmp_path: Path, location: str, offset: int, length: int) 
     (folder / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises((ExternalDataError, InvalidModelError)):
         arenaut.load_onnx(folder / "m.onnx", threads=1)
+
+
+RULES = {
+    "Cast to no element type": ("float[2] x) => (float[2] y) { y = Cast <to = 99> (x", "'to' is 99"),
+    "EyeLike of no element type": ("float[2, 2] x) => (y) { y = EyeLike <dtype = -1> (x", "'dtype' is -1"),
+    "a variadic op of nothing": ('float[2] x) => (float[2] y) { y = Max (""', "'data_0'"),
+    "MaxUnpool of two dims by one": (
+        "float[1, 1, 2, 2] x, int64[1, 1, 2, 2] i) => (y) { y = MaxUnpool <kernel_shape = [2]> (x, i",
+        "2 spatial dims",
+    ),
+    "a one-hot of two depths": (
+        "int64[2] x, float[2] v) => (y) <int64[2] d = {3, 4}> { y = OneHot (x, d, v",
+        "2 elements, expected 1",
+    ),
+    "a range to two limits": (
+        "int64 s) => (y) <int64[2] e = {3, 4}, int64 d = {1}> { y = Range (s, e, d",
+        "2 elements, expected 1",
+    ),
+    "images of matrices": (
+        "float[2, 2] x) => (y) <int64[2] s = {2, 2}, int64[2] b = {1, 1}> { y = Col2Im (x, s, b",
+        "rank 2, expected 3",
+    ),
+    "a bias of three dims": (
+        "float[1, 1, 2] x, float[1, 2, 2] w, float[1, 2, 2] r, float[1, 1, 4] b) => (y) {"
+        " y = RNN <hidden_size = 2> (x, w, r, b",
+        "rank 3, expected 2",
+    ),
+    "an activation of no name": (
+        "float[1, 1, 2] x, float[1, 2, 2] w, float[1, 2, 2] r) => (y) {"
+        ' y = RNN <hidden_size = 2, activations = ["Nothing"]> (x, w, r',
+        "'Nothing' is no activation",
+    ),
+    "resizing along an axis of a scalar": (
+        "float x) => (y) <float[1] s = {2.0}> { y = Resize <axes = [0]> (x, , s",
+        "out of range for rank 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", RULES)
+def test_what_a_rule_refuses_is_the_models(what: str) -> None:
+    text, message = RULES[what]
+    text = text.replace("=> (y)", "=> (float[] y)")
+    data = parse(f"agraph ({text}) }}", opset=21).SerializeToString()
+    with pytest.raises(ModelError, match=message):
+        arenaut.load_onnx(data, threads=1).run({})
+
+
+def test_what_an_evaluator_refuses_is_the_feeds() -> None:
+    text = """agraph (float[n, 4, 1] x, int64[2] s, int64[2] b) => (float[] y) { y = Col2Im (x, s, b) }"""
+    model = arenaut.load_onnx(parse(text, opset=21), threads=1)
+    with pytest.raises(ExecutionError, match=r"Col2Im.*at least one element"):
+        model.run({"x": np.ones((1, 4, 1), np.float32), "s": ints(2, 2), "b": ints(0, 2)})
+    with pytest.raises(ExecutionError, match="Col2Im"):
+        model.run({"x": np.ones((1, 4, 1), np.float32), "s": ints(5, 5), "b": ints(2, 2)})
+
+
+def test_a_fault_of_an_evaluator_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """agraph (float[n, 4, 1] x, int64[2] s, int64[2] b) => (float[] y) { y = Col2Im (x, s, b) }"""
+    model = arenaut.load_onnx(parse(text, opset=21), threads=1)
+
+    def broken(*_: Any) -> Any:
+        raise KeyError("a table without this entry")
+
+    monkeypatch.setattr("arenaut.ir.ops.vision.ints_attribute", broken)
+    with pytest.raises(InternalError, match="Please report it"):
+        model.run({"x": np.ones((1, 4, 1), np.float32), "s": ints(2, 2), "b": ints(2, 2)})

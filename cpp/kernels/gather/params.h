@@ -2,7 +2,8 @@
 
 #include "kernels/params.h"
 
-enum { ARN_SCATTER_NONE = 0, ARN_SCATTER_ADD = 1, ARN_SCATTER_MUL = 2, ARN_SCATTER_MAX = 3, ARN_SCATTER_MIN = 4 };
+ARN_ENUM(arn_scatter_reduction,
+  ARN_SCATTER_NONE = 0, ARN_SCATTER_ADD = 1, ARN_SCATTER_MUL = 2, ARN_SCATTER_MAX = 3, ARN_SCATTER_MIN = 4);
 
 ARN_PARAMS(arn_gather_params,
   (int64_t, axis));  // 0 <= axis < rank of data

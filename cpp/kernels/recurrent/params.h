@@ -3,7 +3,7 @@
 #include "kernels/params.h"
 
 // The activations of a recurrent cell, in the order that ir/ops/recurrent.py numbers them.
-enum {
+ARN_ENUM(arn_activation,
   ARN_ACT_SIGMOID = 0,
   ARN_ACT_TANH = 1,
   ARN_ACT_RELU = 2,
@@ -14,15 +14,13 @@ enum {
   ARN_ACT_HARD_SIGMOID = 7,
   ARN_ACT_ELU = 8,
   ARN_ACT_SOFTSIGN = 9,
-  ARN_ACT_SOFTPLUS = 10,
-};
+  ARN_ACT_SOFTPLUS = 10);
 
-enum {
+ARN_ENUM(arn_cell,
   ARN_CELL_RNN = 0,
   ARN_CELL_GRU = 1,         // the reset gate scales the state before its product
   ARN_CELL_GRU_LINEAR = 2,  // ... after it (linear_before_reset)
-  ARN_CELL_LSTM = 3,
-};
+  ARN_CELL_LSTM = 3);
 
 ARN_PARAMS(arn_recurrent_params,
   (int64_t, cell),             // one of ARN_CELL_*

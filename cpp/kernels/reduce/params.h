@@ -2,7 +2,7 @@
 
 #include "kernels/params.h"
 
-enum {
+ARN_ENUM(arn_reduce_kind,
   ARN_REDUCE_SUM = 0,
   ARN_REDUCE_MEAN = 1,
   ARN_REDUCE_MAX = 2,
@@ -14,8 +14,7 @@ enum {
   ARN_REDUCE_LOG_SUM = 8,
   ARN_REDUCE_LOG_SUM_EXP = 9,
   ARN_REDUCE_ANY = 10,  // bool
-  ARN_REDUCE_ALL = 11,  // bool
-};
+  ARN_REDUCE_ALL = 11);  // bool
 
 ARN_PARAMS(arn_reduce_params,
   (int64_t, kind),   // ARN_REDUCE_*

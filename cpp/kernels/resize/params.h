@@ -2,16 +2,16 @@
 
 #include "kernels/params.h"
 
-enum { ARN_RESIZE_NEAREST = 0, ARN_RESIZE_LINEAR = 1, ARN_RESIZE_CUBIC = 2 };
-enum {
+ARN_ENUM(arn_resize_mode, ARN_RESIZE_NEAREST = 0, ARN_RESIZE_LINEAR = 1, ARN_RESIZE_CUBIC = 2);
+ARN_ENUM(arn_resize_coordinates,
   ARN_RESIZE_HALF_PIXEL = 0,
   ARN_RESIZE_HALF_PIXEL_SYMMETRIC = 1,
   ARN_RESIZE_PYTORCH_HALF_PIXEL = 2,
   ARN_RESIZE_ALIGN_CORNERS = 3,
   ARN_RESIZE_ASYMMETRIC = 4,
-  ARN_RESIZE_TF_CROP_AND_RESIZE = 5,
-};
-enum { ARN_RESIZE_PREFER_FLOOR = 0, ARN_RESIZE_PREFER_CEIL = 1, ARN_RESIZE_FLOOR = 2, ARN_RESIZE_CEIL = 3 };
+  ARN_RESIZE_TF_CROP_AND_RESIZE = 5);
+ARN_ENUM(arn_resize_rounding,
+  ARN_RESIZE_PREFER_FLOOR = 0, ARN_RESIZE_PREFER_CEIL = 1, ARN_RESIZE_FLOOR = 2, ARN_RESIZE_CEIL = 3);
 
 ARN_PARAMS(arn_resize_params,
   (int64_t, mode), (int64_t, coordinates), (int64_t, rounding),  // rounding: of nearest

@@ -11,8 +11,8 @@ ARN_PARAMS(arn_roi_align_params,
   (int64_t, sampling_ratio),  // samples along each axis of a bin; 0: as many as it spans pixels
   (double, spatial_scale));
 
-enum { ARN_GRID_LINEAR = 0, ARN_GRID_NEAREST = 1, ARN_GRID_CUBIC = 2 };
-enum { ARN_GRID_ZEROS = 0, ARN_GRID_BORDER = 1, ARN_GRID_REFLECTION = 2 };
+ARN_ENUM(arn_grid_mode, ARN_GRID_LINEAR = 0, ARN_GRID_NEAREST = 1, ARN_GRID_CUBIC = 2);
+ARN_ENUM(arn_grid_padding, ARN_GRID_ZEROS = 0, ARN_GRID_BORDER = 1, ARN_GRID_REFLECTION = 2);
 
 ARN_PARAMS(arn_grid_sample_params,
   (int64_t, mode),     // ARN_GRID_*

@@ -50,6 +50,8 @@ def _split(b: Lower, x: Value, heads: int | None) -> Place:
         return place
     if not heads:
         raise InvalidModelError(f"'{x.name}' has three dims, so the op has to state the number of heads")
+    if place.rank != 3:
+        raise InvalidModelError(f"'{x.name}' has rank {place.rank}, expected 3 or 4")
     batch, length, width = place.dims
     return b.reshape(place, (batch, length, heads, width // heads)).permute((0, 2, 1, 3))
 

@@ -15,6 +15,7 @@ import numpy as np
 from arenaut.ir.dims import Dim, equal, minimum, minimum_limits, product, select
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.elements import ChoiceRule, Coordinates, Elements, UnknownElementError
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support.samples import Samples
 from arenaut.ir.record import (
@@ -88,11 +89,11 @@ def axis_in(context: Infer, axis: int, rank: int) -> int:
 
 
 def from_front(axes: Iterable[int], rank: int) -> list[int]:
-    """Axes counted from the front, for evaluators. Raises ValueError for one that the rank does not have."""
+    """Axes counted from the front, for evaluators. Raises RuleError for one that the rank does not have."""
     given = [int(a) for a in axes]
     for axis in given:
         if not -rank <= axis < rank:
-            raise ValueError(f"axes {given}: {axis} is out of range for rank {rank}")
+            raise RuleError(f"axes {given}: {axis} is out of range for rank {rank}")
     return [axis % rank for axis in given]
 
 
@@ -112,6 +113,28 @@ def input_ints(context: Infer, index: int) -> list[int] | None:
     if values is None:
         raise UnknownError(f"input {index} is not known")
     return values
+
+
+def ranked(context: Infer, index: int, least: int, most: int | None = None) -> Shape:
+    """The dims of an input that has so many. Raises ShapeError for more or fewer."""
+    shape, most = context.shape(index), least if most is None else most
+    if not least <= len(shape) <= most:
+        span = str(least) if least == most else f"{least} to {most}"
+        raise context.fail(f"input {index} has rank {len(shape)}, expected {span}")
+    return shape
+
+
+def check_rank(context: Infer, index: int, rank: int) -> None:
+    """Raises ShapeError for an input that is there and known to have another rank."""
+    if context.has(index) and context.node.operand(index).has_shape:
+        ranked(context, index, rank)
+
+
+def only_element(context: Infer, index: int, elements: Array) -> Any:
+    """The single element of an input. Raises ShapeError where it has another number of them."""
+    if elements.size != 1:
+        raise context.fail(f"input {index} has {elements.size} elements, expected 1")
+    return elements.item()
 
 
 def tensor_like(context: Infer, index: int = 0) -> TensorType:

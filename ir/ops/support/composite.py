@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from arenaut.ir.dtypes import DType, dtype_of
+from arenaut.ir.errors import RuleError
 from arenaut.ir.evaluate import evaluate_graph
 from arenaut.ir.graph import Graph, Node, Value
-from arenaut.ir.record import Build, DecomposeRule, Evaluator
+from arenaut.ir.record import Build, DecomposeRule, Evaluator, NoRowError
 from arenaut.ir.types import TensorType, Type
 
 
@@ -98,11 +99,16 @@ def decomposed(rule: DecomposeRule, node: Node, types: Sequence[Type | None]) ->
 
 
 def through_decomposition(rule: DecomposeRule) -> Evaluator:
-    """The evaluator of an op that its decomposition defines: the replacement, built for these inputs, evaluated."""
+    """The evaluator of an op that its decomposition defines: the replacement, built for these inputs, evaluated.
+    What the decomposition has no form for is against the op."""
 
     def evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         arrays = [None if x is None else np.asarray(x) for x in inputs]
-        graph = decomposed(rule, node, [None if x is None else TensorType(dtype_of(x), x.shape) for x in arrays])
+        types = [None if x is None else TensorType(dtype_of(x), x.shape) for x in arrays]
+        try:
+            graph = decomposed(rule, node, types)
+        except NoRowError as error:
+            raise RuleError(str(error)) from error
         known = iter(evaluate_graph(graph, [x for x in arrays if x is not None]))
         return [None if v is None else next(known) for v in node.outputs]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from arenaut.ir.dims import Dim, Expr
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import UnsupportedError
+from arenaut.ir.errors import RuleError, UnsupportedError
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.numbers import Numbers
 from arenaut.ir.record import Infer, OpRecord, UnknownError
@@ -124,12 +124,17 @@ def reference_has(node: Node) -> bool:
 
 
 def evaluate_reference(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    """The outputs of a node by onnx's own reference evaluator; absent outputs are None."""
+    """The outputs of a node by onnx's own reference evaluator; absent outputs are None. What that raises, of whatever
+    kind, means that it refuses these values: RuleError."""
     proto = node_proto(node)
-    evaluator = _evaluator(proto.SerializeToString())
     feeds = {name: x for name, x in zip(proto.input, inputs, strict=False) if name}
-    with np.errstate(all="ignore"):
-        results = iter(evaluator.run(None, feeds))
+    try:
+        with np.errstate(all="ignore"):
+            results = iter(_evaluator(proto.SerializeToString()).run(None, feeds))
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        raise RuleError(f"onnx.reference refuses it: {type(error).__name__}: {error}") from error
     return [_plain(next(results)) if name else None for name in proto.output]
 
 

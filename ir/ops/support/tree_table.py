@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.record import NoRowError
 
@@ -57,7 +58,7 @@ class Table:
 
 
 def table_of(node: Node) -> Table:
-    """Raises ValueError where the attributes form no trees, NoRowError where nodes compare with sets."""
+    """Raises RuleError where the attributes form no trees, NoRowError where nodes compare with sets."""
     if node.op == "TreeEnsemble":
         names = (
             "nodes_featureids", "nodes_modes", "nodes_splits", "nodes_truenodeids", "nodes_trueleafs",
@@ -99,18 +100,21 @@ def listed(node: Node, name: str, dtype: Any) -> Array:
 
 
 def _vector(stated: _ByIdentity, dtype: Any) -> Array:
-    return np.asarray(stated.value, dtype).reshape(-1)
+    found = np.asarray(stated.value)
+    if found.dtype.kind not in "biuf":
+        raise RuleError(f"a list of {found.dtype} where numbers are expected")
+    return found.astype(dtype).reshape(-1)
 
 
 def _same_lengths(columns: Sequence[Array], what: str) -> None:
     if len({len(column) for column in columns}) > 1:
-        raise ValueError(f"the lists of {what} have different lengths")
+        raise RuleError(f"the lists of {what} have different lengths")
 
 
 def _in_range(numbers: Array, what: str) -> Array:
     wrong = (numbers < 0) | (numbers >= _LIMIT)
     if wrong.any():
-        raise ValueError(f"{what} {numbers[wrong][0]}")
+        raise RuleError(f"{what} {numbers[wrong][0]}")
     return numbers.astype(np.int32)
 
 
@@ -118,12 +122,12 @@ def _arranged(roots: Array, is_leaf: Array, yes: Array, no: Array) -> tuple[Arra
     """A new order of entries in which children come after their parent and a tree lies in one piece, and each entry's
     code in it: the number among the nodes, or ~(the number among the leaves).
 
-    roots: entries; yes, no: the entries that are children, of entries that are no leaf. Raises ValueError where an
+    roots: entries; yes, no: the entries that are children, of entries that are no leaf. Raises RuleError where an
     entry has two parents or no root leads to it.
     """
     parents = np.bincount(np.concatenate([roots, yes[~is_leaf], no[~is_leaf]]), minlength=len(is_leaf))
     if (parents > 1).any():
-        raise ValueError("a node has two parents")
+        raise RuleError("a node has two parents")
     tree = np.empty(len(is_leaf), np.int64)
     levels, frontier, owner = [], roots, np.arange(len(roots))
     while frontier.size:
@@ -134,7 +138,7 @@ def _arranged(roots: Array, is_leaf: Array, yes: Array, no: Array) -> tuple[Arra
         frontier = np.stack([yes[at], no[at]], axis=1).reshape(-1)
     order = np.concatenate([*levels, np.zeros(0, np.int64)]).astype(np.int64)
     if len(order) < len(is_leaf):
-        raise ValueError("nodes that no root leads to")
+        raise RuleError("nodes that no root leads to")
     order = order[np.argsort(tree[order], kind="stable")]
     code = np.empty(len(is_leaf), np.int64)
     leaf = is_leaf[order]
@@ -159,7 +163,7 @@ class _Names:
         self._order = np.argsort(keys, kind="stable")
         self._sorted = keys[self._order]
         if (np.diff(self._sorted) == 0).any():
-            raise ValueError("a node is listed twice")
+            raise RuleError("a node is listed twice")
 
     def _keys(self, trees: Array, ids: Array) -> tuple[Array, Array]:
         """A number for each pair, and which pairs have one."""
@@ -195,7 +199,7 @@ def _older_table(nodes: tuple[_ByIdentity, ...], leaves: tuple[_ByIdentity, ...]
     for found, stated in zip(children, (yes, no), strict=True):
         lost = ~is_leaf & (found < 0)
         if lost.any():
-            raise ValueError(f"node {stated[lost][0]} of tree {trees[lost][0]} is missing")
+            raise RuleError(f"node {stated[lost][0]} of tree {trees[lost][0]} is missing")
     has_parent = np.zeros(len(trees), bool)
     has_parent[np.concatenate([c[~is_leaf] for c in children])] = True
     roots = np.nonzero(~has_parent)[0]
@@ -226,7 +230,7 @@ def _mode_codes(modes: Sequence[Any]) -> Array:
     codes = {mode: _MODE_CODES.get(mode.decode() if isinstance(mode, bytes) else mode) for mode in set(modes)}
     unknown = [mode for mode, code in codes.items() if code is None]
     if unknown:
-        raise ValueError(f"nodes of mode {unknown[0]}")
+        raise RuleError(f"nodes of mode {unknown[0]}")
     return np.fromiter(map(codes.__getitem__, modes), np.int64, len(modes))
 
 
@@ -251,19 +255,19 @@ def _newest_table(*stated: _ByIdentity) -> Table:
     ):  # fmt: skip
         wrong = (numbers < 0) | (numbers >= limit)
         if wrong.any():
-            raise ValueError(f"{what} {numbers[wrong][0]} is missing")
+            raise RuleError(f"{what} {numbers[wrong][0]} is missing")
     if (modes == len(MODES)).any():
         raise NoRowError("nodes that ask for membership")
     unknown = (modes < 0) | (modes > len(MODES))
     if unknown.any():
-        raise ValueError(f"nodes of mode {modes[unknown][0]}")
+        raise RuleError(f"nodes of mode {modes[unknown][0]}")
     # A tree of one leaf is written as a node that has that leaf twice.
     single = (yes_leaf != 0) & (no_leaf != 0) & (yes == no)
     is_root = np.zeros(count, bool)
     is_root[roots] = True
     dropped = is_root & single
     if (single & ~dropped).any():
-        raise ValueError("a node has two parents")
+        raise RuleError("a node has two parents")
     # Entries: the nodes, then the leaves.
     ends = [np.where(leaf != 0, count + child, child) for child, leaf in ((yes, yes_leaf), (no, no_leaf))]
     entries = np.where(dropped[roots], ends[0][roots], roots)
@@ -272,7 +276,7 @@ def _newest_table(*stated: _ByIdentity) -> Table:
     present = np.zeros(count + leaves, bool)
     present[leads_to] = True
     if not present[kept].all():
-        raise ValueError("nodes that no root leads to")
+        raise RuleError("nodes that no root leads to")
     number = np.cumsum(present) - 1  # entries that something leads to, closed up
     is_leaf = (np.arange(count + leaves) >= count)[present]
     inner_ends = [np.where(present[:count] & ~dropped, number[np.where(dropped, 0, e)], -1) for e in ends]

@@ -9,6 +9,7 @@ import numpy as np
 
 from arenaut.ir.dims import Dim, ceildiv, floordiv, less, maximum
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, static_shape
 from arenaut.ir.record import Param
 from arenaut.ir.types import Shape
@@ -44,7 +45,7 @@ def ints_attribute(node: Node, name: str, count: int, default: int) -> tuple[int
     if given is None or len(given) == 0:
         return (default,) * count
     if len(given) != count:
-        raise ValueError(f"{name} has {len(given)} entries, expected {count}")
+        raise RuleError(f"{name} has {len(given)} entries, expected {count}")
     return tuple(int(x) for x in given)
 
 
@@ -63,11 +64,11 @@ def windows_of(node: Node, spatial: Shape, kernel: Shape) -> Windows:
     """The windows of a convolution or pool over these input dims. Raises ValueError where attributes contradict."""
     count = len(spatial)
     if len(kernel) != count:
-        raise ValueError(f"the kernel has {len(kernel)} dims, the input {count} spatial ones")
+        raise RuleError(f"the kernel has {len(kernel)} dims, the input {count} spatial ones")
     strides = ints_attribute(node, "strides", count, 1)
     dilations = ints_attribute(node, "dilations", count, 1)
     if min((*strides, *dilations), default=1) < 1:
-        raise ValueError(f"strides {strides} and dilations {dilations} must be positive")
+        raise RuleError(f"strides {strides} and dilations {dilations} must be positive")
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     mode = auto_pad_of(node)
     if mode in ("SAME_UPPER", "SAME_LOWER"):
@@ -77,13 +78,13 @@ def windows_of(node: Node, spatial: Shape, kernel: Shape) -> Windows:
         begins, ends = tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
         return Windows(tuple(kernel), strides, dilations, begins, ends, sizes)
     if mode not in ("NOTSET", "VALID"):
-        raise ValueError(f"auto_pad is {mode!r}, expected NOTSET, VALID, SAME_UPPER or SAME_LOWER")
+        raise RuleError(f"auto_pad is {mode!r}, expected NOTSET, VALID, SAME_UPPER or SAME_LOWER")
     pads = (0,) * (2 * count) if mode == "VALID" else ints_attribute(node, "pads", 2 * count, 0)
     ceil = bool(node.attr("ceil_mode", 0)) and mode != "VALID"
     axes = zip(spatial, reach, strides, pads[:count], pads[count:], strict=True)
     sizes = tuple(_window_count(n, r, s, before, after, ceil) for n, r, s, before, after in axes)
     if any(isinstance(n, int) and n < 0 for n in sizes):
-        raise ValueError(f"windows of {tuple(reach)} do not fit into the padded input {tuple(spatial)}")
+        raise RuleError(f"windows of {tuple(reach)} do not fit into the padded input {tuple(spatial)}")
     return Windows(tuple(kernel), strides, dilations, pads[:count], pads[count:], sizes)
 
 

@@ -13,7 +13,14 @@ import numpy as np
 from arenaut import _native
 from arenaut.executor.deadline import Overrun, deadline, host_call
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import ArenautError, ExecutionError, MemoryLimitError, RunTimeoutError, ShapeError
+from arenaut.ir.errors import (
+    ArenautError,
+    ExecutionError,
+    InternalError,
+    MemoryLimitError,
+    RunTimeoutError,
+    ShapeError,
+)
 from arenaut.ir.evaluate import evaluated_by, evaluator_of
 from arenaut.ir.graph import Node
 from arenaut.ir.record import Evaluator
@@ -21,20 +28,23 @@ from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import Lowered, StepKind
 from arenaut.native.arrays import from_native, is_tensor, to_native
+from arenaut.native.enumerations import LIMITS, enumeration
 from arenaut.native.target import machine_memory
 
-_STATUS = {
-    1: "the kernel does not do these shapes",
-    2: "the shapes contradict the op",
-    3: "an index is out of range",
-    4: "division by zero",
-    5: "an input holds a value that the op does not define",
-    6: "a size is too large",
-    7: "the run was cancelled",
+_STATUSES = enumeration("Status")
+_MEANING = {
+    "unsupported": "the kernel does not do these shapes",
+    "shape_mismatch": "the shapes contradict the op",
+    "index_out_of_range": "an index is out of range",
+    "division_by_zero": "division by zero",
+    "bad_value": "an input holds a value that the op does not define",
+    "overflow": "a size is too large",
+    "cancelled": "the run was cancelled",
 }
-CANCELLED = 7
-# What a binding ends in when a check of the program fails; its detail says all (kRefused in cpp/exec/program.h).
-REFUSED = 100
+_TEXT = {_STATUSES[name]: text for name, text in _MEANING.items()}
+CANCELLED = _STATUSES["cancelled"]
+# What a binding ends in when a check of the program fails; its detail says all.
+REFUSED = LIMITS["refused"]
 
 
 @dataclass(frozen=True)
@@ -154,7 +164,7 @@ def step_error(built: Built, step: int, status: int, binding: bool, detail: str)
     if status == REFUSED:
         return ShapeError(detail)
     node = built.lowered.steps[built.step_order[step]].node if 0 <= step < len(built.step_order) else None
-    what = _STATUS.get(status, f"status {status}")
+    what = _TEXT.get(status, f"status {status}")
     inputs = "" if node is None else ", ".join(f"{v.name}: {v.type}" for v in node.inputs if v is not None)
     message = f"{node}: {what}{f' ({detail})' if detail else ''}. Inputs: {inputs}"
     return ShapeError(message) if binding else ExecutionError(message)
@@ -190,7 +200,7 @@ def make_host_call(lowered: Lowered, order: list[int]) -> Callable[[int, list[An
         except MemoryError as error:
             raise MemoryLimitError(f"{item.node}: this machine has not the memory for its result: {error}") from error
         except Exception as error:
-            raise ExecutionError(f"{item.node}: its evaluator failed: {type(error).__name__}: {error}") from error
+            raise InternalError(f"{item.node}: a fault of its evaluator: {error!r}. Please report it") from error
         return [_packed(r, None if v is None else v.type) for r, v in zip(results, item.node.outputs, strict=False)]
 
     return call

@@ -15,11 +15,11 @@ from arenaut.lowering.problem import facts_of, problem_of, setters_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind
 from arenaut.lowering.typical import typical_of
 from arenaut.lowering.weights import WeightStore
+from arenaut.native.enumerations import enumeration
 from arenaut.native.rows import pack_params
 from arenaut.planner import Effort, MemoryPlan, Problem, Share, plan_memory
 
-_OPS = {"const": 0, "symbol": 1, "add": 2, "sub": 3, "mul": 4, "floordiv": 5, "ceildiv": 6, "mod": 7, "min": 8,
-        "max": 9, "eq": 10, "lt": 11, "select": 12}  # fmt: skip
+_OPS = enumeration("ExprOp")
 
 
 @dataclass

@@ -19,9 +19,10 @@ from arenaut.lowering.families import COPY, FILL, TILE
 from arenaut.lowering.program import Check, LoweredBuffer, LoweredStep, Segment, StepKind
 from arenaut.lowering.tiles import Tiles, TileSpec
 from arenaut.lowering.weights import address_of, dense_copy, dense_view
+from arenaut.native.enumerations import LIMITS
 from arenaut.native.rows import Row, select_row
 
-MAX_RANK = 8
+MAX_RANK = LIMITS["rank"]
 
 
 class Emitter:

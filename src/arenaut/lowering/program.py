@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Segment(IntEnum):
-    """Where a buffer lives; numbers are those of cpp/exec/program.h."""
+    """Where a buffer lives, at the numbers of the native side."""
 
     ARENA = 0
     WEIGHT = 1
@@ -30,7 +30,7 @@ class Segment(IntEnum):
 
 
 class StepKind(IntEnum):
-    """What runs a step; numbers are those of cpp/exec/program.h."""
+    """What runs a step, at the numbers of the native side."""
 
     KERNEL = 0
     HOST = 1

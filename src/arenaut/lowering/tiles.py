@@ -12,10 +12,11 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import Reg
+from arenaut.native.enumerations import LIMITS
 
-MAX_REGISTERS = 32
-MAX_INSTRUCTIONS = 64
-MAX_OPERANDS = 24
+MAX_REGISTERS = LIMITS["tile_registers"]
+MAX_INSTRUCTIONS = LIMITS["tile_instructions"]
+MAX_OPERANDS = LIMITS["operands"]
 
 
 class TileLimitError(Exception):

@@ -11,9 +11,10 @@ from typing import Any, get_args
 from arenaut import _native
 from arenaut.config import variable
 from arenaut.ir.target import OPTIMISATIONS, Precision, Target
+from arenaut.native.enumerations import enumeration
 from arenaut.native.rows import all_rows
 
-TIERS = ("baseline", "v3", "v4")
+TIERS = tuple(enumeration("Tier"))
 ISA_CAP_VARIABLE = "ARENAUT_ISA_MAX"
 FEATURE_CAP_VARIABLE = "ARENAUT_ISA_WITHOUT"
 
