@@ -48,7 +48,9 @@ ARN_ENUM(arn_dtype,
   ARN_F4E2M1 = 23,
   ARN_F8E8M0 = 24,
   ARN_U2 = 25,
-  ARN_I2 = 26);
+  ARN_I2 = 26,
+  ARN_F6E2M3 = 27,
+  ARN_F6E3M2 = 28);
 
 // Status of bind and run. Anything but ARN_OK stops the run; Python raises with node and op.
 ARN_ENUM(arn_status,

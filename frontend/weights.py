@@ -36,13 +36,15 @@ _TYPED_FIELDS: Mapping[DType, tuple[str, Any]] = {
     ),
     **dict.fromkeys(
         (DType.FLOAT8E4M3FN, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2, DType.FLOAT8E5M2FNUZ, DType.FLOAT8E8M0,
-         DType.UINT4, DType.INT4, DType.FLOAT4E2M1, DType.UINT2, DType.INT2), ("int32_data", np.uint8),
+         DType.UINT4, DType.INT4, DType.FLOAT4E2M1, DType.UINT2, DType.INT2, DType.FLOAT6E2M3,
+         DType.FLOAT6E3M2), ("int32_data", np.uint8),
     ),
 }  # fmt: skip
 
 # Bits per element of types that a file packs several to a byte, lowest bits first.
 _PACKED_BITS: Mapping[DType, int] = {
-    DType.UINT4: 4, DType.INT4: 4, DType.FLOAT4E2M1: 4, DType.UINT2: 2, DType.INT2: 2,
+    DType.UINT4: 4, DType.INT4: 4, DType.FLOAT4E2M1: 4, DType.UINT2: 2, DType.INT2: 2, DType.FLOAT6E2M3: 6,
+    DType.FLOAT6E3M2: 6,
 }  # fmt: skip
 _SIGNED_PACKED = frozenset({DType.INT4, DType.INT2})
 _COMPLEX_PARTS: Mapping[DType, Any] = {DType.COMPLEX64: np.float32, DType.COMPLEX128: np.float64}
@@ -167,6 +169,8 @@ def _from_field(tensor: Any, dtype: DType, dims: tuple[int, ...], where: str) ->
     field, bit_type = _TYPED_FIELDS[dtype]
     entries: Sequence[Any] = getattr(tensor, field)
     count, bits = prod(dims), _PACKED_BITS.get(dtype)
+    if bits and 8 % bits:
+        bits = None  # an entry holds one
     parts = _COMPLEX_PARTS.get(dtype)
     expected = -(-count * bits // 8) if bits else count * (2 if parts else 1)
     if len(entries) != expected:
@@ -183,13 +187,18 @@ def _from_field(tensor: Any, dtype: DType, dims: tuple[int, ...], where: str) ->
 
 
 def _unpack(packed: Array, dtype: DType, bits: int, count: int) -> Array:
-    """One element per byte from elements of 2 or 4 bits."""
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    fields = ((packed[:, None] >> shifts) & ((1 << bits) - 1)).reshape(-1)[:count]
+    """One element per byte from elements of 2, 4 or 6 bits, which may straddle bytes."""
+    fields: Array
+    if 8 % bits:
+        each = np.unpackbits(packed, bitorder="little")[: count * bits].reshape(count, bits)
+        fields = np.packbits(each, axis=1, bitorder="little").reshape(-1)
+    else:
+        shifts = np.arange(0, 8, bits, dtype=np.uint8)
+        fields = ((packed[:, None] >> shifts) & ((1 << bits) - 1)).reshape(-1)[:count]
     if dtype in _SIGNED_PACKED:
         half = 1 << (bits - 1)
         return ((fields.astype(np.int8) ^ half) - half).astype(np.int8).astype(dtype.numpy)
-    return fields.view(dtype.numpy) if dtype is DType.FLOAT4E2M1 else fields.astype(dtype.numpy)
+    return fields.view(dtype.numpy) if dtype.is_float else fields.astype(dtype.numpy)
 
 
 def _count_error(where: str, dims: Sequence[int], expected: int, actual: int, what: str) -> InvalidModelError:
@@ -200,14 +209,11 @@ def _count_error(where: str, dims: Sequence[int], expected: int, actual: int, wh
 
 
 def packed_bytes(array: Array, dtype: DType) -> bytes:
-    """The elements as a file stores them: little-endian, those of 2 or 4 bits packed, lowest bits first."""
+    """The elements as a file stores them: little-endian, those of 2, 4 or 6 bits packed, lowest bits first."""
     bits = _PACKED_BITS.get(dtype)
     flat = np.ascontiguousarray(array).reshape(-1)
     if bits is None:
         return (_swapped(flat, dtype) if sys.byteorder == "big" else flat).tobytes()
-    per_byte = 8 // bits
     fields = flat.astype(np.int8).view(np.uint8) if dtype in _SIGNED_PACKED else flat.view(np.uint8)
-    padded = np.zeros(-(-flat.size // per_byte) * per_byte, np.uint8)
-    padded[: flat.size] = fields & ((1 << bits) - 1)
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    return bytes(np.bitwise_or.reduce(padded.reshape(-1, per_byte) << shifts, axis=1).astype(np.uint8))
+    each = np.unpackbits(fields.reshape(-1, 1), axis=1, bitorder="little")[:, :bits]
+    return bytes(np.packbits(each.reshape(-1), bitorder="little"))

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from arenaut.ir.errors import ExecutionError, RuleError, UnsupportedError
+from arenaut.ir.errors import ExecutionError, RuleError, UnknownRankError, UnsupportedError
 from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.infer import infer_node
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import Evaluator
+from arenaut.ir.types import TensorType
 
 FloatMode = Callable[[], AbstractContextManager[None]]
 
@@ -68,9 +70,35 @@ def evaluated_by(evaluate: Evaluator, node: Node, inputs: Sequence[Any]) -> Sequ
         raise ExecutionError(f"{node}: an input of rank {rank}; there may be {_MOST_DIMS} dims")
     try:
         with _float_mode(), np.errstate(all="ignore"):
-            return evaluate(node, inputs)
+            try:
+                results = evaluate(node, inputs)
+            except UnknownRankError:  # of the node, not of these inputs
+                results = evaluate(_with_types_of(node, inputs), inputs)
     except (RuleError, *_NUMPY_REFUSES) as error:
         raise ExecutionError(f"{node}: {error}") from error
+    return [_text_as_objects(r) for r in results]
+
+
+def _with_types_of(node: Node, inputs: Sequence[Any]) -> Node:
+    """The node as it would be if its inputs were declared with the types of these arrays."""
+    graph = Graph(node.op)
+    values = [
+        None if x is None or v is None else graph.add_input(f"i{i}", TensorType(v.dtype, np.shape(x)))
+        for i, (v, x) in enumerate(zip(node.inputs, inputs, strict=True))
+    ]
+    outputs = [None if v is None else graph.value(f"o{i}") for i, v in enumerate(node.outputs)]
+    copy = graph.add(node.op, values, node.attributes, domain=node.domain, outputs=outputs)
+    infer_node(copy)
+    return copy
+
+
+def _text_as_objects(result: Any) -> Any:
+    """numpy picks a type of fixed width for lists of texts, and none for one text; arenaut's are arrays of objects."""
+    if isinstance(result, str):
+        return np.array(result, object)
+    if isinstance(result, (np.ndarray, np.generic)) and result.dtype.kind in "US":
+        return np.asarray(result).astype(object)
+    return result
 
 
 def evaluate_graph(graph: Graph, inputs: Sequence[Any]) -> list[Any]:

@@ -53,7 +53,9 @@ def _oriented(build: Build, spec: Spec, index: int, transposed: int, batch_insid
     if not transposed and not batch_inside:
         return value
     if not value.has_shape:
-        raise spec.unsupported(f"it transposes '{value.name}', whose rank is not known before running")
+        stored = "z...y" if batch_inside else "...zy"
+        rows, columns = ("y", "z") if transposed else ("z", "y")
+        return build.op("Einsum", value, equation=f"{stored}->...{rows}{columns}")
     order = list(range(value.rank))
     if value.rank < 2:
         return value

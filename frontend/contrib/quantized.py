@@ -53,7 +53,9 @@ def _unary(op: str, *attributes: str) -> Callable[[Build, Spec], Outputs]:
         if not spec.attr("channels_last"):
             return [_rounded(build, spec, build.op(op, x, **settings), 3, 4)]
         if not x.has_shape:
-            raise spec.unsupported(f"channels lie last in '{x.name}', whose rank is not known before running")
+            x = build.op("Einsum", x, equation="n...c->nc...")
+            y = build.op("Einsum", build.op(op, x, **settings), equation="nc...->n...c")
+            return [_rounded(build, spec, y, 3, 4)]
         first = build.op("Transpose", x, perm=(0, x.rank - 1, *range(1, x.rank - 1)))
         y = build.op("Transpose", build.op(op, first, **settings), perm=(0, *range(2, x.rank), 1))
         return [_rounded(build, spec, y, 3, 4)]

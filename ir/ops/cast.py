@@ -19,6 +19,7 @@ from arenaut.ir.types import TensorType, Type
 
 _FLOAT8 = (DType.FLOAT8E4M3FN, DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2, DType.FLOAT8E5M2FNUZ)
 _SIGNED_NAN = (DType.FLOAT8E4M3FNUZ, DType.FLOAT8E5M2FNUZ)  # whose NaN is what -0 would be
+_SATURATING = (DType.FLOAT4E2M1, DType.FLOAT6E2M3, DType.FLOAT6E3M2)  # which have neither NaN nor infinity
 _BITS = {DType.UINT4: 4, DType.INT4: 4, DType.UINT2: 2, DType.INT2: 2}
 
 
@@ -40,7 +41,7 @@ def cast_array(x: Array, to: DType, saturate: bool = True) -> Array:
             return _from_float(np.trunc(x.astype(np.float64)), to)
         if to.is_integer and to.itemsize < 8:
             return _wrap(x.astype(np.int64), to)
-        if to is DType.FLOAT4E2M1 and dtype_of(x) in _SIGNED_NAN:
+        if to in _SATURATING and dtype_of(x) in _SIGNED_NAN:
             return np.where(np.isnan(x), np.array(-0.0, target), x.astype(target))
         return x.astype(target)
 
@@ -93,6 +94,8 @@ def _infer(context: Infer) -> Sequence[Type]:
 def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x = np.asarray(inputs[0])
     to = _target(node, inputs[1] if len(inputs) > 1 else None)
+    if dtype_of(x) is DType.STRING and to.numpy.type.__module__ != np.__name__:
+        x = x.astype(np.float64 if to.is_float else np.int64)  # numpy reads no text into these types itself
     if to is DType.FLOAT8E8M0 or DType.STRING in (to, dtype_of(x)):
         from arenaut.ir.ops.support.fallback import evaluate_reference
 

@@ -17,7 +17,7 @@ from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints
 from arenaut.ir.ops.support.samples import MOVABLE
 from arenaut.ir.place import Place
-from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError, first_operand
+from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, UnknownError, first_operand
 from arenaut.ir.types import Shape, TensorType, Type
 
 # -- Gather --------------------------------------------------------------------------------------------------------
@@ -244,6 +244,8 @@ def _put(lower: Lower, node: Node) -> None:
     """ScatterElements, ScatterND: the data is copied, then updated in place."""
     data, indices, updates = (lower.read(node.operand(i)) for i in range(3))
     target = lower.write(node.output)
+    if target.dtype.compute is None:
+        raise NoRowError("complex numbers")
     lower.copy(data, target)
     reduction = node.attr("reduction", "none")
     if target.dtype is DType.BOOL and reduction != "none":  # sums and products of truths, on their bytes

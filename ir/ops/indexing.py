@@ -173,6 +173,8 @@ def _non_zero_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 def _non_zero_lower(lower: Lower, node: Node) -> None:
     """Counts, makes the count the symbol of the output's dim, then fills. A count that is known is only checked."""
     x, found = lower.read(node.operand(0)), node.output.shape[1]
+    if x.dtype is DType.COMPLEX128:
+        raise NoRowError("its elements are wider than the kernel's words")
     if not isinstance(found, int):
         count = lower.temp(DType.INT64, (1,))
         lower.call("NonZeroCount", [x], [count])
@@ -238,6 +240,8 @@ def _unique_infer(context: Infer) -> Sequence[Type]:
 def _unique_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Values, index of the first of each, index of each element's value, counts; unsorted: in order of appearance."""
     x, axis = np.asarray(inputs[0]), node.attr("axis")
+    if x.dtype == object:  # numpy compares slices of text only at a fixed width
+        x = x.astype(np.str_)
     values, first, inverse, counts = np.unique(x, True, True, True, axis)
     inverse = inverse.reshape(-1)
     if not node.attr("sorted", 1):

@@ -13,6 +13,7 @@ import numpy as np
 
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import ExecutionError
 from arenaut.ir.graph import ML_DOMAIN, Array, Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import tensor_like
@@ -354,6 +355,15 @@ def _encoder_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(DType.FLOAT, (*context.shape(0), len(names)))]
 
 
+def _encoder_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    x, names = np.asarray(inputs[0]), node.attr("cats_int64s") or node.attr("cats_strings") or ()
+    given = x if x.dtype == object else x.astype(np.int64)
+    found = np.equal(given[..., None], np.array([*names], given.dtype)).astype(bool)
+    if not node.attr("zeros", 1) and not found.any(-1).all():
+        raise ExecutionError(f"{node}: its input 0 has {given[~found.any(-1)][0]!r}, which is none of its categories")
+    return [found.astype(np.float32)]
+
+
 def _encoder(build: Build, node: Node) -> Sequence[Value]:
     x, names = node.operand(0), node.attr("cats_int64s")
     if x.dtype is DType.STRING or not names or not node.attr("zeros", 1):
@@ -366,6 +376,8 @@ def _encoder_samples() -> Iterator[Sample]:
     for dtype in (DType.FLOAT, DType.DOUBLE, DType.INT64):
         x = samples.draw((3, 2), dtype)
         yield Sample((x,), {"cats_int64s": (-1, 3, 0, 2), "zeros": 1})
+    words = samples.draw((2, 3, 2), DType.STRING)
+    yield Sample((words,), {"cats_strings": (str(words[0, 0, 0]), "absent"), "zeros": 1})
 
 
 _PRODUCT = Tolerance("product", 8)
@@ -378,13 +390,18 @@ _RULES: Sequence[tuple[str, InferRule, DecomposeRule, Callable[[], Iterator[Samp
     ("Imputer", _same_shape(None), _imputer, _imputer_samples, Tolerance()),
     ("ArrayFeatureExtractor", _extractor_infer, _extractor, _extractor_samples, Tolerance()),
     ("FeatureVectorizer", _vectorizer_infer, _vectorizer, _vectorizer_samples, Tolerance()),
-    ("OneHotEncoder", _encoder_infer, _encoder, _encoder_samples, Tolerance()),
 )
 
-RECORDS: tuple[OpRecord, ...] = tuple(
+RECORDS: tuple[OpRecord, ...] = (
+    *(
+        OpRecord(
+            op=op, domain=ML_DOMAIN, infer=infer, evaluate=evaluated(rule), decompose=rule, samples=drawn,
+            tolerance=tolerance,
+        )
+        for op, infer, rule, drawn, tolerance in _RULES
+    ),
     OpRecord(
-        op=op, domain=ML_DOMAIN, infer=infer, evaluate=evaluated(rule), decompose=rule, samples=drawn,
-        tolerance=tolerance,
-    )
-    for op, infer, rule, drawn, tolerance in _RULES
+        op="OneHotEncoder", domain=ML_DOMAIN, infer=_encoder_infer, evaluate=_encoder_evaluate, decompose=_encoder,
+        samples=_encoder_samples,
+    ),
 )  # fmt: skip

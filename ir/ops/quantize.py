@@ -87,8 +87,9 @@ def _quantised_type(node: Node, zero_point: DType | None) -> DType:
 
 
 def _precision(node: Node, scale: DType) -> DType:
+    """Of the quotient. A power of two in a type without a sign is a divisor, not a precision."""
     given = node.attr("precision", 0)
-    return DType(given) if given else scale
+    return DType(given) if given else DType.FLOAT if scale is DType.FLOAT8E8M0 else scale
 
 
 def _quantize_infer(context: Infer) -> Sequence[Type]:
@@ -113,9 +114,8 @@ _TILED = frozenset({DType.UINT8, DType.INT8, DType.UINT16, DType.INT16})  # what
 
 def of_one_scale(node: Node) -> bool:
     """Whether scale and zero point are single numbers that broadcast against the input."""
-    given = [v for v in node.inputs[1:] if v is not None]
-    single = all(v.has_shape and (v.rank == 0 or (v.shape == (1,) and node.operand(0).rank > 0)) for v in given)
-    return node.operand(0).has_shape and single
+    x, given = node.operand(0), [v for v in node.inputs[1:] if v is not None]
+    return x.has_shape and all(v.has_shape and (v.rank == 0 or (v.shape == (1,) and x.rank > 0)) for v in given)
 
 
 def _quantize_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:

@@ -33,10 +33,12 @@ _INT32_MAX = (1 << 31) - 1
 
 
 def _from_front(bound: Dim, size: Dim) -> Dim:
-    """A bound that may count from the back."""
+    """A bound that may count from the back. Both branches are evaluated: neither overflows for any bound."""
     if isinstance(bound, int):
         return bound if bound >= 0 else bound + size
-    return bound if dims.is_nonnegative(bound) else dims.select(dims.less(bound, 0), bound + size, bound)
+    if dims.is_nonnegative(bound):
+        return bound
+    return dims.select(dims.less(bound, 0), dims.minimum(bound, 0) + size, bound)
 
 
 def _clamp(value: Dim, low: Dim, high: Dim) -> Dim:

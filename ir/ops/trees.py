@@ -28,7 +28,7 @@ from arenaut.ir.ops.linear_models import (
 )
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import ranked, to_dtype
-from arenaut.ir.ops.support.composite import concat, number, through_decomposition
+from arenaut.ir.ops.support.composite import cast, concat, number, through_decomposition
 from arenaut.ir.ops.support.tree_table import MODES, NODE_COLUMNS, Table, listed, table_of
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
@@ -165,12 +165,29 @@ def _regressor(build: Build, node: Node) -> Sequence[Value]:
         scores = build.op(node.op, node.operand(0), domain=ML_DOMAIN, post_transform=0, **plain)
         return [transformed(build, node, scores, _post(node))]
     outputs, base = _outputs(node), listed(node, "base_values", np.float32)
-    if base.size not in (0, outputs) or (base.size and not all(table_of(node).always(i) for i in range(outputs))):
-        raise NoRowError("base values of targets that may have no score")
-    scores = _sums(build, node, _scored_rows(build, node), "target", outputs)
+    if base.size not in (0, outputs):
+        raise NoRowError("targets and base values of different number")
+    x = _scored_rows(build, node)
+    scores = _sums(build, node, x, "target", outputs)
     if base.size:
-        scores = build.op("Add", scores, build.constant(base))
+        scores = build.op("Add", scores, _base(build, node, x, base))
     return [transformed(build, node, scores) if outputs > 1 else scores]
+
+
+def _base(build: Build, node: Node, x: Value, base: Array) -> Value:
+    """What is added to the sums. As in onnxruntime, one of several targets that no leaf of a row names gets nothing."""
+    if base.size == 1 or all(table_of(node).always(i) for i in range(base.size)):
+        return build.constant(base)
+    named = cast(build, _named(build, node, x, "target", base.size), DType.FLOAT)
+    return build.op("Mul", named, build.constant(base))
+
+
+def _named(build: Build, node: Node, x: Value, stem: str, outputs: int) -> Value:
+    """Whether a leaf of the row names the target: [rows, outputs], bool."""
+    ones: dict[str, Any] = {"aggregate_function": "SUM", f"{stem}_weights_as_tensor": None}
+    ones[f"{stem}_weights"] = np.ones(len(table_of(node).weights), np.float32)
+    counted = Node(node.op, node.inputs, node.outputs, {**node.attributes, **ones}, domain=node.domain, name=node.name)
+    return build.op("Greater", _sums(build, counted, x, stem, outputs), number(build, 0, DType.FLOAT))
 
 
 def _regressor_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
@@ -224,34 +241,85 @@ def _ranked(build: Build, node: Node, x: Value, scores: Value, has_base: bool) -
     table, classes = table_of(node), range(len(labels_of(node, "classlabels_int64s")[1]))
     if has_base or all(table.always(i) for i in classes):
         return scores
-    ones: dict[str, Any] = {"class_weights": [1.0] * len(table.weights), "class_weights_as_tensor": None}
-    counted = Node(node.op, node.inputs, node.outputs, {**node.attributes, **ones}, domain=node.domain, name=node.name)
-    named = build.op("Greater", _sums(build, counted, x, "class", len(classes)), number(build, 0, DType.FLOAT))
+    named = _named(build, node, x, "class", len(classes))
     return build.op("Where", named, scores, number(build, -np.inf, DType.FLOAT))
 
 
 def _two_classes(build: Build, node: Node, x: Value, base: Array) -> Sequence[Value]:
     key, labels = labels_of(node, "classlabels_int64s")
     table, ids = table_of(node), np.unique(listed(node, "class_ids", np.int64)).tolist()
-    if not ids or base.size > (1 if ids == [0] else 0) or not all(table.always(i) for i in ids):
-        raise NoRowError("scores that only some rows have")
+    if not ids or base.size > 2:
+        raise NoRowError("no scores, or more base values than classes")
     scores = _sums(build, node, x, "class", 2)
-    if ids == [0, 1]:
-        second = build.op("Gather", scores, build.constant(np.array([1])), axis=1)
-        above = build.op("Greater", second, number(build, 0, DType.FLOAT))
-        if key is not DType.INT64:
-            raise NoRowError("text for two scores")
-        return [two_labels(build, above, key, (0, 1)), transformed(build, node, scores)]  # as onnxruntime names them
-    positive = bool((table.weights >= 0).all())
-    score = build.op("Gather", scores, build.constant(np.array(ids)), axis=1)
+    if ids != [0] or base.size == 2:
+        return _two_scores(build, node, x, [_column(build, scores, i) for i in (0, 1)], base)
+    if not table.always(0):
+        raise NoRowError("scores that only some rows have")
+    score = _column(build, scores, 0)
     if base.size:
         score = build.op("Add", score, build.constant(base))
-    above = build.op("Greater", score, number(build, 0.5 if positive else 0, DType.FLOAT))
-    if ids == [1]:
-        return [two_labels(build, above, key, labels), transformed(build, node, scores)]
-    if not positive and text_attribute(node, "post_transform", "NONE") not in ("LOGISTIC", "PROBIT"):
+    above = build.op("Greater", score, number(build, _threshold(table), DType.FLOAT))
+    if _threshold(table) == 0 and text_attribute(node, "post_transform", "NONE") not in ("LOGISTIC", "PROBIT"):
         return [two_labels(build, above, key, labels), concat(build, [build.op("Neg", score), score], 1)]
     return [two_labels(build, above, key, labels), both_scores(build, node, score)]
+
+
+def _column(build: Build, scores: Value, index: int) -> Value:
+    return build.op("Gather", scores, build.constant(np.array([index])), axis=1)
+
+
+def _threshold(table: Table) -> float:
+    """What the one score of two classes must exceed for the second: positive weights are probabilities."""
+    return 0.5 if bool((table.weights >= 0).all()) else 0.0
+
+
+def _two_scores(build: Build, node: Node, x: Value, scores: Sequence[Value], base: Array) -> Sequence[Value]:
+    """onnxruntime's rule for weights of both classes, or of the second: the standard has none. A row of the second
+    class is told by that class's score; with two base values, by the first one's and the second base value. Any other
+    row is told by the first class's score alone."""
+    key, labels = labels_of(node, "classlabels_int64s")
+    (first, second), (named_0, named_1) = scores, _who_is_named(build, node, x)
+    zero = build.op("Expand", number(build, 0, DType.FLOAT), build.op("Shape", first))
+    if base.size == 2:
+        second, alone = (build.op("Add", first, build.constant(b)) for b in (base[1:], base[:1]))
+        both = [_chosen(build, named_0, build.op("Neg", second), zero), second]
+        other = [_chosen(build, named_0, alone, zero), zero]
+    else:
+        alone = build.op("Add", first, build.constant(base)) if base.size else first
+        both = [_chosen(build, named_0, alone, zero), second]
+        other = [_chosen(build, named_0, alone, zero)]
+    told = _chosen(build, named_1, second, other[0])
+    one_class = np.unique(listed(node, "class_ids", np.int64)).size == 1
+    above = build.op("Greater", told, number(build, _threshold(table_of(node)) if one_class else 0, DType.FLOAT))
+    label = two_labels(build, above, key, labels if one_class or key is DType.STRING else (0, 1))
+    written = concat(build, [_chosen(build, named_1, b, o) for b, o in zip(both, [*other, zero], strict=False)], 1)
+    written = transformed(build, node, written)
+    if base.size < 2 and named_1 is not True:
+        alone = concat(build, [other[0], zero], 1) if base.size else _signed_pair(build, node, other[0])
+        written = _chosen(build, named_1, written, alone)
+    return [label, written]
+
+
+def _signed_pair(build: Build, node: Node, score: Value) -> Value:
+    """What is written of a row that only the first class has a score for."""
+    pair = concat(build, [build.op("Neg", score), score], 1)
+    return build.op("Sigmoid", pair) if text_attribute(node, "post_transform", "NONE") == "LOGISTIC" else pair
+
+
+def _who_is_named(build: Build, node: Node, x: Value) -> list[Value | bool]:
+    """Of each of two classes, whether a leaf of the row names it: [rows, 1]; True and False where that is so always."""
+    table, ids = table_of(node), set(listed(node, "class_ids", np.int64).tolist())
+    known = [False if i not in ids else True if table.always(i) else None for i in (0, 1)]
+    if None not in known:
+        return [k is True for k in known]
+    named = _named(build, node, x, "class", 2)
+    return [_column(build, named, i) if k is None else k for i, k in enumerate(known)]
+
+
+def _chosen(build: Build, condition: Value | bool, yes: Value, no: Value) -> Value:
+    if isinstance(condition, bool):
+        return yes if condition else no
+    return build.op("Where", condition, yes, no)
 
 
 # -- samples ---------------------------------------------------------------------------------------------------

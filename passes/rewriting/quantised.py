@@ -41,7 +41,9 @@ class Stored:
     def axis(self) -> int | None:
         """The axis along which scales differ; None where it is one scale, or blocks have their own."""
         x = self.node.operand(0)
-        if self.is_single or self.node.attr("block_size", 0) or not x.has_shape or self.scale.rank != 1:
+        if self.is_single or self.node.attr("block_size", 0) or not x.has_shape:
+            return None
+        if not self.scale.has_shape or self.scale.rank != 1:
             return None
         return 0 if x.rank < 2 else int(self.node.attr("axis", 1)) % x.rank
 

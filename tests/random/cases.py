@@ -123,7 +123,7 @@ def _assemble(rng: random.Random, draws: Sequence[Draw]) -> Case:
             continue
         arrays = [f.array for f in same if f is not None]
         kind = element_kind(head.array)
-        if style == "computed" and head.array.ndim and not any(0 in a.shape for a in arrays):
+        if style == "computed" and _may_be_reshaped(head.array, first) and not any(0 in a.shape for a in arrays):
             raw, shape = head.name + "_raw", head.name + "_shape"
             infos.append(helper.make_tensor_value_info(raw, kind, [None]))
             infos.append(helper.make_tensor_value_info(shape, TensorProto.INT64, [None]))
@@ -142,6 +142,16 @@ def _assemble(rng: random.Random, draws: Sequence[Draw]) -> Case:
         for run, same in enumerate([[f[i] for f in feeds] for i in range(len(alike))])
     ]
     return Case("op", first.op, style, model, runs, facts)
+
+
+def _may_be_reshaped(array: Any, d: Draw) -> bool:
+    """Whether Reshape at the model's opset takes the element type."""
+    if not array.ndim:
+        return False
+    opset = ML_WITH_OPSET if d.domain else d.opset
+    schema = onnx.defs.get_schema("Reshape", max_inclusive_version=opset, domain="")
+    name = TensorProto.DataType.Name(element_kind(array)).lower()
+    return any(f"tensor({name})" in c.allowed_type_strs for c in schema.type_constraints)
 
 
 def _arrays(feeds: Sequence[Feed | None], constant: Sequence[bool], run: int) -> list[Any]:

@@ -149,6 +149,7 @@ def _judge(
         scale = magnitude([*feeds, *answer.outputs])
         rule = for_onnxruntime(allowed) if name == "onnxruntime" else allowed
         texts[name] = difference(got.outputs, answer.outputs, rule, scale, wide=answer.wide)
+    agreed = len(given) > 1 and all(texts.values()) and _agree(given, allowed, feeds)
     for name, text in texts.items():
         if not text:
             continue
@@ -156,12 +157,19 @@ def _judge(
         rounding = text.startswith("wrong") and not difference(
             got.outputs, outputs, ROUNDING, max(scale, 1.0), wide=wide
         )
-        text += "".join(f" ({n} agrees)" for n, t in texts.items() if not t)
-        reason = explained(name, facts, text, rounding)
+        text += "".join(f" ({n} agrees)" for n, t in texts.items() if not t) + " (the oracles agree)" * agreed
+        reason = "" if agreed and not rounding else explained(name, facts, text, rounding)
         if reason:
             outcome.explained.append(f"{name}: {reason}")
         else:
             _file(outcome, case, facts, f"{got.label}, against {name}: {text}")
+
+
+def _agree(given: Mapping[str, Answer], allowed: Allowance, feeds: Sequence[Any]) -> bool:
+    """Whether both oracles say the same: then neither has an error of its own."""
+    a, b = given["onnxruntime"], given["reference"]
+    scale = magnitude([*feeds, *(b.outputs or ())])
+    return not difference(a.outputs, b.outputs, for_onnxruntime(allowed), scale, wide=True)
 
 
 def _file(outcome: Outcome, case: Case, facts: Facts, text: str) -> None:

@@ -55,7 +55,7 @@ def allowance(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> Allowance:
     for node in [*graph.nodes, *(_Folded(n) for n in model.graph.node)]:
         record = find_record(node.domain, node.op)
         tolerance = EXACT if record is None else record.tolerance
-        rounds |= node.op in ("Round", "Cast", "QuantizeLinear")
+        rounds |= node.op in ("Round", "Cast", "QuantizeLinear", "Resize", "Upsample")
         if node.op in _SUMS_INSIDE:
             tolerance = Tolerance("product", LEAST_ULP)
         inexact |= tolerance.kind != "exact"

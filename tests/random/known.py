@@ -69,6 +69,7 @@ def _missing(facts: Facts, text: str) -> bool:
 ORACLES: Sequence[Known] = (
     # -- onnx.reference: rounding
     Known(REF, "Erf Gelu", "computes erf in float32", rounding=True),
+    Known(REF, "DeformConv", "takes coordinates as float32", _double, rounding=True),
     Known(REF, "HannWindow HammingWindow BlackmanWindow", "computes in another order", rounding=True),
     # -- onnx.reference: types
     Known(
@@ -90,7 +91,12 @@ ORACLES: Sequence[Known] = (
     # -- onnx.reference: meaning
     Known(REF, "GlobalMaxPool", "reduces two dims of images of any rank", lambda f, t: _shape(f, t) and f.rank(0) != 4),
     Known(REF, "Softmax LogSoftmax Hardmax", "does not flatten to two dims before opset 13", _flattened),
-    Known(REF, "LRN", "sums windows of channels for the first N channels, N being the batch"),
+    Known(
+        REF,
+        "LRN",
+        "sums windows of channels for the first N channels, N being the batch",
+        lambda f, t: f.inputs[0].shape[0] < f.inputs[0].shape[1],
+    ),
     Known(REF, "LpNormalization", "sums powers of x, not of its magnitude", lambda f, t: f.attr("p") == 1),
     Known(REF, "BatchNormalization", "trains before opset 14 whatever the outputs are", lambda f, t: f.opset < 14),
     Known(REF, "LSTM GRU RNN", "does not read clip, activations or sequence_lens", _more_than_basic),
@@ -108,13 +114,21 @@ ORACLES: Sequence[Known] = (
         "takes bias and zero points of one channel for several",
         lambda f, t: _shape(f, t) and f.rank(4) == 1,
     ),
-    Known(REF, "StringNormalizer", "strips accents, and compares stop words before changing case"),
+    Known(
+        REF,
+        "StringNormalizer",
+        "strips accents, leaves empty texts out, and compares stop words before changing case",
+        lambda f, t: bool(f.attr("stopwords")) or not all(x and str(x).isascii() for x in f.inputs[0].flat),
+    ),
     Known(REF, "TreeEnsembleRegressor TreeEnsembleClassifier", "takes NaN as beyond every split", _missing),
     Known(
         REF,
         "AveragePool LpPool MaxPool",
-        "dilation, ceil_mode and auto_pad together give other windows",
-        lambda f, t: any(f.attr(n) for n in ("dilations", "ceil_mode", "auto_pad")),
+        "dilation, ceil_mode and auto_pad give other windows, together or from indices of windows",
+        lambda f, t: (
+            sum(bool(f.attr(n)) for n in ("dilations", "ceil_mode", "auto_pad", "pads"))
+            > (0 if "onnxruntime agrees" in t else 1)
+        ),
     ),
     Known(REF, "MaxPool", "numbers row by row whatever storage_order is", lambda f, t: f.attr("storage_order") == 1),
     Known(
@@ -153,13 +167,19 @@ ORACLES: Sequence[Known] = (
     ),
     Known(REF, "LinearClassifier TreeEnsembleRegressor TreeEnsembleClassifier", "keeps the input's type", _type),
     Known(REF, "GridSample", "truncates weights to the type of X", lambda f, t: not f.dtype(0).startswith("float")),
+    Known(
+        REF,
+        "Resize",
+        "takes coordinates as float64, onnxruntime and arenaut as float32",
+        lambda f, t: "onnxruntime agrees" in t and f.dtype(0).startswith("float") and f.attr("mode") == "cubic",
+    ),
     Known(REF, "HardSwish", "takes a sixth as float32", _double, rounding=True),
     Known(REF, "QLinearMatMul", "reads 8-bit floats as integers", lambda f, t: "float8" in f.dtype(0) + f.dtype(3)),
     # -- onnxruntime: rounding
     Known(ORT, "HannWindow HammingWindow BlackmanWindow", "computes in float32", rounding=True),
     Known(
         ORT,
-        "Shrink DeformConv GroupNormalization HardSwish",
+        "Shrink GroupNormalization HardSwish",
         "takes parts of float64 as float32",
         _double,
         rounding=True,
@@ -174,7 +194,12 @@ ORACLES: Sequence[Known] = (
     Known(ORT, "DFT STFT Cos Sin", "float64 is a few units beyond the tolerance", _double, rounding=True),
     # -- onnxruntime: meaning
     Known(ORT, "NonZero", "gives a scalar one coordinate; the standard says none", lambda f, t: f.rank(0) == 0),
-    Known(ORT, "StringSplit", "an empty text has no parts; the standard's example has one empty part"),
+    Known(
+        ORT,
+        "StringSplit",
+        "an empty text has no parts; the standard's example has one empty part",
+        lambda f, t: any(not str(x).strip() for x in f.inputs[0].flat),
+    ),
     Known(ORT, "MatMulInteger", "leaves the result of no products as it was", lambda f, t: f.inputs[0].shape[-1] == 0),
     Known(ORT, "Normalizer", "squares integers in their own type", lambda f, t: f.dtype(0).startswith("int")),
     Known(ORT, "DynamicQuantizeLinear", "gives zeros the scale 1", lambda f, t: not f.inputs[0].any()),
@@ -258,9 +283,46 @@ ORACLES: Sequence[Known] = (
     ),
     Known(
         ORT,
-        "Cast CastLike QuantizeLinear",
-        "its Python binding returns 8-bit floats as bytes",
-        lambda f, t: _type(f, t) and "float8" in t and "uint8" in t,
+        "Cast CastLike",
+        "writes eight digits of a float, not the shortest text that reads back",
+        lambda f, t: "float" in f.dtype(0) and (f.attr("to") == 8 or f.dtype(1) == "object"),
+    ),
+    Known(
+        ORT,
+        "AffineGrid",
+        "puts a dim of one at -1 where corners are aligned; PyTorch puts it at 0",
+        lambda f, t: f.attr("align_corners") == 1 and 1 in f.inputs[1][2:].tolist(),
+    ),
+    Known(
+        ORT,
+        "Resize",
+        "truncates interpolated integers; the standard's reference rounds them",
+        lambda f, t: _by_one(f, t) and "int" in f.dtype(0) and f.attr("mode") in ("linear", "cubic"),
+    ),
+    Known(
+        ORT,
+        "Resize",
+        "aligns corners by the rounded length; the standard by size times scale",
+        lambda f, t: f.attr("coordinate_transformation_mode") == "align_corners" and f.has(2),
+    ),
+    Known(
+        ORT,
+        "TreeEnsembleClassifier",
+        "leaves the second score unwritten: two classes, one base value, rows of which no leaf names the second class",
+        lambda f, t: len(f.attr("base_values") or ()) == 1 and "wrong: at" in t,
+    ),
+    Known(
+        REF,
+        "TreeEnsembleRegressor TreeEnsembleClassifier",
+        "takes targets that no leaf of a row names for reached ones",
+        lambda f, t: "onnxruntime agrees" in t,
+    ),
+    Known(REF, "OneHot", "blends the two values instead of choosing", lambda f, t: "float" in f.dtype(2)),
+    Known(
+        REF,
+        "QuantizeLinear",
+        "divides in the wider of the two types; the standard names the scale's",
+        lambda f, t: f.dtype(0) != f.dtype(1),
     ),
     Known(
         ORT,
@@ -297,43 +359,9 @@ ORACLES: Sequence[Known] = (
 OPEN: Sequence[Known] = (
     Known(
         "arenaut",
-        "QLinearGlobalAveragePool",
-        "channels_last of unknown rank",
-        lambda f, t: f.unknown_rank and "refused" in t,
-    ),
-    Known("arenaut", "DeformConv", "float64 is computed in float32 in part", _double),
-    Known(
-        "arenaut",
-        "Cast CastLike QuantizeLinear DequantizeLinear",
-        "the element types 27 and 28",
-        lambda f, t: "27" in t or "28" in t,
-    ),
-    Known(
-        "arenaut",
-        "Slice FusedMatMul TreeEnsemble TreeEnsembleRegressor Loop",
-        "values of unknown rank are refused",
-        lambda f, t: f.unknown_rank and ("refused" in t),
-    ),
-    Known(
-        "arenaut",
-        "TreeEnsembleRegressor TreeEnsembleClassifier",
-        "base values, and targets that no leaf reaches",
-        lambda f, t: bool(f.attr("base_values")) or f.attr("aggregate_function") in ("AVERAGE", "MIN", "MAX"),
-    ),
-    Known("arenaut", "AffineGrid", "onnxruntime gives another grid", lambda f, t: "reference agrees" in t),
-    Known("arenaut", "NonZero ScatterND ScatterElements", "complex numbers", lambda f, t: "complex" in f.dtype(0)),
-    Known("arenaut", "Slice", "steps near the limits of int64", lambda f, t: "overflows 64 bits" in t),
-    Known(
-        "arenaut",
-        "Unique OneHotEncoder",
-        "axes of texts, and more than two dims",
-        lambda f, t: "refused" in t or "fault" in t,
-    ),
-    Known(
-        "arenaut",
-        "QLinearConv QuantizeLinear DequantizeLinear",
-        "values of unknown rank",
-        lambda f, t: f.unknown_rank and "UnknownRankError" in t,
+        "Loop",
+        "scan outputs of values whose rank is open",
+        lambda f, t: f.unknown_rank and "a scan output that is not a tensor" in t,
     ),
 )
 

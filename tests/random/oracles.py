@@ -86,10 +86,20 @@ def by_onnxruntime(model: onnx.ModelProto, runs: Sequence[Mapping[str, Any]], in
     for feeds in runs:
         try:
             fed = feeds if wide is None else _wide_feeds(feeds, FOR_ONNXRUNTIME)
-            answers.append(Answer(list(session.run(None, dict(fed))), wide=wide is not None))
+            outputs = [
+                _of_type(y, o.type) for y, o in zip(session.run(None, dict(fed)), session.get_outputs(), strict=True)
+            ]
+            answers.append(Answer(outputs, wide=wide is not None))
         except Exception as error:
             answers.append(Answer(None, str(error)[:300]))
     return answers
+
+
+def _of_type(value: Any, text: str) -> Any:
+    """Its Python binding returns 8-bit floats as bytes."""
+    if not isinstance(value, np.ndarray) or not text.startswith("tensor(float8"):
+        return value
+    return value.view(_numpy(getattr(TensorProto, text[len("tensor(") : -1].upper())))
 
 
 def by_reference(model: onnx.ModelProto, runs: Sequence[Mapping[str, Any]], inexact: bool) -> list[Answer]:

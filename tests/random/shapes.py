@@ -392,7 +392,7 @@ def unique(d: Draw) -> None:
     rank = d.rank(1, 3)
     d.attr("axis", d.choice([None, None, d.axis(rank)]))
     d.attr("sorted", d.choice([None, 0, 1]))
-    d.input("X", d.shape(rank, 1), between(0, 3))
+    d.input("X", d.shape(rank, 1), plain if d.dtype(0) == "string" else between(0, 3))
     d.outputs(4)
 
 

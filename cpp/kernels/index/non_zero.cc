@@ -38,6 +38,10 @@ bool mask_of(int32_t dtype, uint64_t* mask) {
     case ARN_F4E2M1:
       *mask = 0x7;
       return true;
+    case ARN_F6E2M3:
+    case ARN_F6E3M2:
+      *mask = 0x1f;
+      return true;
     case ARN_C128:
     case ARN_F8E8M0:
       return false;

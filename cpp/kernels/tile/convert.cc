@@ -35,6 +35,8 @@ typedef Small<3, 8, 0x7f, kNegativeZeroIsNaN> E4M3FNUZ;
 typedef Small<2, 15, 0x7b, kInfinity> E5M2;
 typedef Small<2, 16, 0x7f, kNegativeZeroIsNaN> E5M2FNUZ;
 typedef Small<1, 1, 0x7, kSaturate> E2M1;
+typedef Small<3, 1, 0x1f, kSaturate> E2M3;
+typedef Small<2, 3, 0x1f, kSaturate> E3M2;
 
 template <typename S, int sign_bit>
 inline float small_to_float(uint32_t code) {
@@ -234,6 +236,8 @@ int32_t compute_type(int32_t storage) {
     case ARN_F8E5M2:
     case ARN_F8E5M2FNUZ:
     case ARN_F4E2M1:
+    case ARN_F6E2M3:
+    case ARN_F6E3M2:
     case ARN_F8E8M0:
       return ARN_F32;
     case ARN_I32:
@@ -274,6 +278,10 @@ void widen(int32_t storage, int64_t n, void* dst, const void* src) {
       return widen_small<E5M2FNUZ, 7>(n, dst, src);
     case ARN_F4E2M1:
       return widen_small<E2M1, 3>(n, dst, src);
+    case ARN_F6E2M3:
+      return widen_small<E2M3, 5>(n, dst, src);
+    case ARN_F6E3M2:
+      return widen_small<E3M2, 5>(n, dst, src);
     case ARN_F8E8M0:  // 2^(code - 127), 255 is NaN; 2^-127 is subnormal in f32
       return loop1<uint32_t, uint8_t>(n, dst, src, [](uint8_t c) {
         return c == 255 ? 0x7fc00000u : (c == 0 ? 0x00400000u : static_cast<uint32_t>(c) << 23);
@@ -317,6 +325,10 @@ void narrow(int32_t storage, int64_t n, void* dst, const void* src) {
       return narrow_small<E5M2FNUZ, 7>(n, dst, src);
     case ARN_F4E2M1:
       return narrow_small<E2M1, 3>(n, dst, src);
+    case ARN_F6E2M3:
+      return narrow_small<E2M3, 5>(n, dst, src);
+    case ARN_F6E3M2:
+      return narrow_small<E3M2, 5>(n, dst, src);
     case ARN_U8:
     case ARN_I8:
       return change<uint8_t, int32_t>(n, dst, src);
