@@ -93,10 +93,11 @@ class Model(_native.Runner):
         inputs = [_array_dtype(v) for v in self.graph.inputs]
         if not isinstance(executor, CompiledExecutor) or any(dtype is None for dtype in inputs):
             return  # by identity: a numpy type equals None where it is float64
+        outputs = [None if d is None or d is DType.STRING else d.numpy for d in executor.built.lowered.dtypes]
         self._enable(
             executor.built.native,
             [(name, dtype) for name, dtype in zip(self._inputs.names, inputs, strict=True) if dtype is not None],
-            [(name, _array_dtype(v)) for name, v in zip(self._output_names, self.graph.outputs, strict=True)],
+            list(zip(self._output_names, outputs, strict=True)),
             executor.max_memory,
             dims,
         )

@@ -26,10 +26,18 @@ def default_threads() -> int:
     return max(1, count if quota is None else min(count, int(quota + 0.5)))
 
 
-def cgroup_cpus(root: Path = Path("/")) -> float | None:
+def cgroup_cpus(root: Path | None = None) -> float | None:
     """CPUs that the quotas of this process's control group and of all groups around it leave; None without a quota."""
-    quotas = [q for folder in _cgroup_folders(root) for q in [_quota_of(folder)] if q is not None]
+    folders = _limiting_folders() if root is None else _cgroup_folders(root)
+    quotas = [q for folder in folders for q in [_quota_of(folder)] if q is not None]
     return min(quotas, default=None)
+
+
+@cache
+def _limiting_folders() -> tuple[Path, ...]:
+    """Those of this process's groups that a quota can be set for; the quota itself may change at any time."""
+    names = ("cpu.max", "cpu.cfs_quota_us")
+    return tuple(f for f in _cgroup_folders(Path("/")) if any((f / name).exists() for name in names))
 
 
 def _cgroup_folders(root: Path) -> list[Path]:
@@ -124,11 +132,16 @@ def current_target(
     cpu = _native.cpu()
     tier = allowed_tier()
     features = allowed_features(tier)
-    rows = [row for row in all_rows() if row.tier <= tier and row.features & ~features == 0]
     return Target(
         tier, features, threads or available, cpu["l1d_bytes"], cpu["l2_bytes"], cpu["l3_bytes"],
-        frozenset(row.family for row in rows), frozenset(without), precision,
+        _families(tier, features), frozenset(without), precision,
     )  # fmt: skip
+
+
+@cache
+def _families(tier: int, features: int) -> frozenset[str]:
+    """The kernel families that have a row for a tier and features."""
+    return frozenset(row.family for row in all_rows() if row.tier <= tier and row.features & ~features == 0)
 
 
 def kernel_info() -> dict[str, Any]:
