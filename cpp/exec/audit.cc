@@ -17,10 +17,10 @@ void require(bool ok, const char* what) {
   if (!ok) throw std::invalid_argument(what);
 }
 
-constexpr std::string_view kShortNames[] = {"",    "f32",  "u8",     "i8",       "u16",        "i16",    "i32",
-                                            "i64", "str",  "bool",   "f16",      "f64",        "u32",    "u64",
-                                            "c64", "c128", "bf16",   "f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz",
-                                            "u4",  "i4",   "f4e2m1", "f8e8m0",   "u2",         "i2"};
+constexpr std::string_view kShortNames[] = {
+    "",           "f32", "u8",  "i8",     "u16",    "i16",  "i32",  "i64",      "str",        "bool",
+    "f16",        "f64", "u32", "u64",    "c64",    "c128", "bf16", "f8e4m3fn", "f8e4m3fnuz", "f8e5m2",
+    "f8e5m2fnuz", "u4",  "i4",  "f4e2m1", "f8e8m0", "u2",   "i2",   "f6e2m3",   "f6e3m2"};
 constexpr auto kDtypes = static_cast<int32_t>(std::size(kShortNames));
 
 bool is_array_type(int32_t dtype) { return dtype > ARN_NONE && dtype < kDtypes && dtype != ARN_STRING; }
