@@ -72,7 +72,9 @@ def test_every_element_type_survives() -> None:
             array = whole.astype(dtype.numpy)
         graph = Graph("types")
         value = graph.add_constant(array, "c")
-        graph.outputs = [GraphBuilder(graph).op("Cast", value, to=int(dtype))]  # which takes every type
+        six_bits = dtype in (DType.FLOAT6E2M3, DType.FLOAT6E3M2)  # which Identity does not take
+        settings = {"to": int(dtype)} if six_bits else {}
+        graph.outputs = [GraphBuilder(graph).op("Cast" if six_bits else "Identity", value, **settings)]
         back = import_model(to_model_proto(graph)).graph.constants()[0].constant
         assert back is not None and back.dtype == array.dtype, dtype
         assert back.tobytes() == array.tobytes() or list(back) == list(array), dtype
