@@ -197,6 +197,32 @@ class IntegerForm:
     factor: float = 1.0
 
 
+@dataclass(frozen=True)
+class Channels:
+    """Where a product of input 0 with weights, input 1, has its channels. Axes, from the front or the end.
+
+    at        of input 0 and of the output, which has as many dims.
+    summed    of the weights: runs along the channels of input 0.
+    made      of the weights: runs along the channels of the output.
+    grouped   the weights hold the channels of the output that one group makes; else those of all groups.
+    """
+
+    at: int
+    summed: int
+    made: int
+    grouped: bool = False
+
+    def count(self, node: Node, weights: Array) -> int:
+        """Channels of the output."""
+        return int(weights.shape[self.made]) * (int(node.attr("group", 1)) if self.grouped else 1)
+
+    def along(self, numbers: Array, axis: int, rank: int) -> Array:
+        """A number for each channel, or one for all, so that it broadcasts along that axis of the weights."""
+        shape = [1] * rank
+        shape[axis] = -1
+        return numbers.reshape(shape)
+
+
 IntegerRule = Callable[[Node], "IntegerForm | None"]
 SignRule = Callable[[Node, Callable[[Value], bool]], bool]
 ClipRule = Callable[[Node], "tuple[float, float] | None"]
@@ -254,6 +280,7 @@ class OpRecord:
     layout        "channels": windows slide over [N, C, spatial...], best where channels lie innermost. "follow": works
                   alike in any layout that input 0 and the output share (elementwise ops do anyway).
     anchor        lower ends in one call that writes output 0 and takes an elementwise epilogue.
+    channels      where they lie, of a product with weights of two dims or more.
     decompose     the op in terms of simpler ones; applied when there is neither view, tile nor lower.
     family        the kernel family that lower calls, of an op that is decomposed on machines without it.
     carries       (node) -> the inputs whose elements the outputs consist of: the op moves, repeats or selects them by
@@ -292,6 +319,7 @@ class OpRecord:
     lower: LowerRule | None = None
     layout: Literal["", "channels", "follow"] = ""
     anchor: bool = False
+    channels: Channels | None = None
     decompose: DecomposeRule | None = None
     family: str = ""
     carries: CarryRule | None = None

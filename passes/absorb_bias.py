@@ -5,19 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.ops import record_of
 from arenaut.passes.context import PassContext
-from arenaut.passes.rewriting.pattern import made_by
-
-_CONVOLUTIONS = ("Conv", "ConvTranspose")
+from arenaut.passes.rewriting.pattern import is_op, made_by
 
 
 def absorb_bias(graph: Graph, context: PassContext) -> bool:
     changed = False
     for node in list(graph.nodes):
-        if node.domain != "" or node.op not in ("Add", "Sub"):
+        if not is_op(node, "Add", "Sub"):
             continue
-        for at in (0, 1) if node.op == "Add" else (0,):
-            found = _convolution(node.operand(at))
+        for at in (0, 1) if record_of(node).commutative else (0,):
+            found = made_by(node.operand(at), "Conv", "ConvTranspose")
             if found is None:
                 continue
             reason = _absorb(graph, found, node, node.operand(1 - at))
@@ -29,14 +28,6 @@ def absorb_bias(graph: Graph, context: PassContext) -> bool:
     return changed
 
 
-def _convolution(value: Value) -> Node | None:
-    for op in _CONVOLUTIONS:
-        made = made_by(value, op)
-        if made is not None:
-            return made
-    return None
-
-
 def _absorb(graph: Graph, conv: Node, node: Node, term: Value) -> str | None:
     """Does it; why not, where it cannot be done."""
     weights, bias = conv.operand(1), conv.input(2)
@@ -46,20 +37,18 @@ def _absorb(graph: Graph, conv: Node, node: Node, term: Value) -> str | None:
         return "the weights or the bias are not constants"
     if len(conv.output.uses) != 1 or graph.is_output(conv.output):
         return "something else reads the convolution's result"
-    channels = weights.constant.shape[0] if conv.op == "Conv" else weights.constant.shape[1] * _groups(conv)
-    each = _per_channel(term.constant, weights.constant.ndim, channels)
+    channels = record_of(conv).channels
+    assert channels is not None
+    count = channels.count(conv, weights.constant)
+    each = _per_channel(term.constant, weights.constant.ndim, count)
     if each is None:
         return "what is added differs from pixel to pixel"
-    old = np.zeros(channels) if bias is None or bias.constant is None else bias.constant.astype(np.float64)
-    total = (old + (each if node.op == "Add" else -each)).astype(weights.constant.dtype)
+    old = np.zeros(count) if bias is None or bias.constant is None else bias.constant.astype(np.float64)
+    total = (old + (-each if is_op(node, "Sub") else each)).astype(weights.constant.dtype)
     graph.set_inputs(conv, [conv.operand(0), weights, graph.add_constant(total, f"{weights.name}_bias")])
     graph.supersede(node.output, conv.output)
     graph.remove(node)
     return None
-
-
-def _groups(conv: Node) -> int:
-    return int(conv.attr("group", 1))
 
 
 def _per_channel(array: Array, rank: int, channels: int) -> Array | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from arenaut.ir.graph import Graph, Node
 from arenaut.ir.infer import infer_node
 from arenaut.passes.context import PassContext
+from arenaut.passes.rewriting.pattern import is_op
 
 
 def cancel_transposes(graph: Graph, context: PassContext) -> bool:
@@ -31,7 +32,7 @@ def cancel_transposes(graph: Graph, context: PassContext) -> bool:
 
 
 def _is_transpose(node: Node) -> bool:
-    return node.op == "Transpose" and node.domain == "" and node.operand(0).has_shape
+    return is_op(node, "Transpose") and node.operand(0).has_shape
 
 
 def _order(node: Node) -> list[int]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from arenaut.ir.dims import Dim, evaluate, product
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
+from arenaut.ir.ops.fused import FUSED
 from arenaut.ir.place import Place, ordered_strides
 from arenaut.ir.record import OpRecord
 from arenaut.passes.context import PassContext
@@ -71,7 +72,7 @@ class _Role:
     def of(node: Node) -> _Role:
         body, core = node.attr("body"), node
         source = node.input(0)
-        if isinstance(body, Graph) and not record_of(node).is_elementwise(node) and node.op == "Fused":
+        if isinstance(body, Graph) and not record_of(node).is_elementwise(node) and node.key == FUSED:
             core = next((n for n in body.nodes if not record_of(n).is_elementwise(n)), body.nodes[0])
             inner = {id(v): outer for v, outer in zip(body.inputs, node.inputs, strict=True)}
             first = core.input(0)

@@ -8,7 +8,7 @@ from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.ir.ops.shape import permutation
 from arenaut.passes.context import PassContext
-from arenaut.passes.rewriting.pattern import number_of
+from arenaut.passes.rewriting.pattern import is_op, number_of
 from arenaut.passes.rewriting.quantised import Stored, stored
 
 REWRITE = "dequantise_late"
@@ -38,7 +38,7 @@ def dequantise_late(graph: Graph, context: PassContext) -> bool:
 def _numbers(node: Node, carried: list[int], first: Stored) -> dict[int, object] | str:
     """By index what the node reads instead: values, or arrays of constants that stand for floats; or why it cannot."""
     if not first.is_single:
-        known = node.key == ("", "Transpose") and first.axis is not None
+        known = is_op(node, "Transpose") and first.axis is not None
         return {0: first.x} if known else "its scales differ along an axis"
     result: dict[int, object] = {}
     for index in carried:

@@ -9,6 +9,7 @@ from arenaut.ir.ops import record_of
 from arenaut.ir.ops.quantize import range_of
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
+from arenaut.passes.rewriting.pattern import is_op
 from arenaut.passes.rewriting.quantised import Stored, stored
 
 
@@ -17,7 +18,7 @@ def drop_requantising(graph: Graph, context: PassContext) -> bool:
     type's range changes nothing that the rounding does not change."""
     changed = False
     for node in list(graph.nodes):
-        if node.key != ("", "QuantizeLinear"):
+        if not is_op(node, "QuantizeLinear"):
             continue
         while _drops_clip(graph, node):
             context.fired("clipped_anyway", node)

@@ -9,6 +9,7 @@ from arenaut.ir.graph import Graph, Value
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.reading.signs import is_signless
+from arenaut.passes.rewriting.pattern import is_op
 
 
 def _cube(b: GraphBuilder, x: Value) -> Value:
@@ -29,7 +30,7 @@ def expand_powers(graph: Graph, context: PassContext) -> bool:
     """Pow(x, c) for c in 2, 3, 1/2, -1, -1/2 on floating-point x, the roots where x has no sign."""
     changed = False
     for node in list(graph.nodes):
-        if node.op != "Pow" or node.domain != "":
+        if not is_op(node, "Pow"):
             continue
         exponent = node.operand(1).constant
         x = node.operand(0)

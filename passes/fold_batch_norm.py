@@ -6,13 +6,15 @@ import numpy as np
 
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Array, Graph, Node
+from arenaut.ir.ops import record_of
 from arenaut.passes.context import PassContext
+from arenaut.passes.rewriting.pattern import is_op
 
 
 def fold_batch_norm(graph: Graph, context: PassContext) -> bool:
     changed = False
     for node in list(graph.nodes):
-        if node.op != "BatchNormalization" or node.domain != "":
+        if not is_op(node, "BatchNormalization"):
             continue
         factors = _scale_and_shift(node)
         if factors is None:
@@ -44,7 +46,7 @@ def _scale_and_shift(node: Node) -> tuple[Array, Array] | None:
 def _foldable(graph: Graph, node: Node) -> Node | None:
     """The Conv before, when only this node reads it and its weights are constants."""
     before = node.operand(0).producer
-    if before is None or before.domain != "" or before.op != "Conv":
+    if before is None or not is_op(before, "Conv"):
         return None
     weights, bias = before.operand(1), before.input(2)
     if weights.constant is None or (bias is not None and bias.constant is None):
@@ -56,7 +58,9 @@ def _fold_into(graph: Graph, conv: Node, node: Node, scale: Array, shift: Array)
     weights = conv.operand(1)
     assert weights.constant is not None
     dtype = weights.constant.dtype
-    per_filter = scale.reshape(-1, *[1] * (weights.constant.ndim - 1))
+    channels = record_of(conv).channels
+    assert channels is not None
+    per_filter = channels.along(scale, channels.made, weights.constant.ndim)
     bias = conv.input(2)
     old = np.zeros_like(shift) if bias is None or bias.constant is None else bias.constant.astype(np.float64)
     new_weights = graph.add_constant((weights.constant.astype(np.float64) * per_filter).astype(dtype), weights.name)

@@ -13,11 +13,10 @@ import numpy as np
 
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
-from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, made_by
-
-_PRODUCTS = ("Conv", "MatMul")
+from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, is_op, made_by
 
 
 def fold_scales(graph: Graph, context: PassContext) -> bool:
@@ -39,8 +38,8 @@ def _constant_side(node: Node) -> tuple[Value, Array] | None:
     if b.constant is not None and a.constant is None:
         known = b.constant.astype(np.float64)
         with np.errstate(all="ignore"):
-            return a, 1 / known if node.op == "Div" else known
-    if a.constant is not None and b.constant is None and node.op == "Mul":
+            return a, 1 / known if is_op(node, "Div") else known
+    if a.constant is not None and b.constant is None and record_of(node).commutative:
         return b, a.constant.astype(np.float64)
     return None
 
@@ -60,7 +59,7 @@ def _product(node: Node | None) -> tuple[Array, Array | None] | str:
     weights, bias = node.operand(1), node.input(2)
     if weights.constant is None or len(weights.uses) != 1 or (bias is not None and bias.constant is None):
         return f"the weights '{weights.name}' are not constants of this product alone"
-    if weights.constant.dtype.kind != "f" or (node.op == "MatMul" and weights.rank < 2):
+    if weights.constant.dtype.kind != "f" or weights.rank < 2:
         return f"the weights are {weights.type}"
     return weights.constant, None if bias is None else bias.constant
 
@@ -88,14 +87,14 @@ def _find_before(node: Node) -> Found:
     if isinstance(parts, str):
         return Miss(parts)
     (x, factor), (weights, bias) = sides, parts
-    axis, groups = (1, int(node.attr("group", 1))) if node.op == "Conv" else (-1, 1)
-    if node.op == "MatMul" and x.rank < 2:
+    channels = record_of(node).channels
+    assert channels is not None
+    if x.rank < 2:
         return None
-    found = _along(factor, x.rank, axis, x.shape[axis])
-    if found is None or (found.size > 1 and groups > 1):
+    found = _along(factor, x.rank, channels.at, x.shape[channels.at])
+    if found is None or (found.size > 1 and node.attr("group", 1) > 1):
         return Miss("the factor is not one number, or one a channel")
-    spread = found.reshape(1, -1, *(1,) * (weights.ndim - 2)) if node.op == "Conv" else found.reshape(-1, 1)
-    changed = _scaled(weights, spread)
+    changed = _scaled(weights, channels.along(found, channels.summed, weights.ndim))
     if changed is None:
         return Miss("weights would be lost")
     return _Folded(node, {"x": x}, (node, scaling), node, changed, bias)
@@ -104,18 +103,20 @@ def _find_before(node: Node) -> Found:
 def _find_after(node: Node) -> Found:
     """product(x) * factor."""
     sides = _constant_side(node)
-    product = None if sides is None else made_by(sides[0], *_PRODUCTS)
+    product = None if sides is None else made_by(sides[0], "Conv", "MatMul")
     if sides is None or product is None or not same_type(sides[0].type, node.output.type) or not node.output.has_shape:
         return None
     parts = _product(product)
     if isinstance(parts, str):
         return Miss(parts)
     weights, bias = parts
-    axis, size = (1, weights.shape[0]) if product.op == "Conv" else (-1, weights.shape[-1])
-    found = _along(sides[1], node.output.rank, axis, size) if node.output.rank > 1 else None
+    channels = record_of(product).channels
+    assert channels is not None
+    rank, count = node.output.rank, channels.count(product, weights)
+    found = _along(sides[1], rank, channels.at, count) if rank > 1 else None
     if found is None:
         return Miss("the factor is not one number, or one a channel")
-    changed = _scaled(weights, found.reshape(-1, *(1,) * (weights.ndim - 1)) if product.op == "Conv" else found)
+    changed = _scaled(weights, channels.along(found, channels.made, weights.ndim))
     moved = None if bias is None else _scaled(bias, found)
     if changed is None or (bias is not None and moved is None):
         return Miss("weights would be lost")
@@ -132,6 +133,6 @@ def _rewrite(build: GraphBuilder, match: Match) -> Value:
 
 
 _RULES = (
-    Rule("factor_before", _PRODUCTS, _find_before, _rewrite),
+    Rule("factor_before", ("Conv", "MatMul"), _find_before, _rewrite),
     Rule("factor_after", ("Mul", "Div"), _find_after, _rewrite),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
+from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import is_elementwise, record_of
+from arenaut.ir.ops.fused import FUSED
 from arenaut.ir.types import same_shape
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.fuse import FusedBody, held_in_register, why_no_tile
@@ -154,8 +155,8 @@ def _replace(graph: Graph, nodes: list[Node], root: Node) -> Node:
     body = FusedBody(nodes)
     last: Value = root.output
     fused = Node(
-        "Fused", body.outer_inputs, [graph.value(last.name, last.type)], {"body": body.graph},
-        domain=ARENAUT_DOMAIN, name=nodes[0].name or root.name,
+        FUSED[1], body.outer_inputs, [graph.value(last.name, last.type)], {"body": body.graph},
+        domain=FUSED[0], name=nodes[0].name or root.name,
     )  # fmt: skip
     graph.attach(fused, before=root)
     graph.supersede(last, fused.output)

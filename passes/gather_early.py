@@ -13,6 +13,7 @@ from arenaut.ir.dims import product
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import is_elementwise
 from arenaut.passes.context import PassContext
+from arenaut.passes.rewriting.pattern import is_op
 
 REWRITE = "gather_early"
 # A chain of more nodes than this is left alone.
@@ -23,7 +24,7 @@ def gather_early(graph: Graph, context: PassContext) -> bool:
     """Gather(f(table, ...), indices) to f(Gather(table, indices), ...) for elementwise f of constants."""
     changed = False
     for gather in list(graph.nodes):
-        if gather.key != ("", "Gather") or gather.graph is not graph:
+        if not is_op(gather, "Gather") or gather.graph is not graph:
             continue
         chain = _chain(gather.operand(0))
         if not chain:

@@ -17,7 +17,7 @@ from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.collapse_reshapes import reshape_target
 from arenaut.passes.context import PassContext
-from arenaut.passes.rewriting.pattern import same_value
+from arenaut.passes.rewriting.pattern import is_op, same_value
 
 _NORMS = ("RMSNormalization", "LayerNormalization")
 
@@ -49,7 +49,7 @@ class _ApartError(Exception):
 def join_heads(graph: Graph, context: PassContext) -> bool:
     chains: dict[tuple[int, int], _Chain] = {}
     for node in graph.nodes:
-        if node.key == ("", "RotaryEmbedding"):
+        if is_op(node, "RotaryEmbedding"):
             chain = _chain(node, graph)
             if chain is not None:
                 chains[id(chain.split), chain.index] = chain

@@ -6,7 +6,7 @@ from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.passes.context import PassContext
-from arenaut.passes.rewriting.pattern import made_by
+from arenaut.passes.rewriting.pattern import is_op, made_by
 
 _INTEGERS = {DType.INT8: 7, DType.UINT8: 8, DType.INT16: 15, DType.UINT16: 16, DType.INT32: 31, DType.UINT32: 32,
              DType.INT64: 63, DType.UINT64: 64}  # fmt: skip
@@ -20,7 +20,7 @@ def merge_casts(graph: Graph, context: PassContext) -> bool:
     for node in list(graph.nodes):
         if node.graph is not graph:
             continue
-        first = made_by(node.operand(0), "Cast") if node.key == ("", "Cast") else None
+        first = made_by(node.operand(0), "Cast") if is_op(node, "Cast") else None
         if first is None or first.operand(0).type is None:
             continue
         source, middle = first.operand(0), node.operand(0).dtype

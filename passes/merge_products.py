@@ -16,6 +16,7 @@ from arenaut.ir.graph import ARENAUT_DOMAIN, Array, Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
+from arenaut.passes.rewriting.pattern import is_op
 
 # Views between a product and what computes with it are followed this far.
 MAX_VIEWS = 8
@@ -46,7 +47,7 @@ def merge_products(graph: Graph, context: PassContext) -> bool:
     groups: dict[tuple[object, ...], list[_Product]] = {}
     outputs = {id(v) for v in graph.outputs}
     for node in graph.nodes:
-        if node.key not in (("", "MatMul"), ("", "Gemm"), _INTEGER):
+        if not is_op(node, "MatMul", "Gemm") and node.key != _INTEGER:
             continue
         product = _product(node, outputs)
         if product is not None:
@@ -101,7 +102,7 @@ def _product(node: Node, outputs: set[int]) -> _Product | None:
             return None
         return _Product(node, node, b.constant, bias, bool(node.attr("transB", 0)))
     added = node.output.users[0] if len(node.output.uses) == 1 and id(node.output) not in outputs else None
-    if added is not None and added.key == ("", "Add"):
+    if added is not None and is_op(added, "Add"):
         other = added.operand(1 if added.operand(0) is node.output else 0)
         bias = _row(other, node.output.shape[-1]) if same_type(added.output.type, node.output.type) else None
         if bias is not None:

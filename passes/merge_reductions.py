@@ -31,11 +31,15 @@ def _inner(op: str) -> Callable[[GraphBuilder, Match], Value]:
     return rewrite
 
 
-def _sums(of: Pattern, op: str = "ReduceSum") -> tuple[Op, Op]:
+def _over_axes(op: str, of: Pattern) -> tuple[Op, Op]:
     return (
         Op(op, of, Var("axes"), name="sum", where=_reduces),
         Op(op, of, name="sum", where=_reduces),
     )
+
+
+def _sums(of: Pattern) -> tuple[Op, Op]:
+    return _over_axes("ReduceSum", of)
 
 
 def _log_softmax_check(match: Match) -> str | None:
@@ -58,7 +62,7 @@ _RULES: tuple[Rule, ...] = (
     *(tree("sum_square", s, _inner("ReduceSumSquare"), any_shape=True) for s in _sums(Op("Mul", _X, _X))),
     *(tree("sum_square", s, _inner("ReduceSumSquare")) for s in _sums(Op("Pow", _X, Number(2.0)))),
     *(tree("l1", s, _inner("ReduceL1"), any_shape=True) for s in _sums(Op("Abs", _X))),
-    *(tree("l2", Op("Sqrt", s), _inner("ReduceL2"), any_shape=True) for s in _sums(_X, "ReduceSumSquare")),
+    *(tree("l2", Op("Sqrt", s), _inner("ReduceL2"), any_shape=True) for s in _over_axes("ReduceSumSquare", _X)),
     *(tree("log_sum", Op("Log", s), _inner("ReduceLogSum"), any_shape=True) for s in _sums(_X)),
-    tree("log_softmax", Op("Sub", _X, _sums(_X, "ReduceLogSumExp")[0]), _log_softmax, _log_softmax_check),
+    tree("log_softmax", Op("Sub", _X, _over_axes("ReduceLogSumExp", _X)[0]), _log_softmax, _log_softmax_check),
 )

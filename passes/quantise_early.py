@@ -8,6 +8,7 @@ from arenaut.ir.dims import Dim, product
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.passes.context import PassContext
+from arenaut.passes.rewriting.pattern import is_op
 from arenaut.passes.rewriting.quantised import Stored
 
 REWRITE = "quantise_early"
@@ -17,7 +18,7 @@ def quantise_early(graph: Graph, context: PassContext) -> bool:
     """In reverse order, so that one QuantizeLinear passes a whole chain."""
     changed = False
     for node in reversed(list(graph.nodes)):
-        moved: Node | None = node if node.key == ("", "QuantizeLinear") and node.operand(0).has_shape else None
+        moved: Node | None = node if is_op(node, "QuantizeLinear") and node.operand(0).has_shape else None
         while moved is not None:
             mover = moved.operand(0).producer
             rule = None if mover is None else record_of(mover).carries

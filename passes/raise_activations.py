@@ -26,6 +26,7 @@ from arenaut.passes.rewriting.pattern import (
     Rule,
     Rules,
     Var,
+    is_op,
     made_by,
     number_of,
     tolerance_of,
@@ -75,15 +76,15 @@ def _unary(op: str) -> Callable[[Node], tuple[Value, tuple[Node, ...]] | None]:
 
 
 def _tanh_of_softplus(node: Node) -> tuple[Value, tuple[Node, ...]] | None:
-    inner = made_by(node.operand(0), "Softplus") if node.op == "Tanh" else None
+    inner = made_by(node.operand(0), "Softplus") if is_op(node, "Tanh") else None
     return None if inner is None else (inner.operand(0), (node, inner))
 
 
 def _clip_to_six(node: Node) -> tuple[Value, tuple[Node, ...]] | None:
     """Clip to [0, 6], or Min(Relu, 6)."""
-    if node.op == "Clip" and number_of(node.input(1)) == 0 and number_of(node.input(2)) == 6:
+    if is_op(node, "Clip") and number_of(node.input(1)) == 0 and number_of(node.input(2)) == 6:
         return node.operand(0), (node,)
-    if node.op == "Min" and len(node.inputs) == 2:
+    if is_op(node, "Min") and len(node.inputs) == 2:
         for i in (0, 1):
             inner = made_by(node.operand(i), "Relu")
             if inner is not None and number_of(node.operand(1 - i)) == 6:
@@ -94,7 +95,7 @@ def _clip_to_six(node: Node) -> tuple[Value, tuple[Node, ...]] | None:
 def _hard_sigmoid(node: Node) -> tuple[Value, tuple[Node, ...]] | None:
     """HardSigmoid with the slope of HardSwish."""
     sixth = abs(float(node.attr("alpha", 0.2)) - _SIXTH) < 1e-6 and float(node.attr("beta", 0.5)) == 0.5
-    return (node.operand(0), (node,)) if node.op == "HardSigmoid" and sixth else None
+    return (node.operand(0), (node,)) if is_op(node, "HardSigmoid") and sixth else None
 
 
 # By name: the argument of the core at a node and the nodes it is made of, None where the node is something else.
@@ -159,7 +160,7 @@ def _results(core: Node) -> Iterator[Node]:
         if node is not core:
             yield node
         for user in node.output.users if len(queue) <= MAX_STEPS else ():
-            if user.domain == "" and user.op in ("Add", "Sub", "Mul", "Div") and user not in queue:
+            if is_op(user, "Add", "Sub", "Mul", "Div") and user not in queue:
                 queue.append(user)
 
 

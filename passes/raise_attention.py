@@ -23,7 +23,7 @@ from arenaut.ir.ops import all_records, record_of
 from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.reading.masks import FORBIDDING, NO_MASK, Mask, mask_operand, narrows, read_bias, read_condition
-from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, made_by, number_of
+from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, is_op, made_by, number_of
 
 FLOATS = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16)
 # Between a query and the number that it is multiplied with, views are followed this far.
@@ -103,15 +103,15 @@ def _weights(softmax: Node) -> tuple[bool, list[Node], Node] | None:
     users = softmax.output.users
     inner: list[Node] = []
     weights = softmax.output
-    guards = [u for u in users if u.op == "Where"]
-    tests = [u for u in users if u.op == "IsNaN"]
+    guards = [u for u in users if is_op(u, "Where")]
+    tests = [u for u in users if is_op(u, "IsNaN")]
     if len(users) == 2 and guards and tests:
         guard, test = guards[0], tests[0]
         if guard.operand(0) is not test.output or number_of(guard.operand(1)) != 0 or guard.operand(2) is not weights:
             return None
         inner, weights = [guard, test], guard.output
     users = weights.users
-    if len(users) != 1 or users[0].key != ("", "MatMul") or users[0].operand(0) is not weights:
+    if len(users) != 1 or not is_op(users[0], "MatMul") or users[0].operand(0) is not weights:
         return None
     return bool(inner), inner, users[0]
 
@@ -123,16 +123,16 @@ def _scores(value: Value) -> _Scores | str | None:
         node = made_by(value, "MatMul", "Mul", "Div", "Add", "Where")
         if node is None:
             return None
-        if node.op == "MatMul":
+        if is_op(node, "MatMul"):
             found.products.append(node)
             return found
         found.nodes.append(node)
-        if node.op in ("Mul", "Div"):
+        if is_op(node, "Mul", "Div"):
             number, index = _factor(node)
             if number is None:
                 return None
             found.scale, value = found.scale * number, node.operand(index)
-        elif node.op == "Add":
+        elif is_op(node, "Add"):
             side = _score_side(node)
             if side is None:
                 return None
@@ -150,7 +150,7 @@ def _scores(value: Value) -> _Scores | str | None:
 def _factor(node: Node) -> tuple[float | None, int]:
     """The number that a Mul or Div scales by, and the input that it scales."""
     right = number_of(node.operand(1))
-    if node.op == "Div":
+    if is_op(node, "Div"):
         return (1 / right if right else None), 0
     return (right, 0) if right is not None else (number_of(node.operand(0)), 1)
 
@@ -166,8 +166,8 @@ def _score_side(node: Node) -> int | None:
 
 def _leads_to_product(value: Value, steps: int = 4) -> bool:
     node = made_by(value, "MatMul", "Mul", "Div", "Where", "Add")
-    if node is None or node.op == "MatMul" or steps == 0:
-        return node is not None and node.op == "MatMul"
+    if node is None or is_op(node, "MatMul") or steps == 0:
+        return node is not None and is_op(node, "MatMul")
     inputs = [v for v in node.inputs if v is not None and v.constant is None and same_type(v.type, value.type)]
     return any(_leads_to_product(v, steps - 1) for v in inputs)
 

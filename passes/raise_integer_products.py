@@ -10,13 +10,13 @@ import numpy as np
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
-from arenaut.ir.ops import find_record, record_of
+from arenaut.ir.ops import all_records, find_record, record_of
 from arenaut.ir.ops.quantize import narrowest, product_of
 from arenaut.ir.ops.support.composite import ints
 from arenaut.ir.record import IntegerForm
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
-from arenaut.passes.rewriting.pattern import same_value
+from arenaut.passes.rewriting.pattern import is_op, same_value
 from arenaut.passes.rewriting.quantised import Stored, stored
 
 BYTES = (DType.UINT8, DType.INT8)
@@ -151,7 +151,7 @@ def _is_product(scale: Value, left: Value, right: Value) -> bool:
             return False
         return bool(np.allclose(unit, first * second, rtol=SCALE_TOLERANCE, atol=0))
     made = scale.producer
-    if made is None or made.key != ("", "Mul"):
+    if made is None or not is_op(made, "Mul"):
         return False
     factors = (made.operand(0), made.operand(1))
     pairs = ((left, right), (right, left))
@@ -169,10 +169,10 @@ def _of_integers(graph: Graph, node: Node, form: IntegerForm) -> _Rewrite | str 
     if not _is_row(zeros[0], 1, node.output.rank, form) or not _is_row(zeros[1], width, node.operand(1).rank, form):
         return "zero points along what is summed over"
     cast = _only_user(graph, node.output)
-    if cast is None or cast.key != ("", "Cast") or cast.output.dtype is not DType.FLOAT:
+    if cast is None or not is_op(cast, "Cast") or cast.output.dtype is not DType.FLOAT:
         return None
     scaled = _only_user(graph, cast.output)
-    if scaled is None or scaled.key != ("", "Mul") or not same_type(scaled.output.type, cast.output.type):
+    if scaled is None or not is_op(scaled, "Mul") or not same_type(scaled.output.type, cast.output.type):
         return "its sums are not scaled at once"
     scale = scaled.operand(1 if scaled.operand(0) is cast.output else 0)
     scales = _factors(scale, width, node, form)
@@ -194,7 +194,7 @@ def _unit(graph: Graph) -> Value:
 def _factors(scale: Value, width: object, node: Node, form: IntegerForm) -> tuple[Value | None, Value | None] | None:
     """The scale of a, one number, and that of b; None for one that is 1."""
     rank, made = node.output.rank, scale.producer
-    pair = (made.operand(0), made.operand(1)) if made is not None and made.key == ("", "Mul") else None
+    pair = (made.operand(0), made.operand(1)) if made is not None and is_op(made, "Mul") else None
     if pair is not None and all(v.has_shape for v in pair):
         for a, b in (pair, pair[::-1]):
             if _is_row(a, 1, rank, form) and _is_row(b, width, rank, form):
@@ -213,7 +213,7 @@ def _is_row(value: Value | None, width: object, rank: int, form: IntegerForm) ->
         return False
     if all(d == 1 for d in value.shape):
         return True
-    trailing = rank - 2 if form.op == "QConv" else 0
+    trailing = rank - 2 if _slides(form) else 0
     shape = value.shape
     if trailing and value.rank == 1:  # a zero point for each filter
         return shape[0] == width and rank == value.rank
@@ -222,6 +222,11 @@ def _is_row(value: Value | None, width: object, rank: int, form: IntegerForm) ->
             return False
         shape = shape[: len(shape) - trailing]
     return bool(shape) and shape[-1] == width and all(d == 1 for d in shape[:-1])
+
+
+def _slides(form: IntegerForm) -> bool:
+    """Whether windows slide, so that channels are dim 1 of the result; else they are its last."""
+    return all_records()[ARENAUT_DOMAIN, form.op].layout == "channels"
 
 
 def _only_user(graph: Graph, value: Value) -> Node | None:
@@ -234,10 +239,10 @@ def _only_user(graph: Graph, value: Value) -> Node | None:
 def _added(graph: Graph, value: Value, form: IntegerForm) -> tuple[Node, Value] | None:
     """The Add behind the result, and what it adds, where that is a constant bias."""
     user = _only_user(graph, value)
-    if user is None or user.key != ("", "Add") or not same_type(user.output.type, value.type):
+    if user is None or not is_op(user, "Add") or not same_type(user.output.type, value.type):
         return None
     other = user.operand(1 if user.operand(0) is value else 0)
-    width = value.shape[1 if form.op == "QConv" else -1]
+    width = value.shape[1 if _slides(form) else -1]
     if other.constant is None or other.constant.size == 1 or not _is_row(other, width, value.rank, form):
         return None
     return user, other

@@ -19,7 +19,7 @@ from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops.support.common import known_ints
 from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.context import PassContext
-from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, made_by
+from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, is_op, made_by
 
 # Nodes between cos or sin and the doubling of their angles.
 MAX_DEPTH = 12
@@ -105,7 +105,7 @@ def _picked(node: Node) -> _Part | None:
         column = index[0] % 2
     else:
         cut = source.producer
-        if cut is None or cut.domain != "" or cut.op not in ("Slice", "Split") or not cut.operand(0).has_shape:
+        if cut is None or not is_op(cut, "Slice", "Split") or not cut.operand(0).has_shape:
             return None
         nodes, whole = (node, cut), cut.operand(0)
         if cut.op == "Slice":
@@ -415,7 +415,7 @@ def _find_partial(node: Node) -> Found:
     split = turn.operand(0).producer if turn is not None else None
     if turn is None or int(node.attr("axis")) % 4 != 3 or turn.attr("rotary_embedding_dim", 0):
         return None
-    if split is not None and split.key == ("", "Split"):
+    if split is not None and is_op(split, "Split"):
         whole = len(split.outputs) == 2 and split.operand(0).has_shape and split.attr("axis", 0) % 4 == 3
         if not whole or split.outputs[0] is not turn.operand(0) or split.outputs[1] is not node.operand(1):
             return Miss("the parts are not those of one head")

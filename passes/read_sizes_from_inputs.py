@@ -7,6 +7,7 @@ from arenaut.ir.dims import Dim
 from arenaut.ir.graph import Graph, Value
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
+from arenaut.passes.rewriting.pattern import is_op
 from arenaut.passes.rewriting.sizes import shape_value
 
 
@@ -17,7 +18,7 @@ def read_sizes_from_inputs(graph: Graph, context: PassContext) -> bool:
     inputs = {id(v) for v in graph.inputs}
     made: dict[tuple[Dim, ...], Value] = {}
     for node in list(graph.nodes):
-        if node.key != ("", "Shape") or id(node.operand(0)) in inputs or graph.is_output(node.output):
+        if not is_op(node, "Shape") or id(node.operand(0)) in inputs or graph.is_output(node.output):
             continue
         data = node.output.data
         if data is None or node.operand(0).constant is not None or not node.output.uses:

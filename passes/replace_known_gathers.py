@@ -21,7 +21,7 @@ from arenaut.ir.types import same_shape
 from arenaut.passes.collapse_reshapes import reshape_target
 from arenaut.passes.context import PassContext
 from arenaut.passes.reading.elements import Follower, coordinates
-from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, reshape_making
+from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, is_op, reshape_making
 from arenaut.passes.rewriting.sizes import shape_value, size_value
 
 
@@ -73,7 +73,7 @@ def _find(node: Node) -> Found:
 
 def _along(node: Node, match: _Picked, source: Coordinates, at: Coordinates) -> Found:
     """A Gather that counts along its axis, or stays at one place of it."""
-    if node.op != "Gather":
+    if not is_op(node, "Gather"):
         return Miss("the elements are picked in another order than they lie in")
     data, indices = node.operand(0), node.operand(1)
     axis = int(node.attr("axis", 0)) % data.rank

@@ -11,6 +11,7 @@ from arenaut.ir.errors import ArenautError
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
 from arenaut.ir.infer import asking, infer_node, inside, truth
 from arenaut.ir.types import TensorType, Type
+from arenaut.passes.rewriting.pattern import is_op
 from arenaut.passes.write_out_control_flow import write_out_branch
 
 
@@ -50,7 +51,7 @@ def _visit(graph: Graph, node: Node, anew: bool) -> bool:
         if anew:
             infer_node(node)
         return False
-    if node.key == ("", "If"):
+    if is_op(node, "If"):
         condition = node.operand(0)
         known = None if condition.data is None or condition.data.size != 1 else condition.data.reshape(-1)[0]
         chosen = None if known is None else truth(known)

@@ -12,7 +12,7 @@ from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops.control import body_of, captures_of
 from arenaut.passes.context import PassContext
 from arenaut.passes.fold_constants import fold_constants
-from arenaut.passes.rewriting.pattern import number_of
+from arenaut.passes.rewriting.pattern import is_op, number_of
 
 MAX_TRIPS = 16
 # The nodes of all iterations together.
@@ -23,9 +23,9 @@ def write_out_control_flow(graph: Graph, context: PassContext) -> bool:
     """Types and constants of what follows are found again where something was written out."""
     changed = False
     for node in list(graph.nodes):
-        if node.key == ("", "If"):
+        if is_op(node, "If"):
             changed = _branch(graph, node, context) or changed
-        elif node.key == ("", "Loop"):
+        elif is_op(node, "Loop"):
             changed = _iterations(graph, node, context) or changed
     if changed:
         fold_constants(graph, context)
@@ -80,7 +80,7 @@ def _trips(node: Node, body: Graph) -> tuple[int, str]:
     if node.input(1) is not None and not _truth(node.operand(1)):
         return 0, "it may end before its first iteration"
     going = body.outputs[0]
-    while going.producer is not None and going.producer.key == ("", "Identity"):
+    while going.producer is not None and is_op(going.producer, "Identity"):
         going = going.producer.operand(0)
     if going is not body.inputs[1] and not _truth(going):
         return 0, "its body decides whether it goes on"

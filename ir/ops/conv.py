@@ -26,7 +26,7 @@ from arenaut.ir.ops.support.windows import (
     split_total,
     windows_of,
 )
-from arenaut.ir.record import Infer, IntegerForm, Lower, NoRowError, OpRecord, Sample
+from arenaut.ir.record import Channels, Infer, IntegerForm, Lower, NoRowError, OpRecord, Sample
 from arenaut.ir.types import Shape, TensorType, Type
 
 _FLOATS = (DType.FLOAT, DType.DOUBLE, DType.FLOAT16, DType.BFLOAT16)
@@ -390,11 +390,12 @@ def _deform_sizes(attributes: Mapping[str, Sequence[int]]) -> tuple[int, int]:
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="Conv", infer=_conv_infer, evaluate=_conv_evaluate, lower=_conv_lower, layout="channels", anchor=True,
-        integer=_conv_integer, flops=_conv_flops, tolerance=PRODUCT, samples=_conv_samples,
+        channels=Channels(1, 1, 0), integer=_conv_integer, flops=_conv_flops, tolerance=PRODUCT, samples=_conv_samples,
     ),
     OpRecord(
         op="ConvTranspose", infer=_transpose_infer, evaluate=_transpose_evaluate, lower=_transpose_lower,
-        layout="channels", anchor=True, flops=_transpose_flops, tolerance=PRODUCT, samples=_transpose_samples,
+        layout="channels", anchor=True, channels=Channels(1, 0, 1, grouped=True), flops=_transpose_flops,
+        tolerance=PRODUCT, samples=_transpose_samples,
     ),
     OpRecord(
         op="DeformConv", infer=_deform_infer, evaluate=_deform_evaluate, lower=_deform_lower, flops=_conv_flops,

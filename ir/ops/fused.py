@@ -50,6 +50,8 @@ def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return evaluate_graph(_body(node), inputs)
 
 
+FUSED = (ARENAUT_DOMAIN, "Fused")
+
 RECORDS: tuple[OpRecord, ...] = (
-    OpRecord(op="Fused", domain=ARENAUT_DOMAIN, infer=_infer, evaluate=_evaluate, flops=_flops),
+    OpRecord(op=FUSED[1], domain=FUSED[0], infer=_infer, evaluate=_evaluate, flops=_flops),
 )

@@ -12,7 +12,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, broadcast_shapes, to_dtype, widen
-from arenaut.ir.record import Infer, IntegerForm, Lower, NoRowError, OpRecord, Sample, Tolerance
+from arenaut.ir.record import Channels, Infer, IntegerForm, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import Shape, TensorType, Type
 
 PRODUCT = Tolerance("product", 4)
@@ -222,7 +222,7 @@ RECORDS: tuple[OpRecord, ...] = (
     ),
     OpRecord(
         op="MatMul", infer=_matmul_infer, evaluate=_matmul_evaluate, lower=_matmul_lower, anchor=True,
-        integer=_matmul_integer,
+        channels=Channels(-1, -2, -1), integer=_matmul_integer,
         flops=_matmul_flops, tolerance=PRODUCT, samples=_matmul_samples,
     ),
     OpRecord(

@@ -19,7 +19,7 @@ from arenaut.ir.elements import causal
 from arenaut.ir.graph import ARENAUT_DOMAIN, Node, Value
 from arenaut.ir.ops import is_elementwise
 from arenaut.passes.reading.elements import choice, coordinates, element
-from arenaut.passes.rewriting.pattern import made_by, number_of
+from arenaut.passes.rewriting.pattern import is_op, made_by, number_of
 
 # Added to any score of ordinary size, a number below this gives one whose exponential beside another is zero.
 FORBIDDING = -1e30
@@ -106,7 +106,7 @@ def conjuncts(condition: Value) -> list[Value]:
     node = made_by(condition, "And", "Expand")
     if node is None or condition.rank > 4:
         return [condition]
-    parts = [node.operand(0)] if node.op == "Expand" else [node.operand(0), node.operand(1)]
+    parts = [node.operand(0)] if is_op(node, "Expand") else [node.operand(0), node.operand(1)]
     if any(not p.has_shape or not p.rank for p in parts):
         return [condition]
     return list({id(c): c for p in parts for c in conjuncts(p)}.values())
@@ -183,7 +183,7 @@ def narrows(value: Value) -> bool:
         node = current.producer
         if node is None or not current.has_shape or current.rank > 4 or node.domain == ARENAUT_DOMAIN:
             continue
-        if node.key == ("", "Expand") or (node.key == ("", "And") and any(map(_holds_operand, node.inputs))):
+        if is_op(node, "Expand") or (is_op(node, "And") and any(map(_holds_operand, node.inputs))):
             return True
         for v in node.inputs if is_elementwise(node) else ():
             if v is not None and id(v) not in seen:
@@ -206,12 +206,12 @@ def _narrowed(build: GraphBuilder, value: Value, known: dict[int, Value]) -> Val
 
 
 def _narrowed_node(build: GraphBuilder, node: Node, known: dict[int, Value]) -> Value:
-    if node.key == ("", "Expand"):
+    if is_op(node, "Expand"):
         return _narrowed(build, node.operand(0), known)
     if not is_elementwise(node) or any(v is None for v in node.inputs):
         return node.output
     before = [v for v in node.inputs if v is not None]
-    if node.key == ("", "And"):
+    if is_op(node, "And"):
         kept = [v for v in before if not _holds(v)]
         if len(kept) == 1:
             return _narrowed(build, kept[0], known)

@@ -313,6 +313,11 @@ def is_number(value: Value | None, number: float) -> bool:
     return value is not None and known is not None and abs(known - number) <= tolerance_of(value) * abs(number)
 
 
+def is_op(node: Node, *ops: str) -> bool:
+    """The pattern of a single node: whether it is one of these standard ops."""
+    return node.domain == "" and node.op in ops
+
+
 def made_by(value: Value | None, *ops: str) -> Node | None:
     """The node that makes value as its first output, when it is one of these standard ops."""
     node = None if value is None else value.producer

@@ -9,7 +9,7 @@ import numpy as np
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.quantize import of_one_scale
-from arenaut.passes.rewriting.pattern import made_by, same_value
+from arenaut.passes.rewriting.pattern import is_op, made_by, same_value
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Stored:
     @property
     def dtype(self) -> DType:
         """Of the numbers."""
-        return (self.node.operand(0) if self.node.op == "DequantizeLinear" else self.node.output).dtype
+        return (self.node.operand(0) if is_op(self.node, "DequantizeLinear") else self.node.output).dtype
 
     @property
     def is_single(self) -> bool:
@@ -58,7 +58,7 @@ class Stored:
 
     @property
     def _real(self) -> Value:
-        return self.node.output if self.node.op == "DequantizeLinear" else self.node.operand(0)
+        return self.node.output if is_op(self.node, "DequantizeLinear") else self.node.operand(0)
 
     def number(self, real: float) -> Array | None:
         """The number that stands for exactly this float; None where there is none, or the scale is not known."""

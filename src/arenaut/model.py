@@ -18,9 +18,9 @@ from arenaut.inputs import MOST_SHOWN, Inputs, TensorInfo, tensor_info
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ArenautError, InputError, memory_errors
 from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.ops.fused import FUSED
 from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
-from arenaut.lowering.lower import FUSED
 from arenaut.options import refused, seconds_of, targets_of, whole
 from arenaut.origin import Origin
 from arenaut.released import ReleasedConstants

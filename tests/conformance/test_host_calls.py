@@ -8,8 +8,9 @@ import onnx
 
 from arenaut import onnx_backend as backend
 from tests.conformance.cases import Case, cases
-from tests.conformance.known import AT_RUN_TIME, FAILURES, HOST_CALLS
+from tests.conformance.known import FAILURES
 from tests.conformance.lowered import all_steps, in_python, python_reason, with_constant_arguments
+from tests.support.in_python import AT_RUN_TIME, HOST_CALLS
 
 
 def hosted(model: onnx.ModelProto) -> Iterator[tuple[str, str]]:

@@ -20,21 +20,9 @@ from arenaut.lowering.program import StepKind
 from arenaut.native.target import current_target
 from arenaut.passes.context import PassContext
 from arenaut.passes.decompose_composites import decompose_composites
+from tests.support.in_python import THROUGH_EVALUATOR
 from tests.support.oracle import expected
 from tests.support.records import assert_tolerable, node_of, sampled, samples_of
-
-# Ops whose rules have no kernel row yet, or not for every type or attribute sampled: they run through their evaluator.
-# This list only shrinks.
-THROUGH_EVALUATOR = frozenset(
-    {
-        "BatchNormalization",
-        "Conv",
-        "ConvTranspose",
-        "LabelEncoder",
-        "LpPool",
-        "Unique",
-    }
-)
 
 NATIVE = pytest.mark.parametrize("record", [r for r in sampled() if r.has_native_form], ids=lambda r: r.op)
 

@@ -14,7 +14,10 @@ import numpy as np
 from arenaut.ir.dtypes import dtype_of
 from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import ARENAUT_DOMAIN, ML_DOMAIN, Node
+from arenaut.ir.ops import record_of
+from arenaut.ir.ops.support.composite import decomposed
 from arenaut.ir.ops.support.fallback import evaluate_reference, node_proto
+from arenaut.ir.types import TensorType
 
 
 def _sigmoid(x: float) -> float:
@@ -101,7 +104,8 @@ def expected(node: Node, inputs: Sequence[Any], *, inexact: bool) -> list[Any]:
             result = scalar(*wide) if all(x.size for x in wide) else wide[0]
         return [np.asarray(result).astype(inputs[0].dtype)]
     if node.domain == ARENAUT_DOMAIN:
-        return [_block_product(node, inputs) if node.op == "BlockMatMul" else _integer_product(node, inputs)]
+        own = _OWN.get(node.op)
+        return [own(node, inputs)] if own is not None else _by_its_record(node, inputs)
     if node.domain == ML_DOMAIN:
         return _wide_onnxruntime(node, inputs, 21)
     if node.op in BY_ONNXRUNTIME and not node.domain:
@@ -166,6 +170,36 @@ def _block_product(node: Node, inputs: Sequence[Any]) -> Any:
         for k in range(depth):
             weight[k, n] = (stored[k] - shift[k // block]) * float(scales[n, k // block])
     return (a.astype(np.float64) @ weight).astype(a.dtype)
+
+
+# Ops of our own with a source that shares no code at all with their record.
+_OWN: Mapping[str, Callable[[Node, Sequence[Any]], Any]] = {
+    "BlockMatMul": _block_product,
+    "QConv": _integer_product,
+    "QMatMul": _integer_product,
+}
+
+
+def _by_its_record(node: Node, inputs: Sequence[Any]) -> list[Any]:
+    """An op of our own in float64: what it decomposes into, by the sources above; else its numpy evaluator."""
+    record = record_of(node)
+    wide = [x.astype(np.float64) if x is not None and is_float(x) else x for x in inputs]
+    if record.decompose is None:
+        assert record.evaluate is not None
+        results = list(record.evaluate(node, wide))
+    else:
+        types = [None if x is None else TensorType(dtype_of(x), x.shape) for x in wide]
+        graph = decomposed(record.decompose, node, types)
+        known = dict(zip(map(id, graph.inputs), (x for x in wide if x is not None), strict=True))
+        for inner in graph.nodes:
+            operands = [
+                v if v is None else v.constant if v.constant is not None else known[id(v)] for v in inner.inputs
+            ]
+            made = expected(inner, operands, inexact=record_of(inner).tolerance.kind != "exact")
+            known.update((id(v), y) for v, y in zip(inner.outputs, made, strict=True) if v is not None)
+        results = [v.constant if v.constant is not None else known[id(v)] for v in graph.outputs]
+    types_out = [v.dtype.numpy for v in node.outputs if v is not None]
+    return [np.asarray(y).astype(t) for y, t in zip(results, types_out, strict=False)]
 
 
 def is_float(array: Any) -> bool:

@@ -10,8 +10,9 @@ from arenaut.ir.dims import Expr, product, symbols_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import InvalidModelError, ShapeError, UnknownError, UnsupportedError, blamed_on
 from arenaut.ir.evaluate import can_evaluate
-from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
+from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
+from arenaut.ir.ops.fused import FUSED
 from arenaut.ir.place import Place, dense_strides
 from arenaut.ir.record import NoRowError
 from arenaut.ir.target import Target
@@ -20,7 +21,6 @@ from arenaut.lowering.emit import MAX_RANK, Emitter, align_rank
 from arenaut.lowering.program import Check, Lowered, LoweredStep, Segment, StepKind, host_place
 from arenaut.lowering.tiles import TileLimitError, Tiles, emit_node, tile_of_graph
 
-FUSED = (ARENAUT_DOMAIN, "Fused")
 _CONTROL = {"if": StepKind.IF, "loop": StepKind.LOOP, "scan": StepKind.SCAN}
 
 

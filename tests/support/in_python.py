@@ -1,0 +1,97 @@
+"""What runs through Python evaluators, by op. These lists only shrink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# Ops whose rules have no kernel row yet, or not for every type or attribute sampled: they run through their evaluator.
+# This list only shrinks.
+THROUGH_EVALUATOR = frozenset(
+    {
+        "BatchNormalization",
+        "Conv",
+        "ConvTranspose",
+        "LabelEncoder",
+        "LpPool",
+        "Unique",
+    }
+)
+
+# Ops of the official cases that run through Python when the graph is optimised and arguments such as shapes and axes
+# are constants, with the reasons: see `python_reason`.
+HOST_CALLS: Mapping[str, str] = {
+    "BatchNormalization": "kernel",
+    "Bernoulli": "kernel",
+    "BlackmanWindow": "kernel",
+    "Cast": "kernel",
+    "Det": "kernel",
+    "Dropout": "kernel",
+    "Equal": "text",
+    "HammingWindow": "kernel",
+    "HannWindow": "kernel",
+    "Identity": "objects",
+    "ImageDecoder": "kernel",
+    "LinearAttention": "kernel",
+    "LpPool": "kernel",
+    "MelWeightMatrix": "kernel",
+    "Mod": "kernel",
+    "OneHot": "kernel",
+    "Optional": "objects",
+    "OptionalGetElement": "objects",
+    "OptionalHasElement": "objects",
+    "RandomUniformLike": "kernel",
+    "RegexFullMatch": "text",
+    "SequenceAt": "objects",
+    "SequenceConstruct": "objects",
+    "SequenceEmpty": "objects",
+    "SequenceErase": "objects",
+    "SequenceInsert": "objects",
+    "SequenceLength": "objects",
+    "SplitToSequence": "objects",
+    "StringConcat": "text",
+    "StringNormalizer": "text",
+    "StringSplit": "text",
+    "TfIdfVectorizer": "kernel",
+    "Unique": "kernel",
+    "ai.onnx.ml.LabelEncoder": "text",
+    "ai.onnx.ml.TreeEnsemble": "kernel",
+    "ai.onnx.preview.FlexAttention": "kernel",
+    "ai.onnx.preview.training.Adagrad": "kernel",
+    "ai.onnx.preview.training.Adam": "kernel",
+    "ai.onnx.preview.training.Momentum": "kernel",
+}
+
+# As HOST_CALLS, for the further ops and reasons when those arguments are only known at run time.
+AT_RUN_TIME: Mapping[str, str] = {
+    "Add": "rank",
+    "AffineGrid": "kernel",
+    "Col2Im": "kernel",
+    "Concat": "rank",
+    "ConstantOfShape": "rank",
+    "CumProd": "kernel",
+    "CumSum": "kernel",
+    "DFT": "rank",
+    "MatMul": "rank",
+    "Mul": "rank",
+    "Pad": "kernel, rank",
+    "ReduceL1": "kernel, rank",
+    "ReduceL2": "kernel, rank",
+    "ReduceLogSum": "kernel, rank",
+    "ReduceLogSumExp": "kernel, rank",
+    "ReduceMax": "kernel, rank",
+    "ReduceMean": "kernel, rank",
+    "ReduceMin": "kernel, rank",
+    "ReduceProd": "kernel, rank",
+    "ReduceSum": "kernel, rank",
+    "ReduceSumSquare": "kernel, rank",
+    "Reshape": "rank",
+    "Resize": "kernel",
+    "STFT": "kernel",
+    "Shape": "rank",
+    "Slice": "rank",
+    "Split": "rank",
+    "Squeeze": "rank",
+    "Transpose": "rank",
+    "Trilu": "kernel",
+    "Unsqueeze": "rank",
+}
