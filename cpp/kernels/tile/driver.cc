@@ -145,20 +145,27 @@ int32_t run_pair(const void* bound, void* const* operand, int64_t begin, int64_t
   });
 }
 
+// A form whose units are runs of bytes.
+template <typename Bound>
+bool bind_runs(Bound* b, int64_t elements, int64_t units_per_task, arn_run_fn run, const char* variant,
+               arn_bound* out) {
+  b->elements = elements;
+  b->units = ceil_div(elements, kLookups);
+  b->units_per_task = units_per_task;
+  out->run = run;
+  out->tasks = ceil_div(b->units, b->units_per_task);
+  out->step_scratch = out->thread_scratch = 0;
+  out->bound_bytes = sizeof(Bound);
+  out->variant = variant;
+  return true;
+}
+
 bool bind_pair(const arn_bind_args* args, int64_t elements, arn_bound* out, void* bound) {
   BytePair pair;  // nothing is written to `bound` before it is known to be this form
   if (!read_byte_pair(args, &pair) || !ARN_CHOICE("tile/bytes", true)) return false;
   PairBound* b = static_cast<PairBound*>(bound);
   b->pair = pair;
-  b->elements = elements;
-  b->units = ceil_div(elements, kLookups);
-  b->units_per_task = 2;
-  out->run = run_pair;
-  out->tasks = ceil_div(b->units, b->units_per_task);
-  out->step_scratch = out->thread_scratch = 0;
-  out->bound_bytes = sizeof(PairBound);
-  out->variant = "bytes";
-  return true;
+  return bind_runs(b, elements, 2, run_pair, "bytes", out);
 }
 
 bool bind_lookup(const arn_bind_args* args, int64_t elements, arn_bound* out, void* bound) {
@@ -166,15 +173,7 @@ bool bind_lookup(const arn_bind_args* args, int64_t elements, arn_bound* out, vo
   if (!ARN_CHOICE("tile/table", elements >= 256) || !tabulate(args, table)) return false;
   LookupBound* b = static_cast<LookupBound*>(bound);
   __builtin_memcpy(b->table, table, sizeof(table));
-  b->elements = elements;
-  b->units = ceil_div(elements, kLookups);
-  b->units_per_task = 4;
-  out->run = run_lookup;
-  out->tasks = ceil_div(b->units, b->units_per_task);
-  out->step_scratch = out->thread_scratch = 0;
-  out->bound_bytes = sizeof(LookupBound);
-  out->variant = "table";
-  return true;
+  return bind_runs(b, elements, 4, run_lookup, "table", out);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Block products by AMX tiles: 16 rows by a panel, a block at a time.
-#include <immintrin.h>
+#include "simd/amx.h"
 
 #include "kernels/blocks/tile.h"
 
@@ -8,26 +8,17 @@ namespace {
 
 constexpr int64_t kRows = 16;
 
-struct alignas(64) TileConfig {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t column_bytes[16];
-  uint8_t rows[16];
-};
-
 // Tiles 0 and 1 hold sums, 2 and 3 rows of A, 4 and 5 codes; a step along K is a block, at most 64 bytes of it.
 void configure(int64_t, int64_t block) {
   const int64_t step = block < 64 ? block : 64;
-  TileConfig c{};
-  c.palette = 1;
+  TileConfig c;
   for (int t = 0; t < 6; ++t) {
     const bool a = t == 2 || t == 3, b = t >= 4;
     c.column_bytes[t] = static_cast<uint16_t>(a ? step : 64);
     c.rows[t] = static_cast<uint8_t>(b ? step / 4 : kRows);
   }
-  __asm__ volatile("ldtilecfg %0" : : "m"(c));
+  c.load();
 }
-
-void release() { _tile_release(); }
 
 template <int kBits>
 void unpack(const arn_blocks& d) {
@@ -121,7 +112,7 @@ void run(const arn_blocks* d, int32_t fresh) {
 }
 
 // Rows of A are always 16 in memory: those past d.rows are read, and what becomes of them is left.
-const arn_blocks_kernel kKernel = {"amx", kRows, 1, configure, run, release};
+const arn_blocks_kernel kKernel = {"amx", kRows, 1, configure, run, release_tiles};
 
 }  // namespace
 }  // namespace ARN_NS

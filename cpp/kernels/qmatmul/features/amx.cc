@@ -1,32 +1,11 @@
 // Integer products by AMX tiles: 16 x 16 sums, 64 bytes of k a step. Also the rate of its dot products.
-#include <immintrin.h>
+#include "simd/amx.h"
 
 #include "kernels/kernel.h"
 #include "kernels/qmatmul/dots.h"
 
 namespace ARN_NS {
 namespace {
-
-struct alignas(64) TileConfig {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t column_bytes[16];
-  uint8_t rows[16];
-};
-
-// Tiles 0 to 3 hold sums, 4 and 5 rows of A, 6 and 7 columns of B. Up to 16 rows the sums lie side by side; above, 0
-// and 1 have the first 16 rows, 2 and 3 the rest.
-void configure(int64_t rows) {
-  TileConfig c{};
-  c.palette = 1;
-  for (int t = 0; t < 8; ++t) c.column_bytes[t] = 64;
-  const uint8_t upper = static_cast<uint8_t>(rows > 16 ? 16 : rows);
-  const uint8_t lower = rows > 16 ? static_cast<uint8_t>(rows - 16) : upper;
-  const uint8_t height[8] = {upper, upper, lower, lower, upper, lower, 16, 16};
-  for (int t = 0; t < 8; ++t) c.rows[t] = height[t];
-  __asm__ volatile("ldtilecfg %0" : : "m"(c));
-}
-
-void release() { _tile_release(); }
 
 #define ARN_DOT(sum, a, b)     \
   do {                         \
@@ -134,7 +113,7 @@ void run(const arn_dots* d) {
     run_signed<false>(*d);
 }
 
-const arn_dots_kernel kKernel = {"amx", 32, 4, 64, ARN_DOT_EITHER, 0, configure, run, release};
+const arn_dots_kernel kKernel = {"amx", 32, 4, 64, ARN_DOT_EITHER, 0, configure_product, run, release_tiles};
 
 }  // namespace
 }  // namespace ARN_NS
@@ -144,24 +123,10 @@ extern "C" const arn_dots_kernel* ARN_CONCAT(arn_dots_, ARN_TIER_NAME, )() { ret
 // Four chains of tile products, `rounds` times; returns the operations done: two a product of bytes.
 extern "C" double ARN_CONCAT(arn_peak_dots_, ARN_TIER_NAME, )(int64_t rounds, int32_t* sink) {
   using namespace ARN_NS;
-  configure(32);
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  _tile_zero(4);
-  _tile_zero(5);
-  _tile_zero(6);
-  _tile_zero(7);
-  for (int64_t r = 0; r < rounds; ++r) {
+  return peak_of_tiles(rounds, 2 * 64, sink, []() __attribute__((always_inline)) {
     _tile_dpbusd(0, 4, 6);
     _tile_dpbusd(1, 4, 7);
     _tile_dpbusd(2, 5, 6);
     _tile_dpbusd(3, 5, 7);
-  }
-  alignas(64) int32_t sums[16 * 16];
-  _tile_stored(0, sums, 64);
-  release();
-  sink[0] = sums[0];
-  return static_cast<double>(rounds) * 4 * 2 * 16 * 16 * 64;
+  });
 }

@@ -1,0 +1,56 @@
+// AMX tiles as products use them. For sources that are compiled for AMX only.
+#pragma once
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "kernels/kernel.h"
+
+namespace ARN_NS {
+
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t column_bytes[16] = {};
+  uint8_t rows[16] = {};
+
+  void load() const { __asm__ volatile("ldtilecfg %0" : : "m"(*this)); }
+};
+
+// For products of up to 32 rows: tiles 0 to 3 hold sums, 4 and 5 rows of A, 6 and 7 columns of B. Up to 16 rows the
+// sums lie side by side; above, 0 and 1 have the first 16 rows, 2 and 3 the rest.
+static inline void configure_product(int64_t rows) {
+  TileConfig c;
+  const uint8_t upper = static_cast<uint8_t>(rows > 16 ? 16 : rows);
+  const uint8_t lower = rows > 16 ? static_cast<uint8_t>(rows - 16) : upper;
+  const uint8_t height[8] = {upper, upper, lower, lower, upper, lower, 16, 16};
+  for (int t = 0; t < 8; ++t) {
+    c.column_bytes[t] = 64;
+    c.rows[t] = height[t];
+  }
+  c.load();
+}
+
+static inline void release_tiles() { _tile_release(); }
+
+// products() adds to each of the tiles 0 to 3 once; called `rounds` times on zeros. Returns the operations done, each
+// call being 4 * 16 * 16 * terms of them.
+template <typename Products>
+static inline double peak_of_tiles(int64_t rounds, int64_t terms, int32_t* sink, Products&& products) {
+  configure_product(32);
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_zero(4);
+  _tile_zero(5);
+  _tile_zero(6);
+  _tile_zero(7);
+  for (int64_t r = 0; r < rounds; ++r) products();
+  alignas(64) int32_t sums[16 * 16];
+  _tile_stored(0, sums, 64);
+  release_tiles();
+  sink[0] = sums[0];
+  return static_cast<double>(rounds) * static_cast<double>(4 * 16 * 16 * terms);
+}
+
+}  // namespace ARN_NS
