@@ -1,4 +1,4 @@
-"""ir.Graph to ModelProto: any graph, optimised or not, as ONNX of the newest opset that the installed onnx knows.
+"""ir.Graph to ModelProto: any graph, optimised or not, as ONNX of the oldest opset in which it means the same.
 
 Captures become references to outer names again, constants become initialisers of the main graph (one for each array,
 however many bodies read it), and nodes of the domain `arenaut` become calls of model-local functions made from their
@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, helper
 
+from arenaut.frontend.opsets import Opsets, state_opsets
 from arenaut.frontend.weights import packed_bytes
 from arenaut.ir import ARENAUT_DOMAIN, ONNX_DOMAIN, Graph, Node, Value, dtype_of
 from arenaut.ir.dtypes import DType
@@ -26,7 +27,7 @@ from arenaut.ir.numbers import Numbers
 from arenaut.ir.ops import record_of
 from arenaut.ir.ops.support.composite import decomposed
 from arenaut.ir.ops.support.fallback import type_proto
-from arenaut.ir.schemas import last_opset, newest_opset, newest_signature
+from arenaut.ir.schemas import newest_signature
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
 
 Store = Callable[[Array, str], Any]  # array, name -> TensorProto
@@ -60,8 +61,8 @@ def to_model_proto(
     model = onnx.ModelProto(
         ir_version=onnx.IR_VERSION, producer_name="arenaut", producer_version=__version__, graph=proto, doc_string=doc
     )
-    model.opset_import.extend(_opset_imports(writer.ops))
     model.functions.extend(writer.functions)
+    state_opsets(model, writer.ops)
     helper.set_model_props(model, dict(metadata or {}))
     return model
 
@@ -151,15 +152,6 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return out
 
 
-def _opset_imports(ops: set[tuple[str, str]]) -> list[Any]:
-    """The newest version of each domain that has all these (domain, op)."""
-    versions = {ONNX_DOMAIN: newest_opset(ONNX_DOMAIN)}
-    for domain, op in ops:
-        last = last_opset(domain, op) or 1
-        versions[domain] = min(versions.get(domain, last), last)
-    return [helper.make_opsetid(domain, version) for domain, version in sorted(versions.items())]
-
-
 @dataclass
 class _Names:
     """The names of the values of one graph or function; a body sees those of the graph around it."""
@@ -196,7 +188,7 @@ class _Writer:
         self._initializers: list[Any] = []
         self._in_function = False
         self.functions: list[Any] = []
-        self.ops: set[tuple[str, str]] = set()
+        self.ops = Opsets()
 
     def main_graph(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
         names = self._names
@@ -249,7 +241,8 @@ class _Writer:
             constant = tensor_proto(np.array(alpha, node.output.dtype.numpy))
             nodes = [helper.make_node("Constant", [], [factor], value=constant)]
             nodes += [helper.make_node("Mul", [x, factor], [scaled])]
-        self.ops |= {(ONNX_DOMAIN, "Sigmoid"), (ONNX_DOMAIN, "Mul")}
+        self.ops.need_op(ONNX_DOMAIN, "Sigmoid", node)
+        self.ops.need_op(ONNX_DOMAIN, "Mul", node)
         return [*nodes, helper.make_node("Sigmoid", [scaled], [gate]), helper.make_node("Mul", [x, gate], [y])]
 
     def _operand(self, value: Value | None, nodes: Any) -> str:
@@ -274,7 +267,7 @@ class _Writer:
         captured = node.inputs[len(own) :]
         for value in captured:  # a constant needs its initialiser or node outside the body
             self._operand(value, before)
-        self.ops.add(node.key)
+        self.ops.need(node)
         if node.domain == ARENAUT_DOMAIN:
             own = [v for v in own if v is not None]
         proto = onnx.NodeProto(name=self._node_names.fresh(node.name) if node.name else "")
@@ -320,7 +313,6 @@ class _Writer:
         body = _body_of(node)
         outer, self._names = self._names, _Names(set())
         was_inside, self._in_function = self._in_function, True
-        ops, self.ops = self.ops, set()
         try:
             inputs = [self._names.of(v) for v in body.inputs]
             nodes = self._nodes(body)
@@ -329,12 +321,10 @@ class _Writer:
                 if value.producer is None or name in outputs[:index]:
                     outputs[index] = self._names.fresh(f"{name}_out")
                     nodes.append(helper.make_node("Identity", [name], [outputs[index]]))
-            imports = _opset_imports(self.ops)
         finally:
             self._names, self._in_function = outer, was_inside
-            self.ops |= ops
         name = f"{node.op}_{len(self.functions)}"
-        self.functions.append(helper.make_function(ARENAUT_DOMAIN, name, inputs, outputs, nodes, imports))
+        self.functions.append(helper.make_function(ARENAUT_DOMAIN, name, inputs, outputs, nodes, []))
         return name
 
 

@@ -19,6 +19,7 @@ OPTIMISATIONS: Final = {
 
 
 Precision = Literal["stored", "bfloat16"]
+WeightForm = Literal["stored", "int8", "int4"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Target:
 
     families: the kernel families that have rows here, for rewrites that need one.
     without: names of OPTIMISATIONS to leave out, to see what each is worth.
-    precision: of the operands of float products and convolutions: as stored, or the nearest bfloat16."""
+    precision: of the operands of float products and convolutions: as stored, or the nearest bfloat16.
+    weights: of float products, where they are constant: as stored, or codes of 8 or 4 bits in blocks."""
 
     tier: int
     features: int
@@ -38,3 +40,4 @@ class Target:
     families: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
     precision: Precision = "stored"
+    weights: WeightForm = "stored"

@@ -10,7 +10,7 @@ from arenaut.ir.target import Target
 
 @dataclass(frozen=True)
 class Event:
-    """A named rewrite at a node: fired, or refused for a reason."""
+    """A named rewrite at a node: fired, perhaps with what there is to say about it, or refused for a reason."""
 
     pass_name: str
     rewrite: str
@@ -28,8 +28,8 @@ class PassContext:
     events: list[Event] = field(default_factory=list)
     current: str = ""
 
-    def fired(self, rewrite: str, node: Node) -> None:
-        self.events.append(Event(self.current, rewrite, node.name or node.op, True))
+    def fired(self, rewrite: str, node: Node, reason: str = "") -> None:
+        self.events.append(Event(self.current, rewrite, node.name or node.op, True, reason))
 
     def missed(self, rewrite: str, node: Node, reason: str) -> None:
         """A near-match that was refused; reason says why, for `arenaut explain`."""

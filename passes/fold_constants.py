@@ -16,6 +16,8 @@ from arenaut.passes.context import PassContext
 
 # Of arithmetic on constants so many nodes are looked at to see what becomes of a result.
 MAX_VISITED = 32
+# Bytes of a constant that are worth being kept as they are until all know what reads them.
+FEWEST_BYTES = 4096
 
 
 def fold_constants(graph: Graph, context: PassContext) -> bool:
@@ -24,7 +26,17 @@ def fold_constants(graph: Graph, context: PassContext) -> bool:
     unless the graph is as it was imported, with both."""
     untouched = not context.events and all(v is None or v.type is not None for n in graph.nodes for v in n.outputs)
     stale = set() if untouched else {id(n) for n in graph.nodes}
-    return _fold(graph, context, stale, lambda node: record_of(node).widens)
+    return _fold(graph, context, stale, _widens_stored)
+
+
+def _widens_stored(node: Node) -> bool:
+    """Whether the node makes wider elements of those that the file stores: it dequantises, or casts many bytes."""
+    if record_of(node).widens:
+        return True
+    stored = node.inputs[0] if len(node.inputs) == 1 else None
+    if stored is None or stored.constant is None or stored.constant.dtype.kind not in "iu":
+        return False
+    return stored.constant.itemsize == 1 and stored.constant.size >= FEWEST_BYTES and node.output.dtype.is_float
 
 
 def fold_again(graph: Graph, context: PassContext) -> bool:

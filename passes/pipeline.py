@@ -29,11 +29,13 @@ from arenaut.passes.fuse_elementwise import fuse_elementwise
 from arenaut.passes.gather_early import gather_early
 from arenaut.passes.hoist_reshapes import hoist_reshapes
 from arenaut.passes.join_heads import join_heads
+from arenaut.passes.keep_weight_codes import keep_weight_codes
 from arenaut.passes.merge_casts import merge_casts
 from arenaut.passes.merge_common_subexpressions import merge_common_subexpressions
 from arenaut.passes.merge_products import merge_products
 from arenaut.passes.merge_reductions import merge_reductions
 from arenaut.passes.quantise_early import quantise_early
+from arenaut.passes.quantise_weights import quantise_weights
 from arenaut.passes.raise_activations import raise_activations
 from arenaut.passes.raise_attention import raise_attention
 from arenaut.passes.raise_integer_products import raise_integer_products
@@ -93,6 +95,7 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
         "products of dequantised operands become integer products, which are several times as fast",
         part="fusion",
     ),
+    Pass(keep_weight_codes, "weights of 8 bits that floats are multiplied by stay bytes", part="packing"),
     Pass(fold_again, "constants of DequantizeLinear that no integer product reads are dequantised at load"),
     Pass(spread_scales, "quantisation by channels or blocks becomes arithmetic that elementwise tiles have"),
     Pass(
@@ -149,6 +152,7 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
         part="fusion",
     ),
     Pass(join_heads, "queries and keys that lie in one product are normalised and rotated together", part="fusion"),
+    Pass(quantise_weights, "weights are asked for in 8 or 4 bits", part="packing"),
     Pass(
         hoist_reshapes,
         "a reshape after a product moves behind the elementwise ops that follow, so that they can join the product",

@@ -67,6 +67,8 @@ def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _lower(lower: Lower, node: Node) -> None:
+    if "packing" in lower.target.without:
+        raise NoRowError("weights that are not packed")
     bits, block, depth, columns, blocks = _sizes(node)
     zeros = node.input(3)
     places = [

@@ -17,7 +17,7 @@ from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.ir.errors import ArenautError, InternalError, InvalidModelError, blamed_on
 from arenaut.ir.graph import Array, Graph
 from arenaut.ir.infer import Oracle, asking
-from arenaut.ir.target import Precision, Target
+from arenaut.ir.target import Precision, Target, WeightForm
 from arenaut.ir.types import Type
 from arenaut.lowering.build import Built, build_program
 from arenaut.lowering.lower import lower_graph
@@ -59,6 +59,7 @@ def load_onnx(
     exact_conv: bool = False,
     winograd_limit: int | None = None,
     precision: Precision = "stored",
+    weights: WeightForm = "stored",
     without: Collection[str] = (),
     revision: Revision | None = None,
 ) -> Model:
@@ -84,6 +85,9 @@ def load_onnx(
                      which processors multiply many times faster; sums stay float32. A sum of products a * b then errs
                      by at most 2^-8 of the sum of |a * b|, about 2^-9 / sqrt(terms) of it where signs are mixed.
                      "stored": products keep what is stored, float16 and bfloat16 included.
+    weights          "int8", "int4": constant float32 weights of products become codes of so many bits in blocks of 32
+                     with a scale each, a quarter or an eighth of the bytes; `arenaut explain` says how much each errs.
+                     Weights of convolutions and tables that a Gather reads stay as stored.
     without          names of arenaut.ir.target.OPTIMISATIONS to leave out, to see what each is worth.
 
     revision         sizes of symbolic dims that hold for good, and weights, in place of those of the file:
@@ -95,7 +99,7 @@ def load_onnx(
     one_of("executor", executor, ("compiled", "interpreted"))
     one_of("optimize_memory", optimize_memory, get_args(Effort))
     options = _Options(
-        target=current_target(threads_of(threads), without, precision),
+        target=current_target(threads_of(threads), without, precision, weights),
         level=_verify_level(verify),
         passes=stop_after if optimize else 0,
         lowering=LoweringOptions(shapes or {}, exact_conv, winograd_limit),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import arenaut
 from arenaut.ir.target import OPTIMISATIONS
@@ -40,6 +41,25 @@ def network() -> Any:
 
 
 X = np.random.default_rng(5).standard_normal((2, 4, 12, 12)).astype(np.float32)
+
+
+def test_weights_in_blocks_that_are_not_packed() -> None:
+    draw = np.random.default_rng(3)
+    nodes = [helper.make_node("MatMulNBits", ["x", "w", "s"], ["y"], domain="com.microsoft", K=64, N=24, bits=4,
+                              block_size=32)]  # fmt: skip
+    weights = {"w": draw.integers(0, 256, (24, 2, 16)).astype(np.uint8), "s": draw.random(48).astype(np.float32)}
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 24])],
+        [numpy_helper.from_array(a, n) for n, a in weights.items()],
+    )  # fmt: skip
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    )
+    x = draw.standard_normal((3, 64)).astype(np.float32)
+    want = arenaut.load_onnx(model).run({"x": x})["y"]
+    loose = arenaut.load_onnx(model, without=["packing"]).run({"x": x})["y"]
+    np.testing.assert_allclose(loose, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
 
 
 @pytest.mark.parametrize("name", OPTIMISATIONS)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from arenaut import _native
 from arenaut.config import variable
-from arenaut.ir.target import OPTIMISATIONS, Precision, Target
+from arenaut.ir.target import OPTIMISATIONS, Precision, Target, WeightForm
 from arenaut.native.enumerations import enumeration
 from arenaut.native.rows import all_rows
 
@@ -117,11 +117,15 @@ def feature_names(mask: int) -> tuple[str, ...]:
 
 
 def current_target(
-    threads: int | None = None, without: Collection[str] = (), precision: Precision = "stored"
+    threads: int | None = None,
+    without: Collection[str] = (),
+    precision: Precision = "stored",
+    weights: WeightForm = "stored",
 ) -> Target:
     """What kernels may be picked for here. threads: None for all that this process may use. The rest: see Target."""
-    if precision not in get_args(Precision):
-        raise ValueError(f"precision={precision!r}: expected {' or '.join(map(repr, get_args(Precision)))}")
+    for name, value, known in (("precision", precision, Precision), ("weights", weights, WeightForm)):
+        if value not in get_args(known):
+            raise ValueError(f"{name}={value!r}: expected {' or '.join(map(repr, get_args(known)))}")
     unknown = sorted(set(without) - set(OPTIMISATIONS))
     if unknown:
         raise ValueError(f"without={unknown}: expected names of {', '.join(OPTIMISATIONS)}")
@@ -134,7 +138,7 @@ def current_target(
     features = allowed_features(tier)
     return Target(
         tier, features, threads or available, cpu["l1d_bytes"], cpu["l2_bytes"], cpu["l3_bytes"],
-        _families(tier, features), frozenset(without), precision,
+        _families(tier, features), frozenset(without), precision, weights,
     )  # fmt: skip
 
 
