@@ -29,6 +29,7 @@ CLIENTS: dict[str, tuple[tuple[str, ...], float]] = {
     "pipelines": (("skl2onnx", "sklearn"), 1e-3),
     "text_pipelines": (("skl2onnx", "sklearn"), 1e-4),
     "boosting": (("onnxmltools", "lightgbm", "xgboost"), 1e-4),
+    "decode": (("transformers", "torch", "onnxscript"), 1e-4),
     "embed": (("tokenizers", "transformers", "torch", "onnxscript"), 1e-4),
 }
 
