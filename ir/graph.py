@@ -78,10 +78,6 @@ class Value:
         return twin
 
     @property
-    def is_released(self) -> bool:
-        return isinstance(self._constant, _Released)
-
-    @property
     def tensor(self) -> TensorType:
         """The type of a tensor; raises UnknownRankError for what is not known to be one."""
         if not isinstance(self.type, TensorType):

@@ -60,10 +60,6 @@ def slice_range(start: Dim, end: Dim, step: int, size: Dim) -> tuple[Dim, Dim]:
     return first, dims.maximum(dims.ceildiv(last - first, step), 0)
 
 
-def _slice_axes(known: Array | None, count: int) -> list[int] | None:
-    return list(range(count)) if known is None else known_ints(known)
-
-
 def _slice_infer(context: Infer) -> Sequence[Type]:
     shape = list(context.shape(0))
     starts, ends = context.data(1).ravel(), context.data(2).ravel()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from arenaut.ir.dtypes import DType
-from arenaut.native.rows import Row, all_rows, has_family, pack_params, select_row
+from arenaut.native.rows import Row, all_rows, pack_params, select_row
 from arenaut.native.target import TIERS, current_target
 
 BY_SHORT_NAME = {d.short: d for d in DType}
@@ -56,7 +56,7 @@ def test_what_no_row_takes_is_not_picked() -> None:
     assert select_row("Softmax", [DType.INT64], [DType.INT64], target) is None
     assert select_row("Softmax", [DType.FLOAT, DType.FLOAT, DType.FLOAT], [DType.FLOAT], target) is None
     assert select_row("Softmax", [None], [DType.FLOAT], target) is None
-    assert not has_family("NoSuchFamily")
+    assert select_row("NoSuchFamily", [DType.FLOAT], [DType.FLOAT], target) is None
 
 
 def test_parameters_are_filled_by_name() -> None:

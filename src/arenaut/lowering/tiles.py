@@ -38,10 +38,6 @@ def _functions() -> Mapping[str, tuple[int, int]]:
     return {f[0]: (i, f[1]) for i, f in enumerate(_native.tile_functions())}
 
 
-def has_tile_function(name: str) -> bool:
-    return name in _functions()
-
-
 def tile_function(name: str) -> int:
     """Its number in programs."""
     return _functions()[name][0]

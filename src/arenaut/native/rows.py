@@ -102,10 +102,6 @@ def _family(family: str) -> tuple[Row, ...]:
     return tuple(sorted((r for r in all_rows() if r.family == family), key=lambda r: (-r.tier, -r.features)))
 
 
-def has_family(family: str) -> bool:
-    return bool(_family(family))
-
-
 def select_row(
     family: str, inputs: Sequence[DType | None], outputs: Sequence[DType | None], target: Target
 ) -> Row | None:
