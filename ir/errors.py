@@ -76,13 +76,18 @@ class RuleError(Exception):
     an error of arenaut of it; any other exception that escapes a rule is a fault of the rule."""
 
 
-@contextmanager
-def memory_errors(what: str) -> Iterator[None]:
-    """Want of memory as an error of arenaut. what: begins the message."""
-    try:
-        yield
-    except MemoryError as error:
-        raise MemoryLimitError(f"{what}: this machine has not the memory for it: {error}") from error
+class memory_errors:
+    """Want of memory in this block as an error of arenaut. what: begins the message."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, MemoryError):
+            raise MemoryLimitError(f"{self._what}: this machine has not the memory for it: {error}") from error
 
 
 @contextmanager

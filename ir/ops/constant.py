@@ -193,24 +193,65 @@ def _multinomial_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(DType(context.node.attr("dtype", DType.INT32)), (batch, count))]
 
 
-def _random_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    from arenaut.ir.ops.support.fallback import evaluate_reference
+# Draws that no seed fixes. One call of a generator holds its lock.
+_DRAWS = np.random.Generator(np.random.SFC64())
 
-    return evaluate_reference(node, inputs)
+
+def _draws(node: Node) -> np.random.Generator:
+    seed = node.attr("seed")
+    return _DRAWS if seed is None else np.random.default_rng(np.float32(seed).view(np.uint32))
+
+
+def _drawn_as(node: Node, inputs: Sequence[Any]) -> tuple[tuple[int, ...], np.dtype[Any], Any]:
+    """Shape and type of what a node draws, and the float type to draw in."""
+    shape = tuple(np.shape(inputs[0])) if inputs else tuple(int(d) for d in node.attr("shape"))
+    plain = dtype_of(np.asarray(inputs[0])) if inputs else DType.FLOAT
+    dtype = DType(node.attr("dtype") or plain).numpy
+    return shape, dtype, np.float64 if dtype == np.float64 else np.float32
+
+
+def _uniform_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    shape, dtype, wide = _drawn_as(node, inputs)
+    low, high = float(node.attr("low", 0.0)), float(node.attr("high", 1.0))
+    out = _draws(node).random(shape, wide)
+    out *= wide(high - low)
+    out += wide(low)
+    return [np.asarray(out).astype(dtype, copy=False)]
+
+
+def _normal_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    shape, dtype, wide = _drawn_as(node, inputs)
+    out = _draws(node).standard_normal(shape, wide)
+    out *= wide(node.attr("scale", 1.0))
+    out += wide(node.attr("mean", 0.0))
+    return [np.asarray(out).astype(dtype, copy=False)]
+
+
+def _bernoulli_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    odds = np.asarray(inputs[0])
+    shape, dtype, wide = _drawn_as(node, inputs)
+    return [np.asarray(_draws(node).random(shape, wide) < odds.astype(wide, copy=False)).astype(dtype)]
 
 
 def _multinomial_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Classes drawn by their unnormalised log-probabilities, by the inverse of the distribution function."""
     logits = np.asarray(inputs[0]).astype(np.float64)
-    seed = node.attr("seed")
-    rng = np.random.default_rng(None if seed is None else np.float32(seed).view(np.uint32))
     with np.errstate(all="ignore"):
         weights = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
     ends = np.cumsum(np.where(weights > 0, weights, 0), axis=1)
-    draws = rng.random((len(logits), int(node.attr("sample_size", 1)))) * ends[:, -1:]
+    draws = _draws(node).random((len(logits), int(node.attr("sample_size", 1)))) * ends[:, -1:]
     picked = (ends[:, None, :] <= draws[:, :, None]).sum(axis=2)
     dtype = DType(node.attr("dtype", DType.INT32)).numpy
     return [np.minimum(picked, logits.shape[1] - 1).astype(dtype)]
+
+
+_RANDOM = {
+    "RandomNormal": _normal_evaluate,
+    "RandomNormalLike": _normal_evaluate,
+    "RandomUniform": _uniform_evaluate,
+    "RandomUniformLike": _uniform_evaluate,
+    "Bernoulli": _bernoulli_evaluate,
+}
 
 
 # -- samples -------------------------------------------------------------------------------------------------------
@@ -275,8 +316,8 @@ RECORDS: tuple[OpRecord, ...] = (
     ),
     OpRecord(op="EyeLike", infer=_eye_infer, evaluate=_eye_evaluate, lower=_eye_lower, samples=_eye_samples),
     *(
-        OpRecord(op=op, infer=_random_infer, evaluate=_random_evaluate, deterministic=False)
-        for op in ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli")
+        OpRecord(op=op, infer=_random_infer, evaluate=evaluate, deterministic=False)
+        for op, evaluate in _RANDOM.items()
     ),
     OpRecord(op="Multinomial", infer=_multinomial_infer, evaluate=_multinomial_evaluate, deterministic=False),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.elements import Choice, Coordinates, Elements, UnknownElementError, precedes, single
 from arenaut.ir.errors import RuleError
-from arenaut.ir.graph import Node
+from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.cast import cast_array
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints, only_element, to_dtype, widen
@@ -240,6 +240,8 @@ def _unique_infer(context: Infer) -> Sequence[Type]:
 def _unique_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Values, index of the first of each, index of each element's value, counts; unsorted: in order of appearance."""
     x, axis = np.asarray(inputs[0]), node.attr("axis")
+    if x.dtype == object and (axis is None or x.ndim == 1):
+        return _unique_texts(x, bool(node.attr("sorted", 1)))[: len(node.outputs)]
     if x.dtype == object:  # numpy compares slices of text only at a fixed width
         x = x.astype(np.str_)
     values, first, inverse, counts = np.unique(x, True, True, True, axis)
@@ -250,6 +252,23 @@ def _unique_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         values = np.take(values, order, 0 if axis is None else axis)
         first, inverse, counts = first[order], place[inverse], counts[order]
     return [values, *(a.astype(np.int64) for a in (first, inverse, counts))][: len(node.outputs)]
+
+
+def _unique_texts(x: Array, ordered: bool) -> list[Array]:
+    """The same for text, which a dict tells apart."""
+    flat: list[Any] = x.reshape(-1).tolist()
+    seen: dict[Any, int] = {}
+    inverse = np.array([seen.setdefault(v, len(seen)) for v in flat], np.int64)
+    values, counts = list(seen), np.bincount(inverse, minlength=len(seen)).astype(np.int64)
+    first = np.empty(len(seen), np.int64)
+    first[inverse[::-1]] = np.arange(len(flat) - 1, -1, -1)
+    if ordered:
+        order = np.array(sorted(range(len(values)), key=values.__getitem__), np.int64)
+        place = np.empty_like(order)
+        place[order] = np.arange(order.size)
+        values = [values[i] for i in order]
+        first, inverse, counts = first[order], place[inverse], counts[order]
+    return [np.array(values, object), first, inverse, counts]
 
 
 def _unique_lower(lower: Lower, node: Node) -> None:

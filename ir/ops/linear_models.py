@@ -365,9 +365,15 @@ def _encoder_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _encoder(build: Build, node: Node) -> Sequence[Value]:
-    x, names = node.operand(0), node.attr("cats_int64s")
-    if x.dtype is DType.STRING or not names or not node.attr("zeros", 1):
-        raise NoRowError("text, or categories of which each must be known")
+    x, texts = node.operand(0), node.attr("cats_strings")
+    names = node.attr("cats_int64s") or ()
+    if not node.attr("zeros", 1) or not (texts if x.dtype is DType.STRING else names):
+        raise NoRowError("categories of which each must be known, or none")
+    if x.dtype is DType.STRING:
+        names = tuple(range(len(texts)))
+        x = build.op(
+            "LabelEncoder", x, domain=ML_DOMAIN, keys_strings=texts, values_int64s=names, default_int64=-1,
+        )  # fmt: skip
     places = unsqueeze(build, cast(build, x, DType.INT64), x.rank)
     return [cast(build, build.op("Equal", places, ints(build, *names)), DType.FLOAT)]
 
@@ -378,6 +384,8 @@ def _encoder_samples() -> Iterator[Sample]:
         yield Sample((x,), {"cats_int64s": (-1, 3, 0, 2), "zeros": 1})
     words = samples.draw((2, 3, 2), DType.STRING)
     yield Sample((words,), {"cats_strings": (str(words[0, 0, 0]), "absent"), "zeros": 1})
+    words = np.array([["a", "zz"], ["", "ü"], ["none", "a"]], object)
+    yield Sample((words,), {"cats_strings": ("a", "ü", "zz"), "zeros": 1})
 
 
 _PRODUCT = Tolerance("product", 8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import ML_DOMAIN, Array, Node, Value
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import tensor_like
-from arenaut.ir.ops.support.composite import number
+from arenaut.ir.ops.support.common import kept_for, tensor_like
+from arenaut.ir.ops.support.composite import number, through_decomposition
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample
 from arenaut.ir.types import MapType, SequenceType, TensorType, Type
 
@@ -37,7 +38,7 @@ def _zip_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     if rows.shape[-1] != len(labels):
         raise RuleError(f"{rows.shape[-1]} columns for {len(labels)} class labels")
     listed = rows.tolist()
-    return [[dict(zip(labels, row, strict=False)) for row in (listed if rows.ndim > 1 else [listed])]]
+    return [list(map(dict, map(zip, repeat(labels), listed if rows.ndim > 1 else [listed])))]
 
 
 # -- CastMap -------------------------------------------------------------------------------------------------------
@@ -79,16 +80,15 @@ def _category_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(DType.INT64 if t.dtype is DType.STRING else DType.STRING, t.shape)]
 
 
-def _category_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    x, names, numbers = np.asarray(inputs[0]), node.attr("cats_strings", ()), node.attr("cats_int64s", ())
-    if x.dtype == object:
-        table: dict[Any, Any] = dict(zip(names, numbers, strict=True))
-        absent, target = node.attr("default_int64", -1), DType.INT64
+def _category_decompose(build: Build, node: Node) -> Sequence[Value]:
+    """A LabelEncoder of either direction."""
+    x, names, numbers = node.operand(0), node.attr("cats_strings", ()), node.attr("cats_int64s", ())
+    if x.dtype is DType.STRING:
+        chosen = {"keys_strings": names, "values_int64s": numbers, "default_int64": node.attr("default_int64", -1)}
     else:
-        table = dict(zip(numbers, names, strict=True))
-        absent, target = node.attr("default_string", "_Unused"), DType.STRING
-    found = [table.get(v, absent) for v in x.ravel().tolist()]
-    return [np.array(found, target.numpy).reshape(x.shape)]
+        absent = node.attr("default_string", "_Unused")
+        chosen = {"keys_int64s": numbers, "values_strings": names, "default_string": absent}
+    return [build.op("LabelEncoder", x, domain=ML_DOMAIN, **chosen)]
 
 
 # -- LabelEncoder --------------------------------------------------------------------------------------------------
@@ -130,12 +130,11 @@ def _label_infer(context: Infer) -> Sequence[Type]:
 def _label_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """The first of equal keys is not the one that counts: the last is. A key that is not a number is found."""
     x = np.asarray(inputs[0])
-    table, values, absent, places = _label_table(node)
+    table, values, absent, places = kept_for(node, _label_table)
     if places is None:
-        found = [table.get(v, absent) for v in x.ravel().tolist()]
-        out = np.empty(len(found), values.dtype)
-        out[:] = found
-        return [out.reshape(x.shape)]
+        get = table.get
+        found = [get(v, absent) for v in x.ravel().tolist()]
+        return [np.array(found, values.dtype).reshape(x.shape)]
     keys, flat = places, x.reshape(-1)
     at = np.minimum(np.searchsorted(keys, flat), max(keys.size - 1, 0))
     hit = (keys[at] == flat) | ((keys[at] != keys[at]) & (flat != flat)) if keys.size else np.zeros(flat.shape, bool)
@@ -143,28 +142,16 @@ def _label_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [np.where(hit, picked, absent).astype(values.dtype).reshape(x.shape)]
 
 
-# Tables by the identity of the attribute that they are made of, which they hold.
-_TABLES: dict[int, tuple[Any, tuple[dict[Any, Any], Array, Any, Array | None]]] = {}
+_Labels = tuple[dict[Any, Any], Array, Any, "Array | None"]
 
 
-def _label_table(node: Node) -> tuple[dict[Any, Any], Array, Any, Array | None]:
+def _label_table(node: Node) -> _Labels:
     """For text: a dict, values, the absent value. For numbers: values in the order of the sorted keys, and those."""
-    mark = node.attributes
-    known = _TABLES.get(id(mark))
-    if known is not None and known[0] is mark:
-        return known[1]
     keys, values, absent = _labels_of(node)
     if keys.dtype == object:
-        made: tuple[dict[Any, Any], Array, Any, Array | None] = (
-            dict(zip(keys.tolist(), values.tolist(), strict=True)), values, absent.item(), None,
-        )  # fmt: skip
-    else:
-        last = keys.size - 1 - np.unique(keys[::-1], return_index=True)[1]
-        made = ({}, values[last], absent, keys[last])
-    while len(_TABLES) >= 64:
-        _TABLES.pop(next(iter(_TABLES)))
-    _TABLES[id(mark)] = (mark, made)
-    return made
+        return dict(zip(keys.tolist(), values.tolist(), strict=True)), values, absent.item(), None
+    last = keys.size - 1 - np.unique(keys[::-1], return_index=True)[1]
+    return {}, values[last], absent, keys[last]
 
 
 def _label_decompose(build: Build, node: Node) -> Sequence[Value]:
@@ -200,5 +187,8 @@ RECORDS: tuple[OpRecord, ...] = (
     ),
     OpRecord(op="ZipMap", domain=ML_DOMAIN, infer=_zip_infer, evaluate=_zip_evaluate),
     OpRecord(op="CastMap", domain=ML_DOMAIN, infer=_map_infer, evaluate=_map_evaluate),
-    OpRecord(op="CategoryMapper", domain=ML_DOMAIN, infer=_category_infer, evaluate=_category_evaluate),
+    OpRecord(
+        op="CategoryMapper", domain=ML_DOMAIN, infer=_category_infer, decompose=_category_decompose,
+        evaluate=through_decomposition(_category_decompose),
+    ),
 )  # fmt: skip

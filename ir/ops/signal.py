@@ -365,15 +365,16 @@ def _mel_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     low_mel, high_mel = (2595 * np.log10(1 + float(f) / 700) for f in (low, high))
     mels = low_mel + np.arange(bands + 2) * ((high_mel - low_mel) / (bands + 2))
     edges = np.floor((int(length) + 1) * (700 * (10 ** (mels / 2595) - 1)) / int(rate)).astype(np.int64)
+    left, center, right = edges[:-2], edges[1:-1], edges[2:]
+    # Every bin of every triangle: its band, and its bin. The bin in the middle has weight 1.
+    counts = np.maximum(right, center + 1) - left
+    band = np.repeat(np.arange(len(counts)), counts)
+    bins = np.arange(len(band)) - np.repeat(np.cumsum(counts) - counts - left, counts)
+    middle = center[band]
+    rising = (bins - left[band]) / np.maximum(middle - left[band], 1)
+    falling = (right[band] - bins) / np.maximum(right[band] - middle, 1)
     out = np.zeros((int(length) // 2 + 1, int(bands)))
-    for band, (left, center, right) in enumerate(zip(edges[:-2], edges[1:-1], edges[2:], strict=True)):
-        if left == center:
-            out[center, band] = 1
-        else:
-            rising = np.arange(left, center + 1)
-            out[rising, band] = (rising - left) / (center - left)
-        falling = np.arange(center, right)
-        out[falling, band] = (right - falling) / max(right - center, 1)
+    out[bins, band] = np.where(bins < middle, rising, np.where(bins > middle, falling, 1))
     return [to_dtype(out, DType(int(node.attr("output_datatype", 1))).numpy)]
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ import numpy as np
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import broadcast_shapes, tensor_like
+from arenaut.ir.ops.support.common import broadcast_shapes, kept_for, tensor_like
 from arenaut.ir.record import Infer, OpRecord, Sample
 from arenaut.ir.types import TensorType, Type
 
@@ -29,14 +32,6 @@ def _strings(node: Node, name: str) -> list[str]:
     return [s.decode() if isinstance(s, bytes) else str(s) for s in node.attr(name) or ()]
 
 
-def _mapped(function: Any, x: Array, dtype: Any) -> Array:
-    """function of every element; 0-d and empty arrays keep their shape."""
-    flat = [function(str(s)) for s in x.reshape(-1)]
-    out = np.empty(len(flat), dtype)
-    out[:] = flat
-    return np.asarray(out.reshape(x.shape))
-
-
 # -- StringConcat, RegexFullMatch, StringSplit ---------------------------------------------------------------------
 
 
@@ -47,15 +42,20 @@ def _concat_infer(context: Infer) -> Sequence[Type]:
 
 
 def _concat_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    a, b = np.broadcast_arrays(*(np.asarray(x, object) for x in inputs))
-    out = np.empty(a.shape, object)
-    out.reshape(-1)[:] = [str(x) + str(y) for x, y in zip(a.reshape(-1), b.reshape(-1), strict=True)]
-    return [out]
+    a, b = (np.asarray(x, object) for x in inputs)
+    if a.shape != b.shape:
+        a, b = np.broadcast_arrays(a, b)
+    joined = list(map(str.__add__, a.reshape(-1).tolist(), b.reshape(-1).tolist()))
+    return [np.array(joined, object).reshape(a.shape)]
 
 
 def _match_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    pattern = re.compile(_attribute(node, "pattern"))
-    return [_mapped(lambda s: pattern.fullmatch(s) is not None, np.asarray(inputs[0]), np.bool_)]
+    x, matches = np.asarray(inputs[0]), kept_for(node, _full_match)
+    return [np.array(list(map(matches, x.reshape(-1).tolist())), np.bool_).reshape(x.shape)]
+
+
+def _full_match(node: Node) -> Callable[[str], Any]:
+    return re.compile(_attribute(node, "pattern")).fullmatch
 
 
 def _split_infer(context: Infer) -> Sequence[Type]:
@@ -68,13 +68,13 @@ def _split_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Pieces between delimiters (or runs of blanks), filled up with empty strings; and how many each has."""
     x, limit = np.asarray(inputs[0]), node.attr("maxsplit")
     delimiter = _attribute(node, "delimiter") or None
-    split = [str(s).split(delimiter, -1 if limit is None else int(limit)) for s in x.reshape(-1)]
-    widest = max(map(len, split), default=0)
-    pieces = np.empty((len(split), widest), object)
-    for row, found in zip(pieces, split, strict=True):
-        row[:] = found + [""] * (widest - len(found))
-    counts = np.array([len(s) for s in split], np.int64).reshape(x.shape)
-    return [pieces.reshape(*x.shape, widest), counts][: len(node.outputs)]
+    most = -1 if limit is None else int(limit)
+    split = [s.split(delimiter, most) for s in x.reshape(-1).tolist()]
+    counts = np.array(list(map(len, split)), np.int64)
+    widest = int(counts.max(initial=0))
+    blank = [""] * widest
+    flat = list(chain.from_iterable(found + blank[len(found) :] for found in split))
+    return [np.array(flat, object).reshape(*x.shape, widest), counts.reshape(x.shape)][: len(node.outputs)]
 
 
 # -- StringNormalizer ----------------------------------------------------------------------------------------------
@@ -125,34 +125,89 @@ def _pool(node: Node) -> dict[tuple[Any, ...], int]:
     return found
 
 
-def _grams(row: Sequence[Any], smallest: int, largest: int, skips: int) -> Iterator[tuple[Any, ...]]:
-    """Every n-gram of the row, its elements up to `skips` others apart; single elements once."""
-    for size in range(smallest, largest + 1):
-        for step in range(1, (1 if size == 1 else skips + 1) + 1):
-            for start in range(len(row) - (size - 1) * step):
-                yield tuple(row[start : start + (size - 1) * step + 1 : step])
+@dataclass(frozen=True)
+class _Vocabulary:
+    """A pool of n-grams as numbers. An element's number is its place among the pool's sorted elements, from 1 on, 0 for
+    all others; an n-gram's is that of its elements as digits. codes: by size, sorted, with the output of each."""
+
+    elements: Array | dict[str, int]
+    base: int
+    codes: Mapping[int, tuple[Array, Array]]
+    places: Array
+    weights: Array
+
+    def numbers(self, x: Array) -> Array:
+        if isinstance(self.elements, dict):
+            get = self.elements.get
+            return np.asarray(np.array([get(v, 0) for v in x.reshape(-1).tolist()], np.int64).reshape(x.shape))
+        wide = x.astype(np.int64)
+        if not self.elements.size:
+            return np.zeros_like(wide)
+        at = np.minimum(np.searchsorted(self.elements, wide), self.elements.size - 1)
+        return np.asarray(np.where(self.elements[at] == wide, at + 1, 0))
+
+
+def _vocabulary(node: Node) -> _Vocabulary:
+    pool = _pool(node)
+    places = np.array([int(i) for i in node.attr("ngram_indexes")], np.int64)
+    weights = np.array([float(w) for w in node.attr("weights") or [1.0] * len(places)], np.float32)
+    known = sorted({element for gram in pool for element in gram})
+    number = {element: i for i, element in enumerate(known, 1)}
+    base, by_size = len(known) + 1, dict[int, dict[int, int]]()
+    for gram, place in pool.items():
+        code = reduce(lambda sum_, element: sum_ * base + number[element], gram, 0)
+        by_size.setdefault(len(gram), {})[code] = int(places[place])
+    codes = {}
+    for size, found in by_size.items():
+        kind = np.int64 if base**size < 2**62 else object  # of any length
+        ordered = sorted(found)
+        codes[size] = (np.array(ordered, kind), np.array([found[c] for c in ordered], np.int64))
+    elements: Any = number if node.attr("pool_strings") else np.array(known, np.int64)
+    return _Vocabulary(elements, base, codes, places, weights)
+
+
+def _grams_of(numbers: Array, size: int, steps: int, kind: Any, base: int) -> Iterator[Array]:
+    """The codes of all n-grams of the rows, for each distance of their elements; single elements once."""
+    length = numbers.shape[1]
+    wide = numbers.astype(kind, copy=False)
+    for step in range(1, min(1 if size == 1 else steps, max(length - 1, 1)) + 1):
+        count = length - (size - 1) * step
+        if count <= 0:
+            return
+        code = wide[:, :count]
+        for k in range(1, size):
+            code = code * base + wide[:, k * step : k * step + count]
+        yield code
 
 
 def _tfidf_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x = np.asarray(inputs[0])
-    pool, places = _pool(node), [int(i) for i in node.attr("ngram_indexes")]
-    weights = [float(w) for w in node.attr("weights") or [1.0] * len(places)]
-    bounds = (int(node.attr(n)) for n in ("min_gram_length", "max_gram_length", "max_skip_count"))
-    smallest, largest, skips = bounds
+    vocabulary = kept_for(node, _vocabulary)
+    places, weights = vocabulary.places, vocabulary.weights
+    smallest, largest, skips = (int(node.attr(n)) for n in ("min_gram_length", "max_gram_length", "max_skip_count"))
+    columns = int(places.max(initial=-1)) + 1
+    numbers = vocabulary.numbers(x).reshape(int(np.prod(x.shape[:-1], dtype=np.int64)), x.shape[-1])
+    rows = len(numbers)
+    totals = np.zeros(rows * columns, np.int64)
+    for size, (codes, found) in vocabulary.codes.items():
+        if not smallest <= size <= largest:
+            continue
+        for code in _grams_of(numbers, size, skips + 1, codes.dtype, vocabulary.base):
+            at = np.minimum(np.searchsorted(codes, code), codes.size - 1)
+            row, position = np.nonzero(codes[at] == code)
+            totals += np.bincount(row * columns + found[at[row, position]], minlength=totals.size)
+    out = totals.reshape(rows, columns).astype(np.float32)
     mode = _attribute(node, "mode")
-    out = np.zeros((*x.shape[:-1], max(places, default=-1) + 1), np.float32)
-    for row, counts in zip(x.reshape(-1, x.shape[-1]), out.reshape(-1, out.shape[-1]), strict=True):
-        values = [str(v) for v in row] if x.dtype.kind in "OUS" else [int(v) for v in row]
-        for gram in _grams(values, smallest, largest, skips):
-            place = pool.get(gram)
-            if place is not None:
-                counts[places[place]] += 1
-        for index, place in enumerate(places):
-            if mode == "IDF":
-                counts[place] = weights[index] if counts[place] > 0 else 0
-            elif mode == "TFIDF":
-                counts[place] *= weights[index]
-    return [out]
+    if mode != "TF":
+        for index, place in enumerate(places.tolist()) if len(set(places.tolist())) != len(places) else ():
+            out[:, place] = _weighted(mode, out[:, place], weights[index])
+        if len(set(places.tolist())) == len(places):
+            out[:, places] = _weighted(mode, out[:, places], weights)
+    return [out.reshape(*x.shape[:-1], columns)]
+
+
+def _weighted(mode: str, counts: Array, weights: Any) -> Array:
+    return np.asarray(np.where(counts > 0, weights, np.float32(0)) if mode == "IDF" else counts * weights)
 
 
 # -- samples -------------------------------------------------------------------------------------------------------

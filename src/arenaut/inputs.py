@@ -182,7 +182,7 @@ def _text(array: Array, name: str) -> Array:
         raise InputError(f"input '{name}': expected strings, got {array.dtype}")
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8", "surrogateescape")
-    elif array.dtype.kind == "O" and not all(type(s) is str for s in array.flat):
+    elif array.dtype.kind == "O" and not set(map(type, array.flat)) <= {str}:
         text = np.empty(array.size, object)
         text[:] = [s.decode("utf-8", "surrogateescape") if isinstance(s, bytes) else str(s) for s in array.flat]
         array = text.reshape(array.shape)

@@ -101,10 +101,13 @@ int32_t run_tiles(const void* bound, void* const* operand, int64_t begin, int64_
   for (int64_t task = begin; task < end; ++task) {
     if (state->stop != 0) return ARN_CANCELLED;
     const int64_t last = min64(b.tiles, (task + 1) * b.tiles_per_task);
+    int64_t before = -1;
     for (int64_t t = task * b.tiles_per_task; t < last; ++t) {
       const int64_t row = t / b.col_tiles * b.tile_rows, col = t % b.col_tiles * b.tile_cols;
+      const bool same_row = b.tile_rows == 1 && row == before;
+      before = row;
       tile_run(b.core, operand, row, min64(b.tile_rows, b.core.rows - row), col, min64(b.tile_cols, b.core.cols - col),
-               nullptr, 0, scratch);
+               nullptr, 0, scratch, same_row);
     }
   }
   return ARN_OK;
@@ -119,6 +122,20 @@ int32_t run_lookup(const void* bound, void* const* operand, int64_t begin, int64
     const int64_t at = u * kLookups;
     look_up(min64(kLookups, b.elements - at), to + at, from + at, b.table);
   });
+}
+
+// Inputs of one element a row. Returns whether there is one.
+bool keep_by_row(TileCore* core) {
+  bool any = false;
+  for (int32_t s = 0; s < core->n_in; ++s) {
+    TileOperand& op = core->operand[s];
+    bool still = (op.flags & kReadOnly) != 0 && (op.flags & kOnce) == 0 && core->reg_offset[op.reg] >= 0;
+    for (int32_t d = core->n_row; d < core->n_row + core->n_col; ++d) still = still && op.stride[d] == 0;
+    if (!still) continue;
+    op.flags |= kByRow;
+    any = true;
+  }
+  return any;
 }
 
 // All operands lie alike and without gaps: one run of elements.
@@ -235,7 +252,9 @@ ARN_DEFINE_BIND(tile) {
     out->variant = "transposed";
   } else if (by_row || core.cols > capacity) {
     b->tile_rows = 1;
-    const int64_t pieces = ceil_div(core.cols, capacity);
+    // Filling a register with the one element of a row costs what computing does: a short one, kept for the row.
+    const int64_t longest = keep_by_row(&core) ? min64(capacity, kLongRow) : capacity;
+    const int64_t pieces = ceil_div(core.cols, longest);
     b->tile_cols = pieces == 1 ? core.cols : min64(capacity, round_up(ceil_div(core.cols, pieces), 64));
     out->variant = "row";
   } else {

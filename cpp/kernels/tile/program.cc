@@ -360,7 +360,7 @@ void tile_begin(const TileCore& core, void* const* operand, void* scratch) {
 }
 
 void tile_run(const TileCore& core, void* const* operand, int64_t row, int64_t rows, int64_t col, int64_t cols,
-              void* block, int64_t block_stride, void* scratch) {
+              void* block, int64_t block_stride, void* scratch, bool same_row) {
   char* memory = static_cast<char*>(scratch);
   char* raw = memory + core.raw_offset;
   const int64_t n = rows * cols;
@@ -369,7 +369,7 @@ void tile_run(const TileCore& core, void* const* operand, int64_t row, int64_t r
   for (int32_t r = 0; r < core.n_regs; ++r) reg[r] = memory + core.reg_offset[r];
   for (int32_t s = 0; s < core.n_in; ++s) {
     const TileOperand& op = core.operand[s];
-    if ((op.flags & kOnce) != 0) continue;
+    if ((op.flags & kOnce) != 0 || (same_row && (op.flags & kByRow) != 0)) continue;
     const bool in_place = (op.flags & kInPlace) != 0;
     if (op.index < 0) {
       if (in_place && (rows == 1 || block_stride == cols))

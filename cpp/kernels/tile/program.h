@@ -18,6 +18,7 @@ enum : uint8_t {
   kInPlace = 8,    // the program allows its register to be its own memory
   kReadOnly = 16,  // no instruction writes its register
   kConverts = 32,  // its storage type is another than its register's
+  kByRow = 64,     // one element a row, kept in its register while tiles of that row follow each other
 };
 
 struct TileOperand {
@@ -73,8 +74,9 @@ void tile_set_registers(TileCore* core, const bool* needs_scratch, int64_t most)
 void tile_begin(const TileCore& core, void* const* operand, void* scratch);
 
 // Runs the block [row, row + rows) x [col, col + cols), rows * cols <= capacity. `block` (register 0 when there is one)
-// has rows block_stride elements apart.
+// has rows block_stride elements apart. same_row: the call before with this scratch was of the same single row, and at
+// least as wide.
 void tile_run(const TileCore& core, void* const* operand, int64_t row, int64_t rows, int64_t col, int64_t cols,
-              void* block, int64_t block_stride, void* scratch);
+              void* block, int64_t block_stride, void* scratch, bool same_row = false);
 
 }  // namespace ARN_NS

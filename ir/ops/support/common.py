@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,29 @@ from arenaut.ir.record import (
 from arenaut.ir.types import Shape, TensorType, Type
 
 DataRule = Callable[[Infer], Sequence["Array | None"]]
+
+
+# -- what evaluators keep --------------------------------------------------------------------------------------
+
+_Kept = TypeVar("_Kept")
+_MOST_KEPT = 64
+# By the identity of a node's attributes, which are held, so that it stays theirs.
+_KEPT: dict[int, tuple[object, Any]] = {}
+
+
+def kept_for(node: Node, make: Callable[[Node], _Kept]) -> _Kept:
+    """What `make` makes of the node's attributes: made once, and again where many other nodes came between. A node has
+    one such maker."""
+    mark = node.attributes
+    known = _KEPT.get(id(mark))
+    if known is not None and known[0] is mark:
+        found: _Kept = known[1]
+        return found
+    made = make(node)
+    while len(_KEPT) >= _MOST_KEPT:
+        _KEPT.pop(next(iter(_KEPT)), None)
+    _KEPT[id(mark)] = (mark, made)
+    return made
 
 
 # -- shapes ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 
 class Overrun(BaseException):  # no evaluator may take it for an error of its own
@@ -59,12 +59,16 @@ class _Run:
         self._timer.cancel()
 
 
-@contextmanager
-def deadline(seconds: float | None) -> Iterator[None]:
+_UNTIMED = nullcontext()
+
+
+def deadline(seconds: float | None) -> AbstractContextManager[None]:
     """Host calls that this thread makes in this block end with Overrun when the seconds have passed."""
-    if seconds is None:
-        yield
-        return
+    return _UNTIMED if seconds is None else _timed(seconds)
+
+
+@contextmanager
+def _timed(seconds: float) -> Iterator[None]:
     outer, _watch.run = _watch.run, _Run(seconds)
     try:
         yield
@@ -73,13 +77,13 @@ def deadline(seconds: float | None) -> Iterator[None]:
         _watch.run = outer
 
 
-@contextmanager
-def host_call() -> Iterator[None]:
+def host_call() -> AbstractContextManager[None]:
     """What runs in this block may be interrupted by the deadline of its run."""
-    run = _watch.run
-    if run is None:
-        yield
-        return
+    return _UNTIMED if _watch.run is None else _watched(_watch.run)
+
+
+@contextmanager
+def _watched(run: _Run) -> Iterator[None]:
     run.enter()
     try:
         yield

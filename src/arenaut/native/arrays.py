@@ -13,7 +13,9 @@ _NATIVE_KINDS = "fiubc"
 
 def to_native(array: Array) -> Array:
     """A dense, aligned array of native byte order whose numpy type the native side knows."""
-    array = np.require(array, requirements=["C", "A"])
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned):
+        array = np.require(array, requirements=["C", "A"])
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype.kind not in _NATIVE_KINDS:
