@@ -142,11 +142,48 @@ int32_t reverse_unit(const ReverseBound& b, const char* x, const char* lengths, 
   return ARN_OK;
 }
 
+// Units [from, to) counted step by step, where a step of a batch is one element.
+template <typename T>
+int32_t reverse_elements(const ReverseBound& b, const char* x, const char* lengths, char* y, int64_t from, int64_t to) {
+  int64_t time = from / b.batches, batch = from % b.batches;
+  for (int64_t unit = from; unit < to; ++time, batch = 0) {
+    const int64_t last = min64(b.batches, batch + to - unit);
+    unit += last - batch;
+    for (; batch < last; ++batch) {
+      const char* p = lengths + batch * b.length_step;
+      const int64_t length = b.wide ? get<int64_t>(p) : get<int32_t>(p);
+      if (length < 0 || length > b.times) return ARN_BAD_VALUE;
+      const int64_t at = time < length ? length - 1 - time : time;
+      put(y + batch * b.batch_step[1] + time * b.time_step[1],
+          get<T>(x + batch * b.batch_step[0] + at * b.time_step[0]));
+    }
+  }
+  return ARN_OK;
+}
+
+int32_t reverse_each(const ReverseBound& b, const char* x, const char* lengths, char* y, int64_t from, int64_t to) {
+  switch (b.bytes) {
+    case 1:
+      return reverse_elements<uint8_t>(b, x, lengths, y, from, to);
+    case 2:
+      return reverse_elements<uint16_t>(b, x, lengths, y, from, to);
+    case 4:
+      return reverse_elements<uint32_t>(b, x, lengths, y, from, to);
+    case 8:
+      return reverse_elements<uint64_t>(b, x, lengths, y, from, to);
+    default:
+      return reverse_elements<Block16>(b, x, lengths, y, from, to);
+  }
+}
+
 int32_t reverse_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void*,
                       const arn_state* state) {
   const ReverseBound& b = *static_cast<const ReverseBound*>(bound);
   return for_tasks(begin, end, b.tasks, b.units, state, [&](int64_t from, int64_t to) {
     int32_t status = ARN_OK;
+    if (b.n == 1 && b.rest.rank == 0)
+      return reverse_each(b, static_cast<const char*>(operand[0]), static_cast<const char*>(operand[1]),
+                          static_cast<char*>(operand[2]), from, to);
     for (int64_t unit = from; unit < to && status == ARN_OK; ++unit)
       status = reverse_unit(b, static_cast<const char*>(operand[0]), static_cast<const char*>(operand[1]),
                             static_cast<char*>(operand[2]), unit);

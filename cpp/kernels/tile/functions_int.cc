@@ -38,6 +38,15 @@ inline T quotient(T a, T b) {  // toward zero
   return a / b;
 }
 
+// Through f64, whose quotients of 32 bits are exact enough to be cut off: what is no integer is at least 1 / b away
+// from one. Vectors have no division of integers.
+template <>
+inline int32_t quotient(int32_t a, int32_t b) {
+  const bool odd = (b == 0) | (b == -1);
+  const int32_t q = static_cast<int32_t>(static_cast<double>(a) / static_cast<double>(odd ? 1 : b));
+  return odd ? (b == 0 ? 0 : negate(a)) : q;
+}
+
 template <typename T>
 inline T remainder_truncated(T a, T b) {  // sign of the dividend
   if (b == 0 || (kSigned<T> && b == static_cast<T>(-1))) return 0;
