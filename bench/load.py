@@ -96,7 +96,7 @@ def measure(path: Path, clock: Clock, repeat: int) -> Cost:
 
 
 def _load(path: Path, clock: Clock) -> Cost:
-    from arenaut.executor.common import make_host_call
+    from arenaut.executor.host import ProgramHost
     from arenaut.frontend import import_model
     from arenaut.lowering.build import build_program
     from arenaut.lowering.lower import lower_graph
@@ -112,7 +112,7 @@ def _load(path: Path, clock: Clock) -> Cost:
     _, passes = clock.of(lambda: run_pipeline(graph, target))
     lowered, lower = clock.of(lambda: lower_graph(graph, target))
     steps, rewritten = clock.of(lambda: run_lowered_pipeline(lowered, target))
-    _, plan = clock.of(lambda: build_program(steps, target, make_host_call))
+    _, plan = clock.of(lambda: build_program(steps, target, ProgramHost))
     return Cost(nodes, parse, passes, lower + rewritten, plan)
 
 

@@ -313,6 +313,13 @@ class Graph:
 
     def copy(self) -> Graph:
         """An equal graph of its own, bodies included; constants share their arrays."""
+        twin = self.extract(self.nodes, self.inputs, self.outputs)
+        twin.declared = list(self.declared)
+        return twin
+
+    def extract(self, nodes: Iterable[Node], inputs: Iterable[Value], outputs: Iterable[Value]) -> Graph:
+        """Copies of some nodes, bodies included, as a graph of its own: they read nothing but the inputs, constants,
+        whose arrays are shared, and each other. This graph stays as it is."""
         twin = Graph(self.name)
         twin._names = set(self._names)
         known: dict[int, Value] = {}
@@ -324,15 +331,14 @@ class Graph:
                 known[id(value)] = value.copy()
             return known[id(value)]
 
-        twin.inputs = [v for v in map(of, self.inputs) if v is not None]
-        for node in self.nodes:
+        twin.inputs = [v for v in map(of, inputs) if v is not None]
+        for node in nodes:
             attributes = {k: v.copy() if isinstance(v, Graph) else v for k, v in node.attributes.items()}
             made = Node(node.op, [of(v) for v in node.inputs], [of(v) for v in node.outputs], attributes,
                         domain=node.domain, name=node.name)  # fmt: skip
             made.stated = node.stated
             twin.attach(made)
-        twin.outputs = [v for v in map(of, self.outputs) if v is not None]
-        twin.declared = list(self.declared)
+        twin.outputs = [v for v in map(of, outputs) if v is not None]
         return twin
 
     # -- views -------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from arenaut.ir.dims import symbol
 from arenaut.ir.errors import ArenautError
-from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
+from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
 from arenaut.ir.infer import asking, infer_node, inside, truth
 from arenaut.ir.types import TensorType, Type
 from arenaut.passes.rewriting.pattern import is_op
@@ -53,13 +54,21 @@ def _visit(graph: Graph, node: Node, anew: bool) -> bool:
         return False
     if is_op(node, "If"):
         condition = node.operand(0)
-        known = None if condition.data is None or condition.data.size != 1 else condition.data.reshape(-1)[0]
-        chosen = None if known is None else truth(known)
+        chosen = _decided(condition)
         if chosen is not None:
             for made in write_out_branch(graph, node, chosen):
                 _visit(graph, made, True)
             return True
     return _visit_bodies(node, anew)
+
+
+def _decided(condition: Value) -> bool | None:
+    """Whether the sizes at hand make the condition true; None where they do not tell."""
+    if condition.data is not None:
+        return truth(condition.data.reshape(-1)[0]) if condition.data.size == 1 else None
+    if condition.producer is None and condition.constant is None:
+        return truth(symbol(f"{condition.name}[0]"))  # an input, which may be at hand too
+    return None
 
 
 def _visit_bodies(node: Node, anew: bool) -> bool:

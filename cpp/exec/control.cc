@@ -2,7 +2,10 @@
 // warm iteration allocates nothing.
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
+#include <utility>
 
+#include "exec/denormals.h"
 #include "exec/run.h"
 #include "kernels/element.h"
 
@@ -27,6 +30,18 @@ void constant_dims(const Program& body, size_t output, std::vector<int64_t>* dim
 }
 
 }  // namespace
+
+// begin() and finish() as part of another program's run: a failure says whose it is. find: the binding, or null.
+template <typename Find>
+void Run::within(const RunOptions& options, const Find& find) {
+  try {
+    begin(options, find());
+    finish();
+  } catch (StepError& error) {
+    if (error.failure.program == nullptr) error.failure.program = &program_;
+    throw;
+  }
+}
 
 void Run::own(Tensor* t) {
   if (t->host || t->owned || t->dtype == ARN_NONE) return;
@@ -147,8 +162,7 @@ void Run::run_if(int32_t index, const Step& step) {
       run.give_output(i, options.arena + offset);
   }
   run.check_body_inputs(index, body);
-  run.begin(options, planned == nullptr ? nullptr : planned->binding);
-  run.finish();
+  run.within(options, [planned] { return planned == nullptr ? nullptr : planned->binding; });
   for (size_t i = 0; i < body.outputs.size(); ++i) keep(index, i, run.output(i));
   run.end();
   set_kept_symbols(index, step);
@@ -234,8 +248,7 @@ void Run::run_loop(int32_t index, const Step& step) {
     // The last of as many iterations as there may be leaves its values where they stay.
     if (planned != nullptr) give_outputs(index, *planned, body, 1, n, (limit - 1) & 1, &run);
     run.check_body_inputs(index, body);
-    run.begin(options, planned == nullptr ? nullptr : planned->binding);
-    run.finish();
+    run.within(options, [planned] { return planned == nullptr ? nullptr : planned->binding; });
     take_outputs(index, planned, 1, limit == INT64_MAX ? 0 : limit - n, &run);
     const Tensor& condition = run.output(0);
     if (condition.dtype != ARN_BOOL || condition.data == nullptr || tensor_bytes(condition) != 1)
@@ -275,8 +288,7 @@ void Run::run_scan(int32_t index, const Step& step) {
     for (size_t i = 0; i < carried; ++i) run.input(i) = state[i];
     if (planned != nullptr) give_outputs(index, *planned, body, 0, n, (length - 1) & 1, &run);
     run.check_body_inputs(index, body);
-    run.begin(options, planned == nullptr ? nullptr : planned->binding);
-    run.finish();
+    run.within(options, [planned] { return planned == nullptr ? nullptr : planned->binding; });
     take_outputs(index, planned, 0, length, &run);
     run.end_iteration();
     for (size_t i = carried; i < carried + scanned; ++i) {
@@ -285,6 +297,63 @@ void Run::run_scan(int32_t index, const Step& step) {
     }
   }
   keep_outputs(index, planned, body, 0, length, &run);
+  run.end();
+  set_kept_symbols(index, step);
+}
+
+// Memory of the step's result for an output of the fragment, where it is arena memory of the right size.
+bool Run::give_result(const Step& step, const BoundStep& bound, const Binding& inner, const Program& body,
+                      size_t output, Run* run) const {
+  const size_t operand = at(step.n_in) + output;
+  if (operand >= step.operands.size() || step.operands[operand] < 0) return false;
+  const Place& to = program_.places[at(step.operands[operand])];
+  const Place& from = body.places[at(body.outputs[output])];
+  const Buffer& made = body.buffers[at(from.buffer)];
+  if (program_.buffers[at(to.buffer)].segment == Segment::kHost || made.segment != Segment::kOutput ||
+      made.stage != inner.stage || to.dtype != from.dtype || to.dims.size() != from.dims.size())
+    return false;
+  for (size_t k = 0; k < to.dims.size(); ++k)
+    if (binding_->values[at(to.dims[k])] != inner.values[at(from.dims[k])]) return false;
+  run->give_output(output, operands_[at(bound.first_location) + operand]);
+  return true;
+}
+
+void Run::run_open(int32_t index, const Step& step) {
+  if (options_.host == nullptr) throw std::logic_error("a fragment without a host");
+  const BoundStep& s = bound(index);
+  opened_.resize(at(step.n_in));
+  for (size_t i = 0; i < opened_.size(); ++i) borrow_into(&opened_[i], step, s, i);
+  check_stop(index);
+  Opened found;
+  {
+    const KeepDenormals keep_denormals;
+    found = options_.host->open(index, opened_);
+  }
+  check_stop(index);
+  const Program& body = *found.program;
+  RunOptions options = options_;
+  options.profile = nullptr;
+  options.needed = nullptr;
+  options.lease = lease_;
+  options.host = found.host;
+  options.arena = nullptr;
+  if (options.max_memory >= 0)
+    options.max_memory = std::max<int64_t>(0, options.max_memory - binding_->arena_bytes - binding_->output_bytes);
+  Run& run = body_run(body);
+  if (body.inputs.size() != opened_.size()) throw std::logic_error("a program of other inputs");
+  key_.clear();
+  for (size_t i = 0; i < opened_.size(); ++i) {
+    std::swap(run.input(i), opened_[i]);
+    body.append_key(i, run.input(i).dims.data(), run.input(i).dims.size(), &key_);
+  }
+  run.check_body_inputs(index, body);
+  run.within(options, [&] {
+    std::shared_ptr<const Binding> binding =
+        run.located_ && run.located_->stage == 0 && run.located_->key == key_ ? run.located_ : body.bind(key_);
+    for (size_t i = 0; i < body.outputs.size(); ++i) give_result(step, s, *binding, body, i, &run);
+    return binding;
+  });
+  for (size_t i = 0; i < body.outputs.size(); ++i) keep(index, i, run.output(i));
   run.end();
   set_kept_symbols(index, step);
 }

@@ -253,7 +253,7 @@ class Reader {
   }
 
   void step(Step* s, int depth) {
-    s->kind = static_cast<StepKind>(below(static_cast<int64_t>(StepKind::kScan) + 1));
+    s->kind = static_cast<StepKind>(below(static_cast<int64_t>(StepKind::kOpen) + 1));
     const int32_t row = small();
     if (s->kind == StepKind::kKernel) {
       if (row < 0 || at(row) >= rows_.size()) damaged("a step names no kernel");

@@ -54,7 +54,7 @@ struct Place {
   std::vector<int32_t> dims, strides;  // expressions
 };
 
-ARN_ENUM_CLASS(StepKind, kKernel, kHost, kFetch, kSymbols, kIf, kLoop, kScan);
+ARN_ENUM_CLASS(StepKind, kKernel, kHost, kFetch, kSymbols, kIf, kLoop, kScan, kOpen);
 
 struct Patch {         // a parameter that is an expression
   int32_t offset = 0;  // bytes into the parameter struct
@@ -169,6 +169,14 @@ struct Tensor {
   }
 };
 
+class Host;
+
+// A program that serves a step of kind kOpen, and its host; both live as long as the step's own host.
+struct Opened {
+  const Program* program = nullptr;
+  Host* host = nullptr;
+};
+
 // Python's side of a program, behind an interface so that exec/ knows no Python.
 class Host {
  public:
@@ -177,6 +185,9 @@ class Host {
   virtual std::vector<Tensor> call(int32_t step, const std::vector<Tensor>& inputs) = 0;
   // The host of a body program of step `step`.
   virtual Host* body(int32_t step, const Program* program) = 0;
+  // The program that runs step `step` on inputs of these ranks and sizes, made when they are met first. Throws on
+  // failure.
+  virtual Opened open(int32_t step, const std::vector<Tensor>& inputs) = 0;
 };
 
 // What sizes and elements of shape tensors must fulfil, beyond what memory safety asks: `condition` is not 0.
@@ -190,12 +201,14 @@ struct Check {
 // The status of a check that failed; its detail says all.
 constexpr int32_t kRefused = 100;
 
-// A failure of bind or run: which step, what status, and what the operands were.
+// A failure of bind or run: which step of which program (null: of the one that was run), what status, and what the
+// operands were.
 struct StepFailure {
   int32_t step = -1;
   int32_t status = 0;
   bool binding = false;
   std::string detail;
+  const Program* program = nullptr;
 };
 
 struct StepTime {

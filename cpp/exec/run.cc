@@ -137,6 +137,7 @@ void Run::end() {
   own_lease_.give_back();
   for (Tensor& t : inputs_) t.owned.reset(), t.host.reset();
   for (Tensor& t : states_) t.owned.reset(), t.host.reset();
+  for (Tensor& t : opened_) t.owned.reset(), t.host.reset();
   for (Stack& s : stacks_) s.result.owned.reset(), s.count = 0;
   for (auto& body : bodies_)
     if (body.second->active_) body.second->end();  // after a throw
@@ -389,6 +390,8 @@ void Run::run_other(int32_t index) {
       return run_loop(index, step);
     case StepKind::kScan:
       return run_scan(index, step);
+    case StepKind::kOpen:
+      return run_open(index, step);
   }
 }
 

@@ -65,7 +65,13 @@ class Run {
   void run_if(int32_t index, const Step& step);
   void run_loop(int32_t index, const Step& step);
   void run_scan(int32_t index, const Step& step);
+  // A fragment of the graph whose ranks its inputs decide: runs the program that its host finds for them.
+  void run_open(int32_t index, const Step& step);
+  bool give_result(const Step& step, const BoundStep& bound, const Binding& inner, const Program& body, size_t output,
+                   Run* run) const;
   Run& body_run(const Program& body);
+  template <typename Find>
+  void within(const RunOptions& options, const Find& find);
   // planned: where the binding lets the body lie; null: it finds memory of its own.
   RunOptions body_options(int32_t index, const Program& body, const BoundBody* planned) const;
   const BoundBody* planned_body(const BoundStep& bound, size_t body) const;
@@ -121,6 +127,7 @@ class Run {
   std::vector<Tensor> results_;
   std::vector<Tensor> slots_;
   std::vector<std::shared_ptr<Block>> spares_;
+  std::vector<Tensor> opened_;  // inputs of the fragment that runs
   std::vector<Tensor> states_;  // of a body: carried values between its iterations
   std::vector<Stack> stacks_;
   std::vector<int64_t> symbols_, key_;

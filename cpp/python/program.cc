@@ -124,6 +124,61 @@ std::vector<Tensor> PyHost::call(int32_t step, const std::vector<Tensor>& inputs
   return out;
 }
 
+namespace {
+
+// Keys kept for one step; all are forgotten when there are more.
+constexpr size_t kMostKeys = 256;
+
+void append(std::string* key, const void* data, int64_t bytes) {
+  key->append(static_cast<const char*>(data), at(bytes));
+}
+
+void make_key(const std::vector<Tensor>& inputs, const std::vector<int32_t>& asked, std::string* key) {
+  key->clear();
+  for (const Tensor& t : inputs) {
+    const auto rank = static_cast<int64_t>(t.dims.size());
+    append(key, &rank, sizeof rank);
+    append(key, t.dims.data(), rank * static_cast<int64_t>(sizeof(int64_t)));
+  }
+  for (const int32_t i : asked) append(key, inputs[at(i)].data, tensor_bytes(inputs[at(i)]));
+}
+
+// A view that is looked at while the tensor lives.
+py::object look_at(const Tensor& t) {
+  if (t.host || t.dtype == ARN_NONE) return to_python(t, false);
+  const std::vector<py::ssize_t> shape(t.dims.begin(), t.dims.end());
+  return py::array(py::dtype(numpy_code(t.dtype)), shape, t.data, py::capsule(&t, [](void*) {}));
+}
+
+}  // namespace
+
+Opened PyHost::open(int32_t step, const std::vector<Tensor>& inputs) {
+  OpenStep& s = owner_->open_step(step);
+  std::string key;
+  {
+    const std::lock_guard<std::mutex> lock(s.mutex);
+    make_key(inputs, s.asked, &key);
+    const auto found = s.known.find(key);
+    if (found != s.known.end()) return {found->second->program.get(), &found->second->host};
+  }
+  const py::gil_scoped_acquire gil;
+  py::list arguments;
+  for (const Tensor& t : inputs) arguments.append(look_at(t));
+  const auto [program, asked] =
+      owner_->open_call(step, arguments).cast<std::pair<std::shared_ptr<PyProgram>, std::vector<int32_t>>>();
+  const std::lock_guard<std::mutex> lock(s.mutex);
+  if (s.asked != asked || s.known.size() >= kMostKeys) s.known.clear();
+  s.asked = asked;
+  make_key(inputs, s.asked, &key);
+  s.known[key] = program.get();
+  return {program->program.get(), &program->host};
+}
+
+OpenStep& PyProgram::open_step(int32_t step) {
+  const std::lock_guard<std::mutex> lock(idle_mutex_);
+  return open_steps_[step];
+}
+
 Host* PyHost::body(int32_t, const Program* program) { return &owner_->bodies.at(program)->host; }
 
 PyProgram::PyProgram(int32_t threads, int32_t tier, uint32_t features, std::shared_ptr<PyWeights> weights)
@@ -274,6 +329,7 @@ void PyProgram::seal(const py::dict& rest) {
   program->outputs = ints(rest["outputs"]);
   program->slots = rest["slots"].cast<int32_t>();
   host_call = rest["host_call"];
+  open_call = rest["open_call"];
   program->seal();
 }
 
@@ -282,7 +338,7 @@ void PyProgram::read_inputs(const py::list& arrays, Run* run) const {
   for (size_t i = 0; i < arrays.size(); ++i) {
     const Place& v = program->places[at(program->inputs[i].place)];
     Tensor& t = run->input(i);
-    t = from_python(arrays[i], program->inputs[i].host ? int32_t{ARN_NONE} : v.dtype);
+    t = from_python(arrays[i], v.dtype);
     if (!program->inputs[i].host && (t.host || t.dims.size() != v.dims.size()))
       throw std::invalid_argument("an input is no array of the model's rank");
     if (program->inputs[i].host && py::isinstance<py::array>(arrays[i])) {  // text: its dims set symbols all the same

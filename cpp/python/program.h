@@ -28,9 +28,18 @@ class PyHost : public Host {
   explicit PyHost(PyProgram* owner) : owner_(owner) {}
   std::vector<Tensor> call(int32_t step, const std::vector<Tensor>& inputs) override;
   Host* body(int32_t step, const Program* program) override;
+  Opened open(int32_t step, const std::vector<Tensor>& inputs) override;
 
  private:
   PyProgram* owner_;
+};
+
+// The programs of a step whose ranks a run decides, by types and sizes of its inputs and the elements of those asked
+// for. Python, which makes them, keeps them as long as the step's own program.
+struct OpenStep {
+  std::mutex mutex;
+  std::vector<int32_t> asked;
+  std::map<std::string, PyProgram*> known;
 };
 
 // Memory of outputs that their owners have let go, for outputs to come: at most as much as the largest run returned.
@@ -92,12 +101,13 @@ class PyProgram {
   int64_t trim();
 
   void read_inputs(const py::list& arrays, Run* run) const;
+  OpenStep& open_step(int32_t step);
   RunOptions options(int64_t max_memory);
   std::unique_ptr<Run> take_run();
   void give_run(std::unique_ptr<Run> run);
 
   std::shared_ptr<Program> program = std::make_shared<Program>();
-  py::object host_call = py::none();
+  py::object host_call = py::none(), open_call = py::none();
   std::shared_ptr<OutputPool> outputs = std::make_shared<OutputPool>();
   PyHost host{this};
   std::map<const Program*, std::shared_ptr<PyProgram>> bodies;
@@ -112,6 +122,7 @@ class PyProgram {
   void run_to_end(const py::list& arrays, RunOptions options, py::list* out);
 
   mutable std::mutex idle_mutex_;
+  std::map<int32_t, OpenStep> open_steps_;
   std::shared_ptr<const Binding> last_;
   int64_t last_outside_ = 0;  // what that run held outside its arena
   std::vector<std::unique_ptr<Run>> idle_;

@@ -62,8 +62,9 @@ void register_program(py::module_& m) {
     try {
       if (p) std::rethrow_exception(p);
     } catch (const StepError& e) {
-      PyErr_SetObject(step_error.ptr(),
-                      py::make_tuple(e.failure.step, e.failure.status, e.failure.binding, e.failure.detail).ptr());
+      PyErr_SetObject(step_error.ptr(), py::make_tuple(e.failure.step, e.failure.status, e.failure.binding,
+                                                       e.failure.detail, reinterpret_cast<intptr_t>(e.failure.program))
+                                            .ptr());
     } catch (const MemoryLimit& e) {
       PyErr_SetObject(memory_error.ptr(), py::make_tuple(e.needed, e.limit).ptr());
     }
@@ -101,8 +102,10 @@ void register_program(py::module_& m) {
       .def("describe", &PyProgram::describe)
       .def("describe_with", &PyProgram::describe_with)
       .def("describe_last", &PyProgram::describe_last)
+      .def_property_readonly("address", [](const PyProgram& p) { return reinterpret_cast<intptr_t>(p.program.get()); })
       .def("trim", &PyProgram::trim)
       .def_readwrite("host_call", &PyProgram::host_call)
+      .def_readwrite("open_call", &PyProgram::open_call)
       .def("walk", [](const std::shared_ptr<PyProgram>& p) {
         py::list out;
         PyProgram::walk(p, &out);

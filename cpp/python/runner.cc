@@ -59,7 +59,8 @@ PyTypeObject g_memory_type = make_memory_type();
 struct InputSpec {
   py::object name;
   int type_number = 0, other_number = 0;  // numpy has two numbers for 64-bit integers
-  int rank = 0;
+  int rank = 0;                           // -1: any
+  int32_t dtype = 0;
 };
 
 struct OutputSpec {
@@ -86,10 +87,10 @@ class FastCall {
       if (spec.type_number == npy::NPY_LONG_) spec.other_number = npy::NPY_LONGLONG_;
       if (spec.type_number == npy::NPY_ULONG_) spec.other_number = npy::NPY_ULONGLONG_;
       if (sizeof(long) != sizeof(long long)) spec.other_number = spec.type_number;
-      const Place& v = p.places[at(p.inputs[i].place)];
-      spec.rank = static_cast<int>(v.dims.size());
-      open_ = open_ || p.inputs[i].host;
-      if (!p.inputs[i].host && type.itemsize() != element_bytes(v.dtype))
+      const Place& place = p.places[at(p.inputs[i].place)];
+      spec.dtype = place.dtype;
+      spec.rank = p.inputs[i].host ? -1 : static_cast<int>(place.dims.size());
+      if (place.dtype == ARN_STRING || type.itemsize() != element_bytes(place.dtype))
         throw std::invalid_argument("an input of another type than the program's");
       inputs_.push_back(std::move(spec));
     }
@@ -116,14 +117,16 @@ class FastCall {
   // A new reference; null without an error: not for this path.
   PyObject* run(PyObject* const* args, Py_ssize_t count, PyObject* names) {
     PyObject* arrays[kMaxInputs];
-    if (open_ || !find_inputs(args, count, names, arrays)) return nullptr;
+    if (!find_inputs(args, count, names, arrays)) return nullptr;
     Call call(program_.get());
     key_.clear();
     for (size_t i = 0; i < inputs_.size(); ++i) {
       const auto* array = py::detail::array_proxy(arrays[i]);
       Tensor& t = call->input(i);
       t.dims.assign(array->dimensions, array->dimensions + array->nd);
+      t.dtype = inputs_[i].dtype;
       t.data = array->data;
+      if (inputs_[i].rank < 0) key_.push_back(array->nd);
       key_.insert(key_.end(), t.dims.begin(), t.dims.end());
     }
     if (!only_.empty() && std::find(only_.begin(), only_.end(), key_) == only_.end()) return nullptr;
@@ -171,7 +174,7 @@ class FastCall {
     const auto* array = py::detail::array_proxy(object);
     const auto* descr = reinterpret_cast<const Descr*>(array->descr);
     constexpr int kFlags = npy::NPY_ARRAY_C_CONTIGUOUS_ | npy::NPY_ARRAY_ALIGNED_;
-    return (array->flags & kFlags) == kFlags && array->nd == spec.rank &&
+    return (array->flags & kFlags) == kFlags && (spec.rank < 0 || array->nd == spec.rank) &&
            (descr->type_num == spec.type_number || descr->type_num == spec.other_number) && descr->byteorder != '>';
   }
 
@@ -303,7 +306,6 @@ class FastCall {
   std::vector<InputSpec> inputs_;
   std::vector<OutputSpec> outputs_;
   bool long_ = false;  // steps that call back or hold bodies
-  bool open_ = false;  // inputs of unknown rank, which are objects
   std::vector<std::vector<int64_t>> only_;
   std::vector<int64_t> key_;
   std::shared_ptr<const Binding> last_;

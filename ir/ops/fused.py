@@ -11,7 +11,7 @@ from typing import Any
 
 from arenaut.ir.dims import Dim
 from arenaut.ir.evaluate import evaluate_graph
-from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
+from arenaut.ir.graph import ARENAUT_DOMAIN, Array, Graph, Node
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import Infer, OpRecord
 from arenaut.ir.types import Type
@@ -30,6 +30,11 @@ def _infer(context: Infer) -> Sequence[Type]:
     if any(t is None for t in types):
         raise context.fail("its body has an output without a type")
     return [t for t in types if t is not None]
+
+
+def _data(context: Infer) -> Sequence[Array | None]:
+    """What inference of the body found of elements."""
+    return [v.data for v in _body(context.node).outputs]
 
 
 def _body(node: Node) -> Graph:
@@ -53,5 +58,5 @@ def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 FUSED = (ARENAUT_DOMAIN, "Fused")
 
 RECORDS: tuple[OpRecord, ...] = (
-    OpRecord(op=FUSED[1], domain=FUSED[0], infer=_infer, evaluate=_evaluate, flops=_flops),
+    OpRecord(op=FUSED[1], domain=FUSED[0], infer=_infer, data=_data, evaluate=_evaluate, flops=_flops),
 )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, get_args
 
 from arenaut.backends.chain import resolve_backends
 from arenaut.config import logger, variable
-from arenaut.executor.common import Executor, make_host_call
+from arenaut.executor.common import Executor
 from arenaut.executor.compiled import CompiledExecutor
+from arenaut.executor.fragments import OpenFragment
+from arenaut.executor.host import ProgramHost
 from arenaut.executor.interpreted import Backend, InterpretedExecutor
 from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.ir.errors import ArenautError, InternalError, InvalidModelError, blamed_on
@@ -20,6 +24,7 @@ from arenaut.ir.infer import Oracle, asking
 from arenaut.ir.target import Precision, Target, WeightForm
 from arenaut.ir.types import Type
 from arenaut.lowering.build import Built, build_program
+from arenaut.lowering.fragments import size_of
 from arenaut.lowering.lower import lower_graph
 from arenaut.lowering.pipeline import LoweringOptions, run_lowered_pipeline
 from arenaut.lowering.program import Lowered
@@ -148,8 +153,10 @@ def _load(imported: ImportedModel, options: _Options) -> Model:
     rewrites = _optimise(imported.graph, options)
     lowered = _lower(imported.graph, options)
     weights = _weights(imported, options)
-    built = _plan(lowered, options, weights.store)
-    runner = _make_ready(built, imported, options, weights)
+    specialiser = _Specialiser(options, weights, imported.mapped)
+    built = specialiser.plan(lowered, weights.store)
+    trim_heap()
+    runner = _make_ready(built, imported, options, weights, specialiser)
 
     def fed(defaults: Collection[str]) -> Model:
         logger.debug("a program for fed defaults %s", sorted(defaults))
@@ -179,9 +186,9 @@ def _optimise(graph: Graph, options: _Options) -> Sequence[Event]:
     return run_pipeline(graph, options.target, level=options.level, stop_after=options.passes)
 
 
-def _lower(graph: Graph, options: _Options) -> Lowered:
+def _lower(graph: Graph, options: _Options, most: int | None = None) -> Lowered:
     """Three: the graph becomes steps on places in memory, which the lowered passes rewrite."""
-    return run_lowered_pipeline(lower_graph(graph, options.target), options.target, options.lowering)
+    return run_lowered_pipeline(lower_graph(graph, options.target, most), options.target, options.lowering)
 
 
 def _weights(imported: ImportedModel, options: _Options) -> _Weights:
@@ -201,34 +208,62 @@ def _weights(imported: ImportedModel, options: _Options) -> _Weights:
     return _Weights(constants, store, specialised, shared)
 
 
-def _plan(lowered: Lowered, options: _Options, store: WeightStore) -> Built:
-    """Four: order and memory are planned, weights packed, and the native program is built."""
-    built = build_program(lowered, options.target, make_host_call, effort=options.effort, weights=store)
-    trim_heap()
-    return built
+class _Specialiser:
+    """Four: order and memory are planned, weights packed, and the native program is built. Parts whose ranks only a
+    run knows become programs then, the same way."""
 
+    def __init__(self, options: _Options, weights: _Weights, mapped: Sequence[tuple[int, int]]) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._store = weights.store if weights.shared else WeightStore(mapped)
 
-def _make_ready(built: Built, imported: ImportedModel, options: _Options, weights: _Weights) -> Executor:
-    """Five: an executor for the program; where ranks hang on sizes, for one program an outcome, made when it is met."""
-    general = _executor(built, options)
-    if not weights.specialised:
-        return general
-    from arenaut.passes.specialise import specialise
+    def plan(self, lowered: Lowered, store: WeightStore) -> Built:
+        host = partial(ProgramHost, fragment=self._fragment)
+        return build_program(lowered, self._options.target, host, effort=self._options.effort, weights=store)
 
-    def for_sizes(oracle: Oracle, types: Sequence[Type | None]) -> Executor | None:
-        """The program for what these sizes decide; None where they contradict the model."""
+    def whole(self, graph: Graph, oracle: Oracle, types: Sequence[Type | None], store: WeightStore) -> Built | None:
+        """The program of a graph for what the oracle answers; None where that contradicts the model."""
+        with self._lock:
+            return self._specialised(graph, oracle, types, store, None)
+
+    def _fragment(self, graph: Graph) -> OpenFragment:
+        return OpenFragment(graph, self._build_fragment, self._lock)
+
+    def _build_fragment(self, graph: Graph, oracle: Oracle | None, types: Sequence[Type | None]) -> Built | None:
+        if oracle is None:
+            return self.plan(_lower(graph.copy(), self._options, 0), self._store)
+        return self._specialised(graph, oracle, types, self._store, size_of(graph))
+
+    def _specialised(
+        self, graph: Graph, oracle: Oracle, types: Sequence[Type | None], store: WeightStore, most: int | None
+    ) -> Built | None:
+        from arenaut.passes.specialise import specialise
+
         logger.debug("a program for ranks %s", [str(t) for t in types])
-        twin = imported.graph.copy()
-        store = weights.store if weights.shared else WeightStore(imported.mapped, _keep)
+        twin = graph.copy()
         try:
             with blamed_on(InvalidModelError, "specialising the model"), asking(oracle):
                 specialise(twin, types)
-                _optimise(twin, replace(options, level="off"))
-                return _executor(_plan(_lower(twin, options), options, store), options)
+                _optimise(twin, replace(self._options, level="off"))
+                return self.plan(_lower(twin, self._options, most), store)
         except InternalError:
             raise
         except ArenautError:
             return None
+
+
+def _make_ready(
+    built: Built, imported: ImportedModel, options: _Options, weights: _Weights, specialiser: _Specialiser
+) -> Executor:
+    """Five: an executor for the program; where ranks hang on sizes, also for whole programs made ahead of time."""
+    general = _executor(built, options)
+    if not weights.specialised:
+        return general
+
+    def for_sizes(oracle: Oracle, types: Sequence[Type | None]) -> Executor | None:
+        store = weights.store if weights.shared else WeightStore(imported.mapped, _keep)
+        found = specialiser.whole(imported.graph, oracle, types, store)
+        return None if found is None else _executor(found, options)
 
     return SpecialisedExecutor(general, [(v.name, v.type) for v in imported.graph.inputs], for_sizes)
 

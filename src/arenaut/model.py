@@ -77,7 +77,7 @@ class Model(_native.Runner):
         self._feeding_lock = threading.Lock()
         self._output_names = imported.output_names
         self._origin: Origin | None = None  # what load_onnx was called with
-        self._enable_fast_path(executor)
+        self._enable_fast_path(executor.general if isinstance(executor, SpecialisedExecutor) else executor)
 
     @property
     def threads(self) -> int:
@@ -103,14 +103,12 @@ class Model(_native.Runner):
         )
 
     def _fast_path_for(self, inputs: Sequence[Any]) -> None:
-        """The same for the program that these inputs chose, if their shapes alone say that it is the one."""
+        """The same for the program that these inputs chose of those prepared, if their shapes alone say that."""
         executor = self._executor
-        if not isinstance(executor, SpecialisedExecutor):
+        if not isinstance(executor, SpecialisedExecutor) or not executor.prepared:
             return
         chosen = executor.chosen_by_shapes(inputs)
-        if chosen is None:
-            self._disable()
-        elif all(isinstance(x, np.ndarray) for x in inputs):
+        if chosen is not None and chosen is not executor.general and all(isinstance(x, np.ndarray) for x in inputs):
             self._enable_fast_path(chosen, [n for x in inputs for n in x.shape])
 
     def _run(
@@ -237,21 +235,23 @@ class Model(_native.Runner):
 
         Its arena_bytes and parts are exactly what such a run uses, where its `certainty` is "exact". Sizes that data
         decides count as the largest they can be ("most"); where nothing limits one, the plan ends before it ("part").
-        `undecided` lists these sizes. A model whose ranks hang on sizes gets the program of these sizes, as their first
-        run would. Raises InputError for sizes that are missing, unknown or no sizes, ShapeError for sizes that the
-        model cannot run.
+        `undecided` lists these sizes. A model whose ranks hang on sizes gets the program of these sizes, as `prepare`
+        makes it, and runs it from then on. Raises InputError for sizes that are missing, unknown or no sizes,
+        ShapeError for sizes that the model cannot run.
         """
         named = {**(sizes or {}), **dims}
         self._check_sizes(named)
         known = {name: int(size) for name, size in named.items()}
+        self._choose_again()
         return plan_at(self._executor.built_for(known), known)
 
     def prepare(self, sizes: Mapping[str, int | Sequence[int]] | None = None, /, **dims: int) -> None:
-        """Does ahead of time what the first run of inputs of these sizes would do: prepare({"batch": 4}) or
-        prepare(batch=4). Where the rank of an input is open, its shape stands under its name: prepare({"x": (4, 3)}).
+        """Makes the program for inputs of these sizes ahead of time: prepare({"batch": 4}) or prepare(batch=4). Where
+        the rank of an input is open, its shape stands under its name: prepare({"x": (4, 3)}).
 
-        Where ranks hang on sizes, the program of these sizes is built; sizes that are left out stay open. Raises
-        InputError for names and sizes that the model does not have.
+        Where ranks hang on sizes, a run without it makes programs of those parts that they decide; here the whole
+        model becomes one program, with one plan. Sizes that are left out stay open. Raises InputError for names and
+        sizes that the model does not have.
         """
         named = {**(sizes or {}), **dims}
         symbols = self._built.lowered.symbols
@@ -262,7 +262,13 @@ class Model(_native.Runner):
         inputs = [(n, v.type) for n, v in zip(self._inputs.names, self.graph.inputs, strict=True)]
         shapes = settle_shapes(named, inputs)
         if isinstance(self._executor, SpecialisedExecutor):
+            self._choose_again()
             self._executor.prepare(shapes)
+
+    def _choose_again(self) -> None:
+        """A program is prepared: which one runs given inputs is asked anew."""
+        if isinstance(self._executor, SpecialisedExecutor):
+            self._disable()
 
     def _check_sizes(self, sizes: Mapping[str, Any]) -> None:
         names = self._built.lowered.symbols

@@ -12,11 +12,6 @@ FAILURES: Mapping[str, str] = {
     "test_gradient_of_add_and_mul": "Gradient, of the preview training domain, is not implemented",
 }
 
-# Cases that fail as stored only, with the reason.
-FAILURES_AS_STORED: Mapping[str, str] = {
-    "test_dft_inverse": "the expected values hold the noise of a float32 transform where zero is exact",
-}
-
 # Cases whose expected outputs are draws from numpy's random stream: types, shapes and the set of values are checked.
 RANDOM = frozenset(
     {

@@ -10,7 +10,7 @@ import pytest
 
 from arenaut.errors import ModelError
 from tests.conformance.cases import SUITES, Case, cases, run_case
-from tests.conformance.known import FAILURES, FAILURES_AS_STORED, NOT_COMPARABLE, RANDOM
+from tests.conformance.known import FAILURES, NOT_COMPARABLE, RANDOM
 
 MODES = pytest.mark.parametrize("optimize", [True, False], ids=["optimised", "stored"])
 
@@ -23,7 +23,7 @@ def in_modes(chosen: Callable[[Case, bool], bool]) -> Any:
 
 
 def fails(case: Case, optimize: bool) -> bool:
-    return case.name in FAILURES or (not optimize and case.name in FAILURES_AS_STORED)
+    return case.name in FAILURES
 
 
 def is_ordinary(case: Case, optimize: bool) -> bool:
@@ -38,7 +38,7 @@ def test_no_case_is_left_out() -> None:
     found = {suite: [c for c in cases() if c.suite == suite] for suite in SUITES}
     assert len(found["node"]) >= 1884 and len(found["simple"]) >= 23 and len(found["real"]) >= 9
     assert len(found["pytorch-converted"]) >= 82 and len(found["pytorch-operator"]) >= 35
-    assert {c.name for c in cases()} >= FAILURES.keys() | FAILURES_AS_STORED.keys() | RANDOM | NOT_COMPARABLE
+    assert {c.name for c in cases()} >= FAILURES.keys() | RANDOM | NOT_COMPARABLE
 
 
 @in_modes(is_ordinary)
@@ -89,17 +89,11 @@ def causal_attention(q: Any, k: Any, v: Any) -> Any:
     return weights / weights.sum(-1, keepdims=True) @ v
 
 
-def inverse_transform(x: Any, *_: Any) -> Any:
-    complex_result = np.fft.ifft(x[..., 0] + 1j * x[..., 1], axis=1)
-    return np.stack([complex_result.real, complex_result.imag], -1)
-
-
 @pytest.mark.parametrize(
     ("name", "formula", "optimize"),
     [
         ("test_attention_4d_causal_fp16_expanded", causal_attention, True),
         ("test_attention_4d_causal_fp16_expanded", causal_attention, False),
-        ("test_dft_inverse", inverse_transform, False),
     ],
 )
 def test_failures_that_are_nearer_to_float64(name: str, formula: Any, optimize: bool) -> None:

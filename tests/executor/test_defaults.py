@@ -56,7 +56,7 @@ def test_programs_treat_defaults_as_constants_until_one_is_fed() -> None:
     assert model.feeding("w", "b") is fed
     assert [i.name for i in model.feeding("w").default_inputs] == ["b"]
     assert model.feeding() is model
-    assert "default  w: float32[4, 3]" in repr(model)
+    assert "default  w: float32[4, 3]" in str(model)
 
 
 def test_errors_name_the_defaults() -> None:

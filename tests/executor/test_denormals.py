@@ -59,10 +59,10 @@ def test_the_callers_setting_comes_back() -> None:
 
 
 def test_evaluators_count_denormals_as_kernels_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    import arenaut.executor.common as common
+    from arenaut.executor import host
 
     seen: list[bool] = []
-    real = common.evaluator_of
+    real = host.evaluator_of
 
     def spy(node: Any) -> Any:
         evaluate = real(node)
@@ -74,7 +74,7 @@ def test_evaluators_count_denormals_as_kernels_do(monkeypatch: pytest.MonkeyPatc
 
         return spied
 
-    monkeypatch.setattr(common, "evaluator_of", spy)
+    monkeypatch.setattr(host, "evaluator_of", spy)
     model = arenaut.load_onnx(parse("g (string[n] x) => (string[n] y) { y = StringConcat (x, x) }"))
     model.run(np.array(["a", "b"], object))
     assert seen == [False]

@@ -21,7 +21,7 @@ def test_a_host_call_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> No
         while True:
             sum(range(100))
 
-    monkeypatch.setattr("arenaut.executor.common.evaluator_of", lambda node: forever)
+    monkeypatch.setattr("arenaut.executor.host.evaluator_of", lambda node: forever)
     start = time.monotonic()
     with pytest.raises(RunTimeoutError, match=r"0\.2 seconds"):
         model.run({"x": np.eye(2, dtype=np.float32)}, timeout=0.2)
@@ -36,7 +36,7 @@ def test_a_host_call_that_was_too_slow_is_no_result(monkeypatch: pytest.MonkeyPa
         time.sleep(0.3)
         return [np.float32(1)]
 
-    monkeypatch.setattr("arenaut.executor.common.evaluator_of", lambda node: late)
+    monkeypatch.setattr("arenaut.executor.host.evaluator_of", lambda node: late)
     with pytest.raises(RunTimeoutError):
         model.run({"x": np.eye(2, dtype=np.float32)}, timeout=0.05)
     monkeypatch.undo()
@@ -73,7 +73,7 @@ def test_plan_and_repr_of_a_model_that_cannot_be() -> None:
     huge = arenaut.load_onnx(parse(f"agraph (float[1] x) => (float[] y) {shape} {{ y = Expand (x, t) }}"))
     with pytest.raises(ArenautError):
         _ = huge.plan
-    assert "plan none" in repr(huge)
+    assert "plan none" in str(huge)
 
 
 def test_profile_of_text() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from arenaut.executor.common import make_host_call
 from arenaut.executor.compiled import CompiledExecutor
+from arenaut.executor.host import ProgramHost
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node
 from arenaut.ir.ops import all_records
@@ -35,8 +35,8 @@ def run_natively(record: OpRecord, sample: Sample, symbolic: bool) -> tuple[Node
     graph.outputs = [v for v in node.outputs if v is not None]
     target = current_target(1)
     decompose_composites(graph, PassContext(target))
-    lowered = run_lowered_pipeline(lower_graph(graph, target), target)
-    executor = CompiledExecutor(build_program(lowered, target, make_host_call, effort="fast"), None)
+    lowered = run_lowered_pipeline(lower_graph(graph, target, 0), target)
+    executor = CompiledExecutor(build_program(lowered, target, ProgramHost, effort="fast"), None)
     pairs = zip(node.inputs, sample.inputs, strict=True)
     outputs = executor.run([x for v, x in pairs if v is not None and v.constant is None])
     return node, outputs, any(step.kind is StepKind.HOST for step in lowered.steps)

@@ -11,6 +11,9 @@ import pytest
 
 import arenaut
 from arenaut.errors import InputError
+from arenaut.executor.common import Executor
+from arenaut.executor.fragments import OpenFragment
+from arenaut.executor.host import ProgramHost
 from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.lowering.program import StepKind
 from tests.support.models import assert_matches_ort, parse, squeezed_where_one
@@ -23,24 +26,39 @@ def feed(n: int, m: int) -> dict[str, Any]:
     return {"x": np.random.default_rng(n).standard_normal((n, m, 3)).astype(np.float32)}
 
 
-def executor_of(model: arenaut.Model) -> SpecialisedExecutor:
+def prepared(model: arenaut.Model) -> list[Executor]:
+    """The executors of whole programs that were made ahead of time."""
     assert isinstance(model._executor, SpecialisedExecutor)
-    return model._executor
+    return model._executor.prepared
 
 
-def hosted(model: arenaut.Model) -> bool:
-    """Whether the program of the last run calls Python, or has control flow."""
-    return any(step.kind is not StepKind.KERNEL for step in model._executor.built.lowered.steps)
+def fragments(model: arenaut.Model) -> list[OpenFragment]:
+    """Those of the general program that ran so far."""
+    assert isinstance(model._executor, SpecialisedExecutor)
+    host = model._executor.general.built.host
+    assert isinstance(host, ProgramHost)
+    return [r for r in host.fragments.values() if isinstance(r, OpenFragment)]
+
+
+def outcomes(model: arenaut.Model) -> list[int]:
+    """How many programs each fragment has."""
+    return [len(fragment.outcomes.made) for fragment in fragments(model)]
+
+
+def native(model: arenaut.Model) -> bool:
+    """Whether neither the program of the last run nor a fragment of it calls Python or has control flow."""
+    built = [model._executor.built, *(b for fragment in fragments(model) for b in fragment.made)]
+    kinds = [step.kind for b in built for step in b.lowered.steps]
+    return all(kind in (StepKind.KERNEL, StepKind.OPEN, StepKind.FETCH, StepKind.SYMBOLS) for kind in kinds)
 
 
 def test_one_native_program_serves_all_sizes_of_one_outcome() -> None:
     proto = parse(SQUEEZE)
     model = arenaut.load_onnx(proto)
-    assert hosted(model)
     for n, m in ((2, 1), (5, 1), (4, 6), (1, 2), (7, 1), (0, 3)):
         assert_matches_ort(proto, model.run(feed(n, m)), feed(n, m), rtol=0)
-        assert not hosted(model)
-    assert len(executor_of(model)._variants) == 2
+        assert native(model)
+    assert outcomes(model) == [2] and not prepared(model)
     assert model.plan.arena_bytes >= 0 and model.profile(feed(4, 6))
 
 
@@ -58,18 +76,19 @@ def test_a_file_that_was_replaced_changes_nothing(tmp_path: Path) -> None:
     path.unlink()
     onnx.save(parse(SQUEEZE.replace("Relu", "Neg")), path)
     for m in (1, 4):
-        assert (model.run(feed(3, m))["y"] >= 0).all() and not hosted(model)
+        assert (model.run(feed(3, m))["y"] >= 0).all() and native(model)
 
 
 def test_programs_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     model = arenaut.load_onnx(parse(SQUEEZE))
-    executor = executor_of(model)
     for n in range(3):
         model.run(feed(n, 1))
-    assert len(executor._variants) == 1 and len(executor._by_key) == 3
-    monkeypatch.setattr("arenaut.executor.specialised.MOST_VARIANTS", 1)
-    assert_matches_ort(parse(SQUEEZE), model.run(feed(2, 2)), feed(2, 2), rtol=0)
-    assert hosted(model)
+    assert outcomes(model) == [1] and native(model)
+    monkeypatch.setattr("arenaut.executor.outcomes.MOST_OUTCOMES", 1)
+    for n in (2, 3):
+        assert_matches_ort(parse(SQUEEZE), model.run(feed(n, 2)), feed(n, 2), rtol=0)
+    assert outcomes(model) == [1] and len(fragments(model)[0].made) == 2 and not native(model)
+    assert_matches_ort(parse(SQUEEZE), model.run(feed(2, 1)), feed(2, 1), rtol=0)
 
 
 def test_models_without_such_choices_have_one_program() -> None:
@@ -93,18 +112,14 @@ def test_a_branch_that_no_longer_fits_keeps_its_choices() -> None:
         feeds = {"c": np.array(c), **feed(5, m)}
         x = feeds["x"]
         np.testing.assert_array_equal(model.run(feeds)["y"], x[:, 0].T if c else -x)
-    assert len(executor_of(model)._variants) == 2
-    assert all(v.executor is not executor_of(model)._general for v in executor_of(model)._variants)
+    bodies = model._executor.built.bodies
+    inner = [b for body in bodies for b in (body, *body.host.opened())]
+    assert len(bodies) == 2 and all(step.kind is not StepKind.HOST for b in inner for step in b.lowered.steps)
 
 
 # -- ranks that inputs decide --------------------------------------------------------------------------------------
 
 X = np.random.default_rng(0).standard_normal(2 * 3 * 8 * 8).astype(np.float32)
-
-
-def native(model: arenaut.Model) -> bool:
-    """Whether the program of the last run calls no Python."""
-    return all(step.kind is not StepKind.HOST for step in model._executor.built.lowered.steps)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +142,7 @@ def test_a_reshape_to_a_fed_shape_is_native_after_the_first_run(rest: str) -> No
         feeds = {"x": X, "t": np.array(shape)}
         assert_matches_ort(proto, model.run(feeds), feeds, rtol=1e-5)
         assert native(model)
-    assert len(executor_of(model)._variants) == 1
+    assert outcomes(model) == [1]
 
 
 def test_each_rank_of_an_input_has_a_program() -> None:
@@ -137,7 +152,7 @@ def test_each_rank_of_an_input_has_a_program() -> None:
         feeds = {"x": X.reshape(shape)}
         assert_matches_ort(proto, model.run(feeds), feeds, rtol=1e-5)
         assert native(model)
-    assert len(executor_of(model)._variants) == 3
+    assert outcomes(model) == [3]
 
 
 def test_squeeze_without_axes_drops_what_is_one() -> None:
@@ -165,16 +180,23 @@ def test_fed_axes_are_known_by_their_values() -> None:
 
 def test_prepared_outcomes_are_built_before_the_first_run() -> None:
     model = arenaut.load_onnx(parse(SQUEEZE))
+    model.run(feed(2, 1))
+    assert outcomes(model) == [1] and not prepared(model)
     model.prepare(n=3, m=1)
-    assert [v.executor is executor_of(model)._general for v in executor_of(model)._variants] == [False]
-    model.run(feed(7, 1))
-    assert len(executor_of(model)._variants) == 1
+    for _ in range(2):
+        assert (model.run(feed(7, 1))["y"] >= 0).all()
+        assert [e.built for e in prepared(model)] == [model._executor.built]
+        assert [step.kind for step in model._executor.built.lowered.steps] == [StepKind.KERNEL]
+    assert_matches_ort(parse(SQUEEZE), model.run(feed(7, 2)), feed(7, 2), rtol=0)
+    assert len(prepared(model)) == 1 and outcomes(model) == [2]
     loaded = arenaut.load_onnx(parse(SQUEEZE), shapes={"n": 3, "m": 1})
-    assert len(executor_of(loaded)._variants) == 1
+    assert len(prepared(loaded)) == 1
     anything = arenaut.load_onnx(parse("agraph (float[] x) => (float[] y) { y = Softmax (x) }"))
     anything.prepare({"x": (4, 96)})
     anything.run({"x": X.reshape(4, 96)})
-    assert len(executor_of(anything)._variants) == 1 and native(anything)
+    assert len(prepared(anything)) == 1 and native(anything) and not outcomes(anything)
+    exact = model.memory(n=5, m=1)
+    assert exact.certainty == "exact" and exact.output_bytes == 5 * 3 * 4
     with pytest.raises(InputError, match="'k' is unknown"):
         model.prepare(k=3)
     with pytest.raises(InputError, match="rank 3"):
@@ -190,5 +212,5 @@ def test_a_new_outcome_packs_no_weight_again() -> None:
     model.run(feed(4, 1))
     packed = weights.packed_bytes()
     model.run(feed(4, 5))
-    assert not hosted(model) and len(executor_of(model)._variants) == 2
+    assert native(model) and outcomes(model) == [2]
     assert packed > 0 and weights.packed_bytes() == packed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arenaut.executor.specialised import Choices
+from arenaut.executor.outcomes import Choices
 from arenaut.frontend import import_model
 from arenaut.ir.infer import asking
 from arenaut.ir.verify import verify

@@ -1,9 +1,9 @@
-"""What executors share: the abstract base, host calls, error messages."""
+"""What executors share: the abstract base, error messages."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,22 +11,11 @@ from typing import Any
 import numpy as np
 
 from arenaut import _native
-from arenaut.executor.deadline import Overrun, deadline, host_call
+from arenaut.executor.deadline import Overrun, deadline
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import (
-    ArenautError,
-    ExecutionError,
-    InternalError,
-    MemoryLimitError,
-    RunTimeoutError,
-    ShapeError,
-)
-from arenaut.ir.evaluate import evaluated_by, evaluator_of
-from arenaut.ir.graph import Node
-from arenaut.ir.record import Evaluator
-from arenaut.ir.types import TensorType
+from arenaut.ir.errors import ArenautError, ExecutionError, MemoryLimitError, RunTimeoutError, ShapeError
 from arenaut.lowering.build import Built
-from arenaut.lowering.program import Lowered, StepKind
+from arenaut.lowering.program import StepKind
 from arenaut.native.arrays import from_native, is_tensor, to_native
 from arenaut.native.enumerations import LIMITS, enumeration
 from arenaut.native.target import machine_memory
@@ -148,8 +137,17 @@ def _arrays(inputs: Sequence[Any]) -> list[Any]:
 
 
 def _calls_python(built: Built) -> bool:
-    """Whether a step of the program, or of a body, is a host call."""
-    return any(s.kind is StepKind.HOST for s in built.lowered.steps) or any(map(_calls_python, built.bodies))
+    """Whether a step of the program, or of a body, is a host call, or may have a program made."""
+    return any(s.kind in (StepKind.HOST, StepKind.OPEN) for s in built.lowered.steps) or any(
+        map(_calls_python, built.bodies)
+    )
+
+
+def _inside(built: Built) -> Iterator[Built]:
+    """The program, its bodies, and the programs of its fragments."""
+    yield built
+    for inner in (*built.bodies, *built.host.opened()):
+        yield from _inside(inner)
 
 
 def _given(result: Any, dtype: DType | None) -> Any:
@@ -159,64 +157,14 @@ def _given(result: Any, dtype: DType | None) -> Any:
     return from_native(result, dtype)
 
 
-def step_error(built: Built, step: int, status: int, binding: bool, detail: str) -> ArenautError:
-    """A failure of native step `step`, said in the model's terms."""
+def step_error(built: Built, step: int, status: int, binding: bool, detail: str, program: int = 0) -> ArenautError:
+    """A failure of native step `step`, said in the model's terms. program: address of the one whose step it is, a body
+    or a fragment of this one; 0: this one."""
     if status == REFUSED:
         return ShapeError(detail)
+    built = next((b for b in _inside(built) if b.native.address == program), built)
     node = built.lowered.steps[built.step_order[step]].node if 0 <= step < len(built.step_order) else None
     what = _TEXT.get(status, f"status {status}")
     inputs = "" if node is None else ", ".join(f"{v.name}: {v.type}" for v in node.inputs if v is not None)
     message = f"{node}: {what}{f' ({detail})' if detail else ''}. Inputs: {inputs}"
     return ShapeError(message) if binding else ExecutionError(message)
-
-
-def make_host_call(lowered: Lowered, order: list[int]) -> Callable[[int, list[Any]], list[Any]]:
-    """The callback of HostCall steps: (native step, input arrays) -> output arrays, through the op's evaluator."""
-
-    known: dict[int, Evaluator] = {}
-
-    def evaluator(step: int, node: Node) -> Evaluator:
-        found = known.get(step) or evaluator_of(node)
-        if found is None:
-            raise ExecutionError(f"{node}: no evaluator")
-        known[step] = found
-        return found
-
-    def call(step: int, arrays: list[Any]) -> list[Any]:
-        item = lowered.steps[order[step]]
-        inputs: list[Any] = []
-        for i, value in enumerate(item.node.inputs):
-            if value is None:
-                inputs.append(None)
-            elif item.inputs[i] is None:
-                inputs.append(value.constant)
-            else:
-                inputs.append(_typed(arrays[i], value.type))
-        try:
-            with host_call():
-                results = evaluated_by(evaluator(step, item.node), item.node, inputs)
-        except ArenautError:
-            raise
-        except MemoryError as error:
-            raise MemoryLimitError(f"{item.node}: this machine has not the memory for its result: {error}") from error
-        except Exception as error:
-            raise InternalError(f"{item.node}: a fault of its evaluator: {error!r}. Please report it") from error
-        return [_packed(r, None if v is None else v.type) for r, v in zip(results, item.node.outputs, strict=False)]
-
-    return call
-
-
-def _typed(array: Any, t: object) -> Any:
-    if isinstance(array, np.ndarray) and isinstance(t, TensorType) and t.dtype is not DType.STRING:
-        return from_native(array, t.dtype) if array.dtype.kind != "O" else array
-    return array
-
-
-def _packed(result: Any, t: object) -> Any:
-    """What the native side takes: dense arrays for tensors, objects otherwise."""
-    if not isinstance(t, TensorType) or t.dtype is DType.STRING or result is None:
-        return result
-    array = np.asarray(result)
-    if array.dtype != t.dtype.numpy:
-        array = array.astype(t.dtype.numpy)
-    return to_native(array)

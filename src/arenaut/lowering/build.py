@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from arenaut import _native
 from arenaut.ir.dims import Dim, Expr, Opaque, Symbol, maximum
@@ -43,6 +43,7 @@ class Built:
     shares: list[tuple[int, Share]]
     weights: WeightStore
     threads: int
+    host: Host
 
 
 class Expressions:
@@ -94,21 +95,41 @@ class Expressions:
         return self._add(atom.kind, *args)
 
 
+class Host(Protocol):
+    """Python's side of one program. Steps are numbered as the program runs them."""
+
+    def call(self, step: int, arrays: list[Any]) -> list[Any]:
+        """The outputs of a host call."""
+        ...
+
+    def open(self, step: int, arrays: list[Any]) -> tuple[_native.Program, Sequence[int]]:
+        """The program of a fragment for such inputs, and the inputs whose elements decide which one it is."""
+        ...
+
+    def opened(self) -> Sequence[Built]:
+        """The programs of fragments that were made so far."""
+        ...
+
+
+HostOf = Callable[[Lowered, list[int]], Host]
+"""Makes the host of a program, given the order of its steps."""
+
+
 def build_program(
     lowered: Lowered,
     target: Target,
-    host_call: Callable[[Lowered, list[int]], Callable[[int, list[Any]], list[Any]]],
+    host: HostOf,
     *,
     effort: Effort = "default",
     weights: WeightStore | None = None,
 ) -> Built:
-    """Builds and plans. host_call(lowered, step order) makes the callback of HostCall steps.
+    """Builds and plans.
 
     weights: what packs the constants; by default one of its own.
     Bodies are built first and become programs of their own.
     """
     store = weights if weights is not None else WeightStore()
-    built = _Builder(lowered, target, host_call, effort, store).build()
+    built = _Builder(lowered, target, host, effort, store).build()
     store.pack(target.threads)
     return built
 
@@ -118,7 +139,7 @@ class _Builder:
         self,
         lowered: Lowered,
         target: Target,
-        host_call: Callable[[Lowered, list[int]], Callable[[int, list[Any]], list[Any]]],
+        host: HostOf,
         effort: Effort,
         weights: WeightStore,
     ) -> None:
@@ -126,7 +147,7 @@ class _Builder:
         self.sizes, self.facts = typical.sizes, typical.facts
         self.lowered = lowered
         self.target = target
-        self.host_call = host_call
+        self.host = host
         self.effort: Effort = effort
         self.weights = weights
         self.native = _native.Program(target.threads, target.tier, target.features, weights.native)
@@ -159,6 +180,7 @@ class _Builder:
         order = list(plan.order)
         stages, symbol_stages = _stages(order, needs, setters)
         region_of = self._set_plan(plan, problem, order, shares)
+        host = self.host(lowered, order)
         self.native.seal(
             {
                 "inputs": inputs,
@@ -166,7 +188,8 @@ class _Builder:
                 "slots": lowered.slots,
                 "symbol_stages": [symbol_stages.get(name, 0) for name in self.exprs.symbols],
                 "stage_ends": stages,
-                "host_call": self.host_call(lowered, order),
+                "host_call": host.call,
+                "open_call": host.open,
             }
         )
         position = {index: at for at, index in enumerate(order)}
@@ -174,7 +197,7 @@ class _Builder:
         return Built(
             self.native, lowered, plan, order, self.bodies, value_ids, {id(v): p for v, p in lowered.values},
             region_of, list(self.exprs.symbols), self._value, held, self.weights,
-            self.target.threads,
+            self.target.threads, host,
         )  # fmt: skip
 
     # -- steps and values --------------------------------------------------------------------------------------
@@ -191,7 +214,7 @@ class _Builder:
 
     def _add_step(self, step: LoweredStep) -> None:
         params, patches = (None, []) if step.row is None else pack_params(step.row.family, step.params)
-        bodies = [_Builder(b, self.target, self.host_call, self.effort, self.weights).build() for b in step.bodies]
+        bodies = [_Builder(b, self.target, self.host, self.effort, self.weights).build() for b in step.bodies]
         self.bodies += bodies
         self.native.add_step(
             {
@@ -291,4 +314,4 @@ def _stages(
     return ends, known
 
 
-__all__ = ["Built", "StepKind", "build_program"]
+__all__ = ["Built", "Host", "HostOf", "StepKind", "build_program"]

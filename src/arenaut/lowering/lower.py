@@ -18,15 +18,19 @@ from arenaut.ir.record import NoRowError
 from arenaut.ir.target import Target
 from arenaut.ir.types import TensorType
 from arenaut.lowering.emit import MAX_RANK, Emitter, align_rank
+from arenaut.lowering.fragments import Fragment, divide
 from arenaut.lowering.program import Check, Lowered, LoweredStep, Segment, StepKind, host_place
 from arenaut.lowering.tiles import TileLimitError, Tiles, emit_node, tile_of_graph
 
 _CONTROL = {"if": StepKind.IF, "loop": StepKind.LOOP, "scan": StepKind.SCAN}
 
 
-def lower_graph(graph: Graph, target: Target) -> Lowered:
-    """The graph's steps for this target. Raises UnsupportedError naming every node that nothing can run."""
-    return Lowerer(graph, target).run()
+def lower_graph(graph: Graph, target: Target, most: int | None = None) -> Lowered:
+    """The graph's steps for this target. Raises UnsupportedError naming every node that nothing can run.
+
+    most: fragments of unknown ranks of at least so many nodes are run node by node.
+    """
+    return Lowerer(graph, target).run(most)
 
 
 class Lowerer(Emitter):
@@ -34,16 +38,24 @@ class Lowerer(Emitter):
 
     # -- whole graph -------------------------------------------------------------------------------------------
 
-    def run(self) -> Lowered:
+    def run(self, most: int | None = None) -> Lowered:
         inputs = [self._input(v, i) for i, v in enumerate(self.graph.inputs)]
         for value in self.graph.inputs:
             self._read_data_symbols(value)
         failures: list[str] = []
-        for node in list(self.graph.nodes):
-            self._node = node
+        try:
+            parts = divide(self.graph, most)
+        except UnsupportedError as error:
+            failures.append(str(error))
+            parts = []
+        for part in parts:
+            node = self._node = part.node if isinstance(part, Fragment) else part
             try:
                 with blamed_on(InvalidModelError, str(node)):
-                    self._lower_node(node)
+                    if isinstance(part, Fragment):
+                        self._lower_fragment(node)
+                    else:
+                        self._lower_node(node)
             except UnsupportedError as error:
                 failures.append(str(error))
             for out in node.outputs:
@@ -257,6 +269,10 @@ class Lowerer(Emitter):
         dense = [None if p is None else self._densify_or_host(p) for p in inputs]
         self._held_step(_CONTROL[kind], node, dense, outputs, bodies=lowered, counts=(carried, scanned))
 
+    def _lower_fragment(self, node: Node) -> None:
+        inputs = [None if v is None else self._densify_or_host(self.read(v)) for v in node.inputs]
+        self._held_step(StepKind.OPEN, node, inputs, node.outputs)
+
     # -- host --------------------------------------------------------------------------------------------------
 
     def _host_call(self, node: Node) -> None:
@@ -331,7 +347,7 @@ class Lowerer(Emitter):
 
     def _held_dtype(self, value: Value) -> DType:
         """The element type of a held result; STRING stands for any Python object."""
-        return DType.STRING if self._is_host(value) else value.dtype
+        return value.dtype if isinstance(value.type, TensorType) else DType.STRING
 
 
 def _symbols(value: Value) -> Iterator[str]:

@@ -39,6 +39,7 @@ class StepKind(IntEnum):
     IF = 4
     LOOP = 5
     SCAN = 6
+    OPEN = 7  # a fragment: a run's ranks decide which program runs it
 
 
 @dataclass

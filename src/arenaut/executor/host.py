@@ -1,0 +1,100 @@
+"""Python's side of one program: host calls, and the programs of its fragments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from arenaut import _native
+from arenaut.executor.deadline import host_call
+from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import ArenautError, ExecutionError, InternalError, MemoryLimitError
+from arenaut.ir.evaluate import evaluated_by, evaluator_of
+from arenaut.ir.graph import Graph
+from arenaut.ir.record import Evaluator
+from arenaut.ir.types import TensorType
+from arenaut.lowering.build import Built
+from arenaut.lowering.program import Lowered
+from arenaut.native.arrays import from_native, to_native
+
+
+class FragmentPrograms(Protocol):
+    """The programs of one fragment, by what its inputs decide. made: so far."""
+
+    @property
+    def made(self) -> Sequence[Built]: ...
+
+    def choose(self, arrays: Sequence[Any]) -> tuple[_native.Program, Sequence[int]]:
+        """The program for such inputs, and the inputs whose elements decide which one it is."""
+        ...
+
+
+class ProgramHost:
+    """What a native program calls; steps are numbered as it runs them. fragment: the programs of a fragment's graph."""
+
+    def __init__(
+        self, lowered: Lowered, order: list[int], fragment: Callable[[Graph], FragmentPrograms] | None = None
+    ) -> None:
+        self._lowered = lowered
+        self._order = order
+        self._fragment = fragment
+        self._evaluators: dict[int, Evaluator] = {}
+        self.fragments: dict[int, FragmentPrograms] = {}
+
+    def call(self, step: int, arrays: list[Any]) -> list[Any]:
+        """A HostCall step: its outputs, through the op's evaluator."""
+        item = self._lowered.steps[self._order[step]]
+        inputs: list[Any] = []
+        for i, value in enumerate(item.node.inputs):
+            if value is None:
+                inputs.append(None)
+            elif item.inputs[i] is None:
+                inputs.append(value.constant)
+            else:
+                inputs.append(_typed(arrays[i], value.type))
+        evaluator = self._evaluators.get(step) or evaluator_of(item.node)
+        if evaluator is None:
+            raise ExecutionError(f"{item.node}: no evaluator")
+        self._evaluators[step] = evaluator
+        try:
+            with host_call():
+                results = evaluated_by(evaluator, item.node, inputs)
+        except ArenautError:
+            raise
+        except MemoryError as error:
+            raise MemoryLimitError(f"{item.node}: this machine has not the memory for its result: {error}") from error
+        except Exception as error:
+            raise InternalError(f"{item.node}: a fault of its evaluator: {error!r}. Please report it") from error
+        return [_packed(r, None if v is None else v.type) for r, v in zip(results, item.node.outputs, strict=False)]
+
+    def open(self, step: int, arrays: list[Any]) -> tuple[_native.Program, Sequence[int]]:
+        """A step that is a fragment."""
+        found = self.fragments.get(step)
+        if found is None:
+            body = self._lowered.steps[self._order[step]].node.attr("body")
+            if self._fragment is None or not isinstance(body, Graph):
+                raise InternalError("a fragment in a program that was built without what makes its programs")
+            found = self.fragments.setdefault(step, self._fragment(body))
+        return found.choose(arrays)
+
+    def opened(self) -> Sequence[Built]:
+        """The programs of fragments that were made so far."""
+        return [built for fragment in list(self.fragments.values()) for built in fragment.made]
+
+
+def _typed(array: Any, t: object) -> Any:
+    if isinstance(array, np.ndarray) and isinstance(t, TensorType) and t.dtype is not DType.STRING:
+        return from_native(array, t.dtype) if array.dtype.kind != "O" else array
+    return array
+
+
+def _packed(result: Any, t: object) -> Any:
+    """What the native side takes: dense arrays for tensors, objects otherwise."""
+    if not isinstance(t, TensorType) or t.dtype is DType.STRING or result is None:
+        return result
+    array = np.asarray(result)
+    if array.dtype != t.dtype.numpy:
+        array = array.astype(t.dtype.numpy)
+    return to_native(array)
