@@ -15,7 +15,7 @@ from arenaut.ir import Value
 from arenaut.ir.attribute_values import first_wrong
 from arenaut.ir.errors import InvalidModelError, UnknownRankError, UnsupportedError
 from arenaut.ir.schemas import Signature, default_attributes, signature
-from arenaut.ir.types import onnx_text
+from arenaut.ir.types import schema_text
 
 
 def import_nodes(scope: Scope, nodes: Sequence[Any]) -> None:
@@ -112,7 +112,7 @@ def check_operands(node: str, operands: Sequence[Value | None], rule: Signature)
             )
         if value is None or value.type is None or formal is None:
             continue
-        have = onnx_text(value.type)
+        have = schema_text(value.type)
         where = f"{node}, opset {rule.since_version}: its input {place} ('{formal.name}'), '{value.name}', is {have}"
         if have not in formal.types and f"optional({have})" not in formal.types:
             raise InvalidModelError(f"{where}, expected {' or '.join(formal.types)}. Export the model again")

@@ -74,6 +74,13 @@ def onnx_text(t: Type) -> str:
     return f"{'seq' if isinstance(t, SequenceType) else 'optional'}({onnx_text(t.element)})"
 
 
+def schema_text(t: Type) -> str:
+    """The same, and maps as ai.onnx.ml's schemas write them: their values are tensors in a file, numbers there."""
+    if isinstance(t, MapType) and isinstance(t.value, TensorType):
+        return f"map({t.key.name.lower()}, {t.value.dtype.name.lower()})"
+    return onnx_text(t)
+
+
 def same_shape(a: Shape | None, b: Shape | None) -> bool | None:
     """Whether two shapes are the same at every size: True and False are proved; None: nobody knows before running.
 

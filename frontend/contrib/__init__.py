@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from arenaut.frontend.contrib import attention, quantized
+from arenaut.frontend.contrib import attention, quantized, text
 from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs, import_contrib
 from arenaut.frontend.nodes import import_plain
 from arenaut.frontend.scope import Handler, Scope
@@ -155,6 +155,7 @@ _OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
         ("", "LayerNormalization"): ContribOp(_layer_norm, (2, 3), _NORM, outputs=3),
         **attention.OPS,
         **quantized.OPS,
+        **text.OPS,
     }
 )
 

@@ -44,6 +44,7 @@ FAMILIES = (
     "slicing",
     "softmax",
     "text",
+    "tokens",
     "svm",
     "trees",
     "vision",

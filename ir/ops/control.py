@@ -307,6 +307,8 @@ def _scan_lower(lower: Lower, node: Node) -> None:
     made = [v for v in node.outputs[scan.states :] if v is not None]
     if not all(v.has_shape for v in [*(node.operand(scan.states + i) for i in range(scan.scanned)), *made]):
         raise NoRowError("axes are moved of what is scanned, whose rank is not known")
+    if any(node.operand(scan.states + i).dtype is DType.STRING for i in range(scan.scanned)):
+        raise NoRowError("text is scanned, which has no memory of its own")
     inputs = _places(lower, node.inputs)
     for i, axis, backward in zip(range(scan.states, len(inputs)), scan.in_axes, scan.in_reversed, strict=False):
         place = inputs[i]

@@ -72,6 +72,29 @@ def _map_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [out]
 
 
+# -- DictVectorizer ------------------------------------------------------------------------------------------------
+
+
+def _vocabulary(node: Node) -> Sequence[Any]:
+    return node.attr("string_vocabulary") or node.attr("int64_vocabulary") or ()
+
+
+def _vector_infer(context: Infer) -> Sequence[Type]:
+    t = context.type(0)
+    if not isinstance(t, MapType) or not isinstance(t.value, TensorType):
+        raise context.fail(f"input 0 is {t}, expected a map")
+    return [TensorType(t.value.dtype, (1, len(_vocabulary(context.node))))]
+
+
+def _vector_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """The values of the keys in the vocabulary's order, one row; 0 or empty text for those that are absent."""
+    out = node.outputs[0]
+    assert out is not None
+    absent = "" if out.dtype is DType.STRING else 0
+    keys = [k.decode() if isinstance(k, bytes) else k for k in _vocabulary(node)]
+    return [np.array([[inputs[0].get(k, absent) for k in keys]], out.dtype.numpy).reshape(1, len(keys))]
+
+
 # -- CategoryMapper ------------------------------------------------------------------------------------------------
 
 
@@ -187,6 +210,7 @@ RECORDS: tuple[OpRecord, ...] = (
     ),
     OpRecord(op="ZipMap", domain=ML_DOMAIN, infer=_zip_infer, evaluate=_zip_evaluate),
     OpRecord(op="CastMap", domain=ML_DOMAIN, infer=_map_infer, evaluate=_map_evaluate),
+    OpRecord(op="DictVectorizer", domain=ML_DOMAIN, infer=_vector_infer, evaluate=_vector_evaluate),
     OpRecord(
         op="CategoryMapper", domain=ML_DOMAIN, infer=_category_infer, decompose=_category_decompose,
         evaluate=through_decomposition(_category_decompose),

@@ -1,0 +1,267 @@
+"""Text as tokens and as hashes: ops of onnxruntime that converters of text pipelines write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from re import _constants as codes  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
+
+import numpy as np
+
+from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import ExecutionError
+from arenaut.ir.graph import Array, Node
+from arenaut.ir.ops.support.common import tensor_like
+from arenaut.ir.record import Infer, OpRecord, Sample
+from arenaut.ir.types import TensorType, Type
+
+MICROSOFT_DOMAIN = "com.microsoft"
+EXTENSIONS_DOMAIN = "ai.onnx.contrib"
+START, END = "\x02", "\x03"  # what marks the tokens of a text
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+# -- Tokenizer -----------------------------------------------------------------------------------------------------
+
+
+def _tokenizer_infer(context: Infer) -> Sequence[Type]:
+    shape = context.shape(0)
+    if len(shape) not in (1, 2):
+        raise context.fail(f"X has shape {shape}, expected [C] or [N, C]")
+    if shape[-1] == 0:
+        return [TensorType(DType.STRING, shape)]
+    return [TensorType(DType.STRING, (*shape, context.fresh(0, len(shape))))]
+
+
+def why_no_tokens(node: Node) -> str | None:
+    """What is wrong with the attributes of a Tokenizer; None where they are good."""
+    separators, expression = node.attr("separators") or (), _text(node.attr("tokenexp", ""))
+    if bool(separators) == bool(expression):
+        return "one of its attributes separators and tokenexp must be stated, and not both"
+    least = int(node.attr("mincharnum"))
+    if least < 1:
+        return f"its attribute mincharnum is {least}, expected at least 1"
+    if _by_characters(node) and least > 1:
+        return f"its attribute mincharnum is {least}, but it makes a token of every character"
+    for pattern in [expression] if expression else map(_text, separators):
+        try:
+            _compiled(pattern)
+        except re.error as error:
+            return f"the regular expression {pattern!r} is not known here: {error}"
+    return None
+
+
+def _by_characters(node: Node) -> bool:
+    separators = [_text(s) for s in node.attr("separators") or ()]
+    return _text(node.attr("tokenexp", "")) == "." or separators == [""]
+
+
+Find = Callable[[str, int], "tuple[int, int] | None"]
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> Find:
+    """The leftmost match from a place on, and of those that begin there the longest, as RE2 is asked for it."""
+    found = re.compile(re.sub(r"\\z", r"\\Z", pattern), re.ASCII)
+    greedy = _takes_most(parser.parse(pattern))
+
+    def find(text: str, start: int) -> tuple[int, int] | None:
+        match = found.search(text, start)
+        if match is None:
+            return None
+        begin, end = match.span()
+        if not greedy:
+            longer = (e for e in range(len(text), end, -1) if found.fullmatch(text, begin, e))
+            end = next(longer, end)
+        return begin, end
+
+    return find
+
+
+def _takes_most(parsed: Any) -> bool:
+    """Whether the first match of a backtracking search is the longest: nothing to choose but one number of repeats."""
+    repeats = 0
+    for code, argument in parsed:
+        if code in (codes.LITERAL, codes.NOT_LITERAL, codes.ANY, codes.IN, codes.AT, codes.CATEGORY):
+            continue
+        if code is not codes.MAX_REPEAT or len(argument[2]) != 1 or not _takes_most(argument[2]):
+            return False
+        repeats += argument[0] != argument[1]
+    return repeats <= 1
+
+
+def _after(begin: int, end: int) -> int:
+    """Where the search goes on: at least a character further."""
+    return end if end > begin else begin + 1
+
+
+def _matches(text: str, find: Find, least: int) -> Iterator[str]:
+    at = 0
+    while at <= len(text) and (found := find(text, at)) is not None:
+        begin, end = found
+        if end - begin >= least:
+            yield text[begin:end]
+        at = _after(begin, end if end - begin >= least else begin)
+
+
+def _between(text: str, find: Find, least: int) -> Iterator[str]:
+    at = 0
+    while at <= len(text):
+        found = find(text, at)
+        begin, end = (len(text), len(text)) if found is None else found
+        if begin - at >= least:
+            yield text[at:begin]
+        at = len(text) + 1 if found is None else _after(begin, end)
+
+
+def _tokens(node: Node) -> Callable[[str], list[str]]:
+    if _by_characters(node):
+        return list
+    least, expression = int(node.attr("mincharnum")), _text(node.attr("tokenexp", ""))
+    if expression:
+        whole = _compiled(expression)
+        return lambda text: list(_matches(text, whole, least))
+    separators = [_compiled(_text(s)) for s in node.attr("separators")]
+
+    def split(text: str) -> list[str]:
+        parts = [text]
+        for find in separators:
+            parts = [piece for part in parts for piece in _between(part, find, least)]
+        return parts
+
+    return split
+
+
+def _tokenizer_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """Tokens along a new last axis, filled up; none at all where no text has any."""
+    x, tokens = np.asarray(inputs[0]), _tokens(node)
+    pad, mark = _text(node.attr("pad_value")), bool(node.attr("mark"))
+    rows = [tokens(_text(s)) for s in x.reshape(-1)]
+    most = max(map(len, rows), default=0)
+    if most and mark:
+        rows = [[START, *row, END] for row in rows]
+        most += 2
+    out = np.full((len(rows), most), pad, object)
+    for target, row in zip(out, rows, strict=True):
+        target[: len(row)] = row
+    return [out.reshape(x.shape if x.shape[-1] == 0 and _is_static(node) else (*x.shape, most))]
+
+
+def _is_static(node: Node) -> bool:
+    """Whether an empty axis was known of when the output's rank was decided."""
+    t = None if not node.outputs or node.outputs[0] is None else node.outputs[0].type
+    return isinstance(t, TensorType) and t.shape is not None and t.shape[-1] == 0
+
+
+def _tokenizer_samples() -> Iterator[Sample]:
+    x = np.array(["Hello World", "I love  computer science !", "", "grüße, x-ray"], object)
+    base = {"mark": 0, "mincharnum": 1, "pad_value": "#"}
+    for chosen in (
+        {"separators": (" ",)}, {"separators": (" ", ","), "mark": 1}, {"separators": ("",)},
+        {"separators": (" ",), "mincharnum": 2}, {"tokenexp": "[a-zA-Z]+"}, {"tokenexp": ".", "mark": 1},
+        {"tokenexp": "l|lo|[a-z]+ "},
+    ):  # fmt: skip
+        yield Sample((x,), {**base, **chosen})
+        yield Sample((x.reshape(2, 2),), {**base, **chosen})
+
+
+# -- MurmurHash3 ---------------------------------------------------------------------------------------------------
+
+_C1, _C2 = np.uint32(0xCC9E2D51), np.uint32(0x1B873593)
+
+
+def _rotate(x: Array, by: int) -> Array:
+    return np.asarray((x << np.uint32(by)) | (x >> np.uint32(32 - by)))
+
+
+def _murmur(blocks: Array, tails: Array, length: Array, seed: int) -> Array:
+    """MurmurHash3_x86_32 of rows: blocks [n, k] of words, the bytes after them as words, lengths in bytes."""
+    h = np.full(len(blocks), seed, np.uint32)
+    for column in blocks.T:
+        h = _rotate(h ^ (_rotate(column * _C1, 15) * _C2), 13) * np.uint32(5) + np.uint32(0xE6546B64)
+    h = h ^ (_rotate(tails * _C1, 15) * _C2) ^ length
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        h = (h ^ (h >> np.uint32(shift))) * np.uint32(factor)
+    return np.asarray(h ^ (h >> np.uint32(16)))
+
+
+def _hash_of_text(text: str, seed: int) -> Any:
+    raw = text.encode()
+    whole = len(raw) // 4 * 4
+    tail = int.from_bytes(raw[whole:], "little")
+    blocks = np.frombuffer(raw[:whole], "<u4").reshape(1, -1)
+    return _murmur(blocks, np.array([tail], np.uint32), np.array([len(raw)], np.uint32), seed)[0]
+
+
+def _hash_infer(context: Infer) -> Sequence[Type]:
+    return [TensorType(DType.UINT32 if context.node.attr("positive", 1) else DType.INT32, tensor_like(context).shape)]
+
+
+def _hash_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    x, seed = np.asarray(inputs[0]), int(node.attr("seed", 0)) & 0xFFFFFFFF
+    with np.errstate(over="ignore"):
+        if x.dtype.kind in "OUS":
+            hashes = np.array([_hash_of_text(_text(s), seed) for s in x.reshape(-1)], np.uint32)
+        else:
+            words = np.ascontiguousarray(x).reshape(-1).view(np.uint32).reshape(x.size, x.dtype.itemsize // 4)
+            none, length = np.zeros(x.size, np.uint32), np.full(x.size, x.dtype.itemsize, np.uint32)
+            hashes = _murmur(words, none, length, seed)
+    return [hashes.view(np.uint32 if node.attr("positive", 1) else np.int32).reshape(x.shape)]
+
+
+def _hash_samples() -> Iterator[Sample]:
+    words = np.array(["", "a", "ab", "abc", "abcd", "grüße", "a longer text"], object)
+    for chosen in ({}, {"positive": 0}, {"seed": 42}):
+        yield Sample((words,), chosen)
+        for dtype in (np.int32, np.int64, np.float32, np.float64):
+            yield Sample((np.arange(-3, 3).reshape(2, 3).astype(dtype),), chosen)
+
+
+# -- StringSplit of onnxruntime-extensions -------------------------------------------------------------------------
+
+
+def _pieces_infer(context: Infer) -> Sequence[Type]:
+    count = context.fresh(1, 0)
+    types = (TensorType(DType.INT64, (count, 2)), TensorType(DType.STRING, (count,)), TensorType(DType.INT64, (2,)))
+    return types[: len(context.node.outputs)]
+
+
+def _pieces_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+    """The pieces between delimiters as a sparse matrix, a row a text: places, pieces, shape."""
+    x, delimiter = np.asarray(inputs[0]), _text(np.asarray(inputs[1]).reshape(-1)[0])
+    skips = bool(np.asarray(inputs[2]).reshape(-1)[0]) if len(inputs) > 2 and inputs[2] is not None else True
+    if x.ndim != 1:
+        raise ExecutionError(f"{node}: input 0 must be a vector, got shape {x.shape}")
+    rows = [list(_text(s)) if not delimiter else _text(s).split(delimiter) for s in x]
+    rows = [[piece for piece in row if piece or not skips] for row in rows]
+    places = [(r, c) for r, row in enumerate(rows) for c in range(len(row))]
+    pieces = np.array([piece for row in rows for piece in row], object)
+    shape = np.array([len(rows), max(map(len, rows), default=0)], np.int64)
+    return [np.array(places, np.int64).reshape(-1, 2), pieces, shape]
+
+
+def _pieces_samples() -> Iterator[Sample]:
+    x = np.array(["a;b", "", ";c;;d"], object)
+    for skips in (True, False):
+        yield Sample((x, np.array([";"], object), np.array([skips])), {}, 3)
+
+
+RECORDS: tuple[OpRecord, ...] = (
+    OpRecord(
+        op="Tokenizer", domain=MICROSOFT_DOMAIN, infer=_tokenizer_infer, evaluate=_tokenizer_evaluate,
+        samples=_tokenizer_samples,
+    ),
+    OpRecord(
+        op="MurmurHash3", domain=MICROSOFT_DOMAIN, infer=_hash_infer, evaluate=_hash_evaluate, samples=_hash_samples
+    ),
+    OpRecord(
+        op="StringSplit", domain=EXTENSIONS_DOMAIN, infer=_pieces_infer, evaluate=_pieces_evaluate,
+        samples=_pieces_samples,
+    ),
+)  # fmt: skip
