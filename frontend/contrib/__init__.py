@@ -10,14 +10,16 @@ from types import MappingProxyType
 from typing import Any
 
 from arenaut.frontend.contrib import attention, quantized, text
-from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs, import_contrib
+from arenaut.frontend.contrib.deferred import defer, deferred_records
+from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs, contrib_spec
 from arenaut.frontend.nodes import import_plain
 from arenaut.frontend.scope import Handler, Scope
 from arenaut.frontend.spec import Spec
 from arenaut.frontend.structure import normal_domain
 from arenaut.frontend.upgrade.common import scalar_like
 from arenaut.ir import Value
-from arenaut.ir.record import Build
+from arenaut.ir.ops import add_records
+from arenaut.ir.record import Build, UnknownError
 from arenaut.ir.schemas import signature
 
 
@@ -164,7 +166,17 @@ def _import(scope: Scope, proto: Any) -> Outputs:
     domain = normal_domain(proto.domain)
     if not domain and signature(domain, proto.op_type, scope.opsets[domain]) is not None:
         return import_plain(scope, proto)
-    return import_contrib(_OPS[domain, proto.op_type], scope, proto)
+    op = _OPS[domain, proto.op_type]
+    spec, made = contrib_spec(op, scope, proto), len(scope.graph.nodes)
+    try:
+        return op.rule(scope.builder(spec.name), spec)
+    except UnknownError:
+        if not domain:
+            raise
+        scope.graph.remove(scope.graph.nodes[made:])
+        return defer(op, scope, spec)
 
+
+add_records(deferred_records({key: op for key, op in _OPS.items() if key not in text.OPS}))
 
 HANDLERS: Mapping[tuple[str, str], Handler] = MappingProxyType(dict.fromkeys(_OPS, _import))

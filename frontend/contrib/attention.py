@@ -12,6 +12,7 @@ from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs
 from arenaut.frontend.contrib.quantized import real
 from arenaut.frontend.spec import Spec
 from arenaut.ir import DType, Value
+from arenaut.ir.infer import settled
 from arenaut.ir.ops.support.composite import (
     cast,
     concat,
@@ -23,7 +24,7 @@ from arenaut.ir.ops.support.composite import (
     slice_of,
     unsqueeze,
 )
-from arenaut.ir.record import Build
+from arenaut.ir.record import Build, UnknownError
 
 
 def _heads(spec: Spec) -> int:
@@ -34,9 +35,9 @@ def _heads(spec: Spec) -> int:
 
 
 def _known_rank(spec: Spec, value: Value, *ranks: int) -> int:
-    if not value.has_shape or value.rank not in ranks:
-        found = f"rank {value.rank}" if value.has_shape else "a rank that is not known before running"
-        raise spec.unsupported(f"'{value.name}' has {found}, expected {' or '.join(map(str, ranks))}")
+    """Raises UnknownRankError, and UnsupportedError for another rank than these."""
+    if value.rank not in ranks:
+        raise spec.unsupported(f"'{value.name}' has rank {value.rank}, expected {' or '.join(map(str, ranks))}")
     return value.rank
 
 
@@ -53,7 +54,7 @@ def _key_mask(build: Build, spec: Spec, mask: Value, query: Value, total: Value)
     """A mask of keys as an addend of [B, heads, S, T]: [B] counts what is there, [B, T] and [B, S, T] say which."""
     rank = _known_rank(spec, mask, 1, 2, 3)
     if rank == 1:
-        if mask.shape[0] != query.shape[0]:
+        if settled(mask.shape[0]) != settled(query.shape[0]) and mask.shape[0] != query.shape[0]:
             raise spec.unsupported(f"a mask of {mask.shape[0]} numbers for {query.shape[0]} samples")
         keep = build.op("Less", counting(build, total), unsqueeze(build, cast(build, mask, DType.INT64), 1, 2, 3))
     else:
@@ -101,9 +102,11 @@ def _self_attention(build: Build, spec: Spec, joined: Value, mask: int, past: in
     for name in ("do_rotary", "past_present_share_buffer"):
         if spec.attr(name):
             raise spec.unsupported(f"{name} is not known here")
-    width = joined.shape[-1]
+    width = settled(joined.shape[-1])
     sizes = [int(n) for n in spec.attr("qkv_hidden_sizes") or ()]
-    if not sizes and isinstance(width, int):
+    if width is None:
+        raise UnknownError(f"the width of '{joined.name}' is not known")
+    if not sizes:
         sizes = [width // 3] * 3
     if len(sizes) != 3 or sum(sizes) != width:
         raise spec.invalid(f"{width} columns are no Q, K and V of {sizes}")
@@ -123,6 +126,7 @@ def _self_attention(build: Build, spec: Spec, joined: Value, mask: int, past: in
 def _attention(build: Build, spec: Spec) -> Outputs:
     if spec.input(6) is not None:
         raise spec.unsupported("a past that shares its buffer with the present is not known here")
+    _known_rank(spec, spec.operand(0), 3)
     joined = build.op("MatMul", spec.operand(0), spec.operand(1))
     if spec.input(2) is not None:
         joined = build.op("Add", joined, spec.operand(2))
@@ -144,9 +148,9 @@ def _multi_head(build: Build, spec: Spec) -> Outputs:
     if bias is not None:
         ends = [0]
         for part in parts:
-            width = part.shape[2]
-            if not isinstance(width, int):
-                raise spec.unsupported(f"the width of '{part.name}' is not known")
+            width = settled(part.shape[2])
+            if width is None:
+                raise UnknownError(f"the width of '{part.name}' is not known")
             ends.append(ends[-1] + width)
         slices = [slice_of(build, bias, 0, a, b) for a, b in pairwise(ends)]
         parts = [build.op("Add", part, piece) for part, piece in zip(parts, slices, strict=True)]
@@ -171,8 +175,10 @@ def _rotary(build: Build, spec: Spec) -> Outputs:
         positions = build.op("Expand", unsqueeze(build, steps, 0), concat(build, [batch, ints(build, 1)], 0))
     heads, dim = int(spec.attr("num_heads")), int(spec.attr("rotary_embedding_dim"))
     if rank == 3 and not heads:
-        width, half = x.shape[2], cos.shape[1]
-        if dim or not isinstance(width, int) or not isinstance(half, int) or width % (2 * half):
+        width, half = settled(x.shape[2]), settled(cos.shape[1])
+        if width is None or half is None:
+            raise UnknownError(f"the width of '{x.name}' is not known")
+        if dim or not half or width % (2 * half):
             raise spec.unsupported("the number of heads is neither stated nor told by the shapes")
         heads = width // (2 * half)
     settings = {"interleaved": spec.attr("interleaved"), "rotary_embedding_dim": dim, "num_heads": heads}
@@ -215,11 +221,11 @@ _MULTI = {"num_heads": None, "unidirectional": 0, "scale": None, "mask_filter_va
 OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
     {
         (MICROSOFT, "Attention"): ContribOp(_attention, (2, 7), _ATTENTION, outputs=2),
-        (MICROSOFT, "QAttention"): ContribOp(_quantised_attention, (5, 9), _ATTENTION, outputs=2),
+        (MICROSOFT, "QAttention"): ContribOp(_quantised_attention, (5, 9), _ATTENTION, outputs=2, dtypes=(3,)),
         (MICROSOFT, "MultiHeadAttention"): ContribOp(_multi_head, (1, 10), _MULTI, outputs=3),
         (MICROSOFT, "RotaryEmbedding"): ContribOp(_rotary, (4, 4), _ROTARY),
         (MICROSOFT, "EmbedLayerNormalization"): ContribOp(
-            _embed, (7, 9), {"epsilon": 1e-12, "mask_index_type": 0}, outputs=3
+            _embed, (7, 9), {"epsilon": 1e-12, "mask_index_type": 0}, outputs=3, dtypes=(2, DType.INT32, 2)
         ),
     }
 )

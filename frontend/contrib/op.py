@@ -10,7 +10,7 @@ from arenaut.frontend.nodes import convert_attributes
 from arenaut.frontend.scope import Scope
 from arenaut.frontend.spec import Spec
 from arenaut.frontend.structure import label
-from arenaut.ir import Value
+from arenaut.ir import DType, Value
 from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.record import Build
 
@@ -21,15 +21,19 @@ Outputs = Sequence["Value | None"]
 
 @dataclass(frozen=True)
 class ContribOp:
-    """rule: the node's outputs in standard ops. defaults: every attribute it may have; None: required or optional."""
+    """rule: the node's outputs in standard ops; it raises UnknownError where a rank that it needs is not known.
+    defaults: every attribute it may have; None: required or optional. dtypes: of the outputs where the rule cannot
+    tell, or the input that has the same one; the last stands for all that follow."""
 
     rule: Callable[[Build, Spec], Outputs]
     inputs: tuple[int, int]  # fewest and most
     defaults: Mapping[str, Any] = field(default_factory=dict)
     outputs: int = 1
+    dtypes: tuple[int | DType, ...] = (0,)
 
 
-def import_contrib(op: ContribOp, scope: Scope, proto: Any) -> Outputs:
+def contrib_spec(op: ContribOp, scope: Scope, proto: Any) -> Spec:
+    """The node, checked against what the table states of it."""
     stated = convert_attributes(scope, proto)
     unknown = sorted(set(stated) - set(op.defaults))
     if unknown:
@@ -40,8 +44,7 @@ def import_contrib(op: ContribOp, scope: Scope, proto: Any) -> Outputs:
             f"{label(proto)} has {len(inputs)} inputs and {len(proto.output)} outputs, expected "
             f"{op.inputs[0]} to {op.inputs[1]} inputs and at most {op.outputs} outputs"
         )
-    spec = Spec(
+    return Spec(
         op=proto.op_type, domain=proto.domain, version=1, name=proto.name or next((o for o in proto.output if o), ""),
         inputs=inputs, wanted=tuple(bool(o) for o in proto.output), attributes={**op.defaults, **stated},
     )  # fmt: skip
-    return op.rule(scope.builder(spec.name), spec)

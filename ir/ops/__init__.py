@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType, ModuleType
@@ -67,9 +67,17 @@ def all_records() -> Mapping[tuple[str, str], OpRecord]:
     return MappingProxyType(table)
 
 
+_added: dict[tuple[str, str], OpRecord] = {}
+
+
+def add_records(records: Iterable[OpRecord]) -> None:
+    """Records of ops that another room says in the ops of this one."""
+    _added.update({record.key: record for record in records})
+
+
 def find_record(domain: str, op: str) -> OpRecord | None:
     """The written record, else one that asks onnx itself (schema, shape inference, reference evaluator), else None."""
-    record = all_records().get((domain, op))
+    record = all_records().get((domain, op)) or _added.get((domain, op))
     if record is None:
         from arenaut.ir.ops.support.fallback import reference_record
 
