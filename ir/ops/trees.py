@@ -206,10 +206,7 @@ def _regressor_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 def _through(rule: Any, node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     from arenaut.ir.ops.support.fallback import evaluate_reference
 
-    try:
-        return through_decomposition(rule)(node, inputs)
-    except NoRowError:
-        return evaluate_reference(node, inputs)
+    return through_decomposition(rule, evaluate_reference)(node, inputs)
 
 
 # -- TreeEnsembleClassifier ------------------------------------------------------------------------------------

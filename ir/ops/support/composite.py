@@ -98,9 +98,9 @@ def decomposed(rule: DecomposeRule, node: Node, types: Sequence[Type | None]) ->
     return graph
 
 
-def through_decomposition(rule: DecomposeRule) -> Evaluator:
+def through_decomposition(rule: DecomposeRule, otherwise: Evaluator | None = None) -> Evaluator:
     """The evaluator of an op that its decomposition defines: the replacement, built for these inputs, evaluated.
-    What the decomposition has no form for is against the op."""
+    What the decomposition has no form for is against the op, unless it is evaluated otherwise."""
 
     def evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
         arrays = [None if x is None else np.asarray(x) for x in inputs]
@@ -108,6 +108,8 @@ def through_decomposition(rule: DecomposeRule) -> Evaluator:
         try:
             graph = decomposed(rule, node, types)
         except NoRowError as error:
+            if otherwise is not None:
+                return otherwise(node, inputs)
             raise RuleError(str(error)) from error
         known = iter(evaluate_graph(graph, [x for x in arrays if x is not None]))
         return [None if v is None else next(known) for v in node.outputs]
