@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from arenaut.frontend.contrib.refused import REASONS
 from arenaut.frontend.functions import function_key
 from arenaut.frontend.handlers import HANDLERS
 from arenaut.frontend.structure import bodies_of, check_text, label, normal_domain
@@ -55,6 +56,8 @@ def check_supported(model: Any, opsets: Mapping[str, int]) -> None:
 def _reason(domain: str, op: str, version: int | None) -> str:
     """Why an op cannot be run; empty when it can."""
     handled = (domain, op) in HANDLERS
+    if (domain, op) in REASONS:
+        return REASONS[domain, op]
     if newest_opset(domain) == 0 and not handled:
         return "unknown domain and no function of that name in the model; ship the op as a model-local function"
     if version is None:

@@ -262,12 +262,18 @@ def page() -> str:
 def _contrib() -> list[str]:
     """Ops outside the standard that are said in standard ops when a model is read."""
     from arenaut.frontend.contrib import HANDLERS
+    from arenaut.frontend.contrib.refused import REASONS
 
     found: dict[str, list[str]] = {}
     for domain, op in sorted(HANDLERS):
         found.setdefault(domain or "ai.onnx, where the model's opset does not have them", []).append(op)
-    lines = ["## Ops of onnxruntime", "", "What its optimiser and quantiser write, read as standard ops:", ""]
-    return [*lines, *(f"- {domain}: {', '.join(ops)}" for domain, ops in sorted(found.items())), ""]
+    lines = ["## Ops of onnxruntime", "", "What its tools and skl2onnx write, read as standard ops or evaluated:", ""]
+    lines += [*(f"- {domain}: {', '.join(ops)}" for domain, ops in sorted(found.items())), ""]
+    reasons: dict[str, list[str]] = {}
+    for (domain, op), reason in sorted(REASONS.items()):
+        reasons.setdefault(reason, []).append(op if domain == "com.microsoft" else f"{domain}.{op}")
+    lines += ["Refused, of com.microsoft where no other domain is named:", ""]
+    return [*lines, *(f"- {', '.join(ops)}: {reason}" for reason, ops in reasons.items()), ""]
 
 
 if __name__ == "__main__":
