@@ -48,7 +48,8 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
                    "ScaledSiLU SpeculativePrefixCommit SwiGLU VarlenCausalConvWithState VarlenNGramHashMapping"),
             *_each(_OTHER, "AttnLSTM BifurcationDetector ConvTransposeWithDynamicPads CropAndResize "
                    "DecoderMaskedMultiHeadAttention DynamicTimeWarping GatherBlockQuantized Inverse MatMulBnb4 "
-                   "MatMulFpQ4 MaxpoolWithMask NGramRepeatBlock QEmbedLayerNormalization SparseAttention SparseToDenseMatMul WordConvEmbedding"),
+                   "MatMulFpQ4 MaxpoolWithMask NGramRepeatBlock QEmbedLayerNormalization SparseAttention "
+                   "SparseToDenseMatMul WordConvEmbedding"),
             *_each("it holds the code of one device", "EPContext Snpe"),
             *_each("onnxruntime has no such op any more; skl2onnx writes it for GaussianProcessClassifier", "Solve"),
             *(((NCHWC, op), "its weights lie in blocks of the machine that wrote the file; save the model with "
