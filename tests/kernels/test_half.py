@@ -10,7 +10,7 @@ import pytest
 
 from arenaut import _native
 from tests.support.guard import place, run
-from tests.support.products import assert_product, at_page_end, layout
+from tests.support.products import assert_product, at_page_end, last_axis_channels, layout
 from tests.support.rowcall import call, feature_masks, params_blob, rows
 from tests.support.tileprog import F32, program
 
@@ -206,6 +206,38 @@ def test_a_convolution_of_infinities_is_right_elsewhere(variant: Any) -> None:
     np.testing.assert_array_equal(np.isinf(got), np.isinf(want))
     there = np.isfinite(want)
     assert np.max(np.abs(got[there] - want[there])) < 1e-2
+
+
+REGISTER_FORM = [("t", "add_f32", "i0", "i1"), ("t", "relu_f32", "t")]
+
+
+@pytest.mark.parametrize("variant", MATMULS + CONVS, ids=variant_id)
+def test_a_residual_and_an_activation_in_registers(variant: Any) -> None:
+    row, mask = variant
+    rng = np.random.default_rng(5)
+    conv = row["name"] == "half_conv"
+    tile = program([F32, F32], REGISTER_FORM, ["t"], first_operand=3)
+    for x_dtype, other_dtype in ((np.float16, np.float16), (BF16, BF16), (np.float16, np.float32)):
+        shape, filters = ((2, 24, 5, 7), (37, 24, 3, 3)) if conv else ((9, 70), (70, 37))
+        a, b = draw(rng, shape, x_dtype), draw(rng, filters, x_dtype)
+        if conv:
+            blob, sizes = conv_params(shape, filters, {"pads": [1, 1, 1, 1]}, 0)
+            want = convolved(operands(a, 0), operands(b, 0), {"pads": [1, 1, 1, 1]}, sizes)
+        else:
+            blob, want = params(), operands(a, 0) @ operands(b, 0)
+        bias = draw(rng, (37,), x_dtype)
+        other = draw(rng, want.shape, other_dtype)
+        want = want + operands(other, 0) + (operands(bias, 0).reshape(-1, 1, 1) if conv else operands(bias, 0))
+        for out_dtype in (np.float32, x_dtype):
+            for inner in (False, True):  # channels innermost
+                turned = last_axis_channels(other) if conv and inner else other
+                got = np.zeros(want.shape, out_dtype)
+                got = last_axis_channels(got) if conv and inner else got
+                done = call(row, [a, b, bias, turned], [got], params=blob, pack=[1], tile=tile, features=mask)
+                assert done["status"] == 0
+                near = 2e-3 if out_dtype is np.float32 else 0.01 if out_dtype is np.float16 else 0.1
+                error = np.abs(got.astype(np.float64) - np.maximum(want, 0))
+                assert np.max(error / (1 + np.abs(want) / 8)) < near
 
 
 @pytest.mark.parametrize("variant", MATMULS, ids=variant_id)

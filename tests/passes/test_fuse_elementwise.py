@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+import arenaut
 from arenaut.passes.fuse_elementwise import fuse_elementwise
 from tests.support.models import parse
 from tests.support.rewriting import Rewritten, draw, rewrite
@@ -35,3 +38,14 @@ def test_one_op_alone_stays() -> None:
 def test_a_result_that_others_read_ends_the_chain() -> None:
     result = run("a = Exp (x) s = ReduceSum (a) y = Mul (a, s)")
     assert result.ops == ["Exp", "ReduceSum", "Mul"]
+
+
+def test_narrow_floats_are_limited_before_they_are_rounded() -> None:
+    """Rounding and limits commute, so a sum stays in registers until both are done; more arithmetic does not."""
+    for last, count in (("y = Relu (a)", 1), ("y = Clip (a, low, high)", 1), ("y = Tanh (a)", 2)):
+        text = f"""t (float16[5, 7] x, float16[5, 7] o) => (float16[5, 7] y)
+            <float16 low = {{13312}}, float16 high = {{15872}}> {{ a = Add (x, o) {last} }}"""
+        feeds = {"x": draw(5, 7, dtype=np.float16), "o": draw(5, 7, seed=1, dtype=np.float16)}
+        loaded, plain = (arenaut.load_onnx(parse(text), optimize=o) for o in (True, False))
+        assert len(loaded.graph.nodes) == count, last
+        assert loaded.run(feeds)["y"].tobytes() == plain.run(feeds)["y"].tobytes()

@@ -26,7 +26,10 @@ struct HalfConvBound {
   int64_t p_block, o_block, p_blocks, o_blocks, block_count, units, units_per_task;
   int64_t at_lines, at_raw, at_taps, at_bias, at_filters, epilogue_scratch;  // offsets in thread scratch, in bytes
   int64_t bias_stride;
+  int64_t add_n, add[3];  // strides of what a register form adds
   int32_t has_bias, bias_dtype, copied, packed;
+  int32_t direct, add_operand, added_dtype, out_dtype, out_operand;  // direct: rows are finished where they are stored
+  BlockActivation activation;
   Epilogue epilogue;
 };
 
@@ -234,8 +237,9 @@ class Run {
         scratch_(static_cast<char*>(scratch)),
         bias_(reinterpret_cast<float*>(scratch_ + b.at_bias)),
         after_(scratch_ + b.epilogue_scratch),
+        activation_(b.activation),
         rows_(b, scratch_) {
-    epilogue_begin(b.epilogue, operand, after_);
+    if (b.direct == 0) epilogue_begin(b.epilogue, operand, after_);
   }
 
   void unit(int64_t u) {
@@ -258,6 +262,9 @@ class Run {
     const char* x = static_cast<const char*>(operand_[0]);
     rows_.begin(x + (n * s.xn + group * s.cg * s.xc) * element_bytes(b_.gemm.a_dtype), z, p0, p1);
     const auto finish = [&](int64_t row, int64_t rows, int64_t col, int64_t cols, float* sums, int64_t sums_row) {
+      if (b_.direct != 0)
+        return store_rows(n, z, p0 + row, rows, channel + col, cols, b_.has_bias != 0 ? bias_ + col : nullptr, sums,
+                          sums_row);
       for (int64_t i = 0; i < rows && b_.has_bias != 0; ++i) add_terms(sums + i * sums_row, bias_ + col, cols, 1.0f);
       epilogue_run(b_.epilogue, operand_, (n * s.out[0] + z) * s.out[1] * s.out[2] + p0 + row, rows, channel + col,
                    cols, sums, sums_row, after_);
@@ -266,6 +273,28 @@ class Run {
   }
 
  private:
+  // Output pixels [p, p + rows) of a register form, channels [c, c + cols).
+  void store_rows(int64_t n, int64_t z, int64_t p, int64_t rows, int64_t c, int64_t cols, const float* bias,
+                  float* sums, int64_t sums_row) const {
+    const ConvShape& s = b_.s;
+    const int64_t size = element_bytes(b_.out_dtype), added_size = element_bytes(b_.added_dtype);
+    char* out = static_cast<char*>(operand_[b_.out_operand]) + (n * s.yn + z * s.y[0] + c) * size;
+    const char* added = nullptr;
+    if (b_.add_operand >= 0)
+      added = static_cast<const char*>(operand_[b_.add_operand]) + (n * b_.add_n + z * b_.add[0] + c) * added_size;
+    int64_t y = p / s.out[2], x = p % s.out[2];
+    for (int64_t i = 0; i < rows; ++i) {
+      const void* with = added == nullptr ? nullptr : added + (y * b_.add[1] + x * b_.add[2]) * added_size;
+      finish_row({sums + i * sums_row, cols, 1.0f, bias, with, b_.added_dtype, b_.out_dtype,
+                  out + (y * s.y[1] + x * s.y[2]) * size},
+                 b_.activation, activation_);
+      if (++x == s.out[2]) {
+        x = 0;
+        ++y;
+      }
+    }
+  }
+
   // Filters that only running knows, packed for a block of output channels.
   const uint16_t* filters(int64_t block, int64_t group, int64_t first, int64_t count) {
     uint16_t* to = reinterpret_cast<uint16_t*>(scratch_ + b_.at_filters);
@@ -283,6 +312,7 @@ class Run {
   char* scratch_;
   float* bias_;
   char* after_;
+  const ActivationRows activation_;
   PixelRows rows_;
   int64_t packed_ = -1;
 };
@@ -339,6 +369,31 @@ void choose_grid(int64_t most_pixels, HalfConvBound* b) {
   b->units_per_task = units_for_task(work, b->units, kHalfTaskWork);
 }
 
+// A register form whose operands lie with their channels next to each other, or an epilogue.
+int32_t bind_finish(const arn_bind_args* args, HalfConvBound* b) {
+  const arn_desc& y = args->operand[args->n_in];
+  const RegisterForm form = half_form(args);
+  b->out_operand = args->n_in;
+  b->out_dtype = y.dtype;
+  b->add_operand = -1;
+  b->added_dtype = ARN_NONE;
+  bool direct = form.known && b->s.yc == 1;
+  if (direct && form.add >= 0) {
+    const arn_desc& other = args->operand[form.add];
+    direct = other.rank == y.rank && (other.strides[1] == 1 || other.dims[1] == 1);
+    for (int i = 0; direct && i < y.rank; ++i) direct = other.dims[i] == y.dims[i];
+    if (direct) {
+      b->add_operand = form.add;
+      b->added_dtype = other.dtype;
+      b->add_n = other.strides[0];
+      for (int i = 2; i < y.rank; ++i) b->add[3 - y.rank + i] = other.strides[i];
+    }
+  }
+  b->direct = direct ? 1 : 0;
+  if (direct) b->activation = form.activation;
+  return direct ? int32_t(ARN_OK) : epilogue_bind(args, 1, 1, &b->epilogue);
+}
+
 }  // namespace
 }  // namespace ARN_NS
 
@@ -360,7 +415,7 @@ ARN_DEFINE_BIND(half_conv) {
   b->has_bias = o.has_bias;
   b->bias_stride = o.bias_stride;
   b->bias_dtype = o.has_bias != 0 ? args->operand[2].dtype : int32_t(ARN_NONE);
-  bad = epilogue_bind(args, 1, 1, &b->epilogue);
+  bad = bind_finish(args, b);
   if (bad != ARN_OK) return bad;
   b->k = tap_count(b->s) * b->s.cg;
   const int64_t pixels = b->s.out[1] * b->s.out[2];
@@ -384,7 +439,7 @@ ARN_DEFINE_BIND(half_conv) {
   out->run = half_conv_run;
   out->tasks = ceil_div(b->units, b->units_per_task);
   out->step_scratch = 0;
-  out->thread_scratch = b->epilogue_scratch + b->epilogue.core.scratch_bytes;
+  out->thread_scratch = b->epilogue_scratch + (b->direct != 0 ? 0 : b->epilogue.core.scratch_bytes);
   out->bound_bytes = sizeof(HalfConvBound);
   out->variant = half_kernel_name(b->gemm);
   return ARN_OK;

@@ -16,8 +16,9 @@ struct HalfMatMulBound : ProductShape {
   HalfScratch at;
   int64_t m_block, n_block, m_blocks, n_blocks, units, units_per_task;
   int64_t terms, raw, epilogue_scratch;  // offsets in thread scratch, in bytes
-  int32_t c_dtype;
+  int32_t c_dtype, out_dtype, direct;    // direct: rows are finished where they are stored
   float alpha, beta;
+  BlockActivation activation;
   Epilogue epilogue;
 };
 
@@ -105,21 +106,23 @@ class Run {
         operand_(operand),
         scratch_(static_cast<char*>(scratch)),
         terms_(reinterpret_cast<float*>(scratch_ + b.terms)),
-        after_(scratch_ + b.epilogue_scratch) {
-    epilogue_begin(b.epilogue, operand, after_);
+        after_(scratch_ + b.epilogue_scratch),
+        activation_(b.activation) {
+    if (b.direct == 0) epilogue_begin(b.epilogue, operand, after_);
   }
 
   void unit(int64_t u) {
     const int64_t mi = u % b_.m_blocks, ni = u / b_.m_blocks % b_.n_blocks;
     const int64_t matrix = u / b_.m_blocks / b_.n_blocks, m0 = mi * b_.m_block, n0 = ni * b_.n_block;
     const int64_t m = min64(b_.m_block, b_.m - m0), n = min64(b_.n_block, b_.n - n0);
-    int64_t rest = matrix, at_a = 0, at_b = 0, at_c = 0;
+    int64_t rest = matrix, at_a = 0, at_b = 0, at_c = 0, at_o = 0;
     for (int64_t i = b_.batch_rank - 1; i >= 0; --i) {
       const int64_t x = rest % b_.batch_dims[i];
       rest /= b_.batch_dims[i];
       at_a += x * b_.a.batch[i];
       at_b += x * b_.b.batch[i];
       at_c += x * b_.c.batch[i];
+      at_o += x * b_.out.batch[i];
     }
     HalfColumns columns{nullptr, nullptr, b_.b.row, b_.b.col};
     if (b_.gemm.packed != ARN_NONE)
@@ -135,12 +138,21 @@ class Run {
     if (c != nullptr && same) read_floats(b_.c_dtype, c, b_.c.col, n, b_.beta, terms_);
     MatrixRows rows(b_.gemm, a, b_.a.row, b_.a.col, scratch_ + b_.raw);
     const auto finish = [&](int64_t row, int64_t count, int64_t col, int64_t cols, float* sums, int64_t sums_row) {
-      for (int64_t i = 0; i < count && (c != nullptr || b_.alpha != 1.0f); ++i) {
+      for (int64_t i = 0; i < count && (b_.direct != 0 || c != nullptr || b_.alpha != 1.0f); ++i) {
         if (c != nullptr && !same)
           read_floats(b_.c_dtype, c + ((row + i) * b_.c.row + col * b_.c.col) * element_bytes(b_.c_dtype), b_.c.col,
                       cols, b_.beta, terms_ + col);
-        add_terms(sums + i * sums_row, c != nullptr ? terms_ + col : nullptr, cols, b_.alpha);
+        const float* terms = c != nullptr ? terms_ + col : nullptr;
+        if (b_.direct == 0) {
+          add_terms(sums + i * sums_row, terms, cols, b_.alpha);
+          continue;
+        }
+        const int64_t to = at_o + (m0 + row + i) * b_.out.row + n0 + col;
+        finish_row({sums + i * sums_row, cols, b_.alpha, terms, nullptr, ARN_NONE, b_.out_dtype,
+                    static_cast<char*>(operand_[b_.out_operand]) + to * element_bytes(b_.out_dtype)},
+                   b_.activation, activation_);
       }
+      if (b_.direct != 0) return;
       epilogue_run(b_.epilogue, operand_, matrix * b_.m + m0 + row, count, n0 + col, cols, sums, sums_row, after_);
     };
     half_block(b_.gemm, b_.at, scratch_, rows, m, columns, n, finish);
@@ -152,6 +164,7 @@ class Run {
   char* scratch_;
   float* terms_;
   char* after_;
+  const ActivationRows activation_;
 };
 
 int32_t half_matmul_run(const void* bound, void* const* operand, int64_t begin, int64_t end, void*,
@@ -184,11 +197,24 @@ ARN_DEFINE_BIND(half_matmul) {
     b->c_dtype = args->operand[2].dtype;
     if (!read_c(args->operand[2], args->operand[args->n_in], b)) return ARN_SHAPE_MISMATCH;
   }
-  const int32_t last = args->operand[args->n_in].rank - 1;
-  bad = epilogue_bind(args, last, last, &b->epilogue);
-  if (bad != ARN_OK) return bad;
   b->alpha = static_cast<float>(p.alpha);
   b->beta = static_cast<float>(p.beta);
+  const arn_desc& y = args->operand[args->n_in];
+  const RegisterForm form = half_form(args);
+  b->out_dtype = y.dtype;
+  b->direct = form.known && b->out.col == 1 && (form.add < 0 || b->c_operand < 0) ? 1 : 0;
+  if (b->direct == 0) {
+    bad = epilogue_bind(args, y.rank - 1, y.rank - 1, &b->epilogue);
+    if (bad != ARN_OK) return bad;
+  } else {
+    b->activation = form.activation;
+    if (form.add >= 0) {
+      b->c_operand = form.add;
+      b->c_dtype = args->operand[form.add].dtype;
+      b->beta = 1;
+      if (!read_c(args->operand[form.add], y, b)) return ARN_SHAPE_MISMATCH;
+    }
+  }
   const bool packed = (args->packed & 2u) != 0;
   const int32_t a_dtype = args->operand[0].dtype, b_dtype = args->operand[1].dtype;
   if (packed) packed_batch(args->operand[1], half_packed_elements(b->k, b->n), b);
@@ -202,7 +228,7 @@ ARN_DEFINE_BIND(half_matmul) {
   out->run = half_matmul_run;
   out->tasks = ceil_div(b->units, b->units_per_task);
   out->step_scratch = 0;
-  out->thread_scratch = b->epilogue_scratch + b->epilogue.core.scratch_bytes;
+  out->thread_scratch = b->epilogue_scratch + (b->direct != 0 ? 0 : b->epilogue.core.scratch_bytes);
   out->bound_bytes = sizeof(HalfMatMulBound);
   out->variant = half_kernel_name(b->gemm);
   return ARN_OK;

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +23,12 @@ def report_command(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; all usable ones when left out.")] = None,
     repeat: Annotated[int, typer.Option(min=1, help="Runs to average the steps' times over.")] = 10,
     html: Annotated[Path | None, typer.Option(help="Write a self-contained page here.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="stored or bfloat16: how far the outputs err with it is told, on random feeds.")
+    ] = "stored",
+    weights: Annotated[
+        str, typer.Option(help="stored, int8 or int4: the same, and how far the weights of each layer err.")
+    ] = "stored",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Show where a model's memory and time go: the arena's map, live bytes, buffers, sharing and steps."""
@@ -30,24 +37,32 @@ def report_command(
     from arenaut.measure.subjects import find_subjects
     from arenaut.report.html import report_html
     from arenaut.report.report import make_report, report_data, report_text
+    from arenaut.report.rounding import rounding
 
+    changes: dict[str, Any] = {"precision": precision, "weights": weights}
     try:
         peers = _known_peers(against)
         subjects = find_subjects([model], read_shapes(shape or []))
         if len(subjects) != 1:
             raise ValueError(f"{model!r} means {len(subjects)} models; a report is about one")
         report = make_report(subjects[0], peers, threads=threads, repeat=repeat)
+        changed = None
+        if set(changes.values()) != {"stored"}:
+            changed = rounding(subjects[0].path, subjects[0].make_feeds(0), threads=threads, **changes)
         if html is not None:
             html.write_text(report_html(report), encoding="utf-8")
     except (ArenautError, PeerMissingError, ValueError, OSError) as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(2) from None
     if as_json:
-        typer.echo(json.dumps(report_data(report), indent=2))
+        data = report_data(report)
+        typer.echo(json.dumps(data if changed is None else {**data, "rounding": asdict(changed)}, indent=2))
     elif html is None:
         typer.echo(report_text(report))
     else:
         typer.echo(f"{html}: {report.plan}")
+    if changed is not None and not as_json:
+        typer.echo(str(changed))
 
 
 def _known_peers(text: str) -> list[str]:
