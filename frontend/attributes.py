@@ -83,6 +83,27 @@ def is_body(attribute: Any) -> bool:
     return attribute_type(attribute) in (AttributeType.GRAPH, AttributeType.GRAPHS)
 
 
+_PLAIN: Mapping[int, tuple[type, ...]] = MappingProxyType(
+    {AttributeType.FLOAT: (float, int), AttributeType.INT: (int,), AttributeType.STRING: (str, bytes)}
+)
+_LISTS: Mapping[int, int] = MappingProxyType(
+    {
+        AttributeType.FLOATS: AttributeType.FLOAT,
+        AttributeType.INTS: AttributeType.INT,
+        AttributeType.STRINGS: AttributeType.STRING,
+    }
+)
+
+
+def fits(value: Any, kind: int) -> bool:
+    """Whether a value that the call of a function gives can be one of this attribute type, as far as numbers, texts and
+    lists of them go. Elements of a list have one type."""
+    if kind in _LISTS:
+        listed = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+        return listed and all(isinstance(v, _PLAIN[_LISTS[kind]]) for v in value[:1])
+    return kind not in _PLAIN or isinstance(value, _PLAIN[kind])
+
+
 def convert(attribute: Any, weights: Weights, owner: str) -> Any:
     """The value of an attribute that is no graph. owner: the node, for errors."""
     converter = _CONVERTERS.get(attribute_type(attribute))

@@ -97,6 +97,9 @@ def check_signature(proto: Any, rule: Signature, stated: Mapping[str, Any]) -> N
         have = attribute_values.attribute_type(attribute)
         if have != want and not is_reference(attribute):
             raise wrong(f"its attribute '{attribute.name}' has attribute type {have}, expected {want}")
+        value = stated.get(attribute.name)
+        if is_reference(attribute) and value is not None and not attribute_values.fits(value, want):
+            raise wrong(f"its attribute '{attribute.name}' is given {value!r:.80}, expected attribute type {want}")
 
 
 def check_operands(node: str, operands: Sequence[Value | None], rule: Signature) -> None:

@@ -179,3 +179,18 @@ def test_calls_with_too_many_arguments_are_refused() -> None:
     fn = function("F", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])])
     with pytest.raises(InvalidModelError, match="2 inputs and 1 outputs; the function it calls takes 1 and gives 1"):
         import_model(calling([helper.make_node("F", ["x", "x"], ["y"], domain="local")], [fn]))
+
+
+def test_an_attribute_of_another_type_is_refused() -> None:
+    """A call may state any attribute by the name that the function's nodes refer to."""
+    constant = reference(helper.make_node("Constant", [], ["c"]), "value_float", "factor", AttributeProto.FLOAT)
+    scaled = function(
+        "Scaled", ["a"], ["b"], [constant, helper.make_node("Mul", ["a", "c"], ["b"])], attributes=["factor"]
+    )
+    check_against_ort(
+        calling([helper.make_node("Scaled", ["x"], ["y"], domain="local", factor=2.0)], [scaled]), {"x": X}
+    )
+    for wrong in ("two", [2.0]):
+        nodes = [helper.make_node("Scaled", ["x"], ["y"], domain="local", factor=wrong)]
+        with pytest.raises(InvalidModelError, match="'value_float'"):
+            import_model(calling(nodes, [scaled]))
