@@ -15,11 +15,12 @@ Row = Mapping[str, Any]
 def _product(row: Row, name: str, m: int, n: int, k: int, batch: int = 1, trans_b: bool = False, pack: bool = True,
              tail: int = 1) -> Case:  # fmt: skip
     """tail: absent operands after A and B."""
-    (a, b, *_), (out,) = types(row)
-    out = np.int32 if row["family"] == "QMatMul" else a if out is np.float32 else out
+    (a, b, *_), _ = types(row)
+    out = np.int32 if row["family"] == "QMatMul" else a
     lead = [] if pack else [batch]
     operands = [noise((batch, m, k), a), noise([*lead, *((n, k) if trans_b else (k, n))], b)]
-    scales = {} if row["family"] == "QMatMul" else {"alpha": 1.0, "beta": 1.0}
+    more = {"QMatMul": {}, "HalfMatMul": {"alpha": 1.0, "beta": 1.0, "rounded": 1}}
+    scales = more.get(row["family"], {"alpha": 1.0, "beta": 1.0})
     return Case(f"{name} {batch}x{m}x{n}x{k}{'' if pack else ', B not packed'}", [*operands, *[None] * tail],
                 [np.zeros((batch, m, n), out)], blob(row, trans_b=int(trans_b), **scales),
                 2.0 * batch * m * n * k, (1,) if pack else ())  # fmt: skip
@@ -42,6 +43,13 @@ def matmul(row: Row) -> Iterator[Case]:
         yield _product(row, "scores", seq, seq, 64, 12, trans_b=True, pack=False)
         yield _product(row, "weighted values", seq, 64, seq, 12, pack=False)
     yield _product(row, "scores, one query", 1, 512, 64, 12, trans_b=True, pack=False)
+
+
+def half_matmul(row: Row) -> Iterator[Case]:
+    """Rounded to bfloat16."""
+    for m in (1, 16, 128, 512):
+        yield _product(row, "square", m, 1024, 1024)
+        yield _product(row, "bert ffn", m, 3072, 768)
 
 
 def qmatmul(row: Row) -> Iterator[Case]:
@@ -86,5 +94,5 @@ def recurrent(row: Row) -> Iterator[Case]:
                    8.0 * directions * steps * batch * hidden * hidden, (1,))  # fmt: skip
 
 
-PRODUCTS = {"MatMul": matmul, "QMatMul": qmatmul, "BlockMatMul": block_matmul, "Attention": attention,
-            "Recurrent": recurrent}  # fmt: skip
+PRODUCTS = {"MatMul": matmul, "HalfMatMul": half_matmul, "QMatMul": qmatmul, "BlockMatMul": block_matmul,
+            "Attention": attention, "Recurrent": recurrent}  # fmt: skip

@@ -69,6 +69,16 @@ def grid_sample(row: Row) -> Iterator[Case]:
     yield Case("64x56, linear", [x, grid], [np.zeros_like(x)], blob(row))
 
 
+def col2im(row: Row) -> Iterator[Case]:
+    """Blocks of 3 x 3 that overlap, and of 2 x 2 that do not."""
+    dtype = types(row)[0][0]
+    for block, stride, pad in ((3, 1, 1), (2, 2, 0)):
+        blocks = ((56 + 2 * pad - block) // stride + 1) ** 2
+        params = blob(row, block=[block] * 2, strides=[stride] * 2, dilations=[1, 1], pads=[pad] * 4)
+        yield Case(f"64x56, {block}x{block}/{stride}", [noise((1, 64 * block**2, blocks), dtype)],
+                   [np.zeros((1, 64, 56, 56), dtype)], params)  # fmt: skip
+
+
 def deform_columns(row: Row) -> Iterator[Case]:
     x, offset = noise((1, 64, 28, 28)), noise((1, 18, 28, 28))
     params = blob(row, groups=1, kernel=[3, 3], strides=[1, 1], dilations=[1, 1], pads=[1, 1])
@@ -95,4 +105,4 @@ def trees(row: Row) -> Iterator[Case]:
 
 REGIONS = {"Resize": resize, "ResizeNearest": resize, "ResizeSizes": resize_sizes, "NmsSelect": nms_select,
            "NmsFill": nms_fill, "RoiAlign": roi_align, "MaxRoiPool": max_roi_pool, "GridSample": grid_sample,
-           "DeformColumns": deform_columns, "Trees": trees}  # fmt: skip
+           "Col2Im": col2im, "DeformColumns": deform_columns, "Trees": trees}  # fmt: skip

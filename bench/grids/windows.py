@@ -28,8 +28,9 @@ def _convolution(row: Row, name: str, c: int, size: int, o: int, kernel: int, st
         x, y = channels_last(x), channels_last(y)
     rest = [None] * 5 if quantised else [noise((o,))]
     label = f"{name} {c}x{size} -> {o}, {kernel}x{kernel}/{stride}{' channels-last' if last else ''}"
-    return Case(label, [x, w, *rest], [y], _window(row, kernel, stride, pad, group=group), 2.0 * w.size * out * out,
-                (1,))  # fmt: skip
+    rounded = {"rounded": 1} if row["family"] == "HalfConv" else {}
+    return Case(label, [x, w, *rest], [y], _window(row, kernel, stride, pad, group=group, **rounded),
+                2.0 * w.size * out * out, (1,))  # fmt: skip
 
 
 DEPTHWISE = ((32, 112, 3, 1), (96, 112, 3, 2), (144, 56, 3, 1), (240, 28, 5, 1), (480, 14, 3, 1), (672, 14, 5, 2),
@@ -72,5 +73,5 @@ def pool(row: Row) -> Iterator[Case]:
                        _window(row, 3, stride, 1, **more), 9.0 * y.size)  # fmt: skip
 
 
-WINDOWS = {"Conv": conv, "QConv": conv, "ConvTranspose": conv_transpose, "MaxPool": pool, "AveragePool": pool,
-           "LpPool": pool}  # fmt: skip
+WINDOWS = {"Conv": conv, "HalfConv": conv, "QConv": conv, "ConvTranspose": conv_transpose, "MaxPool": pool,
+           "AveragePool": pool, "LpPool": pool}  # fmt: skip

@@ -91,6 +91,11 @@ def blocks(m: int, accuracy: int, variant: str | Mapping[str, str]) -> Call:
     return Call("block_matmul", variant, [f32(m, 64), u8(48, 2, 16), f32(48, 2), None], f32(m, 48), sizes, [1, 2])
 
 
+def half_product(variant: str | Mapping[str, str], m: int, *, pack: bool = True) -> Call:
+    return Call("half_matmul", variant, [f32(m, 64), f32(64, 48), None], f32(m, 48),
+                {"alpha": 1.0, "beta": 1.0, "rounded": 1}, [1] * pack)  # fmt: skip
+
+
 def copy(variant: str, x: Array) -> Call:
     return Call("copy", variant, [x], f32(*x.shape))
 
@@ -167,10 +172,13 @@ def recurrent(variant: str, pack: bool) -> Call:
 
 _ARGS = "arg_f32 arg_f64 arg_i32 arg_i64 arg_u8 arg_i8"
 _SUMS = "reduce_f32 reduce_f64 reduce_i32 reduce_i64 reduce_u32 reduce_u64 reduce_u8 reduce_i8"
+_NORMS = "lp_pool_f32 lp_pool_f64"
 _MEANS = "average_pool_f32 average_pool_f64 lp_pool_f32 lp_pool_f64"
 _DOTS = {"amx_int8": "amx", "vnni": "vnni", "avx_vnni": "vnni", "dot": "dot", "": "pairs"}
 _FEW = {"vnni": "vnni", "avx_vnni": "vnni", "dot": "dot", "": "pairs"}
 _BLOCKS = {"amx_int8": "amx", "vnni": "vnni", "avx_vnni": "vnni", "": "plain"}
+_HALF = {"amx_bf16": "amx", "bf16": "bf16", "": "floats"}
+_FEW_HALF = {"bf16": "bf16", "": "floats"}
 _DEPTHWISE = {"vnni": "depthwise vnni", "avx_vnni": "depthwise vnni", "": "depthwise"}
 
 CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
@@ -193,17 +201,22 @@ CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
                                 [convolution("depthwise planes", 32, 32, 3, group=32),
                                  convolution("depthwise planes", 1, 1, 3, last=True)]),
     "copy/runs": ([copy("runs", f32(64, 64))], [copy("strided", f32(64, 64)[:, ::2])]),
+    "copy/repeats": ([copy("repeats", np.broadcast_to(f32(8, 30, 1), (8, 30, 3)))], []),
     "copy/transpose": ([copy("transpose", f32(64, 64).T)], [copy("strided", f32(64, 64)[:, ::2])]),
     "gather/elements": ([gather("elements", 100)], [gather("slices", 100, 7)]),
+    "half/few rows": ([half_product("few rows", 1)], [half_product(_HALF, 64)]),
+    "half/amx": ([half_product(_HALF, 64)], [half_product(_FEW_HALF, 2, pack=False)]),
+    "half/bf16": ([half_product(_FEW_HALF, 2, pack=False)], []),
     "matmul/in place": ([product("in place", 2, 96, pack=False)], [product("on the fly", 256, 96, pack=False)]),
     "matmul/packed": ([product("packed", 32, 96, pack=True)], [product("on the fly", 256, 2, pack=True)]),
     "norm/columns": ([norm("columns", f32(64, 80).T)], [norm("rows", f32(64, 80))]),
     "norm/groups": ([groups("groups", 32, 6)], [norm("rows", f32(64, 80))]),
     "pool/channels": ([pool("max_pool_f32 max_pool_f64 max_pool_u8 max_pool_i8", "channels", last=True),
                        pool(_MEANS, "channels", last=True)],
-                      [pool(_MEANS, "planes"), pool(_MEANS, "planes", channels=1, last=True)]),
+                      [pool(_NORMS, "planes"), pool(_NORMS, "planes", channels=1, last=True)]),
     "pool/lines": ([pool("max_pool_f32 max_pool_f64", "lines")],
                    [pool("max_pool_f32 max_pool_f64", "planes", stride=3)]),
+    "pool/mean lines": ([pool("average_pool_f32 average_pool_f64", "lines")], []),
     "qconv/depthwise": ([qconvolution(64, 9, _DEPTHWISE)], [qconvolution(1, 9, _DOTS)]),
     "qconv/depthwise vnni": ([qconvolution(64, 9, _DEPTHWISE)], []),
     "qmatmul/amx": ([qproduct(32, _DOTS), qconvolution(1, 9, _DOTS)], [qproduct(1, _FEW)]),
@@ -229,7 +242,7 @@ BY_PARAMETERS: Sequence[Call] = [
     recurrent("packed", True),
     recurrent("packing", False),
     softmax("softmax_f64 log_softmax_f64", "lines", 1, 64, 80),
-    pool("max_pool_f32", "planes", tile=program([F32], [("r", "relu_f32", "i0")], ["r"], (), 1)),
+    pool("max_pool_f32", "lines", tile=program([F32], [("r", "relu_f32", "i0")], ["r"], (), 1)),
     *(
         Call("conv_f32", f"winograd {form}x{form}", [f32(1, 20, 11, 12), f32(24, 20, 3, 3), None], f32(1, 24, 11, 12),
              window(3, 1, 1, group=1, form=form), [1])
@@ -238,8 +251,14 @@ BY_PARAMETERS: Sequence[Call] = [
 ]  # fmt: skip
 """Paths that operands or parameters decide, without a choice."""
 
+
+def _masks(row: Mapping[str, Any]) -> list[int]:
+    """Those without dot products of bytes, and those without products of bfloat16."""
+    return list(dict.fromkeys([*feature_masks(row), *feature_masks(row, "bf16")]))
+
+
 CALLS = [call_ for taken, other in CHOICES.values() for call_ in [*taken, *other]] + list(BY_PARAMETERS)
-CASES = [(c, row, mask) for c in CALLS for name in c.rows.split() for row in rows(name) for mask in feature_masks(row)]
+CASES = [(c, row, mask) for c in CALLS for name in c.rows.split() for row in rows(name) for mask in _masks(row)]
 
 
 def _id(case: tuple[Call, Mapping[str, Any], int]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 from onnx import helper
@@ -39,6 +38,9 @@ PACKED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "conv_transpose_f32": (
         "t (float[1, 4, 9, 9] x, float[4, 8, 3, 3] w) => (float[1, 8, 11, 11] y) { y = ConvTranspose (x, w) }",
         {"w": weight(4, 8, 3, 3)}),
+    "half_matmul": _product("float16", np.float16),
+    "half_conv": ("t (float16[1, 4, 9, 9] x, float16[8, 4, 3, 3] w) => (float16[1, 8, 7, 7] y) { y = Conv (x, w) }",
+                  {"w": weight(8, 4, 3, 3, dtype=np.float16)}),
     "qmatmul": ("t (uint8[3, 8] x, int8[8, 16] w) => (int32[3, 16] y) { y = MatMulInteger (x, w) }",
                 {"w": weight(8, 16, dtype=np.int8)}),
     "qconv": ("t (uint8[1, 4, 9, 9] x, int8[8, 4, 3, 3] w) => (int32[1, 8, 7, 7] y) { y = ConvInteger (x, w) }",
@@ -108,11 +110,13 @@ def test_narrow_floats_are_computed_in_float32_where_no_row_takes_them() -> None
 
 
 def test_a_narrow_weight_is_widened_once_at_load() -> None:
-    program = lowered("t (bfloat16[3, 8] x, bfloat16[8, 16] w) => (bfloat16[3, 16] y) { y = MatMul (x, w) }",
-                      w=weight(8, 16, dtype=ml_dtypes.bfloat16))  # fmt: skip
-    product = step_of(program, "MatMul")
-    assert product.pack == (1,) and product.inputs[1] is not None
-    array = program.buffers[product.inputs[1].buffer].array
+    program = lowered("""t (float16[1, 4, 9] x, float16[4] w, float16[4] b) => (float16[1, 4, 9] y)
+                         { y = InstanceNormalization (x, w, b) }""", w=weight(4, dtype=np.float16),
+                      b=weight(4, dtype=np.float16))  # fmt: skip
+    assert kernels(program) == ["Tile", "InstanceNormalization", "Tile"]  # of the data, before and after
+    scale = step_of(program, "InstanceNormalization").inputs[1]
+    assert scale is not None
+    array = program.buffers[scale.buffer].array
     assert array is not None and array.dtype == np.float32
 
 

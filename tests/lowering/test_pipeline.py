@@ -11,6 +11,7 @@ import pytest
 import arenaut
 from arenaut.errors import InternalError, InvalidModelError
 from arenaut.frontend import import_model
+from arenaut.ir.errors import RuleError
 from arenaut.ir.target import OPTIMISATIONS
 from arenaut.lowering.lower import lower_graph
 from arenaut.lowering.pipeline import (
@@ -72,8 +73,9 @@ def test_a_fault_of_our_own_is_not_the_models(fault: Exception, monkeypatch: pyt
     assert not isinstance(caught.value, InvalidModelError) and caught.value.__cause__ is fault
 
 
-def test_a_value_that_no_rule_foresees_is_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arenaut.lowering.lower.Lowerer._lower_natively", lambda self, node: _raise(KeyError("mode")))
+def test_a_value_that_a_rule_refuses_is_the_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = RuleError("no such mode")
+    monkeypatch.setattr("arenaut.lowering.lower.Lowerer._lower_natively", lambda self, node: _raise(refused))
     with pytest.raises(InvalidModelError, match="Relu"):
         arenaut.load_onnx(parse("agraph (float[3] x) => (float[3] y) { y = Relu (x) }"))
 

@@ -94,7 +94,8 @@ bool plan_repeats(int64_t bytes, CopyBound* b) {
   const int times = w.rank - 1, run = w.rank - 2;
   if (run < 0 || bytes > 8 || w.step[0][times] != 0 || w.step[1][times] != bytes || w.dims[times] > kMostTimes)
     return false;
-  if (w.step[0][run] != bytes || w.step[1][run] != bytes * w.dims[times]) return false;
+  if (w.step[0][run] != bytes || w.step[1][run] != bytes * w.dims[times] || !ARN_CHOICE("copy/repeats", true))
+    return false;
   Repeats& r = b->repeats;
   r = {1, 0, 0, 1, 0, w.dims[run], w.dims[times]};
   w.rank -= 2;

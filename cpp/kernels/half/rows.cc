@@ -121,12 +121,14 @@ HalfGemm half_choose(int64_t k, int64_t rows, int32_t a_dtype, int32_t b_dtype, 
   g.b_planes = rounded ? 1 : planes_of(b_dtype);
   g.order = static_cast<int32_t>(max64(g.a_planes, g.b_planes)) - 1;
   g.kernel = kHalfFloats;
-  g.few = packed && rows <= kHalfFew ? 1 : 0;
+  g.few = packed && ARN_CHOICE("half/few rows", rows <= kHalfFew) ? 1 : 0;
 #ifdef ARN_HAS_BF16
-  if ((target.features & ARN_FEATURE_BF16) != 0 && g.a_planes + g.b_planes == 2) g.kernel = kHalfVectors;
+  if ((target.features & ARN_FEATURE_BF16) != 0 && g.a_planes + g.b_planes == 2 && ARN_CHOICE("half/bf16", true))
+    g.kernel = kHalfVectors;
 #endif
 #ifdef ARN_HAS_AMX_BF16
-  if ((target.features & ARN_FEATURE_AMX_BF16) != 0 && rows >= kRowsForTiles) g.kernel = kHalfTiles;
+  if ((target.features & ARN_FEATURE_AMX_BF16) != 0 && ARN_CHOICE("half/amx", rows >= kRowsForTiles))
+    g.kernel = kHalfTiles;
 #endif
   (void)target;
   // Even blocks, so short that a strip of rows stays in L1 while it meets all columns.

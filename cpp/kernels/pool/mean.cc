@@ -8,7 +8,7 @@ template <typename T>
 int32_t mean_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   PoolBound* b = static_cast<PoolBound*>(bound);
   const int32_t status = pool_bind<T>(args, pool_run<T, MeanOf<T>>, out, bound);
-  const bool lines = status == ARN_OK && b->by_channels == 0;
+  const bool lines = status == ARN_OK && b->by_channels == 0 && ARN_CHOICE("pool/mean lines", true);
   return lines ? plan_lines<MeanLine, T>(args, b, out) : status;
 }
 
