@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from arenaut.ir.graph import Graph, Node, Value
-from arenaut.ir.ops import is_elementwise, record_of
+from arenaut.ir.ops import held_in_register, is_elementwise, record_of
 from arenaut.ir.ops.fused import FUSED
 from arenaut.ir.types import same_shape
 from arenaut.passes.context import PassContext
-from arenaut.passes.rewriting.fuse import FusedBody, held_in_register, why_no_tile
+from arenaut.passes.rewriting.fuse import FusedBody, why_no_tile
 
 
 def fuse_elementwise(graph: Graph, context: PassContext) -> bool:

@@ -103,3 +103,18 @@ def is_elementwise(node: Node) -> bool:
     """Whether the node is tile instructions with one result of known rank. Fused nodes are not: they have many."""
     one = node.domain != ARENAUT_DOMAIN and len(node.outputs) == 1 and node.output.has_shape
     return one and record_of(node).is_elementwise(node)
+
+
+def held_in_register(node: Node) -> bool:
+    """Whether a register of a tile program holds of an elementwise node's result what memory would, or what its readers
+    make the same of: limits are numbers of its type, so that to round before them or after is one."""
+    dtype = node.output.dtype
+    if dtype.compute is dtype or record_of(node).narrows:
+        return True
+    users = [user for user, _ in node.output.uses]
+    return dtype.is_float and bool(users) and all(_limits(user) for user in users)
+
+
+def _limits(node: Node) -> bool:
+    rule = record_of(node).clips
+    return rule is not None and rule(node) is not None

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node, Value
-from arenaut.ir.ops import record_of
+from arenaut.ir.ops import held_in_register
 
-# Types that tiles compute in: a value of another type would be rounded on its way to memory.
-COMPUTE_TYPES = frozenset({DType.FLOAT, DType.DOUBLE, DType.INT32, DType.INT64, DType.UINT64, DType.BOOL})
 # Well inside a tile program's limits, whatever number of instructions an op takes.
 MAX_NODES = 20
 MAX_OPERANDS = 12
-
-
-def held_in_register(node: Node) -> bool:
-    """Whether a register holds of the node's result what memory would, or what its readers make the same of: limits
-    are numbers of its type, so that to round before them or after is one."""
-    if node.output.dtype in COMPUTE_TYPES or record_of(node).narrows:
-        return True
-    users = [user for user, _ in node.output.uses]
-    return node.output.dtype.is_float and bool(users) and all(_limits(user) for user in users)
-
-
-def _limits(node: Node) -> bool:
-    rule = record_of(node).clips
-    return rule is not None and rule(node) is not None
 
 
 def why_no_tile(nodes: Sequence[Node]) -> str | None:

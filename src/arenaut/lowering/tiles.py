@@ -10,7 +10,7 @@ from functools import cache
 from arenaut import _native
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node, Value
-from arenaut.ir.ops import record_of
+from arenaut.ir.ops import held_in_register, record_of
 from arenaut.ir.record import Reg
 from arenaut.native.enumerations import LIMITS
 
@@ -171,8 +171,7 @@ def tile_of_graph(
                 registers[id(value)] = _load(tiles, value, operands)
         emit_node(tiles, node, registers)
         for value in node.outputs:
-            held = value is None or value.dtype.compute is value.dtype or record_of(node).narrows
-            if value is not None and value.uses and not held:
+            if value is not None and value.uses and not held_in_register(node):
                 raise TileLimitError(f"'{value.name}' must be rounded to {value.dtype.short} before it is used")
     return tiles.finish([registers[id(v)] for v in body.outputs], first_operand), operands
 
