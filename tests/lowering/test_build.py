@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from arenaut import _native
@@ -12,14 +10,11 @@ from arenaut.ir.dims import symbol
 from arenaut.lowering.build import Built, Expressions, build_program
 from arenaut.lowering.pipeline import run_lowered_pipeline
 from arenaut.lowering.program import Lowered
-from tests.support.lowering import TARGET, lowered
+from tests.support.lowering import TARGET, NoHost, lowered
 
 
 def built(program: Lowered) -> Built:
-    def none(_: Lowered, __: list[int]) -> Any:
-        return lambda step, inputs: pytest.fail("a step of the host")
-
-    return build_program(run_lowered_pipeline(program, TARGET), TARGET, none)
+    return build_program(run_lowered_pipeline(program, TARGET), TARGET, NoHost)
 
 
 def test_an_expression_stands_in_the_table_once() -> None:
@@ -48,10 +43,7 @@ def test_without_offers_every_result_has_a_region_of_its_own() -> None:
     body = "t (float[4, 4] x) => (float[4, 4] y) { a = Exp (x)  b = Softmax (a)  y = Softmax (b) }"
     program = lowered(body)
 
-    def none(_: Lowered, __: list[int]) -> Any:
-        return lambda step, inputs: []
-
-    made = build_program(program, TARGET, none)
+    made = build_program(program, TARGET, NoHost)
     outs = [made.region_of[p.buffer] for step in program.steps for p in step.outputs if p is not None]
     assert len(set(outs)) == len(outs) and not made.shares
 

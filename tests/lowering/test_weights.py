@@ -11,7 +11,7 @@ from arenaut.ir.place import Place
 from arenaut.lowering.build import build_program
 from arenaut.lowering.program import Lowered, Segment
 from arenaut.lowering.weights import WeightStore, address_of, dense_copy, dense_view
-from tests.support.lowering import TARGET, lowered
+from tests.support.lowering import TARGET, NoHost, lowered
 
 PRODUCT = "t (float[3, 8] x, float[8, 16] w) => (float[3, 16] y) { y = MatMul (x, w) }"
 GATHER = "t (int64[3] i, float[8, 16] w) => (float[3, 16] y) { y = Gather (w, i) }"
@@ -22,10 +22,7 @@ def weight() -> Any:
 
 
 def build(program: Lowered, store: WeightStore) -> None:
-    def none(_: Lowered, __: list[int]) -> Any:
-        return lambda step, inputs: []
-
-    build_program(program, TARGET, none, weights=store)
+    build_program(program, TARGET, NoHost, weights=store)
 
 
 def held(program: Lowered) -> list[bool]:

@@ -18,6 +18,18 @@ from tests.support.models import parse
 TARGET = current_target(1)
 
 
+class NoHost:
+    """The host of a program without host calls and open steps."""
+
+    def __init__(self, lowered: Lowered, order: list[int]) -> None:
+        pass
+
+    def call(self, *given: Any) -> Any:
+        raise AssertionError("a step of the host")
+
+    open = call
+
+
 def graph_of(body: str, *, opset: int = 21, **weights: Any) -> Graph:
     """The graph of `signature { nodes }`. weights: arrays for inputs of those names, which are no inputs then."""
     model = parse(body, opset=opset)
