@@ -9,6 +9,7 @@ they are is the node's int attribute `captures`: the ops alone could not tell th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Union
 
 import numpy as np
@@ -171,12 +172,23 @@ class Node:
         return f"node '{self.name or label}' ({label})"
 
 
+@dataclass(frozen=True)
+class Requirement:
+    """What an op asks of sizes and elements that only a run knows: `condition` is not 0. text: what is asked for;
+    values: what there is instead, as the error shows it."""
+
+    condition: Dim
+    text: str
+    values: Sequence[Dim]
+
+
 class Graph:
     """Inputs, outputs and nodes in topological order, with the edits that passes need.
 
     Constants are values with `.constant` set and no producer; they need no list of their own. declared: the types that
     a file states for its outputs: a claim, written again when the graph is saved and nothing better is known. border:
-    of a body, what its symbols are in the graph around it; set by inference.
+    of a body, what its symbols are in the graph around it; set by inference. asks: what stored nodes ask of the sizes
+    of a run, each with the node's name, which holds even where a rewrite took the node away.
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -186,6 +198,7 @@ class Graph:
         self.declared: list[Type | None] = []
         self.nodes: list[Node] = []
         self.border: Mapping[str, Dim] = {}
+        self.asks: list[tuple[str, Requirement]] = []
         self._names: set[str] = set()
 
     # -- values ------------------------------------------------------------------------------------------------
@@ -315,6 +328,7 @@ class Graph:
         """An equal graph of its own, bodies included; constants share their arrays."""
         twin = self.extract(self.nodes, self.inputs, self.outputs)
         twin.declared = list(self.declared)
+        twin.asks = list(self.asks)
         return twin
 
     def extract(self, nodes: Iterable[Node], inputs: Iterable[Value], outputs: Iterable[Value]) -> Graph:

@@ -14,7 +14,7 @@ from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType
 from arenaut.ir.elements import ChoiceRule, ElementRule, ReadsRule
 from arenaut.ir.errors import UnknownError
-from arenaut.ir.graph import ARENAUT_DOMAIN, ONNX_DOMAIN, Array, Graph, Node, Value
+from arenaut.ir.graph import ARENAUT_DOMAIN, ONNX_DOMAIN, Array, Graph, Node, Requirement, Value
 from arenaut.ir.place import Place
 from arenaut.ir.target import Target
 from arenaut.ir.types import Shape, Type
@@ -245,16 +245,6 @@ EXACT = Tolerance()
 
 
 @dataclass(frozen=True)
-class Requirement:
-    """What an op asks of sizes and elements that only a run knows: `condition` is not 0. text: what is asked for;
-    values: what there is instead, as the error shows it."""
-
-    condition: Dim
-    text: str
-    values: Sequence[Dim]
-
-
-@dataclass(frozen=True)
 class Sample:
     """One test input of an op: attributes, and inputs (None where absent)."""
 
@@ -333,6 +323,7 @@ class OpRecord:
     repeats: Callable[[Node], Value | None] | None = None
     keeps_shape: bool = False
     clips: ClipRule | None = None
+    divisor: int | None = None
     signless: SignRule | None = None
     integer: IntegerRule | None = None
     widens: bool = False

@@ -9,6 +9,7 @@ from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import held_in_register, is_elementwise, record_of
 from arenaut.ir.ops.fused import FUSED
 from arenaut.ir.types import same_shape
+from arenaut.ir.undefined import divisor_of
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.fuse import FusedBody, why_no_tile
 
@@ -125,7 +126,10 @@ def _without_rounded(group: list[Node], products: list[Node]) -> list[Node]:
 
 
 def _anchors(group: list[Node], outputs: set[int], context: PassContext) -> list[Node]:
-    """The products (or the like) whose results only this group reads, at the group's shape."""
+    """The products (or the like) whose results only this group reads, at the group's shape. An epilogue cannot say that
+    it divided by 0."""
+    if any(divisor_of(n) is not None for n in group):
+        return []
     inside = {id(n) for n in group}
     shape = group[0].output.shape
     candidates: list[Node] = []

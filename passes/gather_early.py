@@ -12,6 +12,7 @@ from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import product
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import is_elementwise
+from arenaut.ir.undefined import divisor_of
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import is_op
 
@@ -75,6 +76,8 @@ def _refusal(graph: Graph, gather: Node, chain: list[Node]) -> str | None:
     data, indices = gather.operand(0), gather.operand(1)
     if any(v.constant is None for v in _leaves(chain)):
         return "the table is computed from more than constants"
+    if any(divisor_of(node) is not None for node in chain):
+        return "an integer is divided by what may be 0, also in rows that are not read"
     rows = data.shape[_axis(gather)] if data.rank else None
     if not isinstance(rows, int) or not indices.has_shape:
         return "the rank of the indices or the number of rows is not known"

@@ -29,6 +29,7 @@ from arenaut.passes.fuse_elementwise import fuse_elementwise
 from arenaut.passes.gather_early import gather_early
 from arenaut.passes.hoist_reshapes import hoist_reshapes
 from arenaut.passes.join_heads import join_heads
+from arenaut.passes.keep_requirements import keep_requirements
 from arenaut.passes.keep_weight_codes import keep_weight_codes
 from arenaut.passes.merge_casts import merge_casts
 from arenaut.passes.merge_common_subexpressions import merge_common_subexpressions
@@ -67,6 +68,7 @@ class Pass:
 
 
 DEFAULT_PIPELINE: tuple[Pass, ...] = (
+    Pass(keep_requirements, "what ops ask of sizes is refused by their name, also where a rewrite merges them away"),
     Pass(decompose_composites, "a composite op without a kernel of its own becomes ops that have kernels"),
     Pass(fold_constants, "results that depend on no input are computed once, at load"),
     Pass(

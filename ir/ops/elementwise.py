@@ -28,7 +28,7 @@ FEW_ULP = Tolerance("ulp", 4)
 def _divide_dims(a: Dim, b: Dim) -> Dim | None:
     """Toward zero."""
     if isinstance(a, int) and isinstance(b, int):
-        return (abs(a) // abs(b)) * (1 if (a < 0) == (b < 0) else -1) if b else 0
+        return (abs(a) // abs(b)) * (1 if (a < 0) == (b < 0) else -1) if b else None
     exact = dims.exact_div(a, b)
     if exact is not None:
         return exact
@@ -41,7 +41,7 @@ def _divide_dims(a: Dim, b: Dim) -> Dim | None:
 
 def _mod_dims(a: Dim, b: Dim, fmod: int) -> Dim | None:
     if isinstance(a, int) and isinstance(b, int):
-        return int(math.fmod(a, b) if fmod else a % b) if b else 0
+        return int(math.fmod(a, b) if fmod else a % b) if b else None
     if fmod and not (dims.is_nonnegative(a) and dims.is_nonnegative(b)):
         return None
     return dims.mod(a, b)
@@ -61,7 +61,7 @@ def _sign_dim(a: Dim) -> Dim:
 
 
 def _divide(a: Array, b: Array) -> Array:
-    """Integers toward zero, x / 0 = 0; floats as IEEE."""
+    """Integers toward zero, wrapping; floats as IEEE."""
     if a.dtype.kind not in "iu":
         return np.asarray(np.divide(a, b))
     quotient, rest = np.asarray(np.floor_divide(a, b)), np.remainder(a, b)
@@ -217,11 +217,11 @@ RECORDS: tuple[OpRecord, ...] = (
         neutral={1: 1, 0: 1}, signless=_product_is_signless, samples=_pairs,
     ),
     elementwise(
-        "Div", _divide, neutral={1: 1}, tile="div", data=_divide_dims, signless=signless_of_signless,
+        "Div", _divide, neutral={1: 1}, divisor=1, tile="div", data=_divide_dims, signless=signless_of_signless,
         samples=_quotient_samples,
     ),
     elementwise(
-        "Mod", _modulo, tile=_modulo_tile, defaults={"fmod": 0}, data=_mod_dims, tolerance=FEW_ULP,
+        "Mod", _modulo, divisor=1, tile=_modulo_tile, defaults={"fmod": 0}, data=_mod_dims, tolerance=FEW_ULP,
         samples=_modulo_samples,
     ),
     elementwise(

@@ -115,7 +115,15 @@ def test_elementwise_ops_fold_to_what_runs(record: OpRecord) -> None:
         if record.op == "Clip":  # whose limits are numbers
             check(record, Sample((edges(dtype_of(sample.inputs[0])), *sample.inputs[1:])))
         else:
-            check(record, all_pairs(sample))
+            check(record, _defined(record, all_pairs(sample)))
+
+
+def _defined(record: OpRecord, sample: Sample) -> Sample:
+    """Without pairs whose divisor is the integer 0, which both refuse (tests/executor/test_division.py)."""
+    by = None if record.divisor is None else sample.inputs[record.divisor]
+    if by is None or not dtype_of(by).is_integer:
+        return sample
+    return Sample(tuple(None if x is None else x[by != 0] for x in sample.inputs), sample.attributes, sample.outputs)
 
 
 CHOOSING = [r for r in sampled() if r.tile is None and r.domain == "" and r.has_native_form and r.tolerance == EXACT]

@@ -106,8 +106,9 @@ int32_t run_tiles(const void* bound, void* const* operand, int64_t begin, int64_
       const int64_t row = t / b.col_tiles * b.tile_rows, col = t % b.col_tiles * b.tile_cols;
       const bool same_row = b.tile_rows == 1 && row == before;
       before = row;
-      tile_run(b.core, operand, row, min64(b.tile_rows, b.core.rows - row), col, min64(b.tile_cols, b.core.cols - col),
-               nullptr, 0, scratch, same_row);
+      const int32_t status = tile_run(b.core, operand, row, min64(b.tile_rows, b.core.rows - row), col,
+                                      min64(b.tile_cols, b.core.cols - col), nullptr, 0, scratch, same_row);
+      if (status != ARN_OK) return status;
     }
   }
   return ARN_OK;

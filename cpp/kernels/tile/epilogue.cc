@@ -15,6 +15,7 @@ int32_t epilogue_bind(const arn_bind_args* args, int32_t first_column, int32_t l
   Walk walk;
   const int32_t bad = tile_bind_program(&with_program, true, &e->core, &walk);
   if (bad != ARN_OK) return bad;
+  if (e->core.divides != 0) return ARN_UNSUPPORTED;  // anchors ask for no status
   const int32_t rank = walk.n_row;
   if (first_column < 0 || last_column >= rank) return ARN_BAD_VALUE;
   Walk grouped = walk;
@@ -42,8 +43,8 @@ void epilogue_run(const Epilogue& e, void* const* operand, int64_t row, int64_t 
   const int64_t bytes = e.core.operand[0].bytes;
   for (int64_t r = 0; r < rows; r += tile_rows)
     for (int64_t c = 0; c < cols; c += tile_cols)
-      tile_run(e.core, operand, row + r, min64(tile_rows, rows - r), col + c, min64(tile_cols, cols - c),
-               static_cast<char*>(block) + (r * block_stride + c) * bytes, block_stride, scratch);
+      (void)tile_run(e.core, operand, row + r, min64(tile_rows, rows - r), col + c, min64(tile_cols, cols - c),
+                     static_cast<char*>(block) + (r * block_stride + c) * bytes, block_stride, scratch);
 }
 
 }  // namespace ARN_NS

@@ -16,7 +16,8 @@
 //
 // Without a program (args->tile NULL) the epilogue is the store alone (conversion and strides) of an f32 block. With
 // one, register 0 is the block, of compute type reg_dtype[0]; register r >= 1 is input operand first_operand + r - 1;
-// output o of the program is output o of the step. ARN_BAD_VALUE: the program is malformed.
+// output o of the program is output o of the step. ARN_BAD_VALUE: the program is malformed. ARN_UNSUPPORTED: it divides
+// integers by what may be 0.
 //
 // The block is rows x cols elements, block_stride elements from row to row; any size, no alignment needed. It may be
 // overwritten. It may be the output's own memory (same type, same positions). Wide blocks are best: from 256 columns on

@@ -1,5 +1,5 @@
-// Tile functions on i32, i64, u64 and bool. Signed arithmetic wraps. What C leaves undefined is defined here, because
-// a tile function has no status: x / 0 = 0, x mod 0 = 0, INT_MIN / -1 = INT_MIN, INT_MIN mod -1 = 0.
+// Tile functions on i32, i64, u64 and bool. Signed arithmetic wraps: INT_MIN / -1 = INT_MIN, INT_MIN mod -1 = 0. A tile
+// function has no status: x / 0 = 0 and x mod 0 = 0 here, and who runs the program looks for such divisors (tile_run).
 #include "kernels/tile/functions.h"
 
 namespace ARN_NS {

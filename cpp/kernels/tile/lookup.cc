@@ -42,7 +42,7 @@ bool tabulate(const arn_bind_args* args, uint8_t* table) {
     for (int64_t i = 0; i < kPart; ++i) bytes[i] = static_cast<uint8_t>(first + i);
     void* operand[2] = {bytes, table + first};
     tile_begin(core, operand, scratch);
-    tile_run(core, operand, 0, 1, 0, kPart, nullptr, 0, scratch);
+    if (tile_run(core, operand, 0, 1, 0, kPart, nullptr, 0, scratch) != ARN_OK) return false;
   }
   return true;
 }

@@ -1,8 +1,11 @@
 #include "kernels/tile/program.h"
 
+#include "kernels/tile/activation.h"
+
 namespace ARN_NS {
 namespace {
 
+constexpr int64_t kDivided = 1024;             // divisors that are looked through at a time
 constexpr int64_t kRegisterBudget = 24 << 10;  // bytes of L1 for all registers
 
 // Whether a register of type `reg` holds elements of that storage type as they are: the type itself, or an integer of
@@ -42,6 +45,54 @@ bool written(const TileCore& core, int32_t reg) {
   for (int32_t k = 0; k < core.n_instr; ++k)
     if (core.instr[k].dst == reg) return true;
   return false;
+}
+
+bool divides_integers(uint16_t fn) {
+  switch (fn) {
+    case kTile_div_i32:
+    case kTile_div_i64:
+    case kTile_div_u64:
+    case kTile_mod_i32:
+    case kTile_mod_i64:
+    case kTile_mod_u64:
+    case kTile_fmod_i32:
+    case kTile_fmod_i64:
+    case kTile_fmod_u64:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// The instructions that divide integers by what is no immediate other than 0.
+uint64_t dividing(const TileCore& core) {
+  uint64_t found = 0;
+  for (int32_t k = 0; k < core.n_instr; ++k) {
+    if (!divides_integers(core.instr[k].fn)) continue;
+    const int32_t imm = core.instr[k].b - core.n_in;
+    if (imm < 0 || imm >= core.n_imm || core.imm[imm] == 0) found |= uint64_t(1) << k;
+  }
+  return found;
+}
+
+template <typename T>
+bool has_zero(int64_t n, const void* p) {
+  const T* x = static_cast<const T*>(p);
+  T found = 0;
+  for (int64_t i = 0; i < n; ++i) found |= static_cast<T>(x[i] == 0);
+  return found != 0;
+}
+
+// A dividing instruction, in pieces that are in L1 when they are divided by.
+int32_t divide(const arn_tile_instr& i, int64_t n, char* const* reg) {
+  const int64_t bytes = element_bytes(kTileTypes[i.fn].result);
+  for (int64_t at = 0; at < n; at += kDivided) {
+    const int64_t count = min64(kDivided, n - at);
+    const char* by = reg[i.b] + at * bytes;
+    if (bytes == 4 ? has_zero<int32_t>(count, by) : has_zero<int64_t>(count, by)) return ARN_DIVISION_BY_ZERO;
+    kTileFunctions[i.fn](count, reg[i.dst] + at * bytes, reg[i.a] + at * bytes, by, nullptr);
+  }
+  return ARN_OK;
 }
 
 bool stored(const TileCore& core, int32_t reg) {
@@ -205,6 +256,7 @@ int32_t tile_bind_program(const arn_bind_args* args, bool has_block, TileCore* c
   for (int32_t r = 0; r < t.n_regs; ++r) core->reg_dtype[r] = t.reg_dtype[r];
   for (int32_t k = 0; k < t.n_imm; ++k) core->imm[k] = t.imm[k];
   for (int32_t k = 0; k < t.n_instr; ++k) core->instr[k] = t.instr[k];
+  core->divides = dividing(*core);
 
   const arn_desc& target = args->operand[args->n_in];
   walk->n_row = target.rank;
@@ -359,8 +411,8 @@ void tile_begin(const TileCore& core, void* const* operand, void* scratch) {
   }
 }
 
-void tile_run(const TileCore& core, void* const* operand, int64_t row, int64_t rows, int64_t col, int64_t cols,
-              void* block, int64_t block_stride, void* scratch, bool same_row) {
+int32_t tile_run(const TileCore& core, void* const* operand, int64_t row, int64_t rows, int64_t col, int64_t cols,
+                 void* block, int64_t block_stride, void* scratch, bool same_row) {
   char* memory = static_cast<char*>(scratch);
   char* raw = memory + core.raw_offset;
   const int64_t n = rows * cols;
@@ -392,6 +444,11 @@ void tile_run(const TileCore& core, void* const* operand, int64_t row, int64_t r
   }
   for (int32_t k = 0; k < core.n_instr; ++k) {
     const arn_tile_instr& i = core.instr[k];
+    if ((core.divides >> k & 1) != 0) {
+      const int32_t status = divide(i, n, reg);
+      if (status != ARN_OK) return status;
+      continue;
+    }
     kTileFunctions[i.fn](n, reg[i.dst], reg[i.a], reg[i.b], reg[i.c]);
   }
   for (int32_t s = core.n_in; s < core.n_in + core.n_out; ++s) {
@@ -399,6 +456,7 @@ void tile_run(const TileCore& core, void* const* operand, int64_t row, int64_t r
     if ((op.flags & kInPlace) != 0 && consecutive(core, op, at, operand[op.index]) != nullptr) continue;
     store(core, op, at, operand[op.index], reg[op.reg], raw);
   }
+  return ARN_OK;
 }
 
 }  // namespace ARN_NS

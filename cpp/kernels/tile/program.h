@@ -40,6 +40,7 @@ struct TileCore {
   int32_t reg_offset[ARN_TILE_MAX_REGS];  // in scratch; -1: never stored there
   uint8_t reg_dtype[ARN_TILE_MAX_REGS];
   uint64_t imm[ARN_TILE_MAX_REGS];
+  uint64_t divides;  // bit k: instruction k divides by integers that may be 0
   arn_tile_instr instr[ARN_TILE_MAX_INSTR];
   TileOperand operand[ARN_MAX_OPERANDS + 1];  // by register the inputs, then the outputs
 };
@@ -75,8 +76,8 @@ void tile_begin(const TileCore& core, void* const* operand, void* scratch);
 
 // Runs the block [row, row + rows) x [col, col + cols), rows * cols <= capacity. `block` (register 0 when there is one)
 // has rows block_stride elements apart. same_row: the call before with this scratch was of the same single row, and at
-// least as wide.
-void tile_run(const TileCore& core, void* const* operand, int64_t row, int64_t rows, int64_t col, int64_t cols,
-              void* block, int64_t block_stride, void* scratch, bool same_row = false);
+// least as wide. Returns a status: an integer divided by 0 is the one thing that goes wrong.
+int32_t tile_run(const TileCore& core, void* const* operand, int64_t row, int64_t rows, int64_t col, int64_t cols,
+                 void* block, int64_t block_stride, void* scratch, bool same_row = false);
 
 }  // namespace ARN_NS

@@ -17,6 +17,7 @@ from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.elements import ChoiceRule, Coordinates, Elements, UnknownElementError
 from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, Value
+from arenaut.ir.ops.support.requirements import divisor_requires
 from arenaut.ir.ops.support.samples import Samples
 from arenaut.ir.record import (
     EXACT,
@@ -245,6 +246,15 @@ def signless_of_signless(node: Node, asks: Callable[[Value], bool]) -> bool:
     return bool(floats) and all(asks(v) for v in floats)
 
 
+def _refuse_zeros(node: Node, inputs: Sequence[Any], divisor: int) -> None:
+    by = np.asarray(inputs[divisor])
+    results = np.broadcast_shapes(*(np.shape(x) for x in inputs))
+    if by.dtype.kind in "iu" and 0 not in results and not by.all():
+        from arenaut.ir.undefined import division_by_zero
+
+        raise division_by_zero(node, inputs)
+
+
 def elementwise(
     op: str,
     function: Callable[..., Any],
@@ -262,6 +272,7 @@ def elementwise(
     repeats: Callable[[Node], Value | None] | None = None,
     keeps_shape: bool = False,
     clips: ClipRule | None = None,
+    divisor: int | None = None,
     signless: SignRule | None = None,
     flops: int = 1,
     tolerance: Tolerance = EXACT,
@@ -273,7 +284,7 @@ def elementwise(
     (builder, *registers, **attributes) -> register. data(*dims, **attributes) follows integer elements as dims, None
     where it cannot; element does it for elements at symbolic coordinates (by default as data). result: the output's
     element type, when it is not that of input `like`. alike: the inputs that must have one element type. defaults: the
-    attributes it takes.
+    attributes it takes. divisor: as in the record.
     """
     # Attributes are float32 in a model; so are their defaults.
     names = {k: float(np.float32(v)) if isinstance(v, float) else v for k, v in (defaults or {}).items()}
@@ -290,6 +301,8 @@ def elementwise(
         return [TensorType(result or types[like].dtype, shape)]
 
     def evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
+        if divisor is not None:
+            _refuse_zeros(node, inputs, divisor)
         target = result.numpy if result is not None else inputs[like].dtype
         with np.errstate(all="ignore"):
             return [to_dtype(function(*(widen(np.asarray(x)) for x in inputs), **attributes(node)), target)]
@@ -332,6 +345,8 @@ def elementwise(
         element=formula if at_coordinates is not None else None,
         choice=choice,
         clips=clips,
+        divisor=divisor,
+        requires=None if divisor is None else divisor_requires(divisor),
         signless=signless,
         tolerance=tolerance,
         samples=samples,

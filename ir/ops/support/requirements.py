@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from arenaut.ir import dims
 from arenaut.ir.dims import Dim, Expr
@@ -27,6 +27,18 @@ def at_least(low: int, values: Sequence[Dim], text: str) -> Iterator[Requirement
     for value in values:
         if isinstance(value, int) or low < 0 or not dims.is_nonnegative(value - low):
             yield Requirement(negate(dims.less(value, low)), text, values)
+
+
+def divisor_requires(index: int) -> Callable[[Node], Iterator[Requirement]]:
+    """Integers that the input at index holds, where they are sizes of a run."""
+
+    def rule(node: Node) -> Iterator[Requirement]:
+        divisors = elements(node, index)
+        for d in divisors:
+            if isinstance(d, Expr):
+                yield Requirement(negate(dims.equal(d, 0)), f"input {index}, a divisor, must not hold 0", divisors)
+
+    return rule
 
 
 def sizes_require(node: Node) -> Iterator[Requirement]:

@@ -14,6 +14,7 @@ from arenaut import _native
 from arenaut.executor.deadline import Overrun, deadline
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ArenautError, ExecutionError, MemoryLimitError, RunTimeoutError, ShapeError
+from arenaut.ir.undefined import division_by_zero
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import StepKind
 from arenaut.native.arrays import from_native, is_tensor, to_native
@@ -31,6 +32,7 @@ _MEANING = {
     "cancelled": "the run was cancelled",
 }
 _TEXT = {_STATUSES[name]: text for name, text in _MEANING.items()}
+DIVISION_BY_ZERO = _STATUSES["division_by_zero"]
 CANCELLED = _STATUSES["cancelled"]
 # What a binding ends in when a check of the program fails; its detail says all.
 REFUSED = LIMITS["refused"]
@@ -164,6 +166,8 @@ def step_error(built: Built, step: int, status: int, binding: bool, detail: str,
         return ShapeError(detail)
     built = next((b for b in _inside(built) if b.native.address == program), built)
     node = built.lowered.steps[built.step_order[step]].node if 0 <= step < len(built.step_order) else None
+    if status == DIVISION_BY_ZERO and node is not None:
+        return division_by_zero(node)
     what = _TEXT.get(status, f"status {status}")
     inputs = "" if node is None else ", ".join(f"{v.name}: {v.type}" for v in node.inputs if v is not None)
     message = f"{node}: {what}{f' ({detail})' if detail else ''}. Inputs: {inputs}"

@@ -14,7 +14,7 @@ from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.ir.ops.fused import FUSED
 from arenaut.ir.place import Place, dense_strides
-from arenaut.ir.record import NoRowError
+from arenaut.ir.record import NoRowError, Requirement
 from arenaut.ir.target import Target
 from arenaut.ir.types import TensorType
 from arenaut.lowering.emit import MAX_RANK, Emitter, align_rank
@@ -63,6 +63,7 @@ class Lowerer(Emitter):
                     self._read_data_symbols(out)
         if failures:
             raise UnsupportedError("nothing can run these nodes: " + "; ".join(failures))
+        self._ask_for_stored_nodes()
         outputs = [self._output(v, i) for i, v in enumerate(self.graph.outputs)]
         dtypes = [v.type.dtype if isinstance(v.type, TensorType) else None for v in self.graph.outputs]
         symbols = self.graph.dim_names()
@@ -128,12 +129,21 @@ class Lowerer(Emitter):
         """Checks of what the node asks of sizes that only a run knows. Evaluators check for themselves."""
         rule = record_of(node).requires
         for need in () if rule is None else rule(node):
-            text = f"{node}: {need.text}, got "
             if need.condition == 0:
-                raise ShapeError(text + ", ".join(map(str, need.values)))
-            dims = (need.condition, *need.values)
-            if isinstance(need.condition, Expr) and all(s.name in self._defined for d in dims for s in symbols_of(d)):
-                self.checks.append(Check(need.condition, text, tuple(need.values)))
+                raise ShapeError(f"{node}: {need.text}, got {', '.join(map(str, need.values))}")
+            self._check(str(node), need)
+
+    def _ask_for_stored_nodes(self) -> None:
+        """The same for nodes of the file, which rewrites may have taken away: their checks go before others."""
+        asked = {need.condition for _, need in self.graph.asks}
+        self.checks = [check for check in self.checks if check.condition not in asked]
+        for node, need in self.graph.asks:
+            self._check(node, need)
+
+    def _check(self, node: str, need: Requirement) -> None:
+        dims = (need.condition, *need.values)
+        if isinstance(need.condition, Expr) and all(s.name in self._defined for d in dims for s in symbols_of(d)):
+            self.checks.append(Check(need.condition, f"{node}: {need.text}, got ", tuple(need.values)))
 
     def _controls(self, node: Node) -> bool:
         return any(True for _ in node.bodies())
