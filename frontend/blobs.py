@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -121,6 +121,7 @@ class ExternalFiles:
         if model_path is not None and folder is None:
             self._roots.append(os.path.dirname(os.path.realpath(model_path)))
         self._open: dict[str, FileStorage] = {}
+        self._named: dict[str, str] = {}
 
     def blob(self, entries: Mapping[str, str], where: str) -> Blob:
         """The bytes that a tensor's external_data entries name. Raises ExternalDataError."""
@@ -138,6 +139,11 @@ class ExternalFiles:
         return Blob(storage, offset, length)
 
     @property
+    def read(self) -> list[tuple[str, str]]:
+        """Every file that was looked into: how the model names it, and its path."""
+        return sorted(self._named.items())
+
+    @property
     def mapped(self) -> list[tuple[int, int]]:
         """Address and bytes of every file that was looked into."""
         return [place for storage in self._open.values() if (place := storage.mapped) is not None]
@@ -148,7 +154,7 @@ class ExternalFiles:
             storage.close()
 
     def _storage(self, location: str, where: str) -> FileStorage:
-        path = self._resolve(location, where)
+        path = self._named[location] = self._resolve(location, where)
         if path not in self._open:
             try:
                 self._open[path] = FileStorage(path)
@@ -182,6 +188,43 @@ class ExternalFiles:
                 "Copy that file beside the model"
             )
         return path
+
+
+class HeldFiles(ExternalFiles):
+    """Files that tensors name, and that the caller holds. absent: makes an array of tensors whose data nobody holds,
+    from the location they name, the element type and the number of elements."""
+
+    def __init__(self, held: Mapping[str, memoryview], absent: AbsentArray | None = None) -> None:
+        super().__init__()
+        self._held = held
+        self._absent = absent
+
+    def blob(self, entries: Mapping[str, str], where: str) -> Blob:
+        location = entries.get("location", "")
+        offset, length = _number(entries, "offset", where) or 0, _number(entries, "length", where)
+        if self._absent is not None and length is not None:
+            return Blob(_AbsentStorage(location, self._absent), 0, length)
+        data = self._held.get(location)
+        if data is None:
+            raise ExternalDataError(f"{where} keeps its data in '{location}', which is not held")
+        if length is None:
+            length = max(len(data) - offset, 0)
+        if offset + length > len(data):
+            raise ExternalDataError(
+                f"{where} needs bytes {offset} to {offset + length} of '{location}': it is cut short"
+            )
+        return Blob(MemoryStorage(data), offset, length)
+
+
+AbsentArray = Callable[[str, "np.dtype[Any]", int], Array]
+
+
+class _AbsentStorage:
+    def __init__(self, location: str, make: AbsentArray) -> None:
+        self.location, self.make, self.size = location, make, 0
+
+    def view(self, dtype: np.dtype[Any], offset: int, count: int) -> Array:
+        return self.make(self.location, dtype, count)
 
 
 def _number(entries: Mapping[str, str], key: str, where: str) -> int | None:

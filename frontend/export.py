@@ -136,6 +136,18 @@ def tensor_proto(array: Array, name: str = "") -> Any:
     return proto
 
 
+def absent_tensor(array: Array, name: str, location: str) -> Any:
+    """A TensorProto that names where its data is to be had, and holds none."""
+    dtype = dtype_of(array)
+    bits = {DType.UINT4: 4, DType.INT4: 4, DType.FLOAT4E2M1: 4, DType.UINT2: 2, DType.INT2: 2}.get(dtype)
+    size = array.nbytes if bits is None else -(-array.size * bits // 8)
+    proto = onnx.TensorProto(data_type=int(dtype), dims=array.shape, name=name)
+    proto.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", location), ("length", str(size))):
+        proto.external_data.append(onnx.StringStringEntryProto(key=key, value=value))
+    return proto
+
+
 def _bytes_of(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from arenaut.frontend.blobs import ExternalFiles
 from arenaut.frontend.functions import function_key
 from arenaut.frontend.handlers import handler_of
 from arenaut.frontend.nodes import import_nodes
@@ -53,6 +54,7 @@ class ImportedModel:
     defaults                   inputs of the file that an initialiser gives a value, and their types: constants here.
     info                       what the file says about itself.
     mapped                     address and bytes of every file that weights are views of.
+    external                   files that its tensors name: how, and their paths.
     again                      imports the same model once more: an equal graph of its own, also when the files were
                                moved since, with these defaults as inputs (None: the same as here). A ModelProto must
                                not have been changed.
@@ -64,6 +66,7 @@ class ImportedModel:
     defaults: tuple[tuple[str, Type | None], ...]
     info: ModelInfo
     mapped: Sequence[tuple[int, int]] = ()
+    external: Sequence[tuple[str, str]] = ()
     again: Callable[[Collection[str] | None], ImportedModel] | None = None
 
 
@@ -73,6 +76,7 @@ def import_model(
     keep_inputs: Collection[str] = (),
     external_data_folder: str | None = None,
     revision: Revision = AS_STORED,
+    held: ExternalFiles | None = None,
 ) -> ImportedModel:
     """Reads a model.
 
@@ -81,12 +85,13 @@ def import_model(
                           input that every run must be given.
     external_data_folder  where external tensor data lies, when source is no path.
     revision              sizes and weights that take the place of those of the file.
+    held                  stands for the files of external tensor data (`HeldFiles`).
 
     Raises InvalidModelError, UnsupportedError (which lists all ops that are not supported), ShapeError or
     ExternalDataError. Weights are views of the file or of the given bytes where their alignment allows: the file must
     not be truncated while the model lives.
     """
-    with open_source(resolved(source), external_data_folder) as opened:
+    with open_source(resolved(source), external_data_folder, held) as opened:
         try:
             return _import(opened, keep_inputs, revision)
         except RecursionError:
@@ -113,6 +118,7 @@ def _import(source: Source, keep_inputs: Collection[str], revision: Revision) ->
         defaults=tuple(defaults),
         info=_info(model, opsets, revision),
         mapped=source.mapped,
+        external=source.files.read,
         again=partial(_import_again, source.again, keep_inputs, revision),
     )
 

@@ -57,24 +57,28 @@ def is_model_proto(source: Any) -> bool:
 
 
 @contextmanager
-def open_source(source: Any, external_data_folder: str | None = None) -> Iterator[Source]:
+def open_source(
+    source: Any, external_data_folder: str | None = None, held: ExternalFiles | None = None
+) -> Iterator[Source]:
     """Opens a model, which is `resolved`; files stay open until the block ends, arrays made inside it stay valid after.
+
+    held: stands for the files that its tensors name.
 
     Raises InvalidModelError when it is no ONNX model, FileNotFoundError when there is no such file, OptionError when
     source is neither a path, bytes, a file nor a ModelProto.
     """
     if is_model_proto(source):
-        opened = _given(source, ExternalFiles(folder=external_data_folder))
+        opened = _given(source, held or ExternalFiles(folder=external_data_folder))
         storage: FileStorage | None = None
     elif isinstance(source, (bytes, bytearray, memoryview)):
         memory = MemoryStorage(source if isinstance(source, memoryview) else memoryview(source))
-        files = ExternalFiles(folder=external_data_folder)
+        files = held or ExternalFiles(folder=external_data_folder)
         opened, storage = _parse(memory, memory.buffer, "the model given as bytes", files), None
     elif isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
         storage = _open_file(path)
         try:
-            files = ExternalFiles(path, external_data_folder)
+            files = held or ExternalFiles(path, external_data_folder)
             data = memoryview(storage.map) if storage.size else memoryview(b"")
             opened = _parse(storage, data, f"'{path}'", files)
         except BaseException:

@@ -59,6 +59,18 @@ class RunTimeoutError(ExecutionError, TimeoutError):
     """A run was stopped because its timeout had passed."""
 
 
+class CompiledFileError(ArenautError):
+    """A compiled file that is damaged, or that does not hold what is asked of it."""
+
+
+class StaleFileError(CompiledFileError):
+    """A compiled file of another version of arenaut, or for a machine that has more than this one."""
+
+
+class CacheError(ArenautError):
+    """A folder of compiled files that belongs to somebody else, or that others may write."""
+
+
 class InternalError(ArenautError):
     """A fault of arenaut itself, that this model or feed brought to light: please report it."""
 

@@ -75,6 +75,7 @@ class Auditor {
     check_target();
     check_symbols();
     check_buffers();
+    check_regions();
     check_interface();
     first_use_.assign(p_.buffers.size(), static_cast<int32_t>(p_.steps.size()));
     int32_t stage = 0;
@@ -133,6 +134,13 @@ class Auditor {
       require(p_.buffers[at(v.buffer)].segment == Segment::kHost ? v.dtype >= 0 && v.dtype < kDtypes
                                                                  : is_array_type(v.dtype),
               "a value of no type");
+  }
+
+  // Binding packs regions by when they live.
+  void check_regions() const {
+    const auto steps = static_cast<int32_t>(p_.steps.size());
+    for (const Region& r : p_.regions)
+      require(r.first >= 0 && r.first <= r.last && r.last < std::max(1, steps), "a region lives at no step");
   }
 
   void check_interface() const {

@@ -327,7 +327,8 @@ int64_t WeightBlock::place(const void* data, int64_t bytes) {
 std::string write_image(const Program& program, WeightBlock* weights) { return Writer(weights).finish(program); }
 
 std::shared_ptr<Program> read_image(std::string_view image, std::string_view weights, int32_t threads) {
-  if (reinterpret_cast<intptr_t>(weights.data()) % ARN_ALIGN != 0) damaged("the weights are not aligned");
+  if (!weights.empty() && reinterpret_cast<intptr_t>(weights.data()) % ARN_ALIGN != 0)
+    damaged("the weights are not aligned");
   return Reader(image, weights, threads).read();
 }
 

@@ -106,6 +106,14 @@ void register_program(py::module_& m) {
       .def("trim", &PyProgram::trim)
       .def_readwrite("host_call", &PyProgram::host_call)
       .def_readwrite("open_call", &PyProgram::open_call)
+      .def("symbol_count", [](const PyProgram& p) { return p.program->symbol_stage.size(); })
+      .def("output_count", [](const PyProgram& p) { return p.program->outputs.size(); })
+      .def("bodies_of",
+           [](const PyProgram& p, size_t step) {
+             py::list out;
+             for (const auto& body : p.program->steps.at(step).bodies) out.append(p.bodies.at(body.get()));
+             return out;
+           })
       .def("walk", [](const std::shared_ptr<PyProgram>& p) {
         py::list out;
         PyProgram::walk(p, &out);

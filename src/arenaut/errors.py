@@ -2,6 +2,8 @@
 
 from arenaut.ir.errors import (
     ArenautError,
+    CacheError,
+    CompiledFileError,
     ExecutionError,
     ExternalDataError,
     InputError,
@@ -14,11 +16,14 @@ from arenaut.ir.errors import (
     RunTimeoutError,
     ShapeError,
     SizeConflictError,
+    StaleFileError,
     UnsupportedError,
 )
 
 __all__ = [
     "ArenautError",
+    "CacheError",
+    "CompiledFileError",
     "ExecutionError",
     "ExternalDataError",
     "InputError",
@@ -31,5 +36,6 @@ __all__ = [
     "RunTimeoutError",
     "ShapeError",
     "SizeConflictError",
+    "StaleFileError",
     "UnsupportedError",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -11,6 +12,9 @@ from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, get_args
 
 from arenaut.backends.chain import resolve_backends
+from arenaut.compiled.cache import cache_folder
+from arenaut.compiled.container import is_compiled
+from arenaut.compiled.opening import load_through, open_file
 from arenaut.config import logger, variable
 from arenaut.executor.common import Executor
 from arenaut.executor.compiled import CompiledExecutor
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     import onnx
 
     from arenaut.frontend import ImportedModel, Revision
+    from arenaut.frontend.blobs import ExternalFiles
     from arenaut.passes.context import Event
 
 ExecutorName = Literal["compiled", "interpreted"]
@@ -67,10 +72,14 @@ def load_onnx(
     weights: WeightForm = "stored",
     without: Collection[str] = (),
     revision: Revision | None = None,
+    isa: str | None = None,
+    cache: bool | str | PathLike[str] | None = None,
 ) -> Model:
-    """Reads an ONNX model and makes it ready to run.
+    """Reads an ONNX model and makes it ready to run, or opens one that `Model.save` or `arenaut compile` made ready.
 
-    source           a path, the bytes of a file, a file opened for reading bytes, or a ModelProto.
+    source           a path, the bytes of a file, a file opened for reading bytes, or a ModelProto; or the path of a
+                     compiled file, which takes threads and max_memory only: the others are compiled in.
+                     verify="full" reads all its weights once.
     threads          at most this many threads a run; None: the CPUs this process may use.
     executor         "compiled": one native call a run; "interpreted": step by step from Python, for debugging.
     optimize         False runs the graph as stored.
@@ -98,27 +107,52 @@ def load_onnx(
     revision         sizes of symbolic dims that hold for good, and weights, in place of those of the file:
                      Revision(dims={"batch": 1}).
 
-    Raises InvalidModelError, UnsupportedError, ShapeError or ExternalDataError (all ModelError) with what to do.
+    isa              at most this tier (baseline, v3 or v4), with features by name: "v3", "v3+avx_vnni". Such a model
+                     can be saved for a machine that has no more. None: all that this machine has.
+    cache            a folder of compiled files, True for the user's own: the first load of a model's content with these
+                     options compiles and stores, later ones open. None: as ARENAUT_CACHE says (a folder, or 1 for the
+                     user's own), else none. Bounded by ARENAUT_CACHE_BYTES, 4 GiB where that is not set.
+
+    Raises InvalidModelError, UnsupportedError, ShapeError or ExternalDataError (all ModelError) with what to do;
+    CompiledFileError for a compiled file that is damaged, or for another machine or version (StaleFileError) while its
+    original is neither inside, nor where it was, nor beside it; CacheError for a cache folder of somebody else.
     """
-    given = {name: value for name, value in locals().items() if name != "source"}
-    one_of("executor", executor, ("compiled", "interpreted"))
-    one_of("optimize_memory", optimize_memory, get_args(Effort))
+    given: dict[str, Any] = {name: value for name, value in locals().items() if name != "source"}
+    if isinstance(source, (str, PathLike)) and is_compiled(os.fspath(source)):
+        model = open_file(os.fspath(source), given, _made)
+        model._origin = Origin.of(source, given)
+        return model
+    folder = cache_folder(cache)
+    if folder is not None:
+        target = current_target(threads_of(threads), without, precision, weights, isa)
+        return load_through(source, folder, given, target, _made)
+    return _made(source, given, None)
+
+
+def _made(source: Any, given: Mapping[str, Any], held: ExternalFiles | None) -> Model:
+    """What load_onnx does with a model's own file. given: its other arguments. held: see import_model."""
+    one_of("executor", given["executor"], ("compiled", "interpreted"))
+    one_of("optimize_memory", given["optimize_memory"], get_args(Effort))
     options = _Options(
-        target=current_target(threads_of(threads), without, precision, weights),
-        level=_verify_level(verify),
-        passes=stop_after if optimize else 0,
-        lowering=LoweringOptions(shapes or {}, exact_conv, winograd_limit),
-        effort=optimize_memory,
-        max_memory=bytes_of("max_memory", max_memory),
-        backends=None if executor == "compiled" else resolve_backends(backends),
+        target=current_target(
+            threads_of(given["threads"]), given["without"], given["precision"], given["weights"], given["isa"]
+        ),
+        level=_verify_level(given["verify"]),
+        passes=given["stop_after"] if given["optimize"] else 0,
+        lowering=LoweringOptions(given["shapes"] or {}, given["exact_conv"], given["winograd_limit"]),
+        effort=given["optimize_memory"],
+        max_memory=bytes_of("max_memory", given["max_memory"]),
+        backends=None if given["executor"] == "compiled" else resolve_backends(given["backends"]),
     )
     with blamed_on(InvalidModelError, "loading the model"):
         from arenaut.frontend.source import resolved
 
         began = time.perf_counter()
         source = resolved(source)
-        model = _load(_import(source, revision), options)
+        imported = _import(source, given["revision"], held)
+        model = _load(imported, options)
     model._origin = Origin.of(source, given)
+    model._external, model._target = imported.external, options.target
     logger.info("loaded %r in %.1f ms", model, 1e3 * (time.perf_counter() - began))
     return model
 
@@ -170,11 +204,11 @@ def _load(imported: ImportedModel, options: _Options) -> Model:
     return model
 
 
-def _import(source: Any, revision: Revision | None) -> ImportedModel:
+def _import(source: Any, revision: Revision | None, held: ExternalFiles | None = None) -> ImportedModel:
     """One: the file becomes an ir.Graph, in which every op means what the newest opset says."""
     from arenaut.frontend import AS_STORED, import_model
 
-    return import_model(source, revision=revision or AS_STORED)
+    return import_model(source, revision=revision or AS_STORED, held=held)
 
 
 def _optimise(graph: Graph, options: _Options) -> Sequence[Event]:

@@ -20,7 +20,7 @@ from arenaut.ir.errors import ArenautError, InputError, memory_errors
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.ops.fused import FUSED
 from arenaut.ir.types import TensorType
-from arenaut.lowering.build import Built
+from arenaut.lowering.outline import Described
 from arenaut.options import refused, seconds_of, targets_of, whole
 from arenaut.origin import Origin
 from arenaut.released import ReleasedConstants
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from arenaut._native import Feed
-    from arenaut.frontend import ImportedModel
+    from arenaut.frontend import ImportedModel, ModelInfo
+    from arenaut.ir.target import Target
     from arenaut.passes.context import Event
 
 
@@ -52,32 +53,62 @@ def control_bodies(node: Node) -> list[Graph]:
 class Model(_native.Runner):
     """A model that can be run. Safe to use from several threads at once: weights are shared, arenas are not."""
 
+    rewrites: Sequence[Event]
+    info: ModelInfo
+    _constants: ReleasedConstants | None = None
+    _origin: Origin | None = None  # what load_onnx was called with
+    _external: Sequence[tuple[str, str]] = ()  # files beside the model's own; see ImportedModel
+    _target: Target | None = None  # what its kernels were picked for
+
     def __init__(
         self,
         imported: ImportedModel,
         stored_nodes: int,
         rewrites: Sequence[Event],
         constants: ReleasedConstants,
-        built: Built,
+        built: Described,
         executor: Executor,
         fed: Callable[[Collection[str]], Model],
     ) -> None:
         """For load_onnx. imported: its graph is optimised by now. stored_nodes: how many nodes it had before. fed:
         makes the model anew with these defaults as inputs."""
-        self.graph = imported.graph
+        self._graph = imported.graph
+        self._name = self._graph.name
         self.stored_nodes = stored_nodes
         self.rewrites = tuple(rewrites)
         self._constants = constants
+        self.info = imported.info
+        inputs = Inputs(imported.input_names, self._graph.inputs, imported.defaults)
+        self._face(inputs, imported.output_names, self._graph.outputs, built, executor, fed)
+
+    def _face(
+        self,
+        inputs: Inputs,
+        output_names: Sequence[str],
+        results: Sequence[Value],
+        built: Described,
+        executor: Executor,
+        fed: Callable[[Collection[str]], Model],
+    ) -> None:
+        """What running needs, and all that callers see of it. results: the graph's outputs."""
         self._built = built
         self._executor = executor
-        self.info = imported.info
-        self._inputs = Inputs(imported.input_names, self.graph.inputs, imported.defaults)
+        self._inputs = inputs
+        self._output_names = tuple(output_names)
+        self._results = tuple(results)
         self._fed = fed
         self._feeding: dict[frozenset[str], Model] = {}
         self._feeding_lock = threading.Lock()
-        self._output_names = imported.output_names
-        self._origin: Origin | None = None  # what load_onnx was called with
         self._enable_fast_path(executor.general if isinstance(executor, SpecialisedExecutor) else executor)
+
+    @property
+    def graph(self) -> Graph:
+        """The optimised graph."""
+        return self._graph
+
+    @property
+    def _node_count(self) -> int:
+        return count_nodes(self.graph)
 
     @property
     def threads(self) -> int:
@@ -90,10 +121,10 @@ class Model(_native.Runner):
 
     def _enable_fast_path(self, executor: Executor, dims: list[int] | None = None) -> None:
         """Lets run() hand feeds that fit, of these dims where given, straight to a native program."""
-        inputs = [_array_dtype(v) for v in self.graph.inputs]
+        inputs = [_array_dtype(v) for v in self._inputs.values]
         if not isinstance(executor, CompiledExecutor) or any(dtype is None for dtype in inputs):
             return  # by identity: a numpy type equals None where it is float64
-        outputs = [None if d is None or d is DType.STRING else d.numpy for d in executor.built.lowered.dtypes]
+        outputs = [None if d is None or d is DType.STRING else d.numpy for d in executor.built.dtypes]
         self._enable(
             executor.built.native,
             [(name, dtype) for name, dtype in zip(self._inputs.names, inputs, strict=True) if dtype is not None],
@@ -219,7 +250,7 @@ class Model(_native.Runner):
     @property
     def outputs(self) -> list[TensorInfo]:
         """Name, dtype and shape of every output, in order; symbolic dims by name or expression."""
-        return [tensor_info(n, v.type) for n, v in zip(self._output_names, self.graph.outputs, strict=True)]
+        return [tensor_info(n, v.type) for n, v in zip(self._output_names, self._results, strict=True)]
 
     @property
     def plan(self) -> Plan:
@@ -254,12 +285,12 @@ class Model(_native.Runner):
         sizes that the model does not have.
         """
         named = {**(sizes or {}), **dims}
-        symbols = self._built.lowered.symbols
+        symbols = self._built.input_symbols
         wrong = [f"'{n}' is unknown" for n in named if n not in symbols and n not in self._inputs.names]
         wrong += [f"'{n}' is {named[n]!r}" for n in symbols if n in named and not _is_size(named[n])]
         if wrong:
             raise InputError(f"{', '.join(wrong)}: {self._inputs.signature()}")
-        inputs = [(n, v.type) for n, v in zip(self._inputs.names, self.graph.inputs, strict=True)]
+        inputs = [(n, v.type) for n, v in zip(self._inputs.names, self._inputs.values, strict=True)]
         shapes = settle_shapes(named, inputs)
         if isinstance(self._executor, SpecialisedExecutor):
             self._choose_again()
@@ -271,7 +302,7 @@ class Model(_native.Runner):
             self._disable()
 
     def _check_sizes(self, sizes: Mapping[str, Any]) -> None:
-        names = self._built.lowered.symbols
+        names = self._built.input_symbols
         wrong = [f"'{n}' is missing" for n in names if n not in sizes]
         wrong += [f"'{n}' is unknown" for n in sizes if n not in names]
         wrong += [f"'{n}' is {sizes[n]!r}" for n in names if n in sizes and not _is_size(sizes[n])]
@@ -303,7 +334,8 @@ class Model(_native.Runner):
 
     def trim(self) -> int:
         """Frees arenas kept for reuse; returns how many bytes."""
-        self._constants.forget()
+        if self._constants is not None:
+            self._constants.forget()
         with self._feeding_lock:
             others = list(self._feeding.values())
         return self._built.native.trim() + sum(model.trim() for model in others)
@@ -313,7 +345,19 @@ class Model(_native.Runner):
         from arenaut.frontend.export import save_graph
 
         save_graph(self.graph, path, self._inputs.names, self._output_names)
-        self._constants.forget()
+        if self._constants is not None:
+            self._constants.forget()
+
+    def save(self, path: str | PathLike[str], *, portable: bool = False) -> None:
+        """Writes the model as a compiled file: what load_onnx(path) then opens at once, mapped, so that processes
+        share one copy of the weights. save_onnx writes the optimised graph for other runtimes.
+
+        portable: with the original model inside, from which another machine, or a later version, compiles it anew.
+        Raises UnsupportedError for executor="interpreted", OSError where the file cannot be written.
+        """
+        from arenaut.compiled.write import save_model
+
+        save_model(self, path, portable=portable)
 
     def __repr__(self) -> str:
         try:
@@ -321,7 +365,7 @@ class Model(_native.Runner):
         except (RuntimeError, ArenautError):
             arena = ""
         inputs, outputs = (_shortened(list(map(str, infos))) for infos in (self.inputs, self.outputs))
-        return f"<arenaut.Model '{self.graph.name}': {inputs} -> {outputs}{arena}>"
+        return f"<arenaut.Model '{self._name}': {inputs} -> {outputs}{arena}>"
 
     def __str__(self) -> str:
         """All of it, in lines that the terminal holds."""
@@ -336,8 +380,8 @@ class Model(_native.Runner):
         )
 
     def _lines(self) -> list[str]:
-        steps = len(self._built.lowered.steps)
-        lines = [f"Model '{self.graph.name}': {self.stored_nodes} nodes stored, {count_nodes(self.graph)} after "
+        steps = len(self._built.outline.steps)
+        lines = [f"Model '{self._name}': {self.stored_nodes} nodes stored, {self._node_count} after "
                  f"optimising, {steps} steps, {self.threads} thread{'s' if self.threads != 1 else ''}"]  # fmt: skip
         lines += [f"  in   {i}" for i in self.inputs]
         lines += [f"  default  {i}" for i in self.default_inputs[:MOST_SHOWN]]

@@ -47,7 +47,7 @@ def attempt(index: int, seed: int, data: bytes) -> Outcome:
     try:
         model = arenaut.load_onnx(data, threads=1, max_memory=MOST_MEMORY, optimize=rng.random() < 0.8)
         for _ in range(2):
-            feeds = _feeds(rng, model)
+            feeds = feeds_of(rng, model)
             if feeds is not None:
                 model.run(feeds, timeout=TIMEOUT)
     except InternalError:
@@ -59,7 +59,8 @@ def attempt(index: int, seed: int, data: bytes) -> Outcome:
     return "ok", ""
 
 
-def _feeds(rng: random.Random, model: arenaut.Model) -> dict[str, Any] | None:
+def feeds_of(rng: random.Random, model: arenaut.Model) -> dict[str, Any] | None:
+    """Random feeds, some of them hostile; None where the model takes none that are easily made."""
     sizes: dict[str, int] = {}
     feeds: dict[str, Any] = {}
     for info in model.inputs:

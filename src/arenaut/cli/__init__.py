@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from arenaut.cli.bench import bench_command
+from arenaut.cli.cache import cache_app
 from arenaut.cli.check import check_command
 from arenaut.cli.common import (
     AsJson,
@@ -25,6 +26,7 @@ from arenaut.cli.common import (
     made_feeds,
     print_json,
 )
+from arenaut.cli.compile import compile_command
 from arenaut.cli.report import report_command
 from arenaut.cli.use import convert_command, inspect_command, run_command
 
@@ -40,6 +42,8 @@ app.command("convert")(convert_command)
 app.command("save", hidden=True)(convert_command)
 app.command("bench")(bench_command)
 app.command("report")(report_command)
+app.command("compile")(compile_command)
+app.add_typer(cache_app, name="cache")
 
 
 def _version(asked: bool) -> None:

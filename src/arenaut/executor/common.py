@@ -14,9 +14,7 @@ from arenaut import _native
 from arenaut.executor.deadline import Overrun, deadline
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ArenautError, ExecutionError, MemoryLimitError, RunTimeoutError, ShapeError
-from arenaut.ir.undefined import division_by_zero
-from arenaut.lowering.build import Built
-from arenaut.lowering.program import StepKind
+from arenaut.lowering.outline import Described
 from arenaut.native.arrays import from_native, is_tensor, to_native
 from arenaut.native.enumerations import LIMITS, enumeration
 from arenaut.native.target import machine_memory
@@ -53,7 +51,7 @@ ALL = Asked()
 class Executor(ABC):
     """Runs a model. Inputs and outputs are lists in the order of the graph's."""
 
-    built: Built  # the program of the last run; before any, the one that serves all sizes
+    built: Described  # the program of the last run; before any, the one that serves all sizes
 
     @abstractmethod
     def run(self, inputs: Sequence[Any], timeout: float | None = None, asked: Asked = ALL) -> list[Any]:
@@ -61,18 +59,18 @@ class Executor(ABC):
         several threads."""
 
     @abstractmethod
-    def built_for(self, sizes: Mapping[str, int]) -> Built:
+    def built_for(self, sizes: Mapping[str, int]) -> Described:
         """The program that runs inputs whose symbolic dims have these sizes."""
 
     @abstractmethod
     def run_timed(self, inputs: Sequence[Any]) -> tuple[list[Any], list[int]]:
         """The same, and the nanoseconds of each step in the order in which the program runs them."""
 
-    def built_by(self, inputs: Sequence[Any]) -> Built:
+    def built_by(self, inputs: Sequence[Any]) -> Described:
         """The program that runs these inputs."""
         return self.built
 
-    def built_as(self, native: _native.Program | None) -> Built:
+    def built_as(self, native: _native.Program | None) -> Described:
         """What a native program was built from; None: the program of the last run."""
         return self.built
 
@@ -80,11 +78,12 @@ class Executor(ABC):
 class ProgramExecutor(Executor):
     """Runs one built program, whatever the sizes."""
 
-    def __init__(self, built: Built, max_memory: int | None) -> None:
+    def __init__(self, built: Described, max_memory: int | None) -> None:
         self.built = built
         self.limited = max_memory is not None
         self.max_memory = machine_memory() if max_memory is None else max_memory
-        self.calls_python = _calls_python(built)
+        self.calls_python = built.calls_python
+        self._dtypes = built.dtypes
 
     def run(self, inputs: Sequence[Any], timeout: float | None = None, asked: Asked = ALL) -> list[Any]:
         with self._own_errors(timeout, asked), deadline(timeout if self.calls_python else None):
@@ -99,7 +98,7 @@ class ProgramExecutor(Executor):
     def _typed(self, results: Sequence[Any], wanted: frozenset[int] | None) -> list[Any]:
         return [
             _given(r, t) if wanted is None or i in wanted else None
-            for i, (r, t) in enumerate(zip(results, self.built.lowered.dtypes, strict=True))
+            for i, (r, t) in enumerate(zip(results, self._dtypes, strict=True))
         ]
 
     @contextmanager
@@ -127,7 +126,7 @@ class ProgramExecutor(Executor):
         except ValueError as error:
             raise ShapeError(f"the program cannot be bound to these inputs: {error}") from None
 
-    def built_for(self, sizes: Mapping[str, int]) -> Built:
+    def built_for(self, sizes: Mapping[str, int]) -> Described:
         return self.built
 
     @abstractmethod
@@ -138,20 +137,6 @@ def _arrays(inputs: Sequence[Any]) -> list[Any]:
     return [to_native(a) if is_tensor(a) else a for a in inputs]
 
 
-def _calls_python(built: Built) -> bool:
-    """Whether a step of the program, or of a body, is a host call, or may have a program made."""
-    return any(s.kind in (StepKind.HOST, StepKind.OPEN) for s in built.lowered.steps) or any(
-        map(_calls_python, built.bodies)
-    )
-
-
-def _inside(built: Built) -> Iterator[Built]:
-    """The program, its bodies, and the programs of its fragments."""
-    yield built
-    for inner in (*built.bodies, *built.host.opened()):
-        yield from _inside(inner)
-
-
 def _given(result: Any, dtype: DType | None) -> Any:
     """An output with its own type; text, and what is no tensor, as it is."""
     if dtype is None or dtype is DType.STRING or not isinstance(result, np.ndarray):
@@ -159,16 +144,16 @@ def _given(result: Any, dtype: DType | None) -> Any:
     return from_native(result, dtype)
 
 
-def step_error(built: Built, step: int, status: int, binding: bool, detail: str, program: int = 0) -> ArenautError:
+def step_error(built: Described, step: int, status: int, binding: bool, detail: str, program: int = 0) -> ArenautError:
     """A failure of native step `step`, said in the model's terms. program: address of the one whose step it is, a body
     or a fragment of this one; 0: this one."""
     if status == REFUSED:
         return ShapeError(detail)
-    built = next((b for b in _inside(built) if b.native.address == program), built)
-    node = built.lowered.steps[built.step_order[step]].node if 0 <= step < len(built.step_order) else None
-    if status == DIVISION_BY_ZERO and node is not None:
-        return division_by_zero(node)
+    built = next((b for b in built.inside() if b.native.address == program), built)
+    steps = built.outline.steps
+    at = steps[step] if 0 <= step < len(steps) else None
+    if status == DIVISION_BY_ZERO and at is not None and at.divides:
+        return ExecutionError(at.divides)
     what = _TEXT.get(status, f"status {status}")
-    inputs = "" if node is None else ", ".join(f"{v.name}: {v.type}" for v in node.inputs if v is not None)
-    message = f"{node}: {what}{f' ({detail})' if detail else ''}. Inputs: {inputs}"
+    message = f"{at and at.text}: {what}{f' ({detail})' if detail else ''}. Inputs: {at.inputs if at else ''}"
     return ShapeError(message) if binding else ExecutionError(message)

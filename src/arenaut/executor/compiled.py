@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from arenaut.executor.common import Asked, ProgramExecutor
-from arenaut.lowering.build import Built
 from arenaut.lowering.needed import needed_steps
+from arenaut.lowering.outline import Described
 
 
 class CompiledExecutor(ProgramExecutor):
-    def __init__(self, built: Built, max_memory: int | None) -> None:
+    def __init__(self, built: Described, max_memory: int | None) -> None:
         super().__init__(built, max_memory)
         self._needed: dict[frozenset[int], list[int]] = {}  # steps that a set of outputs needs
 
@@ -21,5 +21,5 @@ class CompiledExecutor(ProgramExecutor):
 
     def _steps_for(self, outputs: frozenset[int]) -> list[int]:
         if outputs not in self._needed:
-            self._needed[outputs] = needed_steps(self.built.lowered, self.built.step_order, outputs)
+            self._needed[outputs] = needed_steps(self.built.outline, outputs)
         return self._needed[outputs]

@@ -53,21 +53,14 @@ class ProgramHost:
             elif item.inputs[i] is None:
                 inputs.append(value.constant)
             else:
-                inputs.append(_typed(arrays[i], value.type))
+                inputs.append(typed_array(arrays[i], value.type))
         evaluator = self._evaluators.get(step) or evaluator_of(item.node)
         if evaluator is None:
             raise ExecutionError(f"{item.node}: no evaluator")
         self._evaluators[step] = evaluator
-        try:
-            with host_call():
-                results = evaluated_by(evaluator, item.node, inputs)
-        except ArenautError:
-            raise
-        except MemoryError as error:
-            raise MemoryLimitError(f"{item.node}: this machine has not the memory for its result: {error}") from error
-        except Exception as error:
-            raise InternalError(f"{item.node}: a fault of its evaluator: {error!r}. Please report it") from error
-        return [_packed(r, None if v is None else v.type) for r, v in zip(results, item.node.outputs, strict=False)]
+        results = evaluated_step(item.node, lambda: evaluated_by(evaluator, item.node, inputs))
+        return [packed_result(r, None if v is None else v.type)
+                for r, v in zip(results, item.node.outputs, strict=False)]  # fmt: skip
 
     def open(self, step: int, arrays: list[Any]) -> tuple[_native.Program, Sequence[int]]:
         """A step that is a fragment."""
@@ -84,13 +77,27 @@ class ProgramHost:
         return [built for fragment in list(self.fragments.values()) for built in fragment.made]
 
 
-def _typed(array: Any, t: object) -> Any:
+def evaluated_step(node: object, evaluate: Callable[[], Sequence[Any]]) -> Sequence[Any]:
+    """What evaluators give, their failures in the model's terms. node: what messages call the step."""
+    try:
+        with host_call():
+            return evaluate()
+    except ArenautError:
+        raise
+    except MemoryError as error:
+        raise MemoryLimitError(f"{node}: this machine has not the memory for its result: {error}") from error
+    except Exception as error:
+        raise InternalError(f"{node}: a fault of its evaluator: {error!r}. Please report it") from error
+
+
+def typed_array(array: Any, t: object) -> Any:
+    """An input of an evaluator in its own type."""
     if isinstance(array, np.ndarray) and isinstance(t, TensorType) and t.dtype is not DType.STRING:
         return from_native(array, t.dtype) if array.dtype.kind != "O" else array
     return array
 
 
-def _packed(result: Any, t: object) -> Any:
+def packed_result(result: Any, t: object) -> Any:
     """What the native side takes: dense arrays for tensors, objects otherwise."""
     if not isinstance(t, TensorType) or t.dtype is DType.STRING or result is None:
         return result

@@ -28,6 +28,8 @@ class Backend(Protocol):
 
 
 class InterpretedExecutor(ProgramExecutor):
+    built: Built
+
     def __init__(
         self,
         built: Built,

@@ -16,7 +16,7 @@ from arenaut.executor.outcomes import Outcomes, Shapes
 from arenaut.ir.errors import InputError
 from arenaut.ir.infer import Oracle
 from arenaut.ir.types import TensorType, Type
-from arenaut.lowering.build import Built
+from arenaut.lowering.outline import Described
 
 MOST_SHAPES = 256
 
@@ -33,6 +33,7 @@ class SpecialisedExecutor(Executor):
     def __init__(self, general: Executor, inputs: Sequence[tuple[str, Type | None]], build: Build):
         self.built = general.built
         self.general = general
+        self.build = build
         self._outcomes = Outcomes(inputs, lambda oracle, types: build(oracle, types) or general)
         self._by_key: dict[tuple[Any, ...], Executor] = {}
         self._lock = threading.Lock()
@@ -54,22 +55,22 @@ class SpecialisedExecutor(Executor):
         """What runs these inputs, and all of their shapes; None where elements of inputs decide too."""
         return None if self._outcomes.asked else self._chosen(inputs)
 
-    def built_by(self, inputs: Sequence[Any]) -> Built:
+    def built_by(self, inputs: Sequence[Any]) -> Described:
         return self._chosen(inputs).built
 
-    def built_as(self, native: _native.Program | None) -> Built:
+    def built_as(self, native: _native.Program | None) -> Described:
         with self._lock:
             programs = [self.general.built, *[e.built for e in self.prepared]]
         return next((b for b in programs if b.native is native), self.built)
 
-    def built_for(self, sizes: Mapping[str, int]) -> Built:
+    def built_for(self, sizes: Mapping[str, int]) -> Described:
         return self._prepare(lambda: self._outcomes.choose_at((), dict(sizes)))
 
-    def prepare(self, shapes: Shapes) -> Built:
+    def prepare(self, shapes: Shapes) -> Described:
         """The program of inputs of these shapes, None where one is not known."""
         return self._prepare(lambda: self._outcomes.choose(shapes, ()))
 
-    def _prepare(self, choose: Callable[[], Executor | None]) -> Built:
+    def _prepare(self, choose: Callable[[], Executor | None]) -> Described:
         with self._lock:
             chosen = choose() or self.general
             self._by_key.clear()

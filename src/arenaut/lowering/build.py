@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from arenaut import _native
 from arenaut.ir.dims import Dim, Expr, Opaque, Symbol, maximum
+from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ShapeError
 from arenaut.ir.place import Place
 from arenaut.ir.target import Target
+from arenaut.lowering.outline import Outline, outline_of
 from arenaut.lowering.problem import facts_of, problem_of, setters_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind
 from arenaut.lowering.typical import typical_of
@@ -44,6 +47,39 @@ class Built:
     weights: WeightStore
     threads: int
     host: Host
+
+    @property
+    def input_symbols(self) -> list[str]:
+        return self.lowered.symbols
+
+    @property
+    def dtypes(self) -> Sequence[DType | None]:
+        return self.lowered.dtypes
+
+    @cached_property
+    def calls_python(self) -> bool:
+        """Whether a step of the program, or of a body, is a host call, or may have a program made."""
+        calls = any(s.kind in (StepKind.HOST, StepKind.OPEN) for s in self.lowered.steps)
+        return calls or any(b.calls_python for b in self.bodies)
+
+    @property
+    def packed_bytes(self) -> int:
+        return self.weights.native.packed_bytes()
+
+    @cached_property
+    def outline(self) -> Outline:
+        return outline_of(self.lowered, self.plan, self.step_order, self.shares)
+
+    def inside(self) -> Iterator[Built]:
+        """The program, its bodies, and the programs of its fragments."""
+        yield self
+        for inner in (*self.bodies, *self.host.opened()):
+            yield from inner.inside()
+
+    def bodies_of(self, position: int) -> list[Built]:
+        index = self.step_order[position]
+        first = sum([len(step.bodies) for step in self.lowered.steps[:index]])
+        return self.bodies[first : first + len(self.lowered.steps[index].bodies)]
 
 
 class Expressions:

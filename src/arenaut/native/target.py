@@ -116,13 +116,32 @@ def feature_names(mask: int) -> tuple[str, ...]:
     return tuple(name for name, bit, _ in _native.features() if bit & mask)
 
 
+def _capped(isa: str) -> tuple[int, int]:
+    """Tier and features that a text such as "v3" or "v3+avx_vnni" names. Raises ValueError for what is not here."""
+    name, *names = isa.split("+")
+    if name not in TIERS:
+        raise ValueError(f"isa={isa!r}: '{name}' is none of {', '.join(TIERS)}")
+    tier = TIERS.index(name)
+    if tier > allowed_tier():
+        raise ValueError(
+            f"isa={isa!r}: this machine has {TIERS[allowed_tier()]}, and weights are packed by what runs them"
+        )
+    bits = {feature: bit for feature, bit, least in _native.features() if least <= tier}
+    wrong = [n for n in names if not bits.get(n, 0) & allowed_features(tier)]
+    if wrong:
+        raise ValueError(f"isa={isa!r}: no feature {', '.join(wrong)} of tier {name} here")
+    return tier, sum(bits[n] for n in set(names))
+
+
 def current_target(
     threads: int | None = None,
     without: Collection[str] = (),
     precision: Precision = "stored",
     weights: WeightForm = "stored",
+    isa: str | None = None,
 ) -> Target:
-    """What kernels may be picked for here. threads: None for all that this process may use. The rest: see Target."""
+    """What kernels may be picked for here. threads: None for all that this process may use. isa: no more than this tier
+    and these features. The rest: see Target."""
     for name, value, known in (("precision", precision, Precision), ("weights", weights, WeightForm)):
         if value not in get_args(known):
             raise ValueError(f"{name}={value!r}: expected {' or '.join(map(repr, get_args(known)))}")
@@ -134,8 +153,8 @@ def current_target(
     available = default_threads()
     _native.set_pool_limit(available)
     cpu = _native.cpu()
-    tier = allowed_tier()
-    features = allowed_features(tier)
+    tier, features = _capped(isa) if isa else (allowed_tier(), 0)
+    features = features if isa else allowed_features(tier)
     return Target(
         tier, features, threads or available, cpu["l1d_bytes"], cpu["l2_bytes"], cpu["l3_bytes"],
         _families(tier, features), frozenset(without), precision, weights,

@@ -10,6 +10,7 @@ from typing import Any
 
 from arenaut.ir.graph import Graph
 from arenaut.loading import load_onnx
+from arenaut.lowering.outline import op_label
 from arenaut.measure.engines import Feeds, PeerMissingError, require
 from arenaut.measure.memory import PeerMemory, engine_memory
 from arenaut.measure.process import machine
@@ -18,7 +19,7 @@ from arenaut.measure.subjects import Subject
 from arenaut.measure.worker import WorkerError
 from arenaut.model import control_bodies, count_nodes
 from arenaut.results.picture import memory_picture
-from arenaut.results.plan import Plan, op_label
+from arenaut.results.plan import Plan
 from arenaut.results.profile import StepProfile
 from arenaut.results.text import shown
 

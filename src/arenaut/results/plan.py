@@ -8,15 +8,11 @@ from typing import Any, Literal
 
 from arenaut import _native
 from arenaut.executor.common import step_error
-from arenaut.ir.dims import evaluate
+from arenaut.ir.dims import Dim, evaluate
 from arenaut.ir.errors import MemoryLimitError, ShapeError
-from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
-from arenaut.ir.ops import record_of
-from arenaut.lowering.build import Built
-from arenaut.lowering.problem import problem_of, setters_of
-from arenaut.lowering.program import Segment, SlicedChain, StepKind
-from arenaut.lowering.winograd import transformed_bytes
-from arenaut.planner import Problem, Rect, Share
+from arenaut.lowering.outline import AcceptedOutline, Described
+from arenaut.lowering.program import Segment, SlicedChain
+from arenaut.planner import Problem, Rect
 from arenaut.planner.bound import live_bytes, lower_bound, order_free_bound
 
 
@@ -169,32 +165,32 @@ def _kib(n: int) -> str:
     return f"{n / 1024:,.1f} KiB"
 
 
-def plan_of(built: Built) -> Plan:
+def plan_of(built: Described) -> Plan:
     """The plan of the last binding that ran, or of the only binding a model without symbolic dims has.
 
     Raises ShapeError where that binding cannot be."""
     facts = built.native.describe_last()
     if facts is None:
-        dims = [p.dims for p in built.lowered.inputs]
+        dims = built.outline.input_dims
         if not all(isinstance(d, int) for place in dims for d in place):
             raise RuntimeError("dims are symbolic: run the model once, then its plan is known")
         facts = _asked(built, lambda: built.native.describe([[int(d) for d in p if isinstance(d, int)] for p in dims]))
     return _plan(built, facts, None)
 
 
-def plan_at(built: Built, sizes: Mapping[str, int]) -> Plan:
+def plan_at(built: Described, sizes: Mapping[str, int]) -> Plan:
     """The plan of a run whose symbolic dims have these sizes, without running: kernels are bound, no arena exists.
 
     Sizes that data decides count as the largest they can be. Raises ShapeError for sizes that do not run.
     """
     undecided = _undecided(built, sizes)
     known = {u.name: u.most for u in undecided if u.most is not None}
-    dims = [[evaluate(d, sizes) for d in place.dims] for place in built.lowered.inputs]
+    dims = [[evaluate(d, sizes) for d in place] for place in built.outline.input_dims]
     late = {i: known[name] for i, name in enumerate(built.symbols) if name in known}
     return _plan(built, _asked(built, lambda: built.native.describe_with(dims, late)), undecided)
 
 
-def _asked(built: Built, describe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _asked(built: Described, describe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What the native program says of a binding, its refusals in the model's terms."""
     try:
         return describe()
@@ -206,62 +202,53 @@ def _asked(built: Built, describe: Callable[[], dict[str, Any]]) -> dict[str, An
         raise ShapeError(f"the program cannot be bound to these sizes: {error}") from None
 
 
-def _undecided(built: Built, sizes: Mapping[str, int]) -> tuple[Undecided, ...]:
+def _undecided(built: Described, sizes: Mapping[str, int]) -> tuple[Undecided, ...]:
     """The sizes that steps decide, in the order of these steps."""
     env = dict(sizes)
     found = []
-    for name, index in setters_of(built.lowered).items():
-        node = built.lowered.steps[index].node
-        most = _most(node, name, env)
+    for late in built.outline.late:
+        most = None if late.limit is None else _known(late.limit, env)
         if most is not None:
-            env[name] = most
-        found.append(Undecided(name, str(node), most))
+            env[late.name] = most
+        found.append(Undecided(late.name, late.node, most))
     return tuple(found)
 
 
-def _most(node: Node, name: str, env: Mapping[str, int]) -> int | None:
-    rule = record_of(node).size_limit
-    if rule is None:
+def _known(d: Dim, env: Mapping[str, int]) -> int | None:
+    """None where it hangs on a size without a limit."""
+    try:
+        return evaluate(d, env)
+    except KeyError:
         return None
-    for i, value in enumerate(node.outputs):
-        for axis, dim in enumerate(value.shape if value is not None and value.has_shape else ()):
-            if str(dim) == name:
-                limit = rule(node, i, axis)
-                try:
-                    return None if limit is None else evaluate(limit, env)
-                except KeyError:  # it hangs on a size without a limit
-                    return None
-    return None
 
 
-def _plan(built: Built, facts: Mapping[str, Any], undecided: tuple[Undecided, ...] | None = ()) -> Plan:
+def _plan(built: Described, facts: Mapping[str, Any], undecided: tuple[Undecided, ...] | None = ()) -> Plan:
     """undecided: of a prediction; None: a run had this plan. Facts of an early stage say nothing of later ones."""
+    outline = built.outline
     ended = facts["stage"] + 1 == facts["stages"]
-    buffers, regions = built.lowered.buffers, facts["regions"]
-    rects = facts["rects"]
+    buffers, regions, rects = outline.buffers, facts["regions"], facts["rects"]
     blocks: list[Block] = []
     guests: list[Guest] = []
-    output_of = dict(built.plan.guests)
-    for number, region in enumerate(built.plan.classes):
+    for number, region in enumerate(outline.classes):
         if region.output >= 0:
             continue
         size, first, last, offset = rects[number]
         if not ended and not size:
             continue
-        name = "+".join(dict.fromkeys(buffers[m.buffer].name for m in region.members))
-        op = _op_at(built, first)
+        name = "+".join(dict.fromkeys(buffers[member].name for member in region.members))
+        op = outline.steps[first].label
         if facts["in_output"][number]:
-            guests.append(Guest(name, buffers[output_of[number]].name, offset, size, first, last, op))
+            guests.append(Guest(name, buffers[region.guest_of].name, offset, size, first, last, op))
         else:
             blocks.append(Block(name, offset, size, first, last, op=op))
     scratch = [(i - regions, r) for i, r in enumerate(rects) if i >= regions and r[0] > 0]
-    for step, (size, first, last, offset) in scratch:
-        node = built.lowered.steps[built.step_order[step]].node
-        name = f"scratch of {node.name or node.op}"
-        blocks.append(Block(name, offset, size, first, last, scratch=True, op=op_label(node)))
-    outputs = sum(facts["buffer_bytes"][i] for i, b in enumerate(buffers) if b.segment is Segment.OUTPUT)
+    for position, (size, first, last, offset) in scratch:
+        step = outline.steps[position]
+        blocks.append(Block(f"scratch of {step.title}", offset, size, first, last, scratch=True, op=step.label))
+    outputs = sum(facts["buffer_bytes"][i] for i, b in enumerate(buffers) if b.segment == Segment.OUTPUT)
     bound = lower_bound([Rect(b.bytes, b.first, b.last) for b in blocks])
-    outside, objects = (facts["outside"], False) if undecided is None else _held(built, facts)
+    held = sum(facts["buffer_bytes"][i] for i in outline.held)
+    outside, objects = (facts["outside"], False) if undecided is None else (held, outline.objects)
     bodies = tuple(_bodies(built, facts))
     free = _order_free(built, facts["symbols"]) if ended else max((b.bytes for b in blocks), default=0)
     return Plan(
@@ -272,16 +259,16 @@ def _plan(built: Built, facts: Mapping[str, Any], undecided: tuple[Undecided, ..
         output_bytes=outputs,
         body_bytes=outside,
         scratch_bytes=max((r[0] for _, r in scratch), default=0),
-        packed_weight_bytes=built.weights.native.packed_bytes(),
-        winograd_bytes=transformed_bytes(built.lowered),
+        packed_weight_bytes=built.packed_bytes,
+        winograd_bytes=outline.winograd_bytes,
         blocks=tuple(blocks),
-        order=tuple(_step_name(built, i) for i in built.step_order),
+        order=tuple(f"{step.title} ({step.family})" for step in outline.steps),
         symbols=dict(zip(built.symbols, facts["symbols"], strict=True)),
-        method=built.plan.method,
-        sharing=tuple(_shared(built, step, share, facts["buffer_bytes"]) for step, share in built.shares),
-        views=tuple(_views(built)),
+        method=outline.method,
+        sharing=tuple(_shared(built, share, facts["buffer_bytes"]) for share in outline.shares),
+        views=tuple(View(v.name, v.op, v.of) for v in outline.views),
         guests=tuple(guests),
-        chains=built.lowered.chains,
+        chains=outline.chains,
         bodies=bodies,
         undecided=undecided or (),
         certainty="exact" if undecided is None else _certainty(undecided, ended and not objects and _planned(bodies)),
@@ -292,74 +279,31 @@ def _certainty(undecided: Sequence[Undecided], limited: bool) -> Literal["exact"
     return "part" if not limited else "most" if undecided else "exact"
 
 
-def _held(built: Built, facts: Mapping[str, Any]) -> tuple[int, bool]:
-    """Bytes of results that are held outside the arena until their size is known, as far as it is; and whether there
-    are Python objects among what is held."""
-    buffers, sizes = built.lowered.buffers, facts["buffer_bytes"]
-    fetches = [step for step in built.lowered.steps if step.kind is StepKind.FETCH]
-    fetched = {place.buffer for step in fetches for place in step.inputs if place is not None}
-    made = {place.buffer for step in built.lowered.steps for place in step.outputs if place is not None}
-    objects = any(buffers[b].segment is Segment.HOST and b not in fetched for b in made)
-    return sum(sizes[place.buffer] for step in fetches for place in step.outputs if place is not None), objects
-
-
 def _planned(bodies: Sequence[BodyPlan]) -> bool:
     return all(body.plan is not None and _planned(body.plan.bodies) for body in bodies)
 
 
-def _bodies(built: Built, facts: Mapping[str, Any]) -> Iterator[BodyPlan]:
-    own = iter(built.bodies)
-    bodies_of = {i: [next(own) for _ in step.bodies] for i, step in enumerate(built.lowered.steps) if step.bodies}
+def _bodies(built: Described, facts: Mapping[str, Any]) -> Iterator[BodyPlan]:
     for position, found in facts["bodies"]:
-        index = built.step_order[position]
-        node = built.lowered.steps[index].node
-        for (name, _), body, each in zip(node.bodies(), bodies_of[index], found, strict=True):
+        step = built.outline.steps[position]
+        for name, body, each in zip(step.bodies, built.bodies_of(position), found, strict=True):
             if each is None:
-                yield BodyPlan(str(node), name, position, 0, None)
+                yield BodyPlan(step.text, name, position, 0, None)
                 continue
             size, inner = each
-            yield BodyPlan(str(node), name, position, size, _plan(body, inner))
+            yield BodyPlan(step.text, name, position, size, _plan(body, inner))
 
 
-def _order_free(built: Built, symbols: Sequence[int]) -> int:
+def _order_free(built: Described, symbols: Sequence[int]) -> int:
     """The largest working set of a step with these symbols, apart from what lies in outputs."""
     return order_free_bound(problem_with(built, dict(zip(built.symbols, symbols, strict=True))))
 
 
-def problem_with(built: Built, sizes: Mapping[str, int]) -> Problem:
+def problem_with(built: Described, sizes: Mapping[str, int]) -> Problem:
     """The planner's problem of a program whose symbols are these, scratch included."""
-    scratch = [0] * len(built.step_order)
-    measured = built.native.measure([sizes[name] for name in built.symbols])
-    for index, size in zip(built.step_order, measured, strict=True):
-        scratch[index] = size
-    return problem_of(built.lowered, sizes, scratch)[0]
+    return built.outline.problem(sizes, built.native.measure([sizes[name] for name in built.symbols]))
 
 
-def op_label(node: Node) -> str:
-    """The node's op; for a fused node the ops of its body, such as "Conv+Relu"."""
-    body = node.attr("body") if node.domain == ARENAUT_DOMAIN else None
-    return "+".join(inner.op for inner in body.nodes) if isinstance(body, Graph) else node.op
-
-
-def _op_at(built: Built, position: int) -> str:
-    return op_label(built.lowered.steps[built.step_order[position]].node)
-
-
-def _shared(built: Built, step: int, share: Share, sizes: Sequence[int]) -> Shared:
-    write, read = (built.lowered.buffers[index].name for index in (share.write, share.read))
-    return Shared(write, read, step, not share.keeps, min(sizes[share.write], sizes[share.read]))
-
-
-def _views(built: Built) -> Iterator[View]:
-    """Values that nodes made as views of buffers of the arena, of inputs or of outputs."""
-    for value, place in built.lowered.values:
-        buffer = built.lowered.buffers[place.buffer]
-        here = buffer.segment in (Segment.ARENA, Segment.INPUT, Segment.OUTPUT)
-        if here and value.producer is not None and value.name != buffer.name:
-            yield View(value.name, op_label(value.producer), buffer.name)
-
-
-def _step_name(built: Built, index: int) -> str:
-    step = built.lowered.steps[index]
-    family = step.row.family if step.row is not None else step.kind.name.lower()
-    return f"{step.node.name or step.node.op} ({family})"
+def _shared(built: Described, share: AcceptedOutline, sizes: Sequence[int]) -> Shared:
+    write, read = (built.outline.buffers[index].name for index in (share.write, share.read))
+    return Shared(write, read, share.step, not share.keeps, min(sizes[share.write], sizes[share.read]))

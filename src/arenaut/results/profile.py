@@ -7,14 +7,9 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from arenaut.ir.dims import Dim, evaluate, product
-from arenaut.ir.ops import record_of
-from arenaut.ir.place import Place
-from arenaut.lowering.build import Built
-from arenaut.lowering.families import family_of
-from arenaut.lowering.program import LoweredStep, StepKind
+from arenaut.ir.dims import Dim, evaluate
+from arenaut.lowering.outline import Described, StepOutline
 from arenaut.native.arrays import is_tensor, to_native
-from arenaut.results.plan import op_label
 
 _MOST_OPS = 10  # ops whose share is shown
 
@@ -92,75 +87,42 @@ class Profile:
         return "\n".join(line if width is None or len(line) <= width else f"{line[: width - 3]}..." for line in lines)
 
 
-def profile_of(built: Built, inputs: Sequence[Any], repeat: int) -> Profile:
+def profile_of(built: Described, inputs: Sequence[Any], repeat: int) -> Profile:
     """Runs `repeat` times; the program ran these inputs before."""
     arrays = [to_native(a) if is_tensor(a) else a for a in inputs]
+    outline = built.outline.steps
     times = [built.native.profile(arrays)[1] for _ in range(repeat)]
     facts = built.native.describe_last()
     assert facts is not None
     symbols = dict(zip(built.symbols, facts["symbols"], strict=True))
     variants = {facts["first_step"] + i: s[0] for i, s in enumerate(facts["steps"])}
-    flops = _flops(built.lowered.steps, symbols)
-    steps = [
-        _profile_step(
-            built.lowered.steps[index], median(of_step) / 1e3, variants.get(position, ""), flops[index], symbols
-        )
-        for position, (index, of_step) in enumerate(zip(built.step_order, zip(*times, strict=True), strict=True))
-    ]
-    return Profile(tuple(steps))
+    flops = _flops(outline, symbols)
+    return Profile(tuple([
+        StepProfile(step.name or step.label, step.label, step.kernel, variants.get(position, ""),
+                    median(of_step) / 1e3, sum([_number(span, symbols) for span in step.spans]), flops[position])
+        for position, (step, of_step) in enumerate(zip(outline, zip(*times, strict=True), strict=True))
+    ]))  # fmt: skip
 
 
-def timed_steps(built: Built, nanoseconds: Sequence[int]) -> list[TimedStep]:
+def timed_steps(built: Described, nanoseconds: Sequence[int]) -> list[TimedStep]:
     """The steps of a run in the order in which they ran, with what each took."""
-    steps = [built.lowered.steps[index] for index in built.step_order]
-    pairs = zip(steps, nanoseconds, strict=True)
-    return [TimedStep(s.node.name or s.node.op, s.node.op, _kernel(s), int(n)) for s, n in pairs]
+    pairs = zip(built.outline.steps, nanoseconds, strict=True)
+    return [TimedStep(s.title, s.op, s.kernel, int(n)) for s, n in pairs]
 
 
-def _profile_step(
-    step: LoweredStep, microseconds: float, variant: str, flops: int, symbols: Mapping[str, int]
-) -> StepProfile:
-    places = [p for p in step.operands() if p is not None]
-    if family_of(step).gathers and step.outputs[0] is not None:
-        places = [step.outputs[0], *places[1:]]  # of the table only what is gathered
-    size = sum(_span(p, symbols) for p in places)
-    op = op_label(step.node)
-    return StepProfile(step.node.name or op, op, _kernel(step), variant, microseconds, size, flops)
-
-
-def _kernel(step: LoweredStep) -> str:
-    return step.row.name if step.row is not None else step.kind.name.lower()
-
-
-def _flops(steps: Sequence[LoweredStep], symbols: Mapping[str, int]) -> list[int]:
-    """Operations of each step. Steps of one node (its slices) share the node's: by what they read of the second factor
-    if it is a product, by what they write otherwise."""
+def _flops(steps: Sequence[StepOutline], symbols: Mapping[str, int]) -> list[int]:
+    """Operations of each step. Steps of one node (its slices) share the node's."""
     parts: dict[int, list[int]] = {}
     for index, step in enumerate(steps):
-        if step.kind is StepKind.KERNEL and family_of(step).computes:
-            parts.setdefault(id(step.node), []).append(index)
+        if step.flops is not None:
+            parts.setdefault(step.group, []).append(index)
     flops = [0] * len(steps)
     for indices in parts.values():
-        node = steps[indices[0]].node
-        rule = record_of(node).flops
-        if rule is None:
-            continue
-        whole = _number(rule(node), symbols)
-        sizes = [_span(place, symbols) if (place := _factor(steps[index])) is not None else 0 for index in indices]
+        whole = _number(steps[indices[0]].flops or 0, symbols)
+        sizes = [_number(steps[index].factor, symbols) for index in indices]
         for index, size in zip(indices, sizes, strict=True):
             flops[index] = whole * size // max(1, sum(sizes))
     return flops
-
-
-def _factor(step: LoweredStep) -> Place | None:
-    factor = family_of(step).factor
-    return step.outputs[0] if factor is None else step.inputs[factor]
-
-
-def _span(place: Place, symbols: Mapping[str, int]) -> int:
-    """Bytes of the distinct elements a place shows."""
-    distinct = [d for d, s in zip(place.dims, place.strides, strict=True) if s != 0]
-    return _number(product(distinct) * place.dtype.itemsize, symbols)
 
 
 def _number(d: Dim, symbols: Mapping[str, int]) -> int:

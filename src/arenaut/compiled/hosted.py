@@ -1,0 +1,52 @@
+"""Steps that call an evaluator, in a model that was opened: each is a model of one node, read at its first call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from arenaut.compiled.container import CompiledFile
+from arenaut.compiled.parts import HostStep
+from arenaut.compiled.tables import DAMAGES, damaged
+from arenaut.executor.host import evaluated_step, packed_result, typed_array
+from arenaut.ir.errors import CompiledFileError, ModelError
+from arenaut.ir.evaluate import evaluate_graph
+from arenaut.ir.graph import Graph
+
+if TYPE_CHECKING:
+    from arenaut.compiled.opened import OpenedProgram
+
+
+def host_caller(
+    file: CompiledFile, steps: Mapping[int, HostStep], program: OpenedProgram
+) -> Callable[[int, list[Any]], list[Any]]:
+    """The callback of host steps: (native step, input arrays) -> output arrays."""
+
+    @cache
+    def graph_of(step: int) -> Graph:
+        from arenaut.frontend import import_model
+
+        try:
+            host = steps[step]
+            hosts = file.section("hosts")
+            if not 0 <= host.offset <= host.offset + host.size <= len(hosts):
+                raise ValueError("a step outside the section of steps")
+            graph = import_model(hosts[host.offset : host.offset + host.size]).graph
+        except (*DAMAGES, ModelError) as error:
+            raise damaged(file.path, f"step {step}", error) from None
+        if len(graph.inputs) != len(host.operands) or len(graph.outputs) != len(host.results):
+            raise CompiledFileError(f"'{file.path}' is damaged: step {step} has other operands than its model")
+        return graph
+
+    def call(step: int, arrays: list[Any]) -> list[Any]:
+        graph = graph_of(step)
+        host = steps[step]
+        inputs = [typed_array(arrays[i], t) for i, t in zip(host.operands, host.types, strict=True)]
+        made = evaluated_step(program.outline.steps[step].text, lambda: evaluate_graph(graph, inputs))
+        results: list[Any] = [None] * len(host.result_types)
+        for i, result in zip(host.results, made, strict=True):
+            results[i] = packed_result(result, host.result_types[i])
+        return results
+
+    return call

@@ -1,0 +1,76 @@
+"""What the tables of a compiled file hold, as plain records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from arenaut.ir.types import Type
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output: its name in the model's file, that of its value in the graph, and its type."""
+
+    name: str
+    value: str
+    type: Type | None
+
+
+@dataclass(frozen=True)
+class DefaultPort:
+    name: str
+    type: Type | None
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a caller sees. nodes: of the optimised graph, bodies included."""
+
+    name: str
+    stored_nodes: int
+    nodes: int
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    defaults: tuple[DefaultPort, ...]
+
+
+@dataclass(frozen=True)
+class ProgramTable:
+    """What is known of a native program without asking it; see lowering.outline.Described."""
+
+    symbols: tuple[str, ...]
+    input_symbols: tuple[str, ...]
+    dtypes: tuple[int | None, ...]
+    calls_python: bool
+    packed_bytes: int
+
+
+@dataclass(frozen=True)
+class HostStep:
+    """A step that calls an evaluator: a model of one node, in the section "hosts".
+
+    program: which of the program and its bodies; step: in the order of the run.
+    operands: which of the step's operands the model is fed, and their types. results: which outputs of the step the
+    model makes; types of all.
+    """
+
+    program: int
+    step: int
+    offset: int
+    size: int
+    operands: tuple[int, ...]
+    types: tuple[Type | None, ...]
+    results: tuple[int, ...]
+    result_types: tuple[Type | None, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """programs: the tables of the program and of its bodies. specialised: whether ranks hang on sizes. threads: as the
+    model was asked to use; 0: all that there are."""
+
+    interface: Interface
+    programs: tuple[ProgramTable, ...]
+    hosts: tuple[HostStep, ...]
+    specialised: bool
+    threads: int

@@ -1,0 +1,159 @@
+"""A model to a compiled file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import BinaryIO
+
+from arenaut import _native
+from arenaut.compiled.container import WEIGHTS, Content, Made, this_build, write_container
+from arenaut.compiled.graphs import graph_section
+from arenaut.compiled.info import info_section
+from arenaut.compiled.origin import Provenance
+from arenaut.compiled.parts import DefaultPort, HostStep, Interface, Manifest, Port, ProgramTable
+from arenaut.compiled.tables import Writer
+from arenaut.executor.compiled import CompiledExecutor
+from arenaut.executor.specialised import SpecialisedExecutor
+from arenaut.ir.errors import UnsupportedError
+from arenaut.ir.graph import Graph, Node, Value
+from arenaut.lowering.build import Built
+from arenaut.lowering.program import LoweredStep, StepKind
+from arenaut.model import Model
+
+
+def save_model(model: Model, path: str | os.PathLike[str], *, portable: bool = False) -> None:
+    """Writes what running the model needs; the file appears whole or not at all.
+
+    portable: with the original model inside, from which other machines and later versions compile it anew. Raises
+    UnsupportedError for a model that steps through Python, OSError where the file cannot be written.
+    """
+    executor, origin = model._executor, Provenance.of(model)
+    compiled = isinstance(executor, (CompiledExecutor, SpecialisedExecutor))
+    if not compiled or origin is None or not isinstance(model._built, Built):
+        raise UnsupportedError("only a model that load_onnx compiled (executor='compiled') can be saved compiled")
+    weights = _native.ImageWriter()
+    programs = _walk(model._built)
+    opens = any(step.kind is StepKind.OPEN for built in programs for step in built.lowered.steps)
+    inside = portable or opens or isinstance(executor, SpecialisedExecutor) or bool(model.default_inputs)
+    sections: list[tuple[str, Content]] = [("program", weights.add(model._built.native))]
+    sections += _sections(model, origin, programs, inside)
+    if inside:
+        sections += origin.sections()
+    sections.append((WEIGHTS, _WeightSection(weights)))
+    target = origin.target
+    version, fingerprint = this_build()
+    made = Made(version, fingerprint, target.tier, target.features)
+    place = os.fspath(path)
+    folder = os.path.dirname(os.path.abspath(place))
+    descriptor, name = tempfile.mkstemp(prefix=".compiling-", dir=folder)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            write_container(file, made, sections)
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, place)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+class _WeightSection:
+    def __init__(self, weights: _native.ImageWriter) -> None:
+        self._weights = weights
+
+    def __call__(self, file: BinaryIO) -> None:
+        file.flush()
+        os.lseek(file.fileno(), file.tell(), os.SEEK_SET)
+        self._weights.write_weights(file.fileno())
+
+
+def _walk(root: Built) -> list[Built]:
+    """The program and its bodies, as `native.walk()` lists them."""
+    by_native = {id(b.native): b for b in _all(root)}
+    return [by_native[id(p)] for p in root.native.walk()]
+
+
+def _all(built: Built) -> list[Built]:
+    return [built, *[inner for body in built.bodies for inner in _all(body)]]
+
+
+def _sections(model: Model, origin: Provenance, programs: Sequence[Built], inside: bool) -> list[tuple[str, Content]]:
+    hosts = bytearray()
+    steps: list[HostStep] = []
+    for place, built in enumerate(programs):
+        for position, index in enumerate(built.step_order):
+            step = built.lowered.steps[index]
+            if step.kind is StepKind.HOST:
+                data, described = _host_step(step)
+                steps.append(replace(described, program=place, step=position, offset=len(hosts), size=len(data)))
+                hosts += data
+    manifest = Manifest(
+        interface=_interface(model),
+        programs=tuple([_table(built) for built in programs]),
+        hosts=tuple(steps),
+        specialised=isinstance(model._executor, SpecialisedExecutor),
+        threads=origin.options["threads"] or 0,
+    )
+    first, outline, events = Writer(), Writer(), Writer()
+    sections: list[tuple[str, Content]] = [
+        ("manifest", first.document(first.record(manifest))),
+        ("outline", outline.document([outline.record(built.outline) for built in programs])),
+        ("origin", origin.described(inside)),
+        ("rewrites", events.document([events.record(e) for e in model.rewrites])),
+        ("info", info_section(model.info)),
+        ("graph", graph_section(model)),
+    ]
+    return sections + ([("hosts", bytes(hosts))] if hosts else [])
+
+
+def _table(built: Built) -> ProgramTable:
+    dtypes = tuple([None if d is None else int(d) for d in built.dtypes])
+    return ProgramTable(
+        tuple(built.symbols), tuple(built.input_symbols), dtypes, built.calls_python, built.packed_bytes
+    )
+
+
+def _interface(model: Model) -> Interface:
+    inputs = [Port(n, v.name, v.type) for n, v in zip(model._inputs.names, model._inputs.values, strict=True)]
+    outputs = [Port(n, v.name, v.type) for n, v in zip(model._output_names, model._results, strict=True)]
+    defaults = tuple([DefaultPort(n, t) for n, t in model._inputs.defaults.items()])
+    return Interface(model._name, model.stored_nodes, model._node_count, tuple(inputs), tuple(outputs), defaults)
+
+
+def _host_step(step: LoweredStep) -> tuple[bytes, HostStep]:
+    """A step that calls an evaluator, as a model of one node, and which of its operands the model is fed."""
+    from arenaut.frontend.export import to_model_proto
+
+    node = step.node
+    fed: dict[int, int] = {}  # operand -> input of the model
+    seen: dict[int, Value] = {}
+    graph = Graph("step")
+    operands: list[Value | None] = []
+    for i, value in enumerate(node.inputs):
+        if value is None:
+            operands.append(None)
+            continue
+        if id(value) not in seen:
+            twin = Value(f"i{len(seen)}", value.type, value.constant if step.inputs[i] is None else None)
+            seen[id(value)] = twin
+            if step.inputs[i] is not None:
+                graph.inputs.append(twin)
+                fed[i] = len(graph.inputs) - 1
+        operands.append(seen[id(value)])
+    results = [None if v is None else Value(f"o{i}", v.type) for i, v in enumerate(node.outputs)]
+    twin_node = Node(node.op, operands, results, node.attributes, domain=node.domain, name=node.name)
+    graph.attach(twin_node)
+    made = [(i, v) for i, v in enumerate(results) if v is not None]
+    graph.outputs.extend(v for _, v in made)
+    types = tuple([v.type for v in graph.inputs])
+    given = tuple([None if v is None else v.type for v in results])
+    described = HostStep(0, 0, 0, 0, tuple(fed), types, tuple([i for i, _ in made]), given)
+    return to_model_proto(graph).SerializeToString(), described

@@ -1,0 +1,32 @@
+"""Damaged compiled files end in results or in arenaut's own errors. The long search:
+python -m tests.fuzz.run --compiled --seconds 3600"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+import arenaut
+from arenaut import _native
+from tests.fuzz import seeds
+from tests.fuzz.images import damaged_image, image_of, tokens_of
+from tests.fuzz.run import search
+
+
+@pytest.mark.parametrize("name", sorted(seeds.MODELS))
+def test_the_layout_of_images_is_known(name: str) -> None:
+    model: Any = arenaut.load_onnx(seeds.serialized(seeds.MODELS[name]), threads=1)
+    image = _native.ImageWriter().add(model._built.native)
+    tokens = tokens_of(image)
+    assert image_of(tokens) == image
+    where, damaged = damaged_image(random.Random(1), tokens)
+    assert where and damaged != image
+
+
+def test_damaged_files_are_results_or_errors() -> None:
+    outcomes, failures = search(seed=7, first=0, seconds=240, most=2000, compiled=True)
+    assert not failures, "\n".join(failures)
+    assert outcomes["ok"] > 200 and outcomes["refused: ValueError"] > 500
+    assert outcomes["refused: CompiledFileError"] > 20
