@@ -38,9 +38,9 @@ class BufferOutline:
 class StepOutline:
     """One step. index: its place in graph order. name: of the node, which may have none. text: the node, as messages
     name it. label: its op, or those of a fused node. inputs: of the node, with their types. divides: what is said where
-    it divided an integer by 0; empty where it never does. kernel: the row's name, or the kind. spans: bytes of the distinct elements of each operand. flops: of the whole node, where its op is counted;
-    group: which steps share that node; factor: bytes by which they share it. decides: whether it sets sizes. bodies:
-    names."""
+    it divided an integer by 0; empty where it never does. kernel: the row's name, or the kind. spans: bytes of the
+    distinct elements of each operand. flops: of the whole node, where its op is counted; group: which steps share that
+    node; factor: bytes by which they share it. decides: whether it sets sizes. bodies: names."""
 
     index: int
     name: str
