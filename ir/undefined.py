@@ -9,13 +9,14 @@ import numpy as np
 
 from arenaut.ir.errors import ExecutionError
 from arenaut.ir.graph import Node, Value
-from arenaut.ir.ops import record_of
+from arenaut.ir.ops import find_record, record_of
 from arenaut.ir.types import TensorType
 
 
 def divisor_of(node: Node) -> Value | None:
     """The operand of integers that the node divides by, where one of them may be 0: all but a single number."""
-    index = record_of(node).divisor
+    record = find_record(node.domain, node.op)
+    index = None if record is None else record.divisor
     value = None if index is None else node.operand(index)
     if value is None or not isinstance(value.type, TensorType) or not value.type.dtype.is_integer:
         return None
