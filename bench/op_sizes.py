@@ -525,6 +525,28 @@ CONTRIB: Mapping[str, Line] = {
                        None, of(0.01, t="float32"), of(0, t="int8"), of(0.01, t="float32"), of(0, t="int8"),
                        {"hidden_size": 64}), _F32, outputs=3,
         ),
+        "CDist": line(lambda b: (x(SEQ(b), 32), x(SEQ(b), 32), {"metric": "euclidean"}), "float32 float64"),
+        "ExpandDims": line(lambda b: (x(ROWS(b), 256), one(1, "int32"), {}), _F32),
+        "GatherND": line(lambda b: (x(ROWS(b), 256), index(ROWS(b), 2, below=16), {}), _F32),
+        "GridSample": line(lambda b: (_image(b), x(1, SIDE(b), SIDE(b), 2, t="float32"), {}), _F32),
+        "GroupQueryAttention": line(
+            lambda b: (x(1, SEQ(b), 256), x(1, SEQ(b), 128), x(1, SEQ(b), 128), None, None, fed(SEQ(b) - 1, t="int32"),
+                       one(SEQ(b), "int32"), {"num_heads": 4, "kv_num_heads": 2}), _F32, outputs=3,
+        ),
+        "MatMulInteger16": line(lambda b: (x(SEQ(b), 64, t="int16", low=-9, high=9),
+                                           x(64, 64, t="int16", low=-9, high=9), {}), "int16"),
+        "MurmurHash3": line(lambda b: (x(ROWS(b), 16), {}), "int32 float32"),
+        "NhwcMaxPool": line(lambda b: (x(1, SIDE(b), SIDE(b), 32), {"kernel_shape": [2, 2], "strides": [2, 2]}),
+                            "uint8 int8"),
+        "Pad": line(lambda b: (x(ROWS(b), 256), of(1, 2, 1, 2), {}), _F32),
+        "Range": line(lambda b: (one(0, "T"), one(ROWS(b), "T"), one(1, "T"), {}), "float32 int64"),
+        "SampleOp": line(lambda b: (x(ROWS(b), 256), {}), _F32),
+        "Tokenizer": line(
+            lambda b: (x(ROWS(b)), {"mark": 0, "mincharnum": 1, "pad_value": "#", "separators": ["a", " "]}), "string"
+        ),
+        "Trilu": line(lambda b: (x(ROWS(b), 256), {}), _F32),
+        "UnfoldTensor": line(lambda b: (x(ROWS(b), 256), {"dim": 1, "size": 8, "step": 4}), _F32),
+        "Unique": line(lambda b: (x(ROWS(b)), {}), _F32, outputs=3),
     }.items()
 }  # fmt: skip
 
@@ -562,4 +584,7 @@ UNTIMED: Mapping[str, str] = {
     ML + "DictVectorizer": "hands on objects",
     ML + "TreeEnsemble": "the rows of TreeEnsembleRegressor, which onnxruntime gives to one class",
     SUB + "TransposeMatMul": "the older name of FusedMatMul",
+    SUB + "BiasAdd": "onnxruntime has no such kernel on CPUs",
+    SUB + "GemmFastGelu": "onnxruntime has no such kernel on CPUs",
+    SUB + "StringSplit": "onnxruntime has no such kernel; it is of another domain's library",
 }

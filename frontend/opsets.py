@@ -29,6 +29,8 @@ class Opsets:
     def need(self, node: Node) -> None:
         attributes = {name: value for name, value in node.attributes.items() if value is not None}
         self._note(node.domain, node.op, attributes, node.inputs, node.outputs)
+        if _refused_by_kernels(node):
+            self._oldest[ONNX_DOMAIN] = newest_opset(ONNX_DOMAIN)
 
     def need_op(self, domain: str, op: str, like: Node) -> None:
         """An op without attributes on values of the types of another node's."""
@@ -48,6 +50,13 @@ class Opsets:
 
     def stated(self) -> dict[str, int]:
         return {domain: min(oldest, self._newest.get(domain, oldest)) for domain, oldest in self._oldest.items()}
+
+
+def _refused_by_kernels(node: Node) -> bool:
+    """Whether onnxruntime's kernels refuse what the standard allows: a mask that broadcasts along the queries. Of a
+    version that it has no kernel for it runs the op's function, which does not."""
+    mask = node.input(3) if node.key == (ONNX_DOMAIN, "Attention") else None
+    return mask is not None and (not mask.has_shape or mask.rank < 2 or mask.shape[-2] == 1)
 
 
 def oldest_version(

@@ -144,7 +144,9 @@ def _anchors(group: list[Node], outputs: set[int], context: PassContext) -> list
                 context.missed("epilogue", anchor, "somebody else reads the product too")
             elif not same_shape(value.shape, shape) or any(v is not None and v.uses for v in anchor.outputs[1:]):
                 context.missed("epilogue", anchor, f"{value.type} is not the shape of {group[0].output.type}")
-            elif value.dtype.compute is not value.dtype and any(record_of(n).divisor is not None for n, _ in value.uses):
+            elif value.dtype.compute is not value.dtype and any(
+                record_of(n).divisor is not None for n, _ in value.uses
+            ):
                 context.missed("epilogue", anchor, f"what is divided must be rounded to {value.dtype.short}")
             else:
                 candidates.append(anchor)

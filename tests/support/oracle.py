@@ -106,6 +106,8 @@ def expected(node: Node, inputs: Sequence[Any], *, inexact: bool) -> list[Any]:
     if node.domain == ARENAUT_DOMAIN:
         own = _OWN.get(node.op)
         return [own(node, inputs)] if own is not None else _by_its_record(node, inputs)
+    if node.key == ("ai.onnx.contrib", "StringSplit"):  # whose library is not at hand
+        return _parts_of_texts(*inputs)
     if node.domain == ML_DOMAIN:
         return _wide_onnxruntime(node, inputs, 21)
     if node.op in BY_ONNXRUNTIME and not node.domain:
@@ -123,6 +125,16 @@ def expected(node: Node, inputs: Sequence[Any], *, inexact: bool) -> list[Any]:
         return list(evaluate_reference(node, inputs))
     except RuleError:
         return onnxruntime_outputs(node, inputs)
+
+
+def _parts_of_texts(texts: Any, separator: Any, skip_empty: Any) -> list[Any]:
+    """[number of text, number of part] of each part, the parts, and the dims of the sparse tensor that they make."""
+    parts = [text.split(separator.item()) for text in texts]
+    kept = [[p for p in own if p or not skip_empty.item()] for own in parts]
+    places = [(i, j) for i, own in enumerate(kept) for j in range(len(own))]
+    words = np.array([word for own in kept for word in own], object)
+    longest = max(map(len, kept), default=0)
+    return [np.array(places, np.int64).reshape(-1, 2), words, np.array([len(kept), longest], np.int64)]
 
 
 def _integer_product(node: Node, inputs: Sequence[Any]) -> Any:
@@ -238,6 +250,7 @@ def onnxruntime_outputs(node: Node, inputs: Sequence[Any], version: int = 24) ->
     ]
     outputs = [onnx.ValueInfoProto(name=n) for n in proto.output if n]
     opsets = [helper.make_opsetid("", version), helper.make_opsetid(ML_DOMAIN, 3)]
+    opsets += [helper.make_opsetid(node.domain, 1)] if node.domain not in ("", ML_DOMAIN) else []
     model = helper.make_model(helper.make_graph([proto], "g", infos, outputs), opset_imports=opsets, ir_version=10)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return list(session.run(None, {n: x for n, x in zip(proto.input, inputs, strict=True) if n}))

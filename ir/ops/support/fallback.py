@@ -74,7 +74,7 @@ def _attribute(schema: Any, name: str, value: Any) -> Any:
         value = type_proto(value, str)
     elif isinstance(value, Numbers):
         value = list(value)
-    declared = schema.attributes.get(name)
+    declared = None if schema is None else schema.attributes.get(name)
     return helper.make_attribute(name, value, attr_type=None if declared is None else declared.type.value)
 
 

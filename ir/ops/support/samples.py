@@ -41,7 +41,8 @@ def draw(shape: Sequence[int], dtype: DType = DType.FLOAT, low: float = -4, high
         return np.asarray(rng.integers(0, 2, tuple(shape)), np.bool_)
     if dtype.is_integer:
         narrow = dtype.short.startswith("u")
-        return np.asarray(rng.integers(0 if narrow else int(low), int(high) + 1, tuple(shape))).astype(dtype.numpy)
+        least = max(0, int(low)) if narrow else int(low)
+        return np.asarray(rng.integers(least, int(high) + 1, tuple(shape))).astype(dtype.numpy)
     values = np.asarray(rng.uniform(low, high, tuple(shape)))
     return values.astype(np.float32).astype(dtype.numpy) if dtype.itemsize < 4 else values.astype(dtype.numpy)
 
