@@ -213,7 +213,7 @@ RECORDS: tuple[OpRecord, ...] = (
     _activation("Sigmoid", _sigmoid, "sigmoid"),
     _activation("Softplus", _softplus, "softplus"),
     _activation("Softsign", lambda x: x / (1 + np.abs(x)), "softsign"),
-    _activation("Mish", lambda x: x * np.tanh(_softplus(x)), "mish"),
+    _activation("Mish", lambda x: x * np.tanh(_softplus(x)), "mish", tolerance=Tolerance("ulp", 6)),
     _activation("HardSwish", lambda x: x * np.clip(x / 6 + 0.5, 0, 1), "hardswish"),
     # The tails are exponentials of up to -25, which multiply the three roundings of their argument.
     _activation(

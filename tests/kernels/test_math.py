@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from arenaut.ir.ops import find_record
 from tests.support.rowcall import call, rows
 from tests.support.tileprog import F32, FUNCTIONS, lone
 
@@ -103,6 +104,13 @@ def check(got: Array, want: Array, bound: Array, x: Array) -> None:
         bad |= np.isinf(want) & ~np.isinf(got)
     worst = np.argmax(np.where(bad, 1.0, 0.0))
     assert not bad.any(), f"{bad.sum()} wrong, first at {x[worst]!r}: {got[worst]!r}, not {want[worst]!r}"
+
+
+@pytest.mark.parametrize("name", ULP)
+def test_records_promise_no_more_than_their_function(name: str) -> None:
+    """The record of an op that is one tile function allows at least what the function's header states."""
+    record = find_record("", {"silu": "Swish"}.get(name, name.capitalize()))
+    assert record is not None and record.tolerance.kind == "ulp" and record.tolerance.amount >= ULP[name]
 
 
 @by_tier
