@@ -356,14 +356,7 @@ ORACLES: Sequence[Known] = (
 )
 
 
-OPEN: Sequence[Known] = (
-    Known(
-        "arenaut",
-        "Loop",
-        "scan outputs of values whose rank is open",
-        lambda f, t: f.unknown_rank and "a scan output that is not a tensor" in t,
-    ),
-)
+OPEN: Sequence[Known] = ()
 
 
 def may_ask(oracle: str, facts: Sequence[Facts]) -> bool:
