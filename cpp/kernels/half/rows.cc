@@ -14,7 +14,7 @@ const arn_half_kernel* arn_half_v4_amx_bf16();
 namespace ARN_NS {
 namespace {
 
-constexpr int64_t kRowsForTiles = 5;  // from so many on planes are worth being made
+[[maybe_unused]] constexpr int64_t kRowsForTiles = 5;  // from so many on planes are worth being made
 
 template <int kType, int kPlanes>
 int32_t split_row(const void* from, int64_t n, uint16_t* const* plane) {
