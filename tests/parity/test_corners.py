@@ -67,6 +67,14 @@ def test_texts_are_arrays_of_objects(optimize: bool) -> None:
     assert (values.tolist(), first.tolist()) == ([["a", "c"], ["b", "a"]], [2, 0])
 
 
+@pytest.mark.parametrize("optimize", [True, False])
+def test_results_of_no_bytes_whose_dims_only_running_knows(optimize: bool) -> None:
+    (y,) = run_one("NonZero", [np.array(2)], optimize=optimize)
+    assert (y.dtype, y.shape) == (np.dtype(np.int64), (0, 1))
+    (y,) = run_one("Tile", [np.zeros((0, 3), np.float32), np.array([2, 2])], optimize=optimize)
+    assert y.shape == (0, 6)
+
+
 def test_categories_of_text_in_any_rank() -> None:
     words = np.array([[["b", "x"]]], object)
     settings = {"domain": "ai.onnx.ml", "cats_strings": ["a", "b"]}
