@@ -10,7 +10,7 @@ import numpy as np
 
 from arenaut.ir.errors import ExecutionError, RuleError, UnknownRankError, UnsupportedError
 from arenaut.ir.graph import Graph, Node, Value
-from arenaut.ir.infer import infer_node
+from arenaut.ir.infer import alone
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import Evaluator
 from arenaut.ir.types import TensorType
@@ -73,23 +73,16 @@ def evaluated_by(evaluate: Evaluator, node: Node, inputs: Sequence[Any]) -> Sequ
             try:
                 results = evaluate(node, inputs)
             except UnknownRankError:  # of the node, not of these inputs
-                results = evaluate(_with_types_of(node, inputs), inputs)
+                results = evaluate(alone(node, _types_of(node, inputs))[1], inputs)
     except (RuleError, *_NUMPY_REFUSES) as error:
         raise ExecutionError(f"{node}: {error}") from error
     return [_text_as_objects(r) for r in results]
 
 
-def _with_types_of(node: Node, inputs: Sequence[Any]) -> Node:
-    """The node as it would be if its inputs were declared with the types of these arrays."""
-    graph = Graph(node.op)
-    values = [
-        None if x is None or v is None else graph.add_input(f"i{i}", TensorType(v.dtype, np.shape(x)))
-        for i, (v, x) in enumerate(zip(node.inputs, inputs, strict=True))
-    ]
-    outputs = [None if v is None else graph.value(f"o{i}") for i, v in enumerate(node.outputs)]
-    copy = graph.add(node.op, values, node.attributes, domain=node.domain, outputs=outputs)
-    infer_node(copy)
-    return copy
+def _types_of(node: Node, inputs: Sequence[Any]) -> list[TensorType | None]:
+    """Of these arrays for the node's inputs."""
+    pairs = zip(node.inputs, inputs, strict=True)
+    return [None if x is None or v is None else TensorType(v.dtype, np.shape(x)) for v, x in pairs]
 
 
 def _text_as_objects(result: Any) -> Any:

@@ -348,3 +348,14 @@ def infer_graph(graph: Graph) -> None:
     """Infers every value of the graph, bodies included. Raises ShapeError naming the node where dims contradict."""
     for node in graph.nodes:
         infer_node(node)
+
+
+def alone(node: Node, types: Sequence[Type | None]) -> tuple[Graph, Node]:
+    """A copy of the node, inferred, in a graph of its own. types: of its inputs, which become the graph's where
+    present."""
+    graph = Graph(node.op)
+    inputs = [None if t is None else graph.add_input(f"i{i}", t) for i, t in enumerate(types)]
+    outputs = [None if v is None else graph.value(f"o{i}") for i, v in enumerate(node.outputs)]
+    copy = graph.add(node.op, inputs, node.attributes, domain=node.domain, outputs=outputs)
+    infer_node(copy)
+    return graph, copy

@@ -85,13 +85,9 @@ def decomposed(rule: DecomposeRule, node: Node, types: Sequence[Type | None]) ->
     """The node's decomposition as a graph of its own. types: of its inputs, which become the graph's where present;
     results that the node does not have are left out."""
     from arenaut.ir.builder import GraphBuilder
-    from arenaut.ir.infer import infer_node
+    from arenaut.ir.infer import alone
 
-    graph = Graph(node.op)
-    values = [None if t is None else graph.add_input(f"i{index}", t) for index, t in enumerate(types)]
-    outputs = [None if v is None else graph.value(f"o{i}") for i, v in enumerate(node.outputs)]
-    copy = graph.add(node.op, values, node.attributes, domain=node.domain, outputs=outputs)
-    infer_node(copy)
+    graph, copy = alone(node, types)
     results = list(rule(GraphBuilder(graph), copy))
     graph.remove(copy)
     graph.outputs = [r for r, v in zip(results, node.outputs, strict=False) if r is not None and v is not None]
