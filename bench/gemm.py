@@ -124,30 +124,48 @@ def seconds(run: Callable[[], object], calls: int) -> float:
     return (time.thread_time() - start) / calls
 
 
+@dataclass(frozen=True)
+class Turns:
+    """Medians. limit: of the limits; rates, shares: of each run, and what part of the limit it reached."""
+
+    limit: float
+    rates: Sequence[float]
+    shares: Sequence[float]
+
+
+def take_turns(runs: Sequence[Callable[[], object]], work: float, limit: Callable[[], float], rounds: int) -> Turns:
+    """Times the runs in turns, each so often that a turn takes SLOT. work: of one run, in what `limit` counts a second.
+    A share is a rate by the limits just before and after it."""
+    calls = []
+    for run in runs:
+        run()
+        calls.append(max(1, int(SLOT / max(1e-7, seconds(run, 1)))))
+    limits = [limit()]
+    rates: list[list[float]] = [[] for _ in runs]
+    shares: list[list[float]] = [[] for _ in runs]
+    for _ in range(rounds):
+        for run, often, own_rates, own_shares in zip(runs, calls, rates, shares, strict=True):
+            own_rates.append(work / seconds(run, often))
+            limits.append(limit())
+            own_shares.append(own_rates[-1] / statistics.mean(limits[-2:]))
+    middle = statistics.median
+    return Turns(middle(limits), [middle(r) for r in rates], [middle(s) for s in shares])
+
+
 def measure(size: Size, by_bandwidth: bool, tier: int, rounds: int) -> Result:
     random = np.random.default_rng(0)
     a = random.standard_normal((size.m, size.k), np.float32)
     model = matmul_model(random.standard_normal((size.k, size.n), np.float32))
     loaded = arenaut.load_onnx(model, threads=1)
     work = size.b_bytes if by_bandwidth else size.flops
-    runs: tuple[Callable[[], object], ...] = (lambda: loaded.run(a), peer_run(model, a))
 
     def limit() -> float:
         rate = _native.read_bandwidth(tier, size.b_bytes, 0.001) if by_bandwidth else _native.peak_flops(tier, 0.0007)
         return float(rate)
 
-    calls = []
-    for run in runs:
-        run()
-        calls.append(max(1, int(SLOT / max(1e-7, seconds(run, 1)))))
-    limits, rates, shares = [limit()], ([], []), ([], [])  # type: ignore[var-annotated]
-    for _ in range(rounds):
-        for at, run in enumerate(runs):
-            rates[at].append(work / seconds(run, calls[at]))
-            limits.append(limit())
-            shares[at].append(rates[at][-1] / statistics.mean(limits[-2:]))
-    middle = statistics.median
-    return Result(size, middle(limits), middle(rates[0]), middle(shares[0]), middle(rates[1]), middle(shares[1]))
+    turns = take_turns((lambda: loaded.run(a), peer_run(model, a)), work, limit, rounds)
+    (rate, peer_rate), (share, peer_share) = turns.rates, turns.shares
+    return Result(size, turns.limit, rate, share, peer_rate, peer_share)
 
 
 def table(grid: Grid, results: Sequence[Result]) -> list[str]:

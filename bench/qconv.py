@@ -29,7 +29,7 @@ if not __package__:  # run as a script: make `bench` importable
 import arenaut  # noqa: E402
 from arenaut.measure.process import machine, pin  # noqa: E402
 from arenaut.native.target import allowed_features, allowed_tier, feature_names  # noqa: E402
-from bench.gemm import SLOT, Array, peer_run, seconds  # noqa: E402
+from bench.gemm import Array, peer_run, take_turns  # noqa: E402
 from bench.qgemm import peak_dots  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "measured" / "QCONV.md"
@@ -115,20 +115,8 @@ def model_of(layer: Layer) -> tuple[onnx.ModelProto, Array]:
 def measure(layer: Layer, rounds: int) -> Result:
     model, x = model_of(layer)
     loaded = arenaut.load_onnx(model, threads=1)
-    runs = (lambda: loaded.run(x), peer_run(model, x))
-    calls = []
-    for run in runs:
-        run()
-        calls.append(max(1, int(SLOT / max(1e-7, seconds(run, 1)))))
-    limits, shares = [peak_dots()], []
-    rates: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for at, run in enumerate(runs):
-            rates[at].append(layer.flops / seconds(run, calls[at]))
-            limits.append(peak_dots())
-            if at == 0:
-                shares.append(rates[0][-1] / statistics.mean(limits[-2:]))
-    return Result(layer, statistics.median(rates[0]), statistics.median(shares), statistics.median(rates[1]))
+    turns = take_turns((lambda: loaded.run(x), peer_run(model, x)), layer.flops, peak_dots, rounds)
+    return Result(layer, turns.rates[0], turns.shares[0], turns.rates[1])
 
 
 def lines_of(title: str, results: Sequence[Result]) -> list[str]:

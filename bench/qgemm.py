@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,7 +29,7 @@ import arenaut  # noqa: E402
 from arenaut import _native  # noqa: E402
 from arenaut.measure.process import machine, pin  # noqa: E402
 from arenaut.native.target import FEATURE_CAP_VARIABLE, allowed_features, allowed_tier, feature_names  # noqa: E402
-from bench.gemm import SLOT, Array, Size, peer_run, seconds  # noqa: E402
+from bench.gemm import Array, Size, peer_run, take_turns  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "measured" / "QGEMM.md"
 SQUARE: Final = tuple(Size(m, 1024, 1024) for m in (1, 16, 128, 512))
@@ -108,26 +107,14 @@ def measure(table: Table, size: Size, rounds: int) -> Result:
     model, a, bytes_of_b = model_of(table, size, np.random.default_rng(0))
     loaded = arenaut.load_onnx(model, threads=1)
     by_bandwidth, scale = size.m == 1, size.flops / bytes_of_b
-    runs: tuple[Callable[[], object], ...] = (lambda: loaded.run(a), peer_run(model, a))
 
     def limit() -> float:
         if by_bandwidth:
             return scale * float(_native.read_bandwidth(allowed_tier(), bytes_of_b, 0.001))
         return peak_dots()
 
-    calls = []
-    for run in runs:
-        run()
-        calls.append(max(1, int(SLOT / max(1e-7, seconds(run, 1)))))
-    limits, shares = [limit()], []
-    rates: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for at, run in enumerate(runs):
-            rates[at].append(size.flops / seconds(run, calls[at]))
-            limits.append(limit())
-            if at == 0:
-                shares.append(rates[0][-1] / statistics.mean(limits[-2:]))
-    return Result(size, statistics.median(rates[0]), statistics.median(shares), statistics.median(rates[1]))
+    turns = take_turns((lambda: loaded.run(a), peer_run(model, a)), size.flops, limit, rounds)
+    return Result(size, turns.rates[0], turns.shares[0], turns.rates[1])
 
 
 def lines_of(table: Table, results: Sequence[Result]) -> list[str]:
