@@ -32,6 +32,46 @@ static inline void configure_product(int64_t rows) {
 
 static inline void release_tiles() { _tile_release(); }
 
+// The sums of N panels of 16 columns, of four-byte numbers with `row` bytes between rows: of up to 16 rows in tiles 0
+// to N - 1, of more in tiles 0 to N - 1 and, `under` them, 2 to N + 1.
+template <int N>
+static inline void zero_low() {
+  _tile_zero(0);
+  if constexpr (N > 1) _tile_zero(1);
+  if constexpr (N > 2) _tile_zero(2);
+  if constexpr (N > 3) _tile_zero(3);
+}
+
+template <int N, typename T>
+static inline void store_low(T* out, int64_t row) {
+  static_assert(sizeof(T) == 4, "sums have four bytes");
+  _tile_stored(0, out, row);
+  if constexpr (N > 1) _tile_stored(1, out + 16, row);
+  if constexpr (N > 2) _tile_stored(2, out + 32, row);
+  if constexpr (N > 3) _tile_stored(3, out + 48, row);
+}
+
+template <int N>
+static inline void zero_high() {
+  _tile_zero(0);
+  _tile_zero(2);
+  if constexpr (N > 1) {
+    _tile_zero(1);
+    _tile_zero(3);
+  }
+}
+
+template <int N, typename T>
+static inline void store_high(T* out, T* under, int64_t row) {
+  static_assert(sizeof(T) == 4, "sums have four bytes");
+  _tile_stored(0, out, row);
+  _tile_stored(2, under, row);
+  if constexpr (N > 1) {
+    _tile_stored(1, out + 16, row);
+    _tile_stored(3, under + 16, row);
+  }
+}
+
 // products() adds to each of the tiles 0 to 3 once; called `rounds` times on zeros. Returns the operations done, each
 // call being 4 * 16 * 16 * terms of them.
 template <typename Products>

@@ -28,10 +28,7 @@ void low(const arn_half_dots& d, int64_t first) {
     if constexpr (N > 2) _tile_loadd(2, out + 32, row);
     if constexpr (N > 3) _tile_loadd(3, out + 48, row);
   } else {
-    _tile_zero(0);
-    if constexpr (N > 1) _tile_zero(1);
-    if constexpr (N > 2) _tile_zero(2);
-    if constexpr (N > 3) _tile_zero(3);
+    zero_low<N>();
   }
   walk(d, first, [&](const uint16_t* a, const uint16_t* b, bool fresh) __attribute__((always_inline)) {
     if (fresh) _tile_loadd(4, a, a_row);
@@ -50,10 +47,7 @@ void low(const arn_half_dots& d, int64_t first) {
       _tile_dpbf16ps(3, 4, 7);
     }
   });
-  _tile_stored(0, out, row);
-  if constexpr (N > 1) _tile_stored(1, out + 16, row);
-  if constexpr (N > 2) _tile_stored(2, out + 32, row);
-  if constexpr (N > 3) _tile_stored(3, out + 48, row);
+  store_low<N>(out, row);
 }
 
 template <int N>
@@ -69,12 +63,7 @@ void high(const arn_half_dots& d, int64_t first) {
       _tile_loadd(3, under + 16, row);
     }
   } else {
-    _tile_zero(0);
-    _tile_zero(2);
-    if constexpr (N > 1) {
-      _tile_zero(1);
-      _tile_zero(3);
-    }
+    zero_high<N>();
   }
   walk(d, first, [&](const uint16_t* a, const uint16_t* b, bool fresh) __attribute__((always_inline)) {
     _tile_loadd(6, b, 64);
@@ -88,12 +77,7 @@ void high(const arn_half_dots& d, int64_t first) {
       _tile_dpbf16ps(3, 5, 7);
     }
   });
-  _tile_stored(0, out, row);
-  _tile_stored(2, under, row);
-  if constexpr (N > 1) {
-    _tile_stored(1, out + 16, row);
-    _tile_stored(3, under + 16, row);
-  }
+  store_high<N>(out, under, row);
 }
 
 void run(const arn_half_dots* d) {

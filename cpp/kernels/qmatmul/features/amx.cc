@@ -30,10 +30,7 @@ inline void walk(const arn_dots& d, const int8_t* b, Step&& step) {
 
 template <bool kSigned, int N>
 void low(const arn_dots& d, const int8_t* b, int32_t* out) {
-  _tile_zero(0);
-  if constexpr (N > 1) _tile_zero(1);
-  if constexpr (N > 2) _tile_zero(2);
-  if constexpr (N > 3) _tile_zero(3);
+  zero_low<N>();
   const int64_t panel = d.panel;
   walk(d, b, [&](const uint8_t* a, const int8_t* at) __attribute__((always_inline)) {
     _tile_loadd(4, a, d.a_row);
@@ -53,20 +50,12 @@ void low(const arn_dots& d, const int8_t* b, int32_t* out) {
     }
   });
   const int64_t row = 4 * d.out_row;
-  _tile_stored(0, out, row);
-  if constexpr (N > 1) _tile_stored(1, out + 16, row);
-  if constexpr (N > 2) _tile_stored(2, out + 32, row);
-  if constexpr (N > 3) _tile_stored(3, out + 48, row);
+  store_low<N>(out, row);
 }
 
 template <bool kSigned, int N>
 void high(const arn_dots& d, const int8_t* b, int32_t* out) {
-  _tile_zero(0);
-  _tile_zero(2);
-  if constexpr (N > 1) {
-    _tile_zero(1);
-    _tile_zero(3);
-  }
+  zero_high<N>();
   const int64_t panel = d.panel, lower = 16 * d.a_row;
   walk(d, b, [&](const uint8_t* a, const int8_t* at) __attribute__((always_inline)) {
     _tile_loadd(6, at, 64);
@@ -82,12 +71,7 @@ void high(const arn_dots& d, const int8_t* b, int32_t* out) {
   });
   const int64_t row = 4 * d.out_row;
   int32_t* under = out + 16 * d.out_row;
-  _tile_stored(0, out, row);
-  _tile_stored(2, under, row);
-  if constexpr (N > 1) {
-    _tile_stored(1, out + 16, row);
-    _tile_stored(3, under + 16, row);
-  }
+  store_high<N>(out, under, row);
 }
 
 template <bool kSigned>
