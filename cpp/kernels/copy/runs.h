@@ -36,6 +36,23 @@ static inline void copy_run(char* dst, const char* src, int64_t n) {
   }
 }
 
+// f(a word of an element's 1, 2, 4, 8 or 16 bytes): its type, which is all that f looks at, says how to move one.
+template <typename F>
+static inline auto with_word_of(int64_t bytes, F&& f) {
+  switch (bytes) {
+    case 1:
+      return f(uint8_t{});
+    case 2:
+      return f(uint16_t{});
+    case 4:
+      return f(uint32_t{});
+    case 8:
+      return f(uint64_t{});
+    default:
+      return f(Block16{});
+  }
+}
+
 // dst[i * d] = src[i * s] for i < n elements of `bytes`, one by one; strides in bytes, any sign, s may be 0 (a fill).
 static inline void copy_each(int64_t bytes, const char* src, int64_t s, char* dst, int64_t d, int64_t n) {
   const Plane p = {1, n, 0, s, 0, d};

@@ -91,18 +91,8 @@ bool in_slices(const IndexedBound& b) {
 int32_t gather_range(const IndexedBound& b, const char* table, const char* indices, char* out, int64_t from,
                      int64_t to) {
   if (in_slices(b)) return gather_slices(b, table, indices, out, from, to);
-  switch (b.bytes) {
-    case 1:
-      return gather_elements<uint8_t>(b, table, indices, out, from, to);
-    case 2:
-      return gather_elements<uint16_t>(b, table, indices, out, from, to);
-    case 4:
-      return gather_elements<uint32_t>(b, table, indices, out, from, to);
-    case 8:
-      return gather_elements<uint64_t>(b, table, indices, out, from, to);
-    default:
-      return gather_elements<Block16>(b, table, indices, out, from, to);
-  }
+  return with_word_of(b.bytes,
+                      [&](auto word) { return gather_elements<decltype(word)>(b, table, indices, out, from, to); });
 }
 
 int32_t gather_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void*,

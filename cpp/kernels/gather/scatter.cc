@@ -232,18 +232,7 @@ LineFn folding_line(int32_t reduction) {
 template <typename I>
 LineFn line_of(const IndexedBound& b) {
   if (b.reduction == ARN_SCATTER_NONE) {
-    switch (b.bytes) {
-      case 1:
-        return scatter_line<uint8_t, I, Latest>;
-      case 2:
-        return scatter_line<uint16_t, I, Latest>;
-      case 4:
-        return scatter_line<uint32_t, I, Latest>;
-      case 8:
-        return scatter_line<uint64_t, I, Latest>;
-      default:
-        return scatter_line<Block16, I, Latest>;
-    }
+    return with_word_of(b.bytes, [&](auto word) { return LineFn{scatter_line<decltype(word), I, Latest>}; });
   }
   switch (b.dtype) {
     case ARN_F32:

@@ -162,18 +162,7 @@ int32_t reverse_elements(const ReverseBound& b, const char* x, const char* lengt
 }
 
 int32_t reverse_each(const ReverseBound& b, const char* x, const char* lengths, char* y, int64_t from, int64_t to) {
-  switch (b.bytes) {
-    case 1:
-      return reverse_elements<uint8_t>(b, x, lengths, y, from, to);
-    case 2:
-      return reverse_elements<uint16_t>(b, x, lengths, y, from, to);
-    case 4:
-      return reverse_elements<uint32_t>(b, x, lengths, y, from, to);
-    case 8:
-      return reverse_elements<uint64_t>(b, x, lengths, y, from, to);
-    default:
-      return reverse_elements<Block16>(b, x, lengths, y, from, to);
-  }
+  return with_word_of(b.bytes, [&](auto word) { return reverse_elements<decltype(word)>(b, x, lengths, y, from, to); });
 }
 
 int32_t reverse_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void*,

@@ -49,18 +49,8 @@ void nearest_row(const ResizeBound& b, const int64_t* tables, const char* x, cha
   if (outside) return copy_each(b.bytes, reinterpret_cast<const char*>(b.outside), 0, y, last.out_step, last.out);
   if (last.taps == 0) return copy_strided(b.bytes, x, last.in_step, y, last.out_step, last.out);
   const int64_t* table = tables + last.table;
-  switch (b.bytes) {
-    case 1:
-      return gather_row<uint8_t>(x, table, y, last.out_step, last.out, b.outside);
-    case 2:
-      return gather_row<uint16_t>(x, table, y, last.out_step, last.out, b.outside);
-    case 4:
-      return gather_row<uint32_t>(x, table, y, last.out_step, last.out, b.outside);
-    case 8:
-      return gather_row<uint64_t>(x, table, y, last.out_step, last.out, b.outside);
-    default:
-      return gather_row<Block16>(x, table, y, last.out_step, last.out, b.outside);
-  }
+  return with_word_of(
+      b.bytes, [&](auto word) { return gather_row<decltype(word)>(x, table, y, last.out_step, last.out, b.outside); });
 }
 
 int32_t nearest_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* scratch,
