@@ -38,6 +38,14 @@ static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
+// The memory that a bind function may write, as a T of zeros.
+template <typename T>
+static inline T* cleared(void* bound) {
+  static_assert(sizeof(T) <= ARN_BOUND_MAX, "bound too large");
+  __builtin_memset(bound, 0, sizeof(T));
+  return static_cast<T*>(bound);
+}
+
 static inline int64_t element_bytes(int32_t dtype) {
   switch (dtype) {
     case ARN_F32:

@@ -243,9 +243,7 @@ void lay_out(BlocksBound* b) {
 
 ARN_DEFINE_BIND(block_matmul) {
   using namespace ARN_NS;
-  BlocksBound* b = static_cast<BlocksBound*>(bound);
-  static_assert(sizeof(BlocksBound) <= ARN_BOUND_MAX, "bound too large");
-  __builtin_memset(b, 0, sizeof(BlocksBound));
+  auto* b = cleared<BlocksBound>(bound);
   if (args->params == nullptr || args->n_in < 3) return ARN_UNSUPPORTED;
   const arn_block_matmul_params& p = *static_cast<const arn_block_matmul_params*>(args->params);
   if (!block_form(p, &b->form)) return ARN_UNSUPPORTED;

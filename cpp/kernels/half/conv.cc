@@ -399,9 +399,7 @@ int32_t bind_finish(const arn_bind_args* args, HalfConvBound* b) {
 
 ARN_DEFINE_BIND(half_conv) {
   using namespace ARN_NS;
-  HalfConvBound* b = static_cast<HalfConvBound*>(bound);
-  static_assert(sizeof(HalfConvBound) <= ARN_BOUND_MAX, "bound too large");
-  __builtin_memset(b, 0, sizeof(HalfConvBound));
+  auto* b = cleared<HalfConvBound>(bound);
   ConvOperands o;
   int32_t bad = read_conv(args, false, &o);
   if (bad != ARN_OK) return bad;

@@ -183,9 +183,7 @@ int64_t matrix_elements(const arn_desc& d, bool transposed) {
 
 ARN_DEFINE_BIND(half_matmul) {
   using namespace ARN_NS;
-  HalfMatMulBound* b = static_cast<HalfMatMulBound*>(bound);
-  static_assert(sizeof(HalfMatMulBound) <= ARN_BOUND_MAX, "bound too large");
-  __builtin_memset(b, 0, sizeof(HalfMatMulBound));
+  auto* b = cleared<HalfMatMulBound>(bound);
   if (args->params == nullptr || args->n_in < 2) return ARN_UNSUPPORTED;
   const arn_half_matmul_params& p = *static_cast<const arn_half_matmul_params*>(args->params);
   if (args->tile != nullptr && args->tile->reg_dtype[0] != ARN_F32) return ARN_UNSUPPORTED;

@@ -290,9 +290,7 @@ inline int32_t read_shapes(const arn_bind_args* args, MatMulBound* b) {
 template <typename T>
 int32_t matmul_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   constexpr int64_t L = kLanes<T>;
-  MatMulBound* b = static_cast<MatMulBound*>(bound);
-  static_assert(sizeof(MatMulBound) <= ARN_BOUND_MAX, "bound too large");
-  __builtin_memset(b, 0, sizeof(MatMulBound));
+  auto* b = cleared<MatMulBound>(bound);
   if (args->params == nullptr || args->n_in < 2) return ARN_UNSUPPORTED;
   const int32_t status = read_shapes(args, b);
   if (status != ARN_OK) return status;

@@ -102,7 +102,7 @@ int32_t max_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
     const bool lines = b->by_channels == 0 && b->s.x[2] == 1 && ARN_CHOICE("pool/lines", b->s.step[2] <= 2);
     return status == ARN_OK && lines ? plan_lines<MaxLine, T>(args, b, out) : status;
   }
-  __builtin_memset(b, 0, sizeof(PoolBound));
+  cleared<PoolBound>(bound);
   const int32_t status = read_pool(args, b);
   if (status != ARN_OK) return status;
   const arn_desc &y = args->operand[args->n_in], &where = args->operand[args->n_in + 1];

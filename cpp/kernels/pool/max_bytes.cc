@@ -6,8 +6,7 @@ namespace {
 
 template <typename T>
 int32_t byte_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
-  PoolBound* b = static_cast<PoolBound*>(bound);
-  __builtin_memset(b, 0, sizeof(PoolBound));
+  auto* b = cleared<PoolBound>(bound);
   const int32_t status = read_pool(args, b);
   if (status != ARN_OK) return status;
   b->by_channels = b->s.xc == 1 && b->s.yc == 1 && ARN_CHOICE("pool/channels", b->s.groups > 1);

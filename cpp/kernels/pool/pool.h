@@ -342,9 +342,7 @@ int32_t plan_pool(const arn_bind_args* args, PoolBound* b, arn_bound* out) {
 
 template <typename T>
 int32_t pool_bind(const arn_bind_args* args, arn_run_fn run, arn_bound* out, void* bound) {
-  static_assert(sizeof(PoolBound) <= ARN_BOUND_MAX, "bound too large");
-  PoolBound* b = static_cast<PoolBound*>(bound);
-  __builtin_memset(b, 0, sizeof(PoolBound));
+  auto* b = cleared<PoolBound>(bound);
   const int32_t status = read_pool(args, b);
   if (status != ARN_OK) return status;
   b->by_channels = b->s.xc == 1 && b->s.yc == 1 && ARN_CHOICE("pool/channels", b->s.groups > 1);

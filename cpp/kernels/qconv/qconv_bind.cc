@@ -163,9 +163,7 @@ void lay_out(QConvBound* b) {
 
 ARN_DEFINE_BIND(qconv) {
   using namespace ARN_NS;
-  QConvBound* b = static_cast<QConvBound*>(bound);
-  static_assert(sizeof(QConvBound) <= ARN_BOUND_MAX, "bound too large");
-  __builtin_memset(b, 0, sizeof(QConvBound));
+  auto* b = cleared<QConvBound>(bound);
   if (args->n_in < 2 || args->n_out < 1) return ARN_UNSUPPORTED;
   const arn_desc three[3] = {args->operand[0], args->operand[1], args->operand[args->n_in]};
   arn_bind_args plain = *args;

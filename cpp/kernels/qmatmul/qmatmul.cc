@@ -187,9 +187,7 @@ int64_t matrix_bytes(const arn_desc& d, bool transposed) {
 
 ARN_DEFINE_BIND(qmatmul) {
   using namespace ARN_NS;
-  QMatMulBound* b = static_cast<QMatMulBound*>(bound);
-  static_assert(sizeof(QMatMulBound) <= ARN_BOUND_MAX, "bound too large");
-  __builtin_memset(b, 0, sizeof(QMatMulBound));
+  auto* b = cleared<QMatMulBound>(bound);
   if (args->params == nullptr || args->n_in < 2) return ARN_UNSUPPORTED;
   int32_t bad = read_operands(args, b);
   if (bad == ARN_OK) bad = read_epilogue(args, b);

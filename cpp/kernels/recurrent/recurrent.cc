@@ -320,8 +320,7 @@ bool read_operands(const arn_bind_args* args, RecurrentBound* b) {
 ARN_DEFINE_BIND(recurrent_f32) {
   using namespace ARN_NS;
   const auto* p = static_cast<const arn_recurrent_params*>(args->params);
-  RecurrentBound* b = static_cast<RecurrentBound*>(bound);
-  __builtin_memset(b, 0, sizeof(RecurrentBound));
+  auto* b = cleared<RecurrentBound>(bound);
   if (p == nullptr || args->n_in != 7 || args->n_out != 3) return ARN_UNSUPPORTED;
   if (!read_weights(args, b) || !read_operands(args, b)) return ARN_SHAPE_MISMATCH;
   b->backward = p->backward;

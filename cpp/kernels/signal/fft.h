@@ -166,8 +166,7 @@ template <typename T>
 int32_t fft_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   typedef typename LaneOf<T>::V V;
   const auto* p = static_cast<const arn_fft_params*>(args->params);
-  FftBound* b = static_cast<FftBound*>(bound);
-  __builtin_memset(b, 0, sizeof(FftBound));
+  auto* b = cleared<FftBound>(bound);
   if (p == nullptr || p->length < 1) return ARN_UNSUPPORTED;
   b->length = p->length;
   b->inverse = p->inverse != 0;

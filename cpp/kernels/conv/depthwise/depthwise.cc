@@ -179,8 +179,7 @@ void depthwise_pack(const arn_bind_args* args, float* dst) {
 }
 
 int32_t depthwise_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
-  DepthwiseBound* b = static_cast<DepthwiseBound*>(bound);
-  __builtin_memset(b, 0, sizeof(DepthwiseBound));
+  auto* b = cleared<DepthwiseBound>(bound);
   ConvOperands o;
   const int32_t status = read_conv(args, false, &o);
   if (status != ARN_OK) return status;

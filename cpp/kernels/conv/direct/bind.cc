@@ -128,8 +128,7 @@ void choose_grid(ConvBound* b) {
 
 int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, void* bound) {
   constexpr int64_t L = kLanesF32;
-  ConvBound* b = static_cast<ConvBound*>(bound);
-  __builtin_memset(b, 0, sizeof(ConvBound));
+  auto* b = cleared<ConvBound>(bound);
   arn_bind_args without_program = *given;
   const arn_bind_args* args = given;
   const RegisterForm form = register_form(given);

@@ -112,8 +112,7 @@ bool lines_fit(const ConvShape& s) {
 }
 
 int32_t lines_bind(const arn_bind_args* args, const ConvOperands& o, bool nonoverlapping, arn_bound* out, void* bound) {
-  LinesBound* b = static_cast<LinesBound*>(bound);
-  __builtin_memset(b, 0, sizeof(LinesBound));
+  auto* b = cleared<LinesBound>(bound);
   const arn_desc& y = args->operand[args->n_in];
   b->s = o.s;
   b->phases = b->spread = 1;

@@ -52,8 +52,7 @@ bool adds_in_registers(const arn_desc& other, const arn_desc& y, WinogradBound* 
 }  // namespace
 
 int32_t winograd_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
-  WinogradBound* b = static_cast<WinogradBound*>(bound);
-  __builtin_memset(b, 0, sizeof(WinogradBound));
+  auto* b = cleared<WinogradBound>(bound);
   ConvOperands o;
   const int32_t status = read_conv(args, false, &o);
   if (status != ARN_OK) return status;
