@@ -77,7 +77,7 @@ def bars(x: int, y: int, width: int, label: str, values: Sequence[tuple[str, flo
 
 def chart(speed: Mapping[str, Mapping[str, float]], memory: Mapping[str, Mapping[str, float]]) -> str:
     kinds = {"arenaut": "a", "onnxruntime": "o", "openvino": "v"}
-    out = ['<text class="title" x="16" y="26">Times as fast as the peer (one thread, geometric mean)</text>',
+    out = ['<text class="title" x="16" y="26">Times as fast as the peer, one thread</text>',
            '<text class="title" x="446" y="26">Memory of a run, KiB</text>']  # fmt: skip
     most, top = 3.0, 44
     for i, (family, peers) in enumerate(sorted(speed.items(), key=lambda item: -item[1].get("onnxruntime", 0))):
@@ -97,7 +97,7 @@ def chart(speed: Mapping[str, Mapping[str, float]], memory: Mapping[str, Mapping
         out.append(f'<text x="{x + 15}" y="{height - 13}">{engine}</text>')
         x += 110
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 840 {height}" width="840" height="{height}">'
-    source = "from docs/measured/SPEED.md and MEMORY.md; bars end at 3"
+    source = "from docs/measured/SPEED.md and MEMORY.md; geometric means; bars end at 3"
     note = f'<text class="note" x="{x + 10}" y="{height - 13}">{source}</text>'
     return "\n".join([head, f"<style>{_STYLE}</style>", '<rect class="ground" width="100%" height="100%"/>', *out, note,
                       "</svg>", ""])  # fmt: skip

@@ -370,14 +370,10 @@ class Model(_native.Runner):
     def __str__(self) -> str:
         """All of it, in lines that the terminal holds."""
         import shutil
-        import textwrap
 
-        width = max(40, shutil.get_terminal_size().columns)
-        return "\n".join(
-            part
-            for line in self._lines()
-            for part in textwrap.wrap(line, width, subsequent_indent="       ", break_on_hyphens=False)
-        )
+        from arenaut.results.text import wrapped
+
+        return wrapped("\n".join(self._lines()), max(40, shutil.get_terminal_size().columns))
 
     def _lines(self) -> list[str]:
         steps = len(self._built.outline.steps)

@@ -14,7 +14,8 @@ from arenaut.measure.engines import PeerMissingError
 from arenaut.measure.subjects import file_subject
 from arenaut.report import report as report_room
 from arenaut.report.html import report_html
-from arenaut.report.report import TEXT_WIDTH, Report, make_report, report_data, report_text
+from arenaut.report.report import TEXT_WIDTH, Report, costs, make_report, report_data, report_text, split_small
+from arenaut.results.profile import StepProfile
 from arenaut.results.text import shown
 from tests.support.report_models import FIRST, OUTPUT, SECOND, save_chain
 
@@ -158,6 +159,31 @@ def test_hostile_names_are_text_in_the_page_and_harmless_on_a_terminal(hostile: 
     assert "\N{REPLACEMENT CHARACTER}" in report_text(hostile)
 
 
+def test_shapes_in_the_header_are_those_of_the_run(report: Report) -> None:
+    assert report.inputs == (f"x: float32[{BATCH}, 64]",)
+    assert report.outputs == (f"y: float32[{BATCH}, {OUTPUT}]",)
+    assert any(f"x: float32[{BATCH}, 64]" in text for text in Page(report_html(report)).texts)
+
+
+def _step(name: str, op: str, microseconds: float) -> StepProfile:
+    return StepProfile(name, op, "kernel", "", microseconds, 8, 1000)
+
+
+def test_costs_add_up_and_small_steps_are_one_line() -> None:
+    steps = [_step("a", "Conv", 600.0), _step("b", "Shape", 0.4), _step("c", "Conv", 300.0), _step("d", "Concat", 0.5)]
+    found = costs(steps, lambda step: step.op)
+    assert [(cost.name, cost.microseconds, cost.flops, cost.steps) for cost in found] == [
+        ("Conv", 900.0, 2000, 2),
+        ("Concat", 0.5, 1000, 1),
+        ("Shape", 0.4, 1000, 1),
+    ]
+    large, small = split_small(steps, 900.9)
+    assert [position for position, _ in large] == [0, 2]
+    assert [step.name for _, step in small] == ["d", "b"]
+    alone = split_small(steps[:2], 600.4)
+    assert [position for position, _ in alone[0]] == [0, 1] and not alone[1]
+
+
 @pytest.mark.parametrize("which", ["report", "hostile"])
 def test_text_fits_its_width(which: str, request: pytest.FixtureRequest) -> None:
     text = report_text(request.getfixturevalue(which))
@@ -178,6 +204,7 @@ def test_a_peer_that_is_not_installed_is_named_in_every_form(chain: Path, monkey
     found = make_report(file_subject(chain, {}), ["openvino"], threads=1, repeat=1)
     sentence = "openvino is not installed, so it cannot be measured; try: pip install openvino"
     assert found.peers == () and found.missing == (sentence,)
+    assert found.times == ()
     assert sentence in report_text(found)
     assert sentence in Page(report_html(found)).texts
     assert report_data(found)["missing"] == [sentence]
@@ -194,7 +221,14 @@ def test_command_writes_the_page_and_measures_the_peer(chain: Path, tmp_path: Pa
         BATCH * (FIRST + SECOND + OUTPUT) * FLOAT,
         BATCH * (FIRST + SECOND) * FLOAT,
     ]
-    assert Page(out.read_text(encoding="utf-8")).count("line", "peer") == 2
+    page = Page(out.read_text(encoding="utf-8"))
+    assert page.count("line", "peer") == 2
+    assert [(time["engine"], time["microseconds"] > 0) for time in data["times"]] == [
+        ("arenaut", True),
+        ("onnxruntime", True),
+    ]
+    assert data["times"][0]["ratio"] == 1.0
+    assert sum("time" in text for text in page.texts) >= 1
     plain = CliRunner().invoke(app, command)
     assert plain.exit_code == 0 and plain.stdout.startswith("chain (batch=3), 1 thread(s)")
 

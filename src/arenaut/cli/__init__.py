@@ -25,6 +25,8 @@ from arenaut.cli.common import (
     load,
     made_feeds,
     print_json,
+    say,
+    terminal_width,
 )
 from arenaut.cli.compile import compile_command
 from arenaut.cli.report import report_command
@@ -50,7 +52,7 @@ def _version(asked: bool) -> None:
     if asked:
         from arenaut import __version__
 
-        typer.echo(f"arenaut {__version__}")
+        say(f"arenaut {__version__}")
         raise typer.Exit()
 
 
@@ -88,9 +90,9 @@ def show(path: ModelPath, shape: Shapes = None, threads: Threads = None, as_json
                     "arena_bytes": plan.arena_bytes, "lower_bound_bytes": plan.lower_bound_bytes,
                     "output_bytes": plan.output_bytes, "blocks": blocks})  # fmt: skip
         return
-    typer.echo(str(model.graph))
-    typer.echo(str(model))
-    typer.echo(memory_picture(plan))
+    say(str(model.graph))
+    say(str(model))
+    say(memory_picture(plan))
 
 
 @app.command()
@@ -109,14 +111,8 @@ def profile(
     if as_json:
         print_json(result.plain())
         return
-    typer.echo(result.text(_width()))
-    typer.echo(f"{result.total_microseconds / 1e3:.3f} ms in {len(result.steps)} steps (medians of {repeat} runs)")
-
-
-def _width() -> int:
-    import shutil
-
-    return max(60, shutil.get_terminal_size().columns)
+    say(result.text(terminal_width()))
+    say(f"{result.total_microseconds / 1e3:.3f} ms in {len(result.steps)} steps (medians of {repeat} runs)")
 
 
 @app.command()
@@ -134,7 +130,7 @@ def explain(
         print_json({"rewrites": [asdict(e) for e in explanation.events], "ops_before": explanation.ops_before,
                     "ops_after": explanation.ops_after})  # fmt: skip
     else:
-        typer.echo(explanation.text(nodes=nodes))
+        say(explanation.text(nodes=nodes))
 
 
 @app.command()
@@ -147,7 +143,7 @@ def info(as_json: AsJson = False) -> None:
     if as_json:
         print_json(facts)
     else:
-        typer.echo(machine_text(facts))
+        say(machine_text(facts))
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from arenaut.cli.common import (
     load,
     made_feeds,
     print_json,
+    say,
 )
 
 
@@ -48,7 +49,7 @@ def check_command(
     if as_json:
         print_json(found.plain())
     else:
-        typer.echo(f"loaded and verified: {model.stored_nodes} nodes, {len(model.rewrites)} rewrites")
-        typer.echo(str(found))
+        say(f"loaded and verified: {model.stored_nodes} nodes, {len(model.rewrites)} rewrites")
+        say(str(found))
     if found.differs:
         raise typer.Exit(DIFFERENT)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import shutil
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from arenaut.results.text import wrapped
 
 if TYPE_CHECKING:
     from arenaut.model import Model
@@ -106,6 +110,16 @@ def made_feeds(model: Model, shapes: Sequence[str] | None) -> dict[str, Any]:
             )
         raise give_up(error, advice) from None
     return dict(feeds)
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, at least 60."""
+    return max(60, shutil.get_terminal_size().columns)
+
+
+def say(text: str) -> None:
+    """Prints the text, in lines that the terminal holds where there is one: what is piped keeps its lines whole."""
+    typer.echo(wrapped(text, terminal_width()) if sys.stdout.isatty() else text)
 
 
 def print_json(data: Any) -> None:

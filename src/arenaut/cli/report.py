@@ -14,8 +14,12 @@ from arenaut.measure.engines import ENGINES, PeerMissingError
 
 def report_command(
     model: Annotated[str, typer.Argument(help="An ONNX file.")],
+    other: Annotated[
+        str | None, typer.Argument(help="A second one, or another version of it, to compare the first with.")
+    ] = None,
     against: Annotated[
-        str, typer.Option(help="Engines to measure the memory of, separated by commas: onnxruntime,openvino,torch.")
+        str,
+        typer.Option(help="Engines to measure time and memory of, separated by commas: onnxruntime,openvino,torch."),
     ] = "",
     shape: Annotated[
         list[str] | None, typer.Option(help="Size of a symbolic dim, as name=size; may be repeated. 1 by default.")
@@ -31,7 +35,7 @@ def report_command(
     ] = "stored",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Show where a model's memory and time go: the arena's map, live bytes, buffers, sharing and steps."""
+    """Show where a model's time and memory go, what costs most first; or, given two, what changed between them."""
     from arenaut.cli.bench import read_shapes
     from arenaut.errors import ArenautError
     from arenaut.measure.subjects import find_subjects
@@ -39,6 +43,9 @@ def report_command(
     from arenaut.report.report import make_report, report_data, report_text
     from arenaut.report.rounding import rounding
 
+    if other is not None:
+        _compare(model, other, against, shape or [], threads, repeat, html, as_json)
+        return
     changes: dict[str, Any] = {"precision": precision, "weights": weights}
     try:
         peers = _known_peers(against)
@@ -63,6 +70,42 @@ def report_command(
         typer.echo(f"{html}: {report.plan}")
     if changed is not None and not as_json:
         typer.echo(str(changed))
+
+
+def _compare(
+    first: str,
+    second: str,
+    against: str,
+    shape: list[str],
+    threads: int | None,
+    repeat: int,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    from arenaut.cli.bench import read_shapes
+    from arenaut.errors import ArenautError
+    from arenaut.measure.subjects import find_subjects
+    from arenaut.report.comparison import comparison_data, comparison_text, make_comparison
+    from arenaut.report.comparison_page import comparison_html
+
+    try:
+        if against:
+            raise ValueError("--against is for a report on one model; leave it out to compare two")
+        shapes = read_shapes(shape)
+        subjects = [subject for name in (first, second) for subject in find_subjects([name], shapes)]
+        if len(subjects) != 2:
+            raise ValueError(f"{first!r} and {second!r} mean {len(subjects)} models; a comparison is of two")
+        comparison = make_comparison(subjects[0], subjects[1], threads=threads, repeat=repeat)
+        if html is not None:
+            html.write_text(comparison_html(comparison), encoding="utf-8")
+    except (ArenautError, ValueError, OSError) as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(
+        json.dumps(comparison_data(comparison), indent=2) if as_json
+        else comparison_text(comparison) if html is None
+        else f"{html}: {comparison.outputs_text()}"
+    )  # fmt: skip
 
 
 def _known_peers(text: str) -> list[str]:

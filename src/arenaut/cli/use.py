@@ -22,6 +22,7 @@ from arenaut.cli.common import (
     load,
     made_feeds,
     print_json,
+    say,
 )
 
 
@@ -64,7 +65,7 @@ def run_command(
         print_json({"milliseconds": 1e3 * seconds, "outputs": data})
         return
     for name, value in results.items():
-        typer.echo(f"{name}: {files.summary(value)}")
+        say(f"{name}: {files.summary(value)}")
     typer.echo(f"{1e3 * seconds:.3f} ms", err=True)
 
 
@@ -93,16 +94,16 @@ def inspect_command(path: ModelPath, as_json: AsJson = False) -> None:
         print_json(facts)
         return
     opsets = ", ".join(f"{d} {v}" for d, v in facts["opsets"].items())
-    typer.echo(f"graph    {info.graph or '(no name)'}, by {facts['producer'] or 'an unknown producer'}")
-    typer.echo(f"versions opset {opsets}; IR {info.ir_version}")
+    say(f"graph    {info.graph or '(no name)'}, by {facts['producer'] or 'an unknown producer'}")
+    say(f"versions opset {opsets}; IR {info.ir_version}")
     for label, items in (("in", inputs), ("out", outputs)):
         for item in items:
-            typer.echo(f"{label:8} {item}")
-    typer.echo(f"weights  {len(weights)}: {facts['parameters']:,} numbers, {facts['weight_bytes'] / 2**20:,.1f} MiB")
-    typer.echo(f"nodes    {len(graph.nodes)}: " + ", ".join(f"{op} {n}" for op, n in ops.most_common(8))
-               + (f" and {len(ops) - 8} more ops" if len(ops) > 8 else ""))  # fmt: skip
+            say(f"{label:8} {item}")
+    say(f"weights  {len(weights)}: {facts['parameters']:,} numbers, {facts['weight_bytes'] / 2**20:,.1f} MiB")
+    say(f"nodes    {len(graph.nodes)}: " + ", ".join(f"{op} {n}" for op, n in ops.most_common(8))
+        + (f" and {len(ops) - 8} more ops" if len(ops) > 8 else ""))  # fmt: skip
     for key, value in list(info.metadata.items())[:8]:
-        typer.echo(f"metadata {key}: {value[:60]}")
+        say(f"metadata {key}: {value[:60]}")
 
 
 def convert_command(
@@ -137,4 +138,4 @@ def convert_command(
             {"path": str(output), "bytes": written, "nodes": len(model.graph.nodes), "stored": model.stored_nodes}
         )
     else:
-        typer.echo(f"{output}: {len(model.graph.nodes)} nodes of {model.stored_nodes}, {written / 2**20:.1f} MiB")
+        say(f"{output}: {len(model.graph.nodes)} nodes of {model.stored_nodes}, {written / 2**20:.1f} MiB")

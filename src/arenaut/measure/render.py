@@ -160,6 +160,14 @@ def overall(results: Iterable[tuple[str, SpeedResult]]) -> list[Overall]:
     ]
 
 
+def time_text(microseconds: float) -> str:
+    """A time with three digits, in the unit that keeps the number short."""
+    for unit, size in (("s", 1e6), ("ms", 1e3)):
+        if microseconds >= size:
+            return f"{significant(microseconds / size)} {unit}"
+    return f"{significant(microseconds)} µs"
+
+
 def plain(value: Any) -> Any:
     """Dataclasses, mappings and sequences as what json.dumps takes; numbers that are not finite become None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from arenaut.inputs import TensorInfo
 from arenaut.ir.graph import Graph
 from arenaut.loading import load_onnx
 from arenaut.lowering.outline import op_label
-from arenaut.measure.engines import Feeds, PeerMissingError, require
+from arenaut.measure.engines import ENGINES, Feeds, PeerMissingError, require
 from arenaut.measure.memory import PeerMemory, engine_memory
 from arenaut.measure.process import machine
-from arenaut.measure.render import one_line, plain
+from arenaut.measure.render import one_line, plain, time_text
+from arenaut.measure.speed import bench
 from arenaut.measure.subjects import Subject
 from arenaut.measure.worker import WorkerError
 from arenaut.model import control_bodies, count_nodes
@@ -24,8 +28,31 @@ from arenaut.results.profile import StepProfile
 from arenaut.results.text import shown
 
 TEXT_WIDTH = 80
+ROUNDS = 5
+"""Turns that engines take when their times are compared."""
+SMALL_SHARE = 1e-3
 TORCH = "torch"
 """A peer whose memory can be measured, though it does not run ONNX files."""
+
+
+@dataclass(frozen=True)
+class EngineTime:
+    """The median time of a run of one engine. ratio: its time over arenaut's."""
+
+    engine: str
+    version: str
+    microseconds: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the steps of one op or one kernel take together."""
+
+    name: str
+    microseconds: float
+    flops: int
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -33,7 +60,8 @@ class Report:
     """One model at one binding. Sizes in bytes. steps: in the order they run, as `plan.order` is.
 
     stored_ops, optimised_ops: how many nodes of each op there are, bodies of control flow included; a fused node
-    stands under the ops it joins. missing: why a peer has no figure, one sentence each.
+    stands under the ops it joins. inputs, outputs: with the shapes that they had. times: of arenaut and of every peer
+    that ran, empty where no peer was asked for. missing: why a peer has no figure, one sentence each.
     """
 
     model: str
@@ -49,6 +77,7 @@ class Report:
     plan: Plan
     steps: tuple[StepProfile, ...]
     peers: tuple[PeerMemory, ...]
+    times: tuple[EngineTime, ...]
     missing: tuple[str, ...]
 
     @property
@@ -63,7 +92,7 @@ def make_report(subject: Subject, peers: Sequence[str], *, threads: int | None =
     """
     model = load_onnx(subject.path, threads=threads, shapes=subject.binding)
     feeds = subject.make_feeds(0)
-    model.run(dict(feeds))
+    outputs = model.run(dict(feeds))
     steps = model.profile(dict(feeds), repeat=repeat).steps
     measured: list[PeerMemory] = []
     missing: list[str] = []
@@ -72,12 +101,14 @@ def make_report(subject: Subject, peers: Sequence[str], *, threads: int | None =
             measured += peer_memory(peer, subject, feeds, model.threads)
         except (PeerMissingError, WorkerError) as error:
             missing.append(one_line(str(error)))
+    times, failed = _times(subject, [peer for peer in peers if _runs_files(peer)], model.threads)
+    missing += [line for line in failed if line not in missing]
     stored, optimised = _stored_ops(subject.path), _ops(model.graph)
     return Report(
         model=subject.name,
         binding=dict(subject.binding),
-        inputs=tuple(str(each) for each in model.inputs),
-        outputs=tuple(str(each) for each in model.outputs),
+        inputs=tuple(_resolved(each, feeds) for each in model.inputs),
+        outputs=tuple(_resolved(each, outputs) for each in model.outputs),
         threads=model.threads,
         machine=machine(),
         stored_nodes=model.stored_nodes,
@@ -87,8 +118,66 @@ def make_report(subject: Subject, peers: Sequence[str], *, threads: int | None =
         plan=model.plan,
         steps=steps,
         peers=tuple(measured),
+        times=times,
         missing=tuple(missing),
     )
+
+
+def _resolved(info: TensorInfo, values: Mapping[str, Any]) -> str:
+    """Name, type and the shape that the value had; as declared where it is no tensor."""
+    value = values.get(info.name)
+    if not isinstance(value, np.ndarray):
+        return str(info)
+    return f"{info.name}: {info.dtype}[{', '.join(map(str, value.shape))}]"
+
+
+def _runs_files(peer: str) -> bool:
+    """Whether the peer is installed and takes ONNX files."""
+    try:
+        return peer in ENGINES and require(peer).loads_files
+    except PeerMissingError:
+        return False
+
+
+def _times(subject: Subject, peers: Sequence[str], threads: int) -> tuple[tuple[EngineTime, ...], tuple[str, ...]]:
+    """Times of arenaut and the peers in turns, and why a peer has none."""
+    if not peers:
+        return (), ()
+    found = bench(subject.path, subject.make_feeds, ["arenaut", *peers], threads=threads, rounds=ROUNDS)
+    ran = [each for each in found.engines if each.error is None]
+    times = tuple(
+        EngineTime(
+            each.engine,
+            each.version,
+            each.median_seconds * 1e6,
+            1.0 if each.engine == "arenaut" else found.ratios[each.engine].median,
+        )
+        for each in ran
+        if each.engine == "arenaut" or each.engine in found.ratios
+    )
+    return times, tuple(one_line(each.error) for each in found.engines if each.error is not None)
+
+
+def costs(steps: Sequence[StepProfile], name_of: Callable[[StepProfile], str]) -> list[Cost]:
+    """Totals of steps under the same name, the most time first."""
+    found: dict[str, list[StepProfile]] = {}
+    for step in steps:
+        found.setdefault(name_of(step), []).append(step)
+    totals = [
+        Cost(n, sum(s.microseconds for s in own), sum(s.flops for s in own), len(own)) for n, own in found.items()
+    ]
+    return sorted(totals, key=lambda cost: -cost.microseconds)
+
+
+def split_small(
+    steps: Sequence[StepProfile], total: float
+) -> tuple[list[tuple[int, StepProfile]], list[tuple[int, StepProfile]]]:
+    """Steps with their positions, the slowest first, and those under SMALL_SHARE of the total, such as steps that only
+    compute shapes. One alone is not worth a line of its own, so it stays."""
+    ordered = sorted(enumerate(steps), key=lambda each: -each[1].microseconds)
+    large = [each for each in ordered if each[1].microseconds >= SMALL_SHARE * total]
+    small = ordered[len(large) :]
+    return (ordered, []) if len(small) < 2 else (large, small)
 
 
 def peer_memory(peer: str, subject: Subject, feeds: Feeds, threads: int) -> list[PeerMemory]:
@@ -140,10 +229,10 @@ def size_text(count: int) -> str:
     return f"{size:,.2f} {unit}" if size < 10 else f"{size:,.1f} {unit}"
 
 
-def memory_rows(report: Report) -> list[tuple[str, str, int]]:
-    """(engine, setting, bytes of a run) of arenaut and every peer measured."""
-    peers = [(f"{peer.engine} {peer.version}", peer.setting, peer.peak_bytes) for peer in report.peers]
-    return [("arenaut", "its plan", report.plan.arena_bytes), *peers]
+def memory_rows(report: Report) -> list[tuple[str, str, str, int]]:
+    """(engine, version, setting, bytes of a run) of arenaut and every peer measured."""
+    peers = [(peer.engine, peer.version, peer.setting, peer.peak_bytes) for peer in report.peers]
+    return [("arenaut", "", "its plan", report.plan.arena_bytes), *peers]
 
 
 def ratio_to_plan(report: Report, size: int) -> str:
@@ -159,7 +248,11 @@ def report_text(report: Report) -> str:
     for block in largest:
         lives = f"{block.first:>4}-{block.last:<4}"
         lines.append(f"{size_text(block.bytes):>12}  {lives} {shown(block.op, 16):16}  {shown(block.name, 38)}")
-    lines += ["", f"slowest of {len(report.steps)} steps, {report.total_microseconds / 1e3:.3f} ms in all"]
+    lines += ["", "time by op"]
+    for cost in costs(report.steps, lambda step: step.op)[:6]:
+        share = 100 * cost.microseconds / (report.total_microseconds or 1.0)
+        lines.append(f"{cost.microseconds:10.1f} us {share:5.1f} %  {cost.steps:4} x {shown(cost.name, 44)}")
+    lines += ["", f"slowest of {len(report.steps)} steps, {time_text(report.total_microseconds)} in all"]
     for step in sorted(report.steps, key=lambda s: -s.microseconds)[:8]:
         share = 100 * step.microseconds / (report.total_microseconds or 1.0)
         rate = f"{step.gflops:7.1f} GFLOP/s" if step.flops else " " * 15
@@ -186,6 +279,8 @@ def _summary(report: Report) -> Iterator[str]:
     for chain in plan.chains:
         made = f"{size_text(chain.slice_bytes)} of {size_text(chain.hidden_bytes)} at a time"
         yield f"slices  {chain.slices} of {shown(chain.product, 36)}: {made}"
-    for engine, setting, size in memory_rows(report)[1:]:
-        yield f"{size_text(size):>12} {ratio_to_plan(report, size):>7}  {engine}, {setting}"
+    for engine, version, setting, size in memory_rows(report)[1:]:
+        yield f"{size_text(size):>12} {ratio_to_plan(report, size):>7}  {engine} {version}, {setting}"
+    for time in report.times:
+        yield f"{time_text(time.microseconds):>12} {time.ratio:6.2f}x  {time.engine} {time.version}, a run"
     yield from report.missing

@@ -27,7 +27,8 @@ def memory_picture(plan: Plan, width: int = 56, height: int = 12) -> str:
     margin = " " * len(top)
     lines = [(top if i == 0 else margin) + "|" + "".join(row) + "|" for i, row in enumerate(reversed(cells))]
     lines.append(margin + "+" + "-" * columns + "+")
-    lines.append(margin + " step 0" + f"step {steps - 1}".rjust(max(0, columns - 6)))
+    last = f"step {steps - 1}".rjust(columns - 6)
+    lines.append(margin + (f" step 0{last}" if last.startswith(" ") else f" steps 0 to {steps - 1}"))
     for number, block in enumerate(named[:6]):
         lines.append(f"{margin} {_LETTERS[number]} {block.bytes / 1024:8.1f} KiB  {shown(block.name, 34)}")
     return "\n".join(lines)
