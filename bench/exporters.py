@@ -16,6 +16,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from bench.decoders import DECODERS
+from bench.modules import calling, from_config
+
 
 def build(name: str, params: Mapping[str, Any], seed: int, example: Sequence[np.ndarray]) -> Any:
     """Build the module of one recipe in evaluation mode, with weights that depend on `seed` and `example` alone.
@@ -71,11 +74,13 @@ def export(
     exporter: str,
     opset: int,
     external_data: bool,
+    linked: bool = False,
 ) -> None:
     """Export `module` to `path` through one of torch's two exporters.
 
     `example` maps input names to arrays in the order of forward's parameters; `dynamic` maps input names to
     {axis: symbol}. `exporter` is "dynamo" (torch.export) or "torchscript" (tracing; weights always inside the file).
+    `linked`: sizes follow from one another (a mask as long as the cache and the step), which torch.export finds out.
     """
     import torch
 
@@ -88,7 +93,7 @@ def export(
     }
     if exporter == "dynamo":
         names = {name for axes in dynamic.values() for name in axes.values()}
-        symbols = {name: torch.export.Dim(name, min=1) for name in sorted(names)}
+        symbols = {name: name if linked else torch.export.Dim(name, min=1) for name in sorted(names)}
         shapes: tuple[Any, ...] = tuple(
             {axis: symbols[name] for axis, name in dynamic.get(key, {}).items()} for key in example
         )
@@ -102,30 +107,6 @@ def export(
         raise ValueError(f"unknown exporter {exporter!r}: expected 'dynamo' or 'torchscript'")
     with torch.no_grad():
         torch.onnx.export(module, arguments, path, dynamo=exporter == "dynamo", **settings)
-
-
-def calling(module: Any, call: Callable[..., Any]) -> Any:
-    """Wrap `module` so that forward(*inputs) is call(module, *inputs), which picks keywords and outputs."""
-    import torch
-
-    class Calling(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = module
-
-        def forward(self, *inputs: Any) -> Any:
-            return call(self.body, *inputs)
-
-    return Calling()
-
-
-def from_config(auto_class: str, config_class: str, attention: str | None = None, **settings: Any) -> Any:
-    """Build transformers.<auto_class> from <config_class>(**settings) with random weights."""
-    import transformers
-
-    config = getattr(transformers, config_class)(**settings)
-    options = {} if attention is None else {"attn_implementation": attention}
-    return getattr(transformers, auto_class).from_config(config, **options)
 
 
 def mlp(widths: Sequence[int]) -> Any:
@@ -467,4 +448,4 @@ RECIPES: Final[Mapping[str, Callable[..., Any]]] = {
         bilstm,
         gru,
     )
-}
+} | DECODERS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,6 +34,16 @@ class Feed:
     def dims(self, binding: Binding) -> Shape:
         """The shape under a binding of symbols. Raises KeyError for a symbol that the binding lacks."""
         return tuple(dim if isinstance(dim, int) else binding[dim] for dim in self.shape)
+
+
+def expanded(text: str) -> list[str]:
+    """Names with braces as a shell reads them: "past.{0..1}.{key,value}" gives four names, the last part first."""
+    found = re.search(r"\{([^}]*)\}", text)
+    if found is None:
+        return [text]
+    ends = re.fullmatch(r"(\d+)\.\.(\d+)", found[1])
+    parts = [str(i) for i in range(int(ends[1]), int(ends[2]) + 1)] if ends else found[1].split(",")
+    return [name for part in parts for name in expanded(text[: found.start()] + part + text[found.end() :])]
 
 
 def draw(feed: Feed, binding: Binding, random: Random) -> np.ndarray:

@@ -55,12 +55,12 @@ def blocks(model: Path, made: Path, feeds: Iterable[Feeds], *, bits: int, level:
     onnx.save(quantizer.model.model, made)
 
 
-def float16(model: Path, made: Path, feeds: Iterable[Feeds]) -> None:
-    """Weights and activations of 16 bits; inputs and outputs as they were."""
+def float16(model: Path, made: Path, feeds: Iterable[Feeds], *, borders: bool = False) -> None:
+    """Weights and activations of 16 bits; inputs and outputs as they were, or of 16 bits too (`borders`)."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    onnx.save(convert_float_to_float16(onnx.load(model), keep_io_types=True, disable_shape_infer=False), made)
+    onnx.save(convert_float_to_float16(onnx.load(model), keep_io_types=not borders, disable_shape_infer=False), made)
 
 
 METHODS: Final[Mapping[str, Callable[..., None]]] = {

