@@ -168,7 +168,7 @@ def _gemm_integer(node: Node) -> IntegerForm | None:
     alpha, beta = _scalars(node)
     names = [name for name in ("transA", "transB") if node.attr(name, 0)]
     c = node.input(2) if beta != 0 else None
-    if c is not None and (beta != 1 or c.shape != node.output.shape[1:]):
+    if c is not None and (beta != 1 or not c.has_shape or c.shape != node.output.shape[1:]):
         return None
     return IntegerForm("QMatMul", dict.fromkeys(names, 1), 0 if "transB" in names else 1, c, alpha)
 

@@ -28,7 +28,7 @@ def pool_windows(node: Node, x: Shape) -> Windows:
     kernel = node.attr("kernel_shape")
     if kernel is None:
         raise RuleError("kernel_shape is required")
-    return windows_of(node, x[2:], tuple(int(k) for k in kernel))
+    return windows_of(node, x[2:], tuple(int(k) for k in kernel), crops=True)
 
 
 def _pool_infer(context: Infer) -> Sequence[Type]:
@@ -122,9 +122,8 @@ def _counts(x: Array, windows: Windows, include_pads: bool) -> Array:
     if include_pads:
         pads = [(max(int(b), 0), max(int(e), 0)) for b, e in zip(windows.begins, windows.ends, strict=True)]  # type: ignore[arg-type]
         ones = np.pad(ones, [(0, 0), (0, 0), *pads], constant_values=1)
-        windows = Windows(
-            windows.kernel, windows.strides, windows.dilations, (0,) * len(pads), (0,) * len(pads), windows.sizes
-        )  # fmt: skip
+        crops = tuple(min(int(b), 0) for b in windows.begins)  # type: ignore[arg-type]
+        windows = Windows(windows.kernel, windows.strides, windows.dilations, crops, (0,) * len(pads), windows.sizes)
     return np.asarray(numpy_windows(padded(ones, windows, 0), windows).sum(axis=window_axes(windows)))
 
 

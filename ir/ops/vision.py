@@ -368,6 +368,8 @@ def _grid_samples() -> Iterator[Sample]:
 
 
 def _image_infer(context: Infer) -> Sequence[Type]:
+    if context.dtype(0) is DType.STRING:
+        raise context.fail("its columns are texts, which have no sum")
     x, image, block = ranked(context, 0, 3), _dims(context.data(1)), _dims(context.data(2))
     return [TensorType(context.dtype(0), (x[0], floordiv(x[1], product(block)), *image))]
 

@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 
 import arenaut
 from arenaut.ir.dtypes import dtype_of
+from arenaut.ir.errors import ShapeError
 from arenaut.ir.graph import Node
 from arenaut.ir.ops import find_record
 from arenaut.ir.ops.support.fallback import node_proto
@@ -107,3 +108,58 @@ def test_products_broadcast_at_run_time() -> None:
         feeds["y"] = rng.standard_normal((*right, 5, 2)).astype(np.float32)
         want = np.matmul(feeds["x"].astype(np.float64), feeds["y"].astype(np.float64)).astype(np.float32)
         assert_close(loaded.run(feeds)["z"], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kernel", "stride", "size", "first"),
+    [
+        ("SAME_UPPER", 1, 2, 8, 0), ("SAME_UPPER", 1, 3, 9, 1), ("SAME_UPPER", 2, 4, 8, 1), ("SAME_UPPER", 1, 5, 10, 2),
+        ("SAME_LOWER", 1, 3, 9, 0), ("SAME_LOWER", 1, 4, 8, 1), ("SAME_LOWER", 2, 4, 8, 0), ("SAME_LOWER", 1, 5, 10, 1),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("symbolic", [False, True])
+def test_pools_crop_where_strides_outrun_their_windows(
+    mode: str, kernel: int, stride: int, size: int, first: int, symbolic: bool
+) -> None:
+    """SAME padding by the standard's formula is negative there: the first window starts at `first`."""
+    length = "n" if symbolic else size
+    text = f"""
+        g (float[1, 1, {length}] x) => (float[1, 1, m] mean, float[1, 1, m] most, float[1, 1, m] norm)
+        {{ mean = AveragePool <auto_pad = "{mode}", kernel_shape = [{kernel}], strides = [{stride}],
+                count_include_pad = 1> (x)
+           most = MaxPool <auto_pad = "{mode}", kernel_shape = [{kernel}], strides = [{stride}]> (x)
+           norm = LpPool <auto_pad = "{mode}", kernel_shape = [{kernel}], strides = [{stride}], p = 1> (x) }}"""
+    x = np.arange(1, size + 1, dtype=np.float32).reshape(1, 1, size)
+    windows = np.stack([x[0, 0, i : i + kernel] for i in range(first, size, stride)])
+    for optimize in (True, False):
+        got = arenaut.load_onnx(parse(text), optimize=optimize).run({"x": x})
+        np.testing.assert_array_equal(got["mean"][0, 0], windows.mean(axis=1))
+        np.testing.assert_array_equal(got["most"][0, 0], windows.max(axis=1))
+        np.testing.assert_array_equal(got["norm"][0, 0], windows.sum(axis=1))
+
+
+@pytest.mark.parametrize("shape", [(), (6,), (4, 1), (4, 6)])
+def test_a_product_of_constants_plus_a_value_of_unknown_rank(shape: tuple[int, ...]) -> None:
+    """Whether C is a row of the result's columns is not known when the product is looked at."""
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.normal(size=s).astype(np.float32) for s in ((4, 5), (5, 6), shape))
+    node = helper.make_node("Gemm", ["a", "b", "c"], ["y"], alpha=0.5)
+    info = helper.make_tensor_value_info("c", onnx.TensorProto.FLOAT, None)
+    out = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = helper.make_graph(
+        [node], "g", [info], [out], [numpy_helper.from_array(a, "a"), numpy_helper.from_array(b, "b")]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    np.testing.assert_allclose(arenaut.load_onnx(model).run({"c": c})["y"], 0.5 * (a @ b) + c, rtol=1e-5, atol=1e-6)
+
+
+def test_columns_of_texts_are_refused_by_name() -> None:
+    x = helper.make_tensor("x", onnx.TensorProto.STRING, [1, 1, 4], [b"a", b"b", b"c", b"d"])
+    numbers = [numpy_helper.from_array(np.array(n, np.int64), s) for s, n in (("image", [2, 2]), ("block", [1, 1]))]
+    node = helper.make_node("Col2Im", ["x", "image", "block"], ["y"])
+    out = helper.make_tensor_value_info("y", onnx.TensorProto.STRING, None)
+    model = helper.make_model(
+        helper.make_graph([node], "g", [], [out], [x, *numbers]), opset_imports=[helper.make_opsetid("", 21)]
+    )
+    with pytest.raises(ShapeError, match="texts, which have no sum"):
+        arenaut.load_onnx(model)

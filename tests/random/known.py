@@ -60,6 +60,54 @@ def _requantised(facts: Facts, text: str) -> bool:
     return "by one)" in text
 
 
+def _same_padding(facts: Facts, text: str) -> bool:
+    """SAME padding of strides that outrun the windows: it may be negative."""
+    strides, dilations = facts.attr("strides") or [1], facts.attr("dilations")
+    kernel = facts.attr("kernel_shape") or [1]
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations or [1] * len(kernel), strict=True)]
+    outrun = any(s > r for s, r in zip(strides, reach, strict=False))
+    return str(facts.attr("auto_pad")).startswith("SAME") and outrun
+
+
+def _one_rounded_coordinate(facts: Facts, text: str) -> bool:
+    """Whether a coordinate of Resize lies above an element by less than one added to it can tell."""
+    import numpy as np
+    from onnx.reference.ops import op_resize
+
+    dims, mode = facts.inputs[0].shape, facts.attr("coordinate_transformation_mode", "half_pixel")
+    axes = [a % len(dims) for a in facts.attr("axes") or range(len(dims))]
+    if mode == "tf_crop_and_resize" or facts.attr("antialias") == 1 or 0 in dims:
+        return False
+    sizes = facts.inputs[3].tolist() if facts.has(3) and facts.inputs[3].size else None
+    for i, axis in enumerate(axes):
+        n = dims[axis]
+        scale = sizes[i] / n if sizes is not None else float(facts.inputs[2][i])
+        size = sizes[i] if sizes is not None else int(scale * n)
+        places = op_resize._compute_x_ori(mode, np.arange(size, dtype=float), scale, n, scale * n, size, None)[0]
+        if ((places != np.floor(places)) & (places + 1 == np.floor(places + 1))).any():
+            return True
+    return False
+
+
+def _resized_to_one(facts: Facts, text: str) -> bool:
+    """Scales give some axis a length of one and a fraction."""
+    if not facts.has(2) or not facts.inputs[2].size:
+        return False
+    axes = facts.attr("axes") or range(facts.rank(0))
+    return any(1 < facts.inputs[0].shape[a] * float(s) < 2 for a, s in zip(axes, facts.inputs[2].flat, strict=True))
+
+
+def _beyond_border(facts: Facts, text: str) -> bool:
+    import numpy as np
+
+    return bool((np.abs(facts.inputs[1].astype(np.float64)) > 1).any())
+
+
+def _numbers_within_channels(facts: Facts, text: str) -> bool:
+    steps = [*(facts.attr("strides") or [1]), *(facts.attr("dilations") or [1])]
+    return max(steps) == 1 and "onnxruntime agrees" in text and "." not in text.split(" (")[1]
+
+
 def _missing(facts: Facts, text: str) -> bool:
     import numpy as np
 
@@ -77,6 +125,12 @@ ORACLES: Sequence[Known] = (
         "SVMClassifier",
         "couples the probabilities of pairs of classes otherwise than libsvm",
         lambda f, t: f.attr("prob_a") is not None and "wrong" in t,
+    ),
+    Known(
+        REF,
+        "SVMClassifier",
+        "names the second of two classes wherever no coefficient is negative, whatever the votes say",
+        lambda f, t: f.attr("prob_a") is None and min(f.attr("coefficients")) >= 0 and "onnxruntime agrees" in t,
     ),
     Known(
         REF,
@@ -131,6 +185,14 @@ ORACLES: Sequence[Known] = (
         ),
     ),
     Known(REF, "MaxPool", "numbers row by row whatever storage_order is", lambda f, t: f.attr("storage_order") == 1),
+    Known(REF, "MaxPool", "numbers within each channel without strides and dilations", _numbers_within_channels),
+    Known(REF, "MaxPool", "halves negative SAME padding downwards: windows start within the image", _same_padding),
+    Known(
+        REF,
+        "MaxPool",
+        "SAME_LOWER cuts off the last window; the standard rounds the size up",
+        lambda f, t: f.attr("auto_pad") == "SAME_LOWER" and max(f.attr("strides") or [1]) > 1,
+    ),
     Known(
         REF,
         "ConvTranspose",
@@ -162,8 +224,8 @@ ORACLES: Sequence[Known] = (
     Known(
         REF,
         "LinearClassifier",
-        "chooses the label after the transformation, where saturated scores tie",
-        lambda f, t: f.attr("post_transform") in ("LOGISTIC", "SOFTMAX"),
+        "chooses the label after the transformation, where saturated scores tie and zero falls behind",
+        lambda f, t: f.attr("post_transform") in ("LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"),
     ),
     Known(REF, "LinearClassifier TreeEnsembleRegressor TreeEnsembleClassifier", "keeps the input's type", _type),
     Known(REF, "GridSample", "truncates weights to the type of X", lambda f, t: not f.dtype(0).startswith("float")),
@@ -173,7 +235,30 @@ ORACLES: Sequence[Known] = (
         "takes coordinates as float64, onnxruntime and arenaut as float32",
         lambda f, t: "onnxruntime agrees" in t and f.dtype(0).startswith("float") and f.attr("mode") == "cubic",
     ),
+    Known(REF, "Resize", "leaves imaginary parts out", lambda f, t: f.dtype(0).startswith("complex")),
+    Known(
+        REF,
+        "Resize",
+        "takes attributes as float32, and with them the coefficients of cubic_coeff_a",
+        lambda f, t: f.attr("mode") == "cubic",
+        rounding=True,
+    ),
+    Known(REF, "Resize", "a coordinate barely above an element takes the pair before it", _one_rounded_coordinate),
+    Known(REF, "LRN", "takes attributes as float32, and with them alpha divided by the size", _double, rounding=True),
     Known(REF, "HardSwish", "takes a sixth as float32", _double, rounding=True),
+    Known(REF, "GridSample", "takes coordinates as float32", _double, rounding=True),
+    Known(
+        REF,
+        "GridSample",
+        "moves cubic coordinates to the border before it takes neighbours; PyTorch moves neighbours only",
+        lambda f, t: f.attr("padding_mode") == "border" and "cubic" in f.attr("mode", "") and _beyond_border(f, t),
+    ),
+    Known(
+        REF,
+        "Cast CastLike",
+        "makes 0 of an E8M0 NaN, which the standard leaves open; other floats' NaN is the least integer, as on x86-64",
+        lambda f, t: f.dtype(0) == "float8_e8m0fnu" and "wrong" in t and bool((f.inputs[0] != f.inputs[0]).any()),
+    ),
     Known(REF, "QLinearMatMul", "reads 8-bit floats as integers", lambda f, t: "float8" in f.dtype(0) + f.dtype(3)),
     # -- onnxruntime: rounding
     Known(ORT, "HannWindow HammingWindow BlackmanWindow", "computes in float32", rounding=True),
@@ -192,6 +277,27 @@ ORACLES: Sequence[Known] = (
         rounding=True,
     ),
     Known(ORT, "DFT STFT Cos Sin", "float64 is a few units beyond the tolerance", _double, rounding=True),
+    Known(
+        ORT,
+        "Upsample Resize",
+        "interpolates integers as float32",
+        lambda f, t: f.dtype(0) in ("int32", "uint32"),
+        rounding=True,
+    ),
+    Known(
+        ORT,
+        "LinearClassifier",
+        "takes the logistic of negative scores from 1",
+        lambda f, t: f.attr("post_transform") == "LOGISTIC",
+        rounding=True,
+    ),
+    Known(
+        REF,
+        "LayerNormalization",
+        "is asked in float64; the standard names float32 for the mean, whose rounding a small deviation enlarges",
+        lambda f, t: "onnxruntime agrees" in t,
+        rounding=True,
+    ),
     # -- onnxruntime: meaning
     Known(ORT, "NonZero", "gives a scalar one coordinate; the standard says none", lambda f, t: f.rank(0) == 0),
     Known(
@@ -267,6 +373,12 @@ ORACLES: Sequence[Known] = (
         "adds causality in the integer type of the mask",
         lambda f, t: "int" in f.dtype(3) and f.attr("is_causal") == 1,
     ),
+    Known(
+        ORT,
+        "Attention",
+        "a single query sees every key, is_causal or not",
+        lambda f, t: f.attr("is_causal") == 1 and f.inputs[0].shape[-2] == 1 and "reference agrees" in t,
+    ),
     Known(ORT, "ReduceLogSumExp", "takes exponentials of integers as integers", lambda f, t: "int" in f.dtype(0)),
     Known(
         ORT,
@@ -307,6 +419,12 @@ ORACLES: Sequence[Known] = (
     ),
     Known(
         ORT,
+        "Resize",
+        "takes pytorch_half_pixel's length of one by the rounded length; the standard's is size times scale",
+        lambda f, t: f.attr("coordinate_transformation_mode") == "pytorch_half_pixel" and _resized_to_one(f, t),
+    ),
+    Known(
+        ORT,
         "TreeEnsembleClassifier",
         "leaves the second score unwritten: two classes, one base value, rows of which no leaf names the second class",
         lambda f, t: len(f.attr("base_values") or ()) == 1 and "wrong: at" in t,
@@ -317,7 +435,12 @@ ORACLES: Sequence[Known] = (
         "takes targets that no leaf of a row names for reached ones",
         lambda f, t: "onnxruntime agrees" in t,
     ),
-    Known(REF, "OneHot", "blends the two values instead of choosing", lambda f, t: "float" in f.dtype(2)),
+    Known(
+        REF,
+        "OneHot",
+        "blends the two values instead of choosing",
+        lambda f, t: "float" in f.dtype(2) or "complex" in f.dtype(2),
+    ),
     Known(
         REF,
         "QuantizeLinear",
@@ -339,12 +462,6 @@ ORACLES: Sequence[Known] = (
     Known(REF, "GridSample", "takes other neighbours at the border", lambda f, t: "onnxruntime agrees" in t),
     Known(ORT, "Gelu", "computes float64 in float32", _double, rounding=True),
     Known(ORT, "Gather", "leaves texts out of results of one row", lambda f, t: f.dtype(0) == "object"),
-    Known(
-        ORT,
-        "LpPool AveragePool MaxPool",
-        "crops where SAME padding of wide strides would be negative",
-        lambda f, t: str(f.attr("auto_pad")).startswith("SAME") and max(f.attr("strides") or [1]) > 1,
-    ),
     Known(
         ORT,
         "LpPool",

@@ -60,8 +60,17 @@ def split_total(total: Dim, more_at_end: bool) -> tuple[Dim, Dim]:
     return (half, total - half) if more_at_end else (total - half, half)
 
 
-def windows_of(node: Node, spatial: Shape, kernel: Shape) -> Windows:
-    """The windows of a convolution or pool over these input dims. Raises ValueError where attributes contradict."""
+def _split_signed(total: Dim, more_at_end: bool) -> tuple[Dim, Dim]:
+    """A total padding that may be negative as (begin, end): halves are cut off towards zero, as onnxruntime does."""
+    doubled = total if more_at_end else total + 1
+    half = floordiv(doubled + less(doubled, 0), 2)
+    return half, total - half
+
+
+def windows_of(node: Node, spatial: Shape, kernel: Shape, *, crops: bool = False) -> Windows:
+    """The windows of a convolution or pool over these input dims. crops: SAME padding is what the standard's formula
+    says even where strides that outrun the kernel make it negative; else at least 0. Raises ValueError where attributes
+    contradict."""
     count = len(spatial)
     if len(kernel) != count:
         raise RuleError(f"the kernel has {len(kernel)} dims, the input {count} spatial ones")
@@ -73,8 +82,12 @@ def windows_of(node: Node, spatial: Shape, kernel: Shape) -> Windows:
     mode = auto_pad_of(node)
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         sizes = tuple(ceildiv(n, s) for n, s in zip(spatial, strides, strict=True))
-        totals = [maximum((o - 1) * s + r - n, 0) for o, s, r, n in zip(sizes, strides, reach, spatial, strict=True)]
-        pairs = [split_total(t, mode == "SAME_UPPER") for t in totals]
+        upper = mode == "SAME_UPPER"
+        totals = [(o - 1) * s + r - n for o, s, r, n in zip(sizes, strides, reach, spatial, strict=True)]
+        pairs = [
+            _split_signed(t, upper) if crops and isinstance(r, int) and r < s else split_total(maximum(t, 0), upper)
+            for t, s, r in zip(totals, strides, reach, strict=True)
+        ]
         begins, ends = tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
         return Windows(tuple(kernel), strides, dilations, begins, ends, sizes)
     if mode not in ("NOTSET", "VALID"):
