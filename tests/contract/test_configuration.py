@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +66,19 @@ def test_code_of_users_is_typed(tmp_path: Path) -> None:
     kinds = [line.split(": ")[1] for line in lines]
     assert kinds == ["note", "note", "error"], result.stdout + result.stderr
     assert all("dict[str, numpy.ndarray[" in re.sub(r"builtins\\.", "", line) for line in lines[:2]), lines
+
+
+def test_code_of_users_is_typed_for_pyright(tmp_path: Path) -> None:
+    program = shutil.which("pyright")
+    if program is None or subprocess.run([program, "--version"], capture_output=True).returncode:
+        pytest.skip("pyright is not installed")
+    (tmp_path / "user.py").write_text(USER)
+    settings = {"typeCheckingMode": "strict", "include": ["user.py"], "extraPaths": [str(ROOT / "build" / "pkg")]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    result = subprocess.run(
+        [program, "--project", str(tmp_path), "--pythonpath", sys.executable, "--outputjson"],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    found = [(each["severity"], each["message"]) for each in json.loads(result.stdout)["generalDiagnostics"]]
+    assert [severity for severity, _ in found] == ["information", "information", "error"], found
+    assert all('is "dict[str, ndarray[' in message for severity, message in found if severity == "information"), found
