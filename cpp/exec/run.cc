@@ -103,7 +103,7 @@ void copy_strided(const std::vector<int64_t>& dims, int64_t element, const char*
 
 Run::Run(const Program& program) : program_(program) {
   inputs_.resize(program_.inputs.size());
-  given_.assign(program_.outputs.size(), nullptr);
+  given_.resize(program_.outputs.size());
   results_.resize(program_.outputs.size());
   output_blocks_.resize(program_.outputs.size());
   slots_.resize(at(program_.slots));
@@ -148,7 +148,7 @@ void Run::end_iteration() {
   for (Tensor& t : results_) t.owned.reset(), t.host.reset();
   for (Tensor& t : slots_) t.owned.reset(), t.host.reset();
   for (auto& block : output_blocks_) block.reset();
-  std::fill(given_.begin(), given_.end(), nullptr);
+  std::fill(given_.begin(), given_.end(), Given());
 }
 
 void Run::check_stop(int32_t index) const {
@@ -209,8 +209,9 @@ void Run::provide_outputs() {
     const Buffer& b = program_.buffers[id];
     if (b.segment != Segment::kOutput || b.stage != binding_->stage) continue;
     char*& base = bases_[2 + inputs_.size() + at(b.index)];
-    if (given_[i] != nullptr) {
-      base = static_cast<char*>(given_[i]);
+    const Given& given = given_[i];
+    if (given.data != nullptr && (given.bytes == kAsBound || given.bytes == binding_->buffer_bytes[id])) {
+      base = static_cast<char*>(given.data);
       continue;
     }
     const int64_t bytes = std::max<int64_t>(1, binding_->buffer_bytes[id]);

@@ -17,9 +17,9 @@ class Run {
   // A call: fill every input, begin(), finish() or step() until false, read outputs, end(). After a throw: end().
 
   Tensor& input(size_t i) { return inputs_[i]; }
-  // Memory for output i, dense, of the size that the binding says; for outputs whose size the input dims decide. The
-  // run allocates the others.
-  void give_output(size_t i, void* data) { given_[i] = data; }
+  // Memory for output i, dense, for outputs whose size the input dims decide: of the size that the binding says, or of
+  // `bytes`, and then used only if the binding says the same. The run allocates the others.
+  void give_output(size_t i, void* data, int64_t bytes = kAsBound) { given_[i] = {data, bytes}; }
   // binding: that of stage 0 for these inputs, when the caller has it.
   // Throws StepError, std::invalid_argument, MemoryLimit, std::bad_alloc.
   void begin(const RunOptions& options, std::shared_ptr<const Binding> binding = nullptr);
@@ -48,6 +48,7 @@ class Run {
   int64_t arena_bytes() const { return arena_.bytes(); }
 
  private:
+  static constexpr int64_t kAsBound = -1;
   void enter_stage(std::shared_ptr<const Binding> binding);
   void provide_outputs();
   void locate_operands();
@@ -122,7 +123,11 @@ class Run {
   std::shared_ptr<const Binding> located_;  // whose locations, and
   const char* located_arena_ = nullptr;     // on which arena
   std::vector<Tensor> inputs_;
-  std::vector<void*> given_;
+  struct Given {
+    void* data = nullptr;
+    int64_t bytes = kAsBound;
+  };
+  std::vector<Given> given_;
   std::vector<std::shared_ptr<Block>> output_blocks_;
   std::vector<Tensor> results_;
   std::vector<Tensor> slots_;

@@ -407,12 +407,21 @@ int64_t OutputPool::clear() {
   return std::exchange(held_, 0);
 }
 
-void PyProgram::run_to_end(const py::list& arrays, RunOptions options, py::list* out) {
+namespace {
+
+bool has_dims(const py::array& array, const std::vector<int64_t>& dims) {
+  return std::equal(array.shape(), array.shape() + array.ndim(), dims.begin(), dims.end());
+}
+
+}  // namespace
+
+void PyProgram::run_to_end(const py::list& arrays, RunOptions options, const Targets& targets, py::list* out) {
   const WatchInterrupts interrupts(true);
   options.signalled = interrupts.flag();
   for (;;) {
     Call call(this);
     read_inputs(arrays, call.get());
+    for (auto [i, array] : targets) call->give_output(i, array.mutable_data(), array.nbytes());
     try {
       const py::gil_scoped_release nogil;
       call->begin(options);
@@ -426,14 +435,18 @@ void PyProgram::run_to_end(const py::list& arrays, RunOptions options, py::list*
     for (size_t i = 0; i < program->outputs.size(); ++i) {
       const Tensor& t = call->output(i);
       const bool absent = options.needed != nullptr && t.data == nullptr && !t.host;
-      out->append(absent ? py::object(py::none()) : to_python(t, false));
+      const auto target = targets.find(i);
+      if (target != targets.end() && t.data == target->second.data() && has_dims(target->second, t.dims))
+        out->append(target->second);
+      else
+        out->append(absent ? py::object(py::none()) : to_python(t, false));
     }
     return;
   }
 }
 
 py::list PyProgram::run(const py::list& arrays, int64_t max_memory, double timeout, const StopFlag* stop,
-                        const std::optional<std::vector<uint8_t>>& needed) {
+                        const std::optional<std::vector<uint8_t>>& needed, const py::dict& given) {
   RunOptions o = options(max_memory);
   if (timeout >= 0)
     o.deadline = std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -444,8 +457,17 @@ py::list PyProgram::run(const py::list& arrays, int64_t max_memory, double timeo
     if (needed->size() != program->steps.size()) throw std::invalid_argument("needed has one entry a step");
     o.needed = &*needed;
   }
+  Targets targets;
+  for (const auto& [key, value] : given) {
+    const auto i = key.cast<size_t>();
+    auto array = py::reinterpret_borrow<py::object>(value).cast<py::array>();
+    const Place& place = program->places.at(at(program->outputs.at(i)));
+    if (!(array.flags() & py::array::c_style) || !array.writeable() || array.itemsize() != element_bytes(place.dtype))
+      throw std::invalid_argument("an array for an output is not dense and writable, or of another type");
+    targets.emplace(i, std::move(array));
+  }
   py::list out;
-  run_to_end(arrays, o, &out);
+  run_to_end(arrays, o, targets, &out);
   return out;
 }
 
@@ -454,7 +476,7 @@ py::tuple PyProgram::profile(const py::list& arrays) {
   RunOptions o = options(-1);
   o.profile = &times;
   py::list out, nanoseconds;
-  run_to_end(arrays, o, &out);
+  run_to_end(arrays, o, {}, &out);
   for (const StepTime& t : times) nanoseconds.append(t.nanoseconds);
   return py::make_tuple(out, nanoseconds);
 }

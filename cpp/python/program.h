@@ -1,6 +1,8 @@
 // Programs as Python builds and runs them.
 #pragma once
 
+#include <pybind11/numpy.h>
+
 #include <atomic>
 #include <map>
 #include <memory>
@@ -87,8 +89,10 @@ class PyProgram {
 
   // timeout: seconds from now after which the run stops; negative: none. stop: lets others end it. needed: per step,
   // whether it is run; outputs that only others make are None.
+  // given: by the number of an output, a dense array that it is written into where the binding says the same size; the
+  // others lie in memory of their own. What it holds after a throw is undefined.
   py::list run(const py::list& arrays, int64_t max_memory, double timeout, const StopFlag* stop,
-               const std::optional<std::vector<uint8_t>>& needed);
+               const std::optional<std::vector<uint8_t>>& needed, const py::dict& given);
   py::tuple profile(const py::list& arrays);
   // What stage 0 of a binding needs, without running.
   py::dict describe(const std::vector<std::vector<int64_t>>& dims) const;
@@ -119,7 +123,8 @@ class PyProgram {
   py::object keep_ = py::none();           // what weights of an opened program lie in
   std::map<int32_t, py::object> weights_;  // buffer -> the array that holds it
   std::map<int32_t, int64_t> numbers_;     // buffer -> the number of that array
-  void run_to_end(const py::list& arrays, RunOptions options, py::list* out);
+  using Targets = std::map<size_t, py::array>;
+  void run_to_end(const py::list& arrays, RunOptions options, const Targets& targets, py::list* out);
 
   mutable std::mutex idle_mutex_;
   std::map<int32_t, OpenStep> open_steps_;

@@ -97,7 +97,7 @@ void register_program(py::module_& m) {
       .def("set_plan", &PyProgram::set_plan)
       .def("seal", &PyProgram::seal)
       .def("run", &PyProgram::run, py::arg("arrays"), py::arg("max_memory") = -1, py::arg("timeout") = -1.0,
-           py::arg("stop") = nullptr, py::arg("needed") = py::none())
+           py::arg("stop") = nullptr, py::arg("needed") = py::none(), py::arg("given") = py::dict())
       .def("profile", &PyProgram::profile)
       .def("describe", &PyProgram::describe)
       .def("describe_with", &PyProgram::describe_with)

@@ -65,6 +65,7 @@ class Program:
         timeout: float = -1.0,
         stop: Stop | None = None,
         needed: Sequence[int] | None = None,
+        given: Mapping[int, Any] = ...,
     ) -> list[Any]: ...
     def profile(self, arrays: Sequence[Any]) -> tuple[list[Any], list[int]]: ...
     def describe(self, dims: Sequence[Sequence[int]]) -> dict[str, Any]: ...
@@ -122,7 +123,8 @@ class Runner:
     ) -> dict[str, NDArray[Any]]:
         """Runs the model once: run({"x": x}), run(x, y) in input order, or run(x=x).
 
-        Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead.
+        Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead, written in
+        place where they are dense and lie in no input; what they hold after a run that failed is undefined.
         timeout: seconds after which the run stops with RunTimeoutError. outputs: names of those that are wanted; what
         only others need is not computed.
         Raises InputError for feeds that do not fit, ExecutionError when a step fails.

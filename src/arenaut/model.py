@@ -21,6 +21,7 @@ from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.ops.fused import FUSED
 from arenaut.ir.types import TensorType
 from arenaut.lowering.outline import Described
+from arenaut.native.arrays import to_native
 from arenaut.options import refused, seconds_of, targets_of, whole
 from arenaut.origin import Origin
 from arenaut.released import ReleasedConstants
@@ -124,11 +125,10 @@ class Model(_native.Runner):
         inputs = [_array_dtype(v) for v in self._inputs.values]
         if not isinstance(executor, CompiledExecutor) or any(dtype is None for dtype in inputs):
             return  # by identity: a numpy type equals None where it is float64
-        outputs = [None if d is None or d is DType.STRING else d.numpy for d in executor.built.dtypes]
         self._enable(
             executor.built.native,
             [(name, dtype) for name, dtype in zip(self._inputs.names, inputs, strict=True) if dtype is not None],
-            list(zip(self._output_names, outputs, strict=True)),
+            list(zip(self._output_names, _numpy_types(executor), strict=True)),
             executor.max_memory,
             dims,
         )
@@ -162,7 +162,8 @@ class Model(_native.Runner):
         with memory_errors("the run"):
             inputs = self._inputs.arrays(feeds)
             self._inputs.check_symbols(inputs)
-            results = self._executor.run(inputs, seconds, Asked(wanted, stop))
+            given = self._in_place(targets, inputs)
+            results = self._executor.run(inputs, seconds, Asked(wanted, stop, given))
         self._fast_path_for(inputs)
         named = dict(zip(self._output_names, results, strict=True))
         if outputs is not None:
@@ -222,6 +223,18 @@ class Model(_native.Runner):
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return self.run(*args, **kwargs)
 
+    def _in_place(self, targets: Mapping[str, Array], inputs: Sequence[Any]) -> dict[int, Array]:
+        """Targets that a run may write into: dense, of an output's type, apart from the inputs and each other."""
+        types = dict(zip(self._output_names, _numpy_types(self._executor), strict=True))
+        fit = {name: target for name, target in targets.items() if target.dtype == types.get(name) and target.size
+               and target.flags.c_contiguous and target.flags.aligned}  # fmt: skip
+        others = [a for a in inputs if isinstance(a, np.ndarray)] + list(fit.values())
+        return {
+            self._output_names.index(name): to_native(target)
+            for name, target in fit.items()
+            if not any(other is not target and np.may_share_memory(other, target) for other in others)
+        }
+
     def _deliver(self, name: str, outputs: Mapping[str, Any], target: Array) -> Array:
         if name not in outputs:
             raise InputError(f"out names '{name}', but the model has outputs {', '.join(outputs)}")
@@ -230,7 +243,8 @@ class Model(_native.Runner):
             raise InputError(
                 f"out['{name}']: expected {result.dtype}{list(result.shape)}, got {target.dtype}{list(target.shape)}"
             )
-        np.copyto(target, result)
+        if result.ctypes.data != target.ctypes.data:
+            np.copyto(target, result)
         return target
 
     # -- looking in --------------------------------------------------------------------------------------------
@@ -417,6 +431,11 @@ def _shortened(texts: Sequence[str]) -> str:
 
 def _is_size(given: Any) -> bool:
     return isinstance(given, (int, np.integer)) and not isinstance(given, bool) and 0 <= int(given) < 1 << 63
+
+
+def _numpy_types(executor: Executor) -> list[np.dtype[Any] | None]:
+    """The numpy types of its outputs; None for text and for what is no tensor."""
+    return [None if d is None or d is DType.STRING else d.numpy for d in executor.built.dtypes]
 
 
 def _array_dtype(value: Value) -> np.dtype[Any] | None:

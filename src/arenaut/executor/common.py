@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,12 @@ REFUSED = LIMITS["refused"]
 @dataclass(frozen=True)
 class Asked:
     """What a run is asked for. outputs: numbers of those that are wanted, None for all; what only others need is left
-    out, and they are None. stop: ends the run with ExecutionError when it is set."""
+    out, and they are None. stop: ends the run with ExecutionError when it is set. given: dense arrays by the number of
+    an output, which may be written there; whoever asks copies what was not."""
 
     outputs: frozenset[int] | None = None
     stop: _native.Stop | None = None
+    given: Mapping[int, np.ndarray[Any, Any]] = field(default_factory=dict)
 
 
 ALL = Asked()
