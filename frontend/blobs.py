@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +13,7 @@ import numpy as np
 from arenaut import _native
 from arenaut.ir.errors import ExternalDataError
 from arenaut.ir.graph import Array
+from arenaut.plain import dataclass
 
 # Data at an odd place is copied where that costs next to nothing; what is larger is viewed where it lies.
 LARGE_BYTES = 1 << 16
@@ -175,7 +174,7 @@ class ExternalFiles:
                 f"{where} keeps its data in the file '{location}', but the model was given as bytes. Load the model "
                 "from its path, or name the folder of its data"
             )
-        parts = Path(location).parts
+        parts = location.split("/")
         if not location or "\0" in location or os.path.isabs(location) or ".." in parts:
             raise ExternalDataError(
                 f"{where} keeps its data in '{location}': only paths inside the model's folder are read. "

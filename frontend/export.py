@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,6 +29,7 @@ from arenaut.ir.ops.support.composite import decomposed
 from arenaut.ir.ops.support.fallback import type_proto
 from arenaut.ir.schemas import newest_signature
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
+from arenaut.plain import dataclass
 
 Store = Callable[[Array, str], Any]  # array, name -> TensorProto
 

@@ -8,7 +8,6 @@ values and outputs: those are often stale, and are only used where inference fin
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,6 +24,7 @@ from arenaut.frontend.typeproto import stored_type
 from arenaut.frontend.weights import Weights
 from arenaut.ir import Graph, Type, Value
 from arenaut.ir.errors import InvalidModelError
+from arenaut.plain import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from arenaut.ir import TensorType, Type, symbol
 from arenaut.ir.dims import Dim
 from arenaut.ir.errors import InputError
 from arenaut.ir.graph import Array
+from arenaut.plain import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from arenaut.frontend.builder import FilledBuilder, infer
 from arenaut.frontend.weights import Weights
 from arenaut.ir import Graph, Value
 from arenaut.ir.errors import InvalidModelError
+from arenaut.plain import dataclass
 
 FunctionKey = tuple[str, str, str]  # domain, name, overload
 

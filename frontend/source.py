@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from arenaut.frontend.blobs import ExternalFiles, FileStorage, MemoryStorage, Storage
 from arenaut.frontend.messages import read_model
 from arenaut.ir.errors import InvalidModelError, NotAModelError, OptionError
+from arenaut.plain import dataclass
 
 # What files that are often taken for ONNX begin with, at which byte, and what to do with them.
 _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (

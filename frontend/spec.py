@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Union
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from arenaut.ir import Value
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 from arenaut.ir.record import Build
+from arenaut.plain import dataclass, replace
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from arenaut.frontend.contrib.refused import REASONS
@@ -12,6 +12,7 @@ from arenaut.frontend.handlers import HANDLERS
 from arenaut.frontend.structure import bodies_of, check_text, label, normal_domain
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 from arenaut.ir.schemas import newest_opset, newest_signature, signature
+from arenaut.plain import dataclass
 
 
 @dataclass

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Union
 
 from arenaut.ir.dtypes import DType
+from arenaut.plain import dataclass
 
 
 @dataclass(frozen=True)

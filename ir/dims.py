@@ -7,12 +7,12 @@ proves equality of values. Ints stay ints: arithmetic on known dims costs nothin
 
 from __future__ import annotations
 
-import hashlib
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Union
+
+from arenaut.plain import dataclass
 
 Dim = Union[int, "Expr"]
 
@@ -77,7 +77,9 @@ class Opaque:
         text = f"{self.kind}({', '.join(str(a) for a in self.args)})"
         if len(text) <= _LONGEST_TEXT:
             return text
-        return f"{self.kind}#{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+        from hashlib import blake2b
+
+        return f"{self.kind}#{blake2b(text.encode(), digest_size=8).hexdigest()}"
 
     def __str__(self) -> str:
         """The function written out; where that would be long, a name that only this function has."""

@@ -6,11 +6,11 @@ An element exists only where no dim is zero, so symbols that are dims of the ten
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from arenaut.ir.dims import Dim, Expr, is_nonnegative, less
 from arenaut.ir.graph import Node, Value
+from arenaut.plain import dataclass
 
 Coordinates = tuple[Dim, ...]
 

@@ -9,7 +9,6 @@ they are is the node's int attribute `captures`: the ops alone could not tell th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Union
 
 import numpy as np
@@ -19,6 +18,7 @@ from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.errors import UnknownRankError
 from arenaut.ir.numbers import Numbers
 from arenaut.ir.types import Shape, TensorType, Type
+from arenaut.plain import dataclass
 
 Array = np.ndarray[Any, Any]
 Attribute = Union[int, float, str, bytes, Array, "Graph", Type, tuple[Any, ...], Numbers]

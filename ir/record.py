@@ -7,7 +7,7 @@ that follow the protocols below, so `arenaut.ir` imports nothing else of arenaut
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Protocol, Union
 
 from arenaut.ir.dims import Dim
@@ -18,6 +18,7 @@ from arenaut.ir.graph import ARENAUT_DOMAIN, ONNX_DOMAIN, Array, Graph, Node, Re
 from arenaut.ir.place import Place
 from arenaut.ir.target import Target
 from arenaut.ir.types import Shape, Type
+from arenaut.plain import dataclass
 
 # What a kernel parameter may be: fields of the family's C struct by name. Symbolic ones are evaluated at binding.
 Param = Union[Dim, float, Sequence[Union[Dim, float]]]

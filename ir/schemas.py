@@ -7,14 +7,15 @@ for each op, parsed when that op is first asked for. So a model loads without im
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-TABLE = Path(__file__).with_name("schemas.jsonl")
+from arenaut.plain import dataclass
+
+TABLE = os.path.join(os.path.dirname(__file__), "schemas.jsonl")
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,14 @@ class _Table:
     ops: Mapping[tuple[str, str], str]
 
 
+def _lines() -> list[str]:
+    with open(TABLE, encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
 @cache
 def _table() -> _Table:
-    newest, type_lists, *lines = TABLE.read_text("utf-8").splitlines()
+    newest, type_lists, *lines = _lines()
     ops: dict[tuple[str, str], str] = {}
     for line in lines:
         domain, op, versions = line.split("\t", 2)
@@ -196,4 +202,5 @@ def _stored(schema: Any, numbers: dict[tuple[str, ...], int]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    TABLE.write_text("\n".join(table_of_onnx()) + "\n", "utf-8")
+    with open(TABLE, "w", encoding="utf-8") as table:
+        table.write("\n".join(table_of_onnx()) + "\n")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from arenaut.plain import dataclass
 
 OPTIMISATIONS: Final = {
     "fusion": "norms, attention, activations and the like raised to one op, batch norms folded into weights",

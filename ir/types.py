@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Union
 
 from arenaut.ir.dims import Dim, equal, symbol
 from arenaut.ir.dtypes import DType
+from arenaut.plain import dataclass
 
 Shape = tuple[Dim, ...]
 

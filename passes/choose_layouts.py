@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from arenaut.ir.dims import Dim, evaluate, product
 from arenaut.ir.graph import Graph, Node, Value
@@ -21,6 +20,7 @@ from arenaut.ir.ops.fused import FUSED
 from arenaut.ir.place import Place, ordered_strides
 from arenaut.ir.record import OpRecord
 from arenaut.passes.context import PassContext
+from arenaut.plain import dataclass
 
 Order = tuple[int, ...]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from arenaut.ir.graph import Node
 from arenaut.ir.target import Target
+from arenaut.plain import dataclass
 
 
 @dataclass(frozen=True)

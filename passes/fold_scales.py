@@ -7,8 +7,6 @@ weights). Zeros that a convolution pads with stay zeros whatever the factor.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from arenaut.ir.builder import GraphBuilder
@@ -17,6 +15,7 @@ from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, is_op, made_by
+from arenaut.plain import dataclass
 
 
 def fold_scales(graph: Graph, context: PassContext) -> bool:

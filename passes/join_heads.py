@@ -7,7 +7,7 @@ once on the joined parts, and the result is split again along the heads: a view.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.collapse_reshapes import reshape_target
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import is_op, same_value
+from arenaut.plain import dataclass
 
 _NORMS = ("RMSNormalization", "LayerNormalization")
 

@@ -6,7 +6,6 @@ product multiplies is no longer there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.blocks import FEWEST, block_matmul, replace_product, weight_product
 from arenaut.passes.rewriting.pattern import made_by
+from arenaut.plain import dataclass
 
 REWRITE = "keep_weight_codes"
 BLOCK = 128  # of what shares a scale: there are few of them anyway

@@ -6,7 +6,6 @@ Only results that no elementwise op takes part in: those would no longer be comp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import is_op
+from arenaut.plain import dataclass
 
 # Views between a product and what computes with it are followed this far.
 MAX_VIEWS = 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from arenaut.ir.dims import Expr
@@ -48,6 +47,7 @@ from arenaut.passes.replace_known_gathers import replace_known_gathers
 from arenaut.passes.share_constants import share_constants
 from arenaut.passes.spread_scales import spread_scales
 from arenaut.passes.write_out_control_flow import write_out_control_flow
+from arenaut.plain import dataclass
 
 
 @dataclass(frozen=True)

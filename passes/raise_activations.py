@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from arenaut.ir.builder import GraphBuilder
@@ -32,6 +32,7 @@ from arenaut.passes.rewriting.pattern import (
     tolerance_of,
     tree,
 )
+from arenaut.plain import dataclass
 
 # The furthest that the result may be from the core function, in nodes.
 MAX_STEPS = 6

@@ -11,7 +11,7 @@ each of its rows provably keeps a key.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.reading.masks import FORBIDDING, NO_MASK, Mask, mask_operand, narrows, read_bias, read_condition
 from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, is_op, made_by, number_of
+from arenaut.plain import dataclass
 
 FLOATS = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16)
 # Between a query and the number that it is multiplied with, views are followed this far.

@@ -3,8 +3,6 @@ domain arenaut that does both at once on the stored numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from arenaut.ir.builder import GraphBuilder
@@ -18,6 +16,7 @@ from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import is_op, same_value
 from arenaut.passes.rewriting.quantised import Stored, stored
+from arenaut.plain import dataclass
 
 BYTES = (DType.UINT8, DType.INT8)
 # How far, relatively, a bias's scale may be from the product of the operands' scales that it is meant to be.

@@ -10,7 +10,6 @@ and sin are constants or computed; the doubled ones are followed back to what wa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from arenaut.ir.ops.support.common import known_ints
 from arenaut.ir.types import same_shape, same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, is_op, made_by
+from arenaut.plain import dataclass
 
 # Nodes between cos or sin and the doubling of their angles.
 MAX_DEPTH = 12

@@ -8,7 +8,6 @@ along one axis, a Slice; where all are one number, one row that is repeated.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from arenaut.passes.context import PassContext
 from arenaut.passes.reading.elements import Follower, coordinates
 from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, is_op, reshape_making
 from arenaut.passes.rewriting.sizes import shape_value, size_value
+from arenaut.plain import dataclass
 
 
 def replace_known_gathers(graph: Graph, context: PassContext) -> bool:

@@ -6,10 +6,10 @@ A placement order is therefore all that is needed to place other sizes of the sa
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from arenaut.plain import dataclass
 from arenaut.planner.bound import live_bytes, lower_bound
 from arenaut.planner.problem import ALIGNMENT, Rect, aligned
 from arenaut.planner.search import Outcome, Searcher

@@ -1,9 +1,9 @@
 """The memory plan: order, sharing, lifetimes and packing glued together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from arenaut.plain import dataclass, replace
 from arenaut.planner.bound import lower_bound, order_free_bound
 from arenaut.planner.lifetimes import rectangles, steps_with_scratch
 from arenaut.planner.order import GREEDY, choose_order

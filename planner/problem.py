@@ -8,10 +8,10 @@ size: where a number changes with the sizes, a form (`planner.forms`) beside it 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from arenaut.plain import dataclass
 from arenaut.planner.forms import Form, constant, plus, proved_order
 
 ALIGNMENT = 64

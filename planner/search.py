@@ -7,11 +7,11 @@ resting on what is below it: every packing can be pushed down into one of this f
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import NamedTuple
 
+from arenaut.plain import dataclass
 from arenaut.planner.problem import ALIGNMENT
 
 

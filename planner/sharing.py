@@ -10,11 +10,11 @@ Among equals, and below a floor that the plan reaches in any case, the more the 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 from typing import NamedTuple
 
+from arenaut.plain import dataclass
 from arenaut.planner.forms import Form, plus, proved_order
 from arenaut.planner.problem import BufferKind, Lifetime, Part, Problem, Share, aligned, positions
 

@@ -7,9 +7,9 @@ only the raw steps, the order and the addresses.
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 
+from arenaut.plain import dataclass
 from arenaut.planner.plan import NOT_IN_ARENA, MemoryPlan
 from arenaut.planner.problem import ALIGNMENT, BufferKind, Problem, Rect, StepUse
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from arenaut.frontend.nodes import convert_attributes
@@ -13,6 +13,7 @@ from arenaut.frontend.structure import label
 from arenaut.ir import DType, Value
 from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.record import Build
+from arenaut.plain import dataclass
 
 MICROSOFT = "com.microsoft"
 

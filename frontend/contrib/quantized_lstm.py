@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.ops.support.composite import cast, concat, dims_of, ints, number, slice_of, unsqueeze
 from arenaut.ir.record import Build
 from arenaut.ir.types import TensorType
+from arenaut.plain import dataclass
 
 
 @dataclass(frozen=True)

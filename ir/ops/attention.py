@@ -4,7 +4,6 @@ convolution."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -32,6 +31,7 @@ from arenaut.ir.ops.support.composite import (
 )
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import Shape, TensorType, Type
+from arenaut.plain import dataclass
 
 _SUMS = Tolerance("product", 8)
 _FLOATS = (DType.FLOAT, DType.FLOAT16, DType.BFLOAT16)

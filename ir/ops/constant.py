@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from arenaut.ir.ops.support.requirements import range_requires, sizes_require
 from arenaut.ir.ops.support.samples import i64
 from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError
 from arenaut.ir.types import TensorType, Type
+from arenaut.plain import replace
 
 # -- Constant ------------------------------------------------------------------------------------------------------
 
@@ -193,13 +194,15 @@ def _multinomial_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(DType(context.node.attr("dtype", DType.INT32)), (batch, count))]
 
 
-# Draws that no seed fixes. One call of a generator holds its lock.
-_DRAWS = np.random.Generator(np.random.SFC64())
+@cache
+def _unseeded() -> np.random.Generator:
+    """Draws that no seed fixes. One call of a generator holds its lock."""
+    return np.random.Generator(np.random.SFC64())
 
 
 def _draws(node: Node) -> np.random.Generator:
     seed = node.attr("seed")
-    return _DRAWS if seed is None else np.random.default_rng(np.float32(seed).view(np.uint32))
+    return _unseeded() if seed is None else np.random.default_rng(np.float32(seed).view(np.uint32))
 
 
 def _drawn_as(node: Node, inputs: Sequence[Any]) -> tuple[tuple[int, ...], np.dtype[Any], Any]:

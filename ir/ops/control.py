@@ -8,7 +8,6 @@ iteration number and the condition first. Scan: states, scanned inputs, captures
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -23,6 +22,7 @@ from arenaut.ir.ops.support.merging import FreshDim, merge_types
 from arenaut.ir.place import Place
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord
 from arenaut.ir.types import TensorType, Type
+from arenaut.plain import dataclass
 
 
 def body_of(node: Node, name: str) -> Graph:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from arenaut.ir.ops.support.composite import (
 )
 from arenaut.ir.record import Build, Infer, NoRowError, OpRecord, Sample
 from arenaut.ir.types import Shape, TensorType, Type
+from arenaut.plain import dataclass
 
 Labels = tuple[str, ...]  # one label a dim; the dims of an ellipsis are "...0", "...1", ... from the left
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from arenaut.ir.ops.support.samples import MOVABLE
 from arenaut.ir.place import Place
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, UnknownError, first_operand
 from arenaut.ir.types import Shape, TensorType, Type
+from arenaut.plain import replace
 
 # -- Gather --------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +17,7 @@ from arenaut.ir.ops.support.common import agree, check_rank, to_dtype, widen
 from arenaut.ir.place import Place
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Param, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
+from arenaut.plain import dataclass
 
 _SUMS = Tolerance("product", 8)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -35,8 +34,8 @@ def _given(node: Node, index: int) -> Any:
 
 def _scaled(size: Dim, scale: float) -> Dim:
     """floor(size * scale), with scale's exact value."""
-    exact = Fraction(scale)
-    return dims.floordiv(size * exact.numerator, exact.denominator)
+    numerator, denominator = scale.as_integer_ratio()
+    return dims.floordiv(size * numerator, denominator)
 
 
 def _kept_scale(shape: Shape, axes: Sequence[int], sizes: Sequence[Dim], policy: str) -> float | None:

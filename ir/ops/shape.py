@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from arenaut.ir.ops.support.samples import MOVABLE, i64
 from arenaut.ir.place import Place, ordered_strides
 from arenaut.ir.record import Infer, Lower, NoRowError, OpRecord, Sample, UnknownError, first_operand, the_first_input
 from arenaut.ir.types import Shape, TensorType, Type
+from arenaut.plain import replace
 
 # -- Shape, Size ---------------------------------------------------------------------------------------------------
 

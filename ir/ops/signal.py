@@ -8,7 +8,6 @@ runs through numpy's FFT.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from arenaut.ir.ops.support.composite import (
 from arenaut.ir.place import Place
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
+from arenaut.plain import replace
 
 # The largest transform matrix, in elements, that is worth holding as a constant.
 _MAX_MATRIX = 1 << 21

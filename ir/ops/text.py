@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from itertools import chain
 from typing import Any
@@ -17,6 +16,7 @@ from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import broadcast_shapes, kept_for, tensor_like
 from arenaut.ir.record import Infer, OpRecord, Sample
 from arenaut.ir.types import TensorType, Type
+from arenaut.plain import dataclass
 
 
 def _words(*words: str) -> Array:

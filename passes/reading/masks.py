@@ -7,7 +7,6 @@ others stay. What a mask repeats for every query, head or batch is not repeated:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -20,6 +19,7 @@ from arenaut.ir.graph import ARENAUT_DOMAIN, Node, Value
 from arenaut.ir.ops import is_elementwise
 from arenaut.passes.reading.elements import choice, coordinates, element
 from arenaut.passes.rewriting.pattern import is_op, made_by, number_of
+from arenaut.plain import dataclass
 
 # Added to any score of ordinary size, a number below this gives one whose exponential beside another is zero.
 FORBIDDING = -1e30

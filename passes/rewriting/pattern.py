@@ -14,7 +14,7 @@ the context, and as a near-miss with its reason what matched most of a pattern, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Union
 
 import numpy as np
@@ -25,6 +25,7 @@ from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_dtype, same_type
 from arenaut.passes.context import PassContext
+from arenaut.plain import dataclass
 
 # A stored constant is the number meant when it is this close: some units of float32, one of narrower types.
 NUMBER_TOLERANCE = 1e-6

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.quantize import of_one_scale
 from arenaut.passes.rewriting.pattern import is_op, made_by, same_value
+from arenaut.plain import dataclass
 
 
 @dataclass(frozen=True)

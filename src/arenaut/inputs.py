@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +15,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import InputError, SizeConflictError
 from arenaut.ir.graph import Array, Value
 from arenaut.ir.types import TensorType, Type
+from arenaut.plain import dataclass
 
 MOST_SHOWN = 5  # defaults that are named in a line of text
 

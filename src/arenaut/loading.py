@@ -6,21 +6,16 @@ import os
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, get_args
 
-from arenaut.backends.chain import resolve_backends
-from arenaut.compiled.cache import cache_folder
 from arenaut.compiled.container import is_compiled
-from arenaut.compiled.opening import load_through, open_file
-from arenaut.config import logger, variable
+from arenaut.config import CACHE_VARIABLE, detail, inform, variable
 from arenaut.executor.common import Executor
 from arenaut.executor.compiled import CompiledExecutor
 from arenaut.executor.fragments import OpenFragment
 from arenaut.executor.host import ProgramHost
-from arenaut.executor.interpreted import Backend, InterpretedExecutor
 from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.ir.errors import ArenautError, InternalError, InvalidModelError, blamed_on
 from arenaut.ir.graph import Array, Graph
@@ -37,12 +32,14 @@ from arenaut.model import Model, count_nodes
 from arenaut.native.target import current_target
 from arenaut.options import bytes_of, one_of, refused, threads_of
 from arenaut.origin import Origin
+from arenaut.plain import dataclass, replace
 from arenaut.planner import Effort
 from arenaut.released import ReleasedConstants, trim_heap
 
 if TYPE_CHECKING:
     import onnx
 
+    from arenaut.executor.interpreted import Backend
     from arenaut.frontend import ImportedModel, Revision
     from arenaut.frontend.blobs import ExternalFiles
     from arenaut.passes.context import Event
@@ -119,14 +116,21 @@ def load_onnx(
     """
     given: dict[str, Any] = {name: value for name, value in locals().items() if name != "source"}
     if isinstance(source, (str, PathLike)) and is_compiled(os.fspath(source)):
+        from arenaut.compiled.opening import open_file
+
         model = open_file(os.fspath(source), given, _made)
         model._origin = Origin.of(source, given)
         return model
+    if cache is None and not variable(CACHE_VARIABLE):
+        return _made(source, given, None)
+    from arenaut.compiled.cache import cache_folder
+    from arenaut.compiled.opening import load_through
+
     folder = cache_folder(cache)
-    if folder is not None:
-        target = current_target(threads_of(threads), without, precision, weights, isa)
-        return load_through(source, folder, given, target, _made)
-    return _made(source, given, None)
+    if folder is None:
+        return _made(source, given, None)
+    target = current_target(threads_of(threads), without, precision, weights, isa)
+    return load_through(source, folder, given, target, _made)
 
 
 def _made(source: Any, given: Mapping[str, Any], held: ExternalFiles | None) -> Model:
@@ -142,7 +146,7 @@ def _made(source: Any, given: Mapping[str, Any], held: ExternalFiles | None) -> 
         lowering=LoweringOptions(given["shapes"] or {}, given["exact_conv"], given["winograd_limit"]),
         effort=given["optimize_memory"],
         max_memory=bytes_of("max_memory", given["max_memory"]),
-        backends=None if given["executor"] == "compiled" else resolve_backends(given["backends"]),
+        backends=None if given["executor"] == "compiled" else _backends(given["backends"]),
     )
     with blamed_on(InvalidModelError, "loading the model"):
         from arenaut.frontend.source import resolved
@@ -153,7 +157,7 @@ def _made(source: Any, given: Mapping[str, Any], held: ExternalFiles | None) -> 
         model = _load(imported, options)
     model._origin = Origin.of(source, given)
     model._external, model._target = imported.external, options.target
-    logger.info("loaded %r in %.1f ms", model, 1e3 * (time.perf_counter() - began))
+    inform("loaded %r in %.1f ms", model, 1e3 * (time.perf_counter() - began))
     return model
 
 
@@ -193,7 +197,7 @@ def _load(imported: ImportedModel, options: _Options) -> Model:
     runner = _make_ready(built, imported, options, weights, specialiser)
 
     def fed(defaults: Collection[str]) -> Model:
-        logger.debug("a program for fed defaults %s", sorted(defaults))
+        detail("a program for fed defaults %s", sorted(defaults))
         assert imported.again is not None
         with blamed_on(InvalidModelError, "loading the model anew for fed defaults"):
             return _load(imported.again(defaults), options)
@@ -273,7 +277,7 @@ class _Specialiser:
     ) -> Built | None:
         from arenaut.passes.specialise import specialise
 
-        logger.debug("a program for ranks %s", [str(t) for t in types])
+        detail("a program for ranks %s", [str(t) for t in types])
         twin = graph.copy()
         try:
             with blamed_on(InvalidModelError, "specialising the model"), asking(oracle):
@@ -305,7 +309,15 @@ def _make_ready(
 def _executor(built: Built, options: _Options) -> Executor:
     if options.backends is None:
         return CompiledExecutor(built, options.max_memory)
+    from arenaut.executor.interpreted import InterpretedExecutor
+
     return InterpretedExecutor(built, options.max_memory, options.backends)
+
+
+def _backends(names: Sequence[str]) -> Sequence[Backend]:
+    from arenaut.backends.chain import resolve_backends
+
+    return resolve_backends(names)
 
 
 def _keep(array: Array) -> None:

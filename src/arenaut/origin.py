@@ -6,9 +6,10 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
+
+from arenaut.plain import dataclass
 
 if TYPE_CHECKING:
     from arenaut.model import Model
@@ -63,6 +64,8 @@ def _again(source: Any, options: Mapping[str, Any]) -> Model:
 
 def _key(source: Any, options: Mapping[str, Any]) -> Any:
     """Equal for equal models; None where that is not told."""
+    from hashlib import blake2b
+
     if options.get("revision") is not None:
         return None
     if isinstance(source, str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from arenaut.errors import ArenautError, InternalError
 from tests.conformance.cases import cases
 from tests.fuzz import seeds
 from tests.fuzz.mutate import damaged_bytes, damaged_fields
+from tests.fuzz.pieces import piece, pieces
 
 MOST_MEMORY = 1 << 28
 MOST_ELEMENTS = 1 << 16
-TIMEOUT = 5.0
+TIMEOUT = 2.0
 _HOSTILE = (0, 1, -1, 2, 7, 100, 1 << 31, -(1 << 31), 1 << 40, (1 << 63) - 1, -(1 << 63))
 _HOSTILE_FLOATS = (0.0, 1.0, -1.0, 1e9, 1e30, -1e30, float("nan"), float("inf"), float("-inf"), 1e-30)
 
@@ -25,17 +27,19 @@ Outcome = tuple[str, str]  # "ok", "refused" or "failed", and why
 
 
 def models() -> Sequence[tuple[str, Callable[[], bytes]]]:
-    """Small models by name: our own and those of the official cases."""
+    """Small models by name: our own, pieces of real ones, and those of the official cases."""
     own = [(name, lambda body=body: seeds.serialized(body)) for name, body in sorted(seeds.MODELS.items())]
     official = {c.name: c for c in cases() if c.suite != "real"}
-    return [*own, *((name, lambda c=c: c.model().SerializeToString()) for name, c in sorted(official.items()))]
+    cut = [(f"{name}/{number}", partial(piece, name, number)) for name, number in pieces()]
+    return [*own, *cut, *((name, lambda c=c: c.model().SerializeToString()) for name, c in sorted(official.items()))]
 
 
 def damaged(index: int, seed: int, known: Sequence[tuple[str, Callable[[], bytes]]]) -> tuple[str, bytes]:
     """Case `index`: the model's name, and its damaged bytes; one in eight is whole, for hostile data."""
     rng = random.Random(f"{seed}/{index}")
-    own = [k for k in known if k[0] in seeds.MODELS]
-    name, make = rng.choice(own if rng.random() < 0.3 else known)
+    share, own = rng.random(), len(seeds.MODELS)
+    cut = own + len(pieces())
+    name, make = rng.choice(known[:own] if share < 0.25 else known[own:cut] if share < 0.4 else known[cut:])
     data, kind = make(), rng.random()
     if kind < 0.125:
         return name, data

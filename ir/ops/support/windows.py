@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, static_shape
 from arenaut.ir.record import Param
 from arenaut.ir.types import Shape
+from arenaut.plain import dataclass
 
 
 @dataclass(frozen=True)

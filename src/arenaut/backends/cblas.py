@@ -6,10 +6,10 @@ The library is that of the package scipy-openblas32, loaded when the backend is 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -36,8 +36,7 @@ def _sgemm() -> Callable[..., None]:
         package = import_module("scipy_openblas32")
     except ImportError as error:
         raise CblasMissingError("the cblas backend needs OpenBLAS: pip install scipy-openblas32") from error
-    folder = Path(package.get_lib_dir())
-    library = ctypes.CDLL(str(folder / package.get_library(fullname=True)))
+    library = ctypes.CDLL(os.path.join(package.get_lib_dir(), package.get_library(fullname=True)))
     library.scipy_openblas_set_num_threads(ctypes.c_int(1))
     function: Callable[..., None] = library.scipy_cblas_sgemm
     return function

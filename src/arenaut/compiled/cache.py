@@ -20,21 +20,20 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from arenaut.compiled.container import this_build
 from arenaut.compiled.origin import OriginFile, Provenance, sha256_of_file
 from arenaut.compiled.tables import DAMAGES, boolean, number, text
-from arenaut.config import user_cache, variable
+from arenaut.config import CACHE_VARIABLE, user_cache, variable
 from arenaut.ir.errors import CacheError, CompiledFileError
+from arenaut.plain import dataclass
 
 if TYPE_CHECKING:
     from arenaut.ir.target import Target
     from arenaut.model import Model
 
-CACHE_VARIABLE = "ARENAUT_CACHE"
 LIMIT_VARIABLE = "ARENAUT_CACHE_BYTES"
 DEFAULT_LIMIT = 4 << 30
 COMPILED, INDEX, WORKING = ".arn", ".files", ".compiling-"

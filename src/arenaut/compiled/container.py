@@ -17,11 +17,11 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from arenaut import _native
 from arenaut.ir.errors import CompiledFileError
+from arenaut.plain import dataclass
 
 MAGIC = b"\x89arn\r\n\x1a\n"
 CONTAINER_VERSION = 1

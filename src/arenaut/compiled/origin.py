@@ -7,12 +7,12 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from arenaut.compiled.container import CompiledFile, Content
 from arenaut.compiled.tables import DAMAGES, boolean, damaged, number, text
 from arenaut.ir.errors import CompiledFileError
+from arenaut.plain import dataclass
 
 if TYPE_CHECKING:
     from arenaut.ir.target import Target

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from arenaut.ir.types import Type
+from arenaut.plain import dataclass
 
 
 @dataclass(frozen=True)

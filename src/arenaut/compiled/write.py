@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import BinaryIO
 
 from arenaut import _native
@@ -22,6 +21,7 @@ from arenaut.ir.graph import Graph, Node, Value
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import LoweredStep, StepKind
 from arenaut.model import Model
+from arenaut.plain import replace
 
 
 def save_model(model: Model, path: str | os.PathLike[str], *, portable: bool = False) -> None:

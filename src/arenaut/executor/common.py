@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from arenaut.lowering.outline import Described
 from arenaut.native.arrays import from_native, is_tensor, to_native
 from arenaut.native.enumerations import LIMITS, enumeration
 from arenaut.native.target import machine_memory
+from arenaut.plain import dataclass
 
 _STATUSES = enumeration("Status")
 _MEANING = {

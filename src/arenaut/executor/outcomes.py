@@ -7,7 +7,7 @@ asks of them while a program is made is the guard under which it serves other si
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from arenaut.ir.dims import Expr, equal, evaluate, symbol
 from arenaut.ir.dtypes import DType
 from arenaut.ir.infer import Oracle
 from arenaut.ir.types import TensorType, Type
+from arenaut.plain import dataclass
 
 MOST_OUTCOMES = 8
 # Integer inputs of at most this many elements may say by their values what ranks are: axes, sizes, conditions.

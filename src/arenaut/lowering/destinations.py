@@ -8,12 +8,12 @@ write before it is lowered.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.graph import Graph, Value, static_shape
 from arenaut.ir.ops import record_of
 from arenaut.ir.types import TensorType
+from arenaut.plain import dataclass
 
 # What a symbolic size counts for in the estimate of what is live.
 _SIZE = 16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from arenaut.lowering.tiles import Tiles, TileSpec
 from arenaut.lowering.weights import address_of, dense_copy, dense_view
 from arenaut.native.enumerations import LIMITS
 from arenaut.native.rows import Row, select_row
+from arenaut.plain import replace
 
 MAX_RANK = LIMITS["rank"]
 

@@ -7,7 +7,6 @@ writes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Final
 
 from arenaut.ir.dtypes import DType
@@ -15,6 +14,7 @@ from arenaut.ir.place import Place
 from arenaut.ir.record import Param
 from arenaut.lowering.program import LoweredStep
 from arenaut.lowering.slices import adding_first
+from arenaut.plain import dataclass, replace
 
 Axes = list[int | None]
 """Per input of a step: the axis along which it is cut, or None where it is read whole."""

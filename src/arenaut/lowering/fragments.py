@@ -7,7 +7,6 @@ and planned when a run brings ranks that it has not met (executor/fragments.py).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from arenaut.ir.dims import Expr, symbol, symbols_of
 from arenaut.ir.dtypes import DType
@@ -16,6 +15,7 @@ from arenaut.ir.evaluate import can_evaluate
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
 from arenaut.ir.ops import record_of
 from arenaut.ir.types import TensorType, Type
+from arenaut.plain import dataclass
 
 FRAGMENT = (ARENAUT_DOMAIN, "Fragment")
 

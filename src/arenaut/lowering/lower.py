@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import Expr, product, symbols_of
@@ -21,6 +20,7 @@ from arenaut.lowering.emit import MAX_RANK, Emitter, align_rank
 from arenaut.lowering.fragments import Fragment, divide
 from arenaut.lowering.program import Check, Lowered, LoweredStep, Segment, StepKind, host_place
 from arenaut.lowering.tiles import TileLimitError, Tiles, emit_node, tile_of_graph
+from arenaut.plain import replace
 
 _CONTROL = {"if": StepKind.IF, "loop": StepKind.LOOP, "scan": StepKind.SCAN}
 

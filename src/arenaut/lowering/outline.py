@@ -6,7 +6,6 @@ So a program that was opened from a file tells the same as one that was just bui
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from arenaut import _native
@@ -21,6 +20,7 @@ from arenaut.lowering.problem import problem_of, setters_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, SlicedChain, StepKind
 from arenaut.lowering.typical import typical_of
 from arenaut.lowering.winograd import transformed_bytes
+from arenaut.plain import dataclass
 from arenaut.planner import BufferInfo, BufferKind, MemoryPlan, Problem, Share, StepUse
 
 

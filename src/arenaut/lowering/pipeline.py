@@ -7,13 +7,14 @@ of being copied ("views" of ir.target.OPTIMISATIONS) is decided when a node is l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 
 from arenaut.ir.target import Target
 from arenaut.lowering.depth_first import run_depth_first
 from arenaut.lowering.program import Lowered, LoweredStep
 from arenaut.lowering.typical import Typical, typical_of
 from arenaut.lowering.winograd import choose_filters
+from arenaut.plain import dataclass, replace
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from arenaut.ir.place import Place
 from arenaut.ir.record import Param
 from arenaut.lowering.tiles import TileSpec
 from arenaut.native.rows import Row
+from arenaut.plain import dataclass
 
 if TYPE_CHECKING:
     from arenaut.lowering.typical import Typical

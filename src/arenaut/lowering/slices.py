@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from arenaut.ir.dims import Dim, exact_div
 from arenaut.ir.dtypes import DType
 from arenaut.ir.place import Place
 from arenaut.lowering.tiles import TileSpec, tile_function
+from arenaut.plain import dataclass, replace
 
 
 def part_of(place: Place, axis: int, start: int, count: int, extent: int) -> Place | None:

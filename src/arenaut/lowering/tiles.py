@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 
 from arenaut import _native
@@ -13,6 +13,7 @@ from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import held_in_register, record_of
 from arenaut.ir.record import Reg
 from arenaut.native.enumerations import LIMITS
+from arenaut.plain import dataclass
 
 MAX_REGISTERS = LIMITS["tile_registers"]
 MAX_INSTRUCTIONS = LIMITS["tile_instructions"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from arenaut.ir.graph import Array
 from arenaut.ir.place import Place
 from arenaut.lowering.families import family_of
 from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Segment
+from arenaut.plain import dataclass
 
 # Packed bytes made between two looks at what may be freed.
 _BATCH_BYTES = 32 << 20

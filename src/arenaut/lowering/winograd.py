@@ -7,13 +7,13 @@ Sums of integers, and of what was dequantised, stay sums: the algorithm rounds t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from arenaut.ir.dims import Dim, evaluate, symbols_of
 from arenaut.ir.origins import body_inputs_on_a_grid, works_on_a_grid
 from arenaut.ir.target import Target
 from arenaut.lowering.families import family_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment
+from arenaut.plain import dataclass
 
 # The parameter of families whose filters may be transformed, and its values: outputs along an axis of a tile.
 FORM = "form"

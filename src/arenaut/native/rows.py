@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
@@ -13,6 +12,7 @@ from arenaut.ir.dims import Dim, Expr
 from arenaut.ir.dtypes import DType
 from arenaut.ir.record import Param
 from arenaut.ir.target import Target
+from arenaut.plain import dataclass
 
 # In an in-place pair: the operands of the epilogue.
 TILE_OPERANDS = "t"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from functools import cache
-from pathlib import Path
 from typing import Any, get_args
 
 from arenaut import _native
@@ -26,7 +25,7 @@ def default_threads() -> int:
     return max(1, count if quota is None else min(count, int(quota + 0.5)))
 
 
-def cgroup_cpus(root: Path | None = None) -> float | None:
+def cgroup_cpus(root: str | None = None) -> float | None:
     """CPUs that the quotas of this process's control group and of all groups around it leave; None without a quota."""
     folders = _limiting_folders() if root is None else _cgroup_folders(root)
     quotas = [q for folder in folders for q in [_quota_of(folder)] if q is not None]
@@ -34,39 +33,39 @@ def cgroup_cpus(root: Path | None = None) -> float | None:
 
 
 @cache
-def _limiting_folders() -> tuple[Path, ...]:
+def _limiting_folders() -> tuple[str, ...]:
     """Those of this process's groups that a quota can be set for; the quota itself may change at any time."""
     names = ("cpu.max", "cpu.cfs_quota_us")
-    return tuple(f for f in _cgroup_folders(Path("/")) if any((f / name).exists() for name in names))
+    return tuple(f for f in _cgroup_folders("/") if any(os.path.exists(os.path.join(f, name)) for name in names))
 
 
-def _cgroup_folders(root: Path) -> list[Path]:
+def _cgroup_folders(root: str) -> list[str]:
     """Folders that may hold a cpu quota: of the process's groups and their parents. Inside a container the groups'
     paths may be the host's and not exist; the mount point is then the container's own group."""
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = _text_of(root, "proc/self/cgroup").splitlines()
     except OSError:
         lines = []
-    folders = [root / "sys/fs/cgroup", root / "sys/fs/cgroup/cpu", root / "sys/fs/cgroup/cpu,cpuacct"]
+    folders = [os.path.join(root, "sys/fs/cgroup", name) for name in ("", "cpu", "cpu,cpuacct")]
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        parts = Path(path.lstrip("/")).parts
+        parts = [part for part in path.split("/") if part]
         mounts = folders[1:3] if controllers else folders[:1]
-        folders += [mount.joinpath(*parts[:n]) for mount in mounts for n in range(1, len(parts) + 1)]
+        folders += [os.path.join(mount, *parts[:n]) for mount in mounts for n in range(1, len(parts) + 1)]
     return folders
 
 
-def _quota_of(folder: Path) -> float | None:
+def _quota_of(folder: str) -> float | None:
     try:
-        quota, period = (folder / "cpu.max").read_text().split()
+        quota, period = _text_of(folder, "cpu.max").split()
         return None if quota == "max" else int(quota) / int(period)
     except (OSError, ValueError):
         pass
     try:
-        quota_us = int((folder / "cpu.cfs_quota_us").read_text())
-        period_us = int((folder / "cpu.cfs_period_us").read_text())
+        quota_us = int(_text_of(folder, "cpu.cfs_quota_us"))
+        period_us = int(_text_of(folder, "cpu.cfs_period_us"))
         return quota_us / period_us if quota_us > 0 else None
     except (OSError, ValueError):
         return None
@@ -76,16 +75,21 @@ def _quota_of(folder: Path) -> float | None:
 def machine_memory() -> int:
     """Bytes that a process may have: those of the machine, or of its control group where that has fewer."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = (_number_in(folder / name) for folder in _cgroup_folders(Path("/"))
+    limits = (_number_in(folder, name) for folder in _cgroup_folders("/")
               for name in ("memory.max", "memory.limit_in_bytes"))  # fmt: skip
     return min([total, *(n for n in limits if n is not None)])
 
 
-def _number_in(path: Path) -> int | None:
+def _number_in(folder: str, name: str) -> int | None:
     try:
-        return int(path.read_text())
+        return int(_text_of(folder, name))
     except (OSError, ValueError):  # no such file, or "max"
         return None
+
+
+def _text_of(folder: str, name: str) -> str:
+    with open(os.path.join(folder, name)) as file:
+        return file.read()
 
 
 def allowed_tier() -> int:

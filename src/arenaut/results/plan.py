@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from arenaut import _native
@@ -12,6 +11,7 @@ from arenaut.ir.dims import Dim, evaluate
 from arenaut.ir.errors import MemoryLimitError, ShapeError
 from arenaut.lowering.outline import AcceptedOutline, Described
 from arenaut.lowering.program import Segment, SlicedChain
+from arenaut.plain import dataclass
 from arenaut.planner import Problem, Rect
 from arenaut.planner.bound import live_bytes, lower_bound, order_free_bound
 

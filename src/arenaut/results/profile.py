@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from statistics import median
+from dataclasses import asdict
 from typing import Any
 
 from arenaut.ir.dims import Dim, evaluate
 from arenaut.lowering.outline import Described, StepOutline
 from arenaut.native.arrays import is_tensor, to_native
+from arenaut.plain import dataclass
 
 _MOST_OPS = 10  # ops whose share is shown
 
@@ -89,6 +89,8 @@ class Profile:
 
 def profile_of(built: Described, inputs: Sequence[Any], repeat: int) -> Profile:
     """Runs `repeat` times; the program ran these inputs before."""
+    from statistics import median
+
     arrays = [to_native(a) if is_tensor(a) else a for a in inputs]
     outline = built.outline.steps
     times = [built.native.profile(arrays)[1] for _ in range(repeat)]

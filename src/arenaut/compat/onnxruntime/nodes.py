@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from arenaut.frontend import ModelInfo
 from arenaut.ir.types import TensorType, Type, onnx_text
 from arenaut.model import Model
+from arenaut.plain import dataclass
 
 
 class NodeArg:
