@@ -72,13 +72,14 @@ def block_matmul(row: Row) -> Iterator[Case]:
 
 
 def attention(row: Row) -> Iterator[Case]:
+    rounded = {"rounded": 1} if row["family"] == "HalfAttention" else {}
     for batch, heads, queries, keys, depth, causal in ((1, 12, 128, 128, 64, 0), (1, 12, 512, 512, 64, 1),
                                                        (1, 6, 197, 197, 64, 0), (1, 6, 1500, 1500, 64, 0),
                                                        (64, 3, 49, 49, 32, 0), (1, 12, 1, 512, 64, 0)):  # fmt: skip
         q, k, v = noise((batch, heads, queries, depth)), *(noise((batch, heads, keys, depth)) for _ in range(2))
         share = 0.5 if causal else 1.0
         yield Case(f"{batch}x{heads} heads, {queries} x {keys} x {depth}{' causal' if causal else ''}",
-                   [q, k, v, None], [np.zeros_like(q)], blob(row, scale=depth**-0.5, causal=causal),
+                   [q, k, v, None], [np.zeros_like(q)], blob(row, scale=depth**-0.5, causal=causal, **rounded),
                    4.0 * q.size * keys * share)  # fmt: skip
 
 
@@ -95,4 +96,4 @@ def recurrent(row: Row) -> Iterator[Case]:
 
 
 PRODUCTS = {"MatMul": matmul, "HalfMatMul": half_matmul, "QMatMul": qmatmul, "BlockMatMul": block_matmul,
-            "Attention": attention, "Recurrent": recurrent}  # fmt: skip
+            "Attention": attention, "HalfAttention": attention, "Recurrent": recurrent}  # fmt: skip

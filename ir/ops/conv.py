@@ -13,9 +13,10 @@ from arenaut.ir.dims import Dim, exact_div, maximum, minimum, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, static_shape
-from arenaut.ir.ops.matmul import PRODUCT, differ, product_family
+from arenaut.ir.ops.matmul import PRODUCT, differ
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, to_dtype, widen
+from arenaut.ir.ops.support.half_products import product_family
 from arenaut.ir.ops.support.windows import (
     Windows,
     auto_pad_of,

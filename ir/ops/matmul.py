@@ -12,6 +12,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree, broadcast_shapes, to_dtype, widen
+from arenaut.ir.ops.support.half_products import product_family
 from arenaut.ir.record import Channels, Infer, IntegerForm, Lower, NoRowError, OpRecord, Sample, Tolerance
 from arenaut.ir.types import Shape, TensorType, Type
 
@@ -19,18 +20,6 @@ PRODUCT = Tolerance("product", 4)
 _MULTIPLIABLE = (
     DType.FLOAT, DType.DOUBLE, DType.INT32, DType.INT64, DType.UINT32, DType.UINT64, DType.FLOAT16, DType.BFLOAT16
 )  # fmt: skip
-
-
-_HALF = (DType.FLOAT16, DType.BFLOAT16)
-
-
-def product_family(lower: Lower, family: str, a: DType, b: DType) -> tuple[str, dict[str, int]]:
-    """The kernel family of a product of these types, which is `family` or its sibling for 16-bit floats, and the
-    parameter that says how that one treats operands."""
-    floats = (DType.FLOAT, *_HALF)
-    if lower.target.precision == "bfloat16" and a in floats and b in floats:
-        return f"Half{family}", {"rounded": 1}
-    return (f"Half{family}", {}) if a in _HALF and b in _HALF else (family, {})
 
 
 def differ(a: Dim, b: Dim) -> bool:

@@ -98,6 +98,29 @@ def test_products_follow_the_tolerance_rule(variant: Any, accuracy: int, bits: i
 
 
 @over_variants
+@pytest.mark.parametrize("block", [32, 128, 1024])
+def test_rows_and_columns_of_several_blocks(variant: Any, block: int) -> None:
+    """Also with rows that are no sum of finite bfloat16 numbers: only they differ."""
+    row, mask = variant
+    rng = np.random.default_rng(block)
+    weights = Case(rng, 530, 1100, 8, block, block == 128, np.float32)
+    a = rng.standard_normal((140, 1100), np.float32)
+    setting = {"params": weights.params(0), "pack": weights.pack(), "features": mask}
+    (got,) = run(row, weights.operands(a), [((140, 530), np.float32)], rng, **setting)
+    size = np.abs(a).astype(np.float64) @ np.abs(weights.weight).T
+    assert (np.abs(got - a @ weights.weight.T) <= 8 * np.finfo(np.float32).eps * np.sqrt(1100) * size).all()
+    a[40, 700], a[41, 3], a[42, 1] = np.inf, np.nan, 3.4e38
+    (other,) = run(row, weights.operands(a), [((140, 530), np.float32)], rng, **setting)
+    assert not np.isfinite(other[40]).any() and np.isnan(other[41]).all()
+    far = np.isfinite(other[42])
+    want = a[42].astype(np.float64) @ weights.weight.T
+    np.testing.assert_allclose(other[42][far], want[far], rtol=1e-5)
+    assert far.any() and (np.abs(want[~far]) > 3e38).all()
+    kept = np.delete(np.arange(140), range(32, 64))  # a strip of rows is computed alike
+    np.testing.assert_array_equal(other[kept], got[kept])
+
+
+@over_variants
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("m", [1, 5, 20])
 def test_sums_of_bytes_are_exact(variant: Any, bits: int, m: int) -> None:

@@ -185,7 +185,7 @@ CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
     "attention/values in place": ([attention("values in place", 1)], [attention("values packed", 32)]),
     "blocks/amx": ([blocks(64, 4, _BLOCKS)], [blocks(1, 4, {k: v for k, v in _BLOCKS.items() if v != "amx"})]),
     "blocks/vnni": ([blocks(64, 4, _BLOCKS), blocks(1, 4, {k: v for k, v in _BLOCKS.items() if v != "amx"})], []),
-    "blocks/f32": ([blocks(1, 0, "f32")], [blocks(64, 0, "f32 panels")]),
+    "blocks/f32": ([blocks(1, 0, "f32")], [blocks(64, 0, {"amx_bf16": "bf16 planes", "": "f32 panels"})]),
     "conv/channel rows": ([convolution("channel rows", 16, 32, 1)],
                           [convolution("lines", 16, 1, 1), convolution("pixel rows in place", 64, 256, 1, last=True)]),
     "conv/pixel rows in place": ([convolution("pixel rows in place", 64, 256, 1, last=True)],

@@ -1,8 +1,9 @@
 // The BlockMatMul row: task grid and epilogue around products with weights in blocks. Weights stay codes in memory;
 // with accuracy 4 rows of A become bytes block by block and products are of integers, else codes become f32 in
-// registers (few rows) or panels in cache (many).
+// registers (few rows), bfloat16 planes or panels in cache (many).
 #include "kernels/blocks/dots.h"
 #include "kernels/blocks/form.h"
+#include "kernels/blocks/planes.h"
 #include "kernels/blocks/tile.h"
 #include "kernels/matmul/gemm.h"
 #include "kernels/tile/epilogue.h"
@@ -47,9 +48,9 @@ struct Plain {
 const arn_blocks_kernel kPlain = {"plain", 16, 0, nullptr, run_blocks<Plain>, nullptr};
 
 enum : int32_t { kPlainKernel, kVnniKernel, kAmxKernel };
-enum : int32_t { kBytes, kFloatRows, kFloatPanels };
-[[maybe_unused]] constexpr int64_t kRowsForTiles = 17;  // from so many on AMX is worth it
-constexpr int64_t kFloatDepth = 384;
+enum : int32_t { kBytes, kFloatRows, kFloatPanels, kFloatPlanes };
+[[maybe_unused]] constexpr int64_t kRowsForTiles = 17;     // from so many on AMX is worth it
+constexpr int64_t kFloatDepth = 384, kFloatColumns = 192;  // of panels
 constexpr int64_t kTile = 16;
 
 const arn_blocks_kernel& kernel_of(int32_t kernel) {
@@ -87,6 +88,7 @@ struct BlocksBound {
   int64_t scales, sums, shifts, unpacked, panels, edge;  // offsets in thread scratch, in bytes
   int64_t block, epilogue_scratch;
   int32_t mode, kernel, zeros, zero;  // zeros: whether operand 3 is there
+  BlockPlanes planes;
   Epilogue epilogue;
 };
 
@@ -115,8 +117,10 @@ class Run {
       bytes(w, a, m0, m, panels, out);
     else if (b_.mode == kFloatRows)
       multiply_floats(f_, w, a, f_.k, m, panels, out, b_.n_block);
+    else if (b_.mode == kFloatPlanes)
+      planes(w, a, m, panels, out);
     else
-      floats(w, a, m, n, panels, out);
+      floats(w, a, m, panels, out);
     epilogue_run(b_.epilogue, operand_, m0, m, n0, n, out, b_.n_block, after_);
   }
 
@@ -163,10 +167,25 @@ class Run {
     if (kernel.end != nullptr) kernel.end();
   }
 
-  void floats(const BlockWeights& w, const float* a, int64_t m, int64_t n, int64_t panels, float* out) {
+  void planes(const BlockWeights& w, const float* a, int64_t m, int64_t panels, float* out) {
+    const uint8_t* whole = multiply_planes(b_.planes, f_, w, a, f_.k, m, panels, out, b_.n_block, scratch_);
+    for (int64_t s = 0; s * kHalfStrip < m; ++s) {
+      const int64_t row = s * kHalfStrip;
+      if (whole[s] != 0) continue;
+      for (int64_t p = 0; p < panels; p += kFloatColumns / kTile) {
+        const int64_t from = p * f_.per_panel;
+        const BlockWeights some{w.codes + p * f_.panel, w.scales + from, w.zeros == nullptr ? nullptr : w.zeros + from,
+                                w.zero};
+        floats(some, a + row * f_.k, min64(kHalfStrip, m - row), min64(kFloatColumns / kTile, panels - p),
+               out + row * b_.n_block + p * kTile);
+      }
+    }
+  }
+
+  void floats(const BlockWeights& w, const float* a, int64_t m, int64_t panels, float* out) {
     GemmPass<float> p{};
     p.m = m;
-    p.n = n;
+    p.n = panels * kTile;
     p.a_row = f_.k;
     p.a_k = 1;
     p.b = at<float>(b_.panels);
@@ -230,8 +249,12 @@ void lay_out(BlocksBound* b) {
     b->sums = take(each);
     b->shifts = take(each);
     b->unpacked = take(kernel_of(b->kernel).unpacks != 0 ? f.blocks * f.block * kTile : 0);
-  } else if (b->mode == kFloatPanels) {
-    b->panels = take(kFloatDepth * b->n_block * 4);
+  } else if (b->mode != kFloatRows) {
+    if (b->mode == kFloatPlanes) {
+      lay_out_planes(b->m_block, b->n_block, &b->planes);
+      take(b->planes.bytes);
+    }
+    b->panels = take(kFloatDepth * min64(b->n_block, kFloatColumns) * 4);
     b->edge = take(edge_elements() * 4);
   }
   b->block = take(round_up(b->m_block, kTile) * b->n_block * 4);
@@ -260,21 +283,24 @@ ARN_DEFINE_BIND(block_matmul) {
   b->m = 1;
   for (int i = 0; i + 1 < o.rank; ++i) b->m *= o.dims[i];
   b->mode = p.accuracy == 4 ? kBytes : ARN_CHOICE("blocks/f32", b->m <= kFewFloatRows) ? kFloatRows : kFloatPanels;
+  if (b->mode == kFloatPanels && choose_planes(f, b->m, *args->target, &b->planes)) b->mode = kFloatPlanes;
   b->kernel = choose_kernel(*args->target, b->m);
   // Rows of a block: as bytes they take a quarter of L2.
   const int64_t most = max64(32, min64(256, args->target->l2_bytes / 4 / f.k / kTile * kTile));
-  b->m_block = max64(1, min64(b->m, b->mode == kBytes ? most : 256));
+  b->m_block = max64(1, min64(b->m, b->mode == kBytes ? most : b->mode == kFloatPlanes ? kPlaneRows : 256));
   b->tall = b->mode == kBytes && b->kernel == kAmxKernel ? kTile : min64(kTile, b->m_block);
   if (b->m > b->m_block) b->m_block = round_up(ceil_div(b->m, ceil_div(b->m, b->m_block)), kTile);
   b->m_blocks = ceil_div(b->m, b->m_block);
-  // Columns: a few panels, or what the f32 core likes best when it reads panels.
-  b->n_block = min64(b->mode == kFloatPanels ? 192 : 64, round_up(f.n, kTile));
+  // Columns: a few panels, what the f32 core likes best when it reads panels, or so many that splitting rows pays.
+  const int64_t wide = b->mode == kFloatPlanes ? kPlaneColumns : b->mode == kFloatPanels ? kFloatColumns : 64;
+  b->n_block = min64(wide, round_up(f.n, kTile));
+  if (b->mode == kFloatPlanes) b->n_block = round_up(ceil_div(f.n, ceil_div(f.n, wide)), kTile);
   b->n_blocks = ceil_div(f.n, b->n_block);
   b->units = b->m_blocks * b->n_blocks;
   const double work = static_cast<double>(max64(b->m, 8)) * static_cast<double>(f.n) * static_cast<double>(f.k);
   b->units_per_task = units_for_task(work, b->units, 1 << 22);
   lay_out(b);
-  static const char* const kNames[] = {nullptr, "f32", "f32 panels"};
+  static const char* const kNames[] = {nullptr, "f32", "f32 panels", "bf16 planes"};
   out->run = blocks_run;
   out->tasks = ceil_div(b->units, b->units_per_task);
   out->step_scratch = 0;

@@ -145,6 +145,32 @@ void expand(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t dep
   }
 }
 
+template <int kBits, bool kZeros>
+void pairs(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels, uint16_t* dst) {
+  typedef vi32 vi32u2 __attribute__((aligned(2), may_alias));
+  constexpr int kGroups = 8 / kBits, kLine = 4 * kGroups;
+  const Widened<kBits> widened(kZeros ? 0 : w.zero);
+  for (int64_t v = 0; v < panels * kParts; ++v) {
+    const int64_t p = v / kParts, part = v % kParts;
+    const uint8_t* codes = w.codes + p * f.panel + from / kLine * 64 + part * kVectorBytes;
+    uint16_t* to = dst + p * depth * 16 + part * 2 * L;
+    for (int64_t k = 0; k < depth; k += kLine, codes += 64) {
+      const vi32 line = *reinterpret_cast<const vi32u*>(codes);
+      const vf32 zero = kZeros ? zeros_at(w.zeros, p * f.per_panel + (from + k) / f.block * 16 + part * L) : vf32{};
+#pragma GCC unroll 8
+      for (int i = 0; i < kLine; i += 2, to += 32) {
+        vf32 even = widened(line, i % 4 * 8 + i / 4 * kBits), odd = widened(line, i % 4 * 8 + 8 + i / 4 * kBits);
+        if (kZeros) {
+          even -= zero;
+          odd -= zero;
+        }
+        const vi32 low = (vi32)even >> 16 & 0xffff, high = (vi32)odd & static_cast<int32_t>(0xffff0000);
+        *reinterpret_cast<vi32u2*>(to) = low | high;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 #define ARN_BY_BITS(fn, ...)                                                              \
@@ -162,6 +188,11 @@ void multiply_floats(const BlockForm& f, const BlockWeights& w, const float* a, 
 
 void expand_panels(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels, float* dst) {
   ARN_BY_BITS(expand, f, w, from, depth, panels, dst);
+}
+
+void expand_pairs(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels,
+                  uint16_t* dst) {
+  ARN_BY_BITS(pairs, f, w, from, depth, panels, dst);
 }
 
 }  // namespace ARN_NS

@@ -44,4 +44,9 @@ void multiply_floats(const BlockForm& f, const BlockWeights& w, const float* a, 
 // panels of the f32 product core, depth rows of a vector each.
 void expand_panels(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels, float* dst);
 
+// Codes less their zero points as bfloat16 numbers, which hold them whole, in the panels of kernels/half/dots.h: k in
+// [from, from + depth), multiples of 32, for `panels` panels. Past the end of K they are whatever codes there are.
+void expand_pairs(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels,
+                  uint16_t* dst);
+
 }  // namespace ARN_NS

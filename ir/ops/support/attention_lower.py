@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from arenaut.ir.dims import Dim
 from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.graph import Node, Value
+from arenaut.ir.ops.support.half_products import product_family
 from arenaut.ir.place import Place
 from arenaut.ir.record import Lower, NoRowError, Param
 
@@ -33,7 +34,8 @@ def lower_attention(b: Lower, node: Node) -> None:
         "causal_offset": past,
     }
     out = _result(b, node.output, query, value)
-    b.call("Attention", [query, key, value, mask], [out], params)
+    family, rounded = product_family(b, "Attention", query.dtype, key.dtype)
+    b.call(family, [query, key, value, mask], [out], {**params, **rounded})
 
 
 def _default_scale(query: Place) -> float:

@@ -195,5 +195,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "MaxPool": Family(cut=_pool),
     "AveragePool": Family(cut=_pool),
     "Attention": Family(cut=_attention, factor=1),
+    "HalfAttention": Family(cut=_attention, factor=1),
     "Gather": Family(any_alignment=True, gathers=True),
 }
