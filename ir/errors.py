@@ -59,6 +59,10 @@ class RunTimeoutError(ExecutionError, TimeoutError):
     """A run was stopped because its timeout had passed."""
 
 
+class StateError(ArenautError):
+    """A state that is full, in use by another run, of another model or batch, or asked for what it does not hold."""
+
+
 class CompiledFileError(ArenautError):
     """A compiled file that is damaged, or that does not hold what is asked of it."""
 

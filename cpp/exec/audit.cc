@@ -148,6 +148,8 @@ class Auditor {
       const Buffer& b = buffer_of(p_.inputs[i].place);
       require(p_.inputs[i].host == (b.segment == Segment::kHost), "an input in the wrong segment");
       require(p_.inputs[i].host || (b.segment == Segment::kInput && at(b.index) == i), "bad input");
+      const int32_t whole = p_.inputs[i].whole;
+      require(whole < 0 || (!p_.inputs[i].host && &buffer_of(whole) == &b), "an input is part of another buffer");
     }
     for (size_t i = 0; i < p_.outputs.size(); ++i) {
       const Buffer& b = buffer_of(p_.outputs[i]);
@@ -180,7 +182,9 @@ class Auditor {
     int32_t& first = first_use_[at(v.buffer)];
     first = std::min(first, s);
     const bool written = i >= at(step.n_in);
-    require(!written || b.segment == Segment::kArena || b.segment == Segment::kOutput, "a step writes what is given");
+    const bool lasting = b.segment == Segment::kInput && p_.inputs[at(b.index)].whole >= 0;
+    require(!written || lasting || b.segment == Segment::kArena || b.segment == Segment::kOutput,
+            "a step writes what is given");
     const bool is_packed = i < step.packed_weights.size() && step.packed_weights[i] != nullptr;
     require(is_packed == ((step.packed >> i & 1) != 0), "a packed operand without its weight");
     if (b.segment == Segment::kWeight) require(is_packed || b.data != nullptr, "an operand without its weight");

@@ -54,7 +54,7 @@ class Binder {
       if (step.kind != StepKind::kKernel && step.bodies.empty()) continue;
       try {
         BoundStep bound;
-        const std::vector<arn_desc> descs = describe_all(static_cast<int32_t>(s));
+        const std::vector<arn_desc>& descs = describe_all(static_cast<int32_t>(s));
         if (step.kind == StepKind::kKernel)
           bind_kernel(static_cast<int32_t>(s), step, descs, &bound, &space);
         else
@@ -79,7 +79,76 @@ class Binder {
     resolve_scratch();
   }
 
+  // The same for other symbols, in the memory that is there; see Program::bind_again.
+  bool run_again() {
+    if (p_.stages() != 1) return false;
+    b_->space.changed.assign(p_.exprs.size(), 0);
+    for (size_t i = 0; i < p_.exprs.size(); ++i) {
+      const int64_t before = b_->values[i];
+      if (!evaluate(p_.exprs[i], b_->values.data(), b_->symbols.data(), &b_->values[i]))
+        throw std::invalid_argument("a size overflows 64 bits");
+      b_->space.changed[i] = b_->values[i] != before;
+    }
+    check_conditions();
+    if (!resize_buffers()) return false;
+    check_buffers(p_, *b_);
+    BlobSpace space;
+    for (size_t s = 0; s < p_.steps.size(); ++s)
+      if (is_changed(s) && !bind_step_again(static_cast<int32_t>(s), &space)) return false;
+    return true;
+  }
+
  private:
+  bool is_changed(size_t s) const {
+    for (int32_t i = p_.starts_[s]; i < p_.starts_[s + 1]; ++i)
+      if (b_->space.changed[at(p_.reads_[at(i)])] != 0) return true;
+    return false;
+  }
+
+  // False where a region is larger than where it lies.
+  bool resize_buffers() {
+    b_->output_bytes = 0;
+    for (size_t i = 0; i < p_.buffers.size(); ++i) {
+      const Buffer& buffer = p_.buffers[i];
+      if (buffer.segment == Segment::kHost) continue;
+      const int64_t bytes = value_of(buffer.bytes);
+      if (bytes < 0 || bytes > kMaxBytes) throw std::invalid_argument("a buffer has an impossible size");
+      b_->buffer_bytes[i] = bytes;
+      if (buffer.segment == Segment::kOutput) b_->output_bytes += bytes;
+    }
+    for (size_t i = 0; i < p_.regions.size(); ++i) {
+      const Region& region = p_.regions[i];
+      const int64_t bytes = value_of(region.bytes);
+      if (bytes < 0) throw std::invalid_argument("a shared region has an impossible size");
+      if (bytes > b_->rects[i].bytes) return false;
+      const int32_t output = region.output >= 0 ? region.output : b_->in_output[i] ? region.reuses : -1;
+      const int64_t end = region.output >= 0 ? bytes : b_->rects[i].offset + bytes;
+      if (output >= 0 && end > b_->buffer_bytes[at(output)]) return false;
+    }
+    return true;
+  }
+
+  bool bind_step_again(int32_t s, BlobSpace* space) {
+    const Step& step = p_.steps[at(s)];
+    BoundStep& bound = b_->steps[at(s)];
+    if (!step.bodies.empty()) return false;
+    const std::vector<arn_desc>& descs = describe_all(s);
+    if (step.kind == StepKind::kKernel) {
+      const BoundStep before = bound;
+      const Rect room = b_->rects[p_.regions.size() + at(s)];
+      bind_kernel(s, step, descs, &bound, space);
+      const int64_t wanted = b_->rects[p_.regions.size() + at(s)].bytes;
+      b_->rects[p_.regions.size() + at(s)] = room;
+      if (bound.head.bound_bytes != before.head.bound_bytes || wanted > room.bytes) return false;
+      std::memcpy(bound.blob, space->bytes, at(bound.head.bound_bytes));
+      bound.thread_scratch = bound.step_scratch + rounded(bound.head.step_scratch);
+    }
+    for (size_t i = 0; i < step.operands.size(); ++i)
+      if (step.operands[i] >= 0 && !is_host(step.operands[i]))
+        b_->locations[at(bound.first_location) + i] = locate(step, i);
+    return true;
+  }
+
   void evaluate_exprs() {
     for (size_t i = 0; i < p_.exprs.size(); ++i) {
       if (p_.expr_stage_[i] != b_->stage) continue;
@@ -149,8 +218,10 @@ class Binder {
                std::to_string(limit));
   }
 
-  std::vector<arn_desc> describe_all(int32_t s) const {
-    std::vector<arn_desc> descs;
+  // Valid until it is called again.
+  const std::vector<arn_desc>& describe_all(int32_t s) const {
+    std::vector<arn_desc>& descs = b_->space.descs;
+    descs.clear();
     for (const int32_t place : p_.steps[at(s)].operands) {
       const bool host = place >= 0 && is_host(place);
       descs.push_back(host ? arn_desc{} : describe(place));
@@ -179,7 +250,7 @@ class Binder {
       BoundStep bound;
       bound.first_location = static_cast<int32_t>(b_->locations.size());
       const Step& step = p_.steps[at(s)];
-      const std::vector<arn_desc> descs = describe_all(s);
+      const std::vector<arn_desc>& descs = describe_all(s);
       b_->locations.resize(b_->locations.size() + step.operands.size());
       if (step.kind == StepKind::kKernel) {
         bind_kernel(s, step, descs, &bound, &space);
@@ -229,7 +300,8 @@ class Binder {
 
   void bind_kernel(int32_t s, const Step& step, const std::vector<arn_desc>& descs, BoundStep* bound,
                    BlobSpace* space) {
-    std::vector<const void*> constants(descs.size(), nullptr);
+    std::vector<const void*>& constants = b_->space.constants;
+    constants.assign(descs.size(), nullptr);
     for (size_t i = 0; i < descs.size(); ++i) {
       if (step.operands[i] < 0) continue;
       const Place& v = p_.places[at(step.operands[i])];
@@ -237,7 +309,8 @@ class Binder {
       if (buffer.segment == Segment::kWeight && buffer.data != nullptr)
         constants[i] = static_cast<const char*>(buffer.data) + value_of(v.offset) * element_bytes(v.dtype);
     }
-    std::string params = step.params;
+    std::string& params = b_->space.params;
+    params = step.params;
     for (const Patch& patch : step.patches) {
       const int64_t n = value_of(patch.expr);
       const double f = static_cast<double>(n);
@@ -483,31 +556,55 @@ std::shared_ptr<Binding> Program::bind_anew(const std::vector<int64_t>& key, std
   b->buffer_bytes.assign(buffers.size(), 0);
   b->rects.assign(regions.size() + steps.size(), Rect{});
   b->in_output.assign(regions.size(), false);
-  std::vector<bool> set(symbol_stage.size(), false);
-  std::vector<std::pair<int32_t, int64_t>> given;  // dims of inputs: expression, size
+  set_symbols(key, b.get());
+  Binder(*this, b.get()).run();
+  check_key(key, *b);
+  return b;
+}
+
+bool Program::bind_again(const std::vector<int64_t>& key, Binding* b) const {
+  b->key = key;
+  set_symbols(key, b);
+  if (!Binder(*this, b).run_again()) return false;
+  check_key(key, *b);
+  return true;
+}
+
+template <typename Visit>
+void Program::visit_key(const std::vector<int64_t>& key, const Visit& visit) const {
   size_t next = 0;
   const auto take = [&key, &next] {
     require(next < key.size(), "an input has the wrong rank");
     return key[next++];
   };
-  for (const Input& input : inputs) {
-    const Place& v = places[at(input.place)];
-    const auto rank = static_cast<int64_t>(v.dims.size()), got = input.host ? take() : rank;
-    for (int64_t k = 0; k < got; ++k) {
-      const int64_t size = take();
-      if (got != rank) continue;
-      require(size >= 0, "an input has a negative dim");
-      given.emplace_back(v.dims[at(k)], size);
-      const Expr& e = exprs[at(v.dims[at(k)])];
-      if (e.op != ExprOp::kSymbol || set[at(e.a)]) continue;
-      set[at(e.a)] = true;
-      b->symbols[at(e.a)] = size;
+  for (const Input& input : inputs)
+    for (const int32_t place : {input.place, input.whole}) {
+      if (place < 0) continue;
+      const Place& v = places[at(place)];
+      const auto rank = static_cast<int64_t>(v.dims.size()), got = input.host ? take() : rank;
+      for (int64_t k = 0; k < got; ++k) {
+        const int64_t size = take();
+        if (got == rank) visit(v.dims[at(k)], size);
+      }
     }
-  }
   require(next == key.size(), "an input has the wrong rank");
-  Binder(*this, b.get()).run();
-  for (const auto& [expr, size] : given) require(b->values[at(expr)] == size, "input dims contradict the model's");
-  return b;
+}
+
+void Program::set_symbols(const std::vector<int64_t>& key, Binding* b) const {
+  constexpr int64_t kOpen = -1;
+  b->symbols.assign(symbol_stage.size(), kOpen);
+  visit_key(key, [this, b](int32_t expr, int64_t size) {
+    require(size >= 0, "an input has a negative dim");
+    const Expr& e = exprs[at(expr)];
+    if (e.op == ExprOp::kSymbol && b->symbols[at(e.a)] == kOpen) b->symbols[at(e.a)] = size;
+  });
+  std::replace(b->symbols.begin(), b->symbols.end(), kOpen, int64_t{0});
+}
+
+void Program::check_key(const std::vector<int64_t>& key, const Binding& b) const {
+  visit_key(key, [this, &b](int32_t expr, int64_t size) {
+    require(b.values[at(expr)] == size, "input dims contradict the model's");
+  });
 }
 
 std::shared_ptr<const Binding> Program::bind(const std::vector<int64_t>& key) const {

@@ -90,7 +90,7 @@ void check_buffers(const Program& p, const Binding& b) {
         offset >= 0 && bytes <= b.rects[at(buffer.region)].bytes && offset <= b.rects[at(buffer.region)].bytes - bytes,
         "a buffer reaches out of its region");
   }
-  for (const Input& input : p.inputs) check_shown(p, b, input.place);
+  for (const Input& input : p.inputs) check_shown(p, b, input.whole < 0 ? input.place : input.whole);
   for (const int32_t output : p.outputs) check_shown(p, b, output);
 }
 

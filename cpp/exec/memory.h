@@ -44,6 +44,8 @@ class Block {
 
   char* data() const { return static_cast<char*>(data_); }
   int64_t bytes() const { return bytes_; }
+  // Whether the memory came from the system by itself: zero until it is written.
+  bool is_mapping() const { return bytes_ >= kMapped; }
 
  private:
   static constexpr int64_t kMapped = int64_t{1} << 18;

@@ -96,7 +96,7 @@ struct Location {
 
 struct BoundStep {
   arn_bound head{};
-  const char* blob = nullptr;  // in Binding::blobs
+  char* blob = nullptr;  // in Binding::blobs
   StepKind kind = StepKind::kKernel;
   int32_t first_location = 0;
   int32_t control = -1;                          // in Binding::controls; -1: bodies find memory of their own
@@ -122,6 +122,14 @@ struct StepCost {
   std::atomic<int64_t> nanoseconds{0};  // on one thread
 };
 
+// What a binding is made with, kept to make it once more for other sizes without allocating.
+struct BindSpace {
+  std::vector<arn_desc> descs;
+  std::vector<const void*> constants;
+  std::string params;
+  std::vector<uint8_t> changed;  // per expression: has another value than in the binding before
+};
+
 struct Binding {
   int32_t stage = 0;
   int32_t threads = 1;
@@ -135,6 +143,7 @@ struct Binding {
   std::vector<Location> locations;
   std::vector<int32_t> moving;  // locations whose base is an input or output: the others stay while the arena does
   Block blobs;
+  BindSpace space;
   int64_t arena_bytes = 0;   // up to and including this stage
   int64_t output_bytes = 0;  // likewise
 
@@ -245,6 +254,17 @@ struct StepError {
 struct Input {
   int32_t place = -1;  // in the input or host segment
   bool host = false;
+  // A place, dense, of all the memory that the input is a part of: memory that outlives the run and that steps may
+  // write. Its dims follow those of the input in the key of a binding. -1: the input is dense, and only read.
+  int32_t whole = -1;
+};
+
+// Which numbers of a binding's key grow from run to run where inputs are parts of memory that outlives it: lengths, and
+// what else is as long. total: an expression, what a length is after the run. capacity: the most that it can be.
+struct Growth {
+  std::vector<int32_t> lengths;  // places in the key
+  int32_t total = -1;
+  int64_t capacity = 0;
 };
 
 class Program {
@@ -278,6 +298,10 @@ class Program {
   std::shared_ptr<const Binding> bind(const std::vector<int64_t>& key) const;
   // The same without the cache, in the memory of a binding that nobody uses any more if there is one.
   std::shared_ptr<Binding> bind_anew(const std::vector<int64_t>& key, std::shared_ptr<Binding> b = nullptr) const;
+  // Makes a binding of bind_anew() that of another key, with every buffer where it lies: only what hangs on sizes that
+  // differ is bound again, and nothing is allocated. False where its memory does not suffice or a step's form changes;
+  // then, as after a throw, the binding is of no use any more.
+  bool bind_again(const std::vector<int64_t>& key, Binding* b) const;
   // The binding of the stage after `before`, whose symbols (all of them) are given.
   std::shared_ptr<const Binding> bind_next(const std::shared_ptr<const Binding>& before,
                                            const std::vector<int64_t>& symbols) const;
@@ -288,7 +312,16 @@ class Program {
 
  private:
   friend class Binder;
+  void list_reads();
+  // Sets the symbols that input dims name. Throws where the key is none of this program's.
+  void set_symbols(const std::vector<int64_t>& key, Binding* b) const;
+  // After expressions have values: that all input dims are what the key says.
+  void check_key(const std::vector<int64_t>& key, const Binding& b) const;
+  template <typename Visit>
+  void visit_key(const std::vector<int64_t>& key, const Visit& visit) const;
   std::vector<int32_t> expr_stage_;
+  // Per step: the expressions that hang on symbols and that its operands and parameters read, from starts_[step] on.
+  std::vector<int32_t> reads_, starts_;
   mutable std::mutex mutex_;
   mutable std::list<std::shared_ptr<Binding>> cache_;  // the latest first
   mutable std::shared_ptr<Binding> spare_;

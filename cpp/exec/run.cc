@@ -132,6 +132,13 @@ void Run::begin(const RunOptions& options, std::shared_ptr<const Binding> bindin
   if (program_.steps.empty()) collect_results();
 }
 
+const std::shared_ptr<const Binding>& Run::follow(const std::vector<int64_t>& key, const Growth& growth) {
+  binding_.reset();  // what is bound again is held by nobody, and what was located by it lies elsewhere
+  located_.reset();
+  binding_ = follower_.bind(program_, key, growth);
+  return binding_;
+}
+
 void Run::end() {
   end_iteration();
   own_lease_.give_back();
@@ -324,6 +331,7 @@ void Run::run_kernels() {
 
 void Run::run_kernel(int32_t index, const BoundStep& bound, int32_t parts) {
   if (bound.head.tasks == 0) return;
+  parts = static_cast<int32_t>(std::min<int64_t>(parts, bound.head.tasks));
   if (parts > 1) parts = std::min(parts, lease_->take(binding_->threads));
   int64_t pieces = std::min<int64_t>(bound.head.tasks, parts > 1 ? int64_t{parts} * kPieces : 1);
   if (options_.deadline != 0 || options_.watched()) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "exec/follow.h"
 #include "exec/pool.h"
 #include "exec/program.h"
 
@@ -23,6 +24,8 @@ class Run {
   // binding: that of stage 0 for these inputs, when the caller has it.
   // Throws StepError, std::invalid_argument, MemoryLimit, std::bad_alloc.
   void begin(const RunOptions& options, std::shared_ptr<const Binding> binding = nullptr);
+  // The binding of a key that grows from call to call; the next begin() gets it.
+  const std::shared_ptr<const Binding>& follow(const std::vector<int64_t>& key, const Growth& growth);
   // Runs every step that is left.
   void finish();
   // Runs the next step; false when none is left.
@@ -113,6 +116,7 @@ class Run {
   const Program& program_;
   RunOptions options_;
   std::shared_ptr<const Binding> binding_;
+  Follower follower_;
   int32_t next_ = 0;
   int32_t stage_end_ = 0;
   Block arena_;

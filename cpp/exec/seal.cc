@@ -79,10 +79,46 @@ void Program::seal() {
   }
   for (const int32_t i : placement)
     require(i >= 0 && at(i) < regions.size() + steps.size(), "placement names no region");
-  for (const Input& input : inputs)
+  for (const Input& input : inputs) {
     require(input.place >= 0 && at(input.place) < places.size(), "an input names no place");
+    require(input.whole >= -1 && input.whole < static_cast<int32_t>(places.size()), "an input is part of no place");
+  }
   for (const int32_t output : outputs) require(output >= 0 && at(output) < places.size(), "an output names no place");
   audit(*this);
+  list_reads();
+}
+
+void Program::list_reads() {
+  std::vector<bool> varies(exprs.size(), false);
+  for (size_t i = 0; i < exprs.size(); ++i) {
+    const Expr& e = exprs[i];
+    if (e.op == ExprOp::kConst) continue;
+    varies[i] = e.op == ExprOp::kSymbol || varies[at(e.a)] || varies[at(e.b)] ||
+                (e.op == ExprOp::kSelect && varies[at(e.c)]);
+  }
+  reads_.clear();
+  starts_.assign(1, 0);
+  for (const Step& step : steps) {
+    const size_t start = reads_.size();
+    const auto read = [&](int32_t expr) {
+      if (varies[at(expr)] && std::find(reads_.begin() + static_cast<std::ptrdiff_t>(start), reads_.end(), expr) ==
+                                  reads_.end())
+        reads_.push_back(expr);
+    };
+    for (const int32_t operand : step.operands) {
+      if (operand < 0) continue;
+      const Place& v = places[at(operand)];
+      const Buffer& b = buffers[at(v.buffer)];
+      if (b.segment == Segment::kHost) continue;
+      for (const int32_t e : v.dims) read(e);
+      for (const int32_t e : v.strides) read(e);
+      read(v.offset);
+      read(b.bytes);
+      if (b.region >= 0) read(b.region_offset);
+    }
+    for (const Patch& patch : step.patches) read(patch.expr);
+    starts_.push_back(static_cast<int32_t>(reads_.size()));
+  }
 }
 
 }  // namespace arenaut

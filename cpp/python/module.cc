@@ -5,6 +5,7 @@ PYBIND11_MODULE(_native, m) {
   arenaut::register_registry(m);
   arenaut::register_probe(m);
   arenaut::register_program(m);
+  arenaut::register_state(m);
   arenaut::register_runner(m);
   arenaut::register_image(m);
   arenaut::register_wire(m);

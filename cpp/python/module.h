@@ -11,6 +11,7 @@ namespace py = pybind11;
 void register_registry(py::module_& m);
 void register_probe(py::module_& m);
 void register_program(py::module_& m);
+void register_state(py::module_& m);
 void register_runner(py::module_& m);
 void register_image(py::module_& m);
 void register_wire(py::module_& m);

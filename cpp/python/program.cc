@@ -326,6 +326,9 @@ void PyProgram::seal(const py::dict& rest) {
     const Buffer& b = program->buffers.at(at(program->places.at(at(v)).buffer));
     program->inputs.push_back({v, b.segment == Segment::kHost});
   }
+  const std::vector<int32_t> wholes = ints(rest["wholes"]);
+  if (wholes.size() != program->inputs.size()) throw std::invalid_argument("wholes has one entry an input");
+  for (size_t i = 0; i < wholes.size(); ++i) program->inputs[i].whole = wholes[i];
   program->outputs = ints(rest["outputs"]);
   program->slots = rest["slots"].cast<int32_t>();
   host_call = rest["host_call"];
@@ -333,9 +336,28 @@ void PyProgram::seal(const py::dict& rest) {
   program->seal();
 }
 
+void PyProgram::use_state(const std::vector<std::array<int32_t, 4>>& ports, int32_t total) {
+  const auto n_inputs = static_cast<int32_t>(program->inputs.size());
+  const auto n_outputs = static_cast<int32_t>(program->outputs.size());
+  if (total < -1 || total >= static_cast<int32_t>(program->exprs.size()))
+    throw std::invalid_argument("a state's length is no expression");
+  StateUse made;
+  made.total = total;
+  for (const auto& [part, input, output, axis] : ports) {
+    if (part < 0 || input < -1 || input >= n_inputs || output < -1 || output >= n_outputs)
+      throw std::invalid_argument("a port of no input or output");
+    if (axis >= 0 && (input < 0 || program->inputs[at(input)].whole < 0 || total < 0))
+      throw std::invalid_argument("a port that appends to what has no room");
+    if (input >= 0 && program->inputs[at(input)].host) throw std::invalid_argument("a port that is no array");
+    made.ports.push_back({part, input, output, axis});
+  }
+  use = std::move(made);
+}
+
 void PyProgram::read_inputs(const py::list& arrays, Run* run) const {
   if (arrays.size() != program->inputs.size()) throw std::invalid_argument("wrong number of inputs");
   for (size_t i = 0; i < arrays.size(); ++i) {
+    if (use.is_port(i)) continue;
     const Place& v = program->places[at(program->inputs[i].place)];
     Tensor& t = run->input(i);
     t = from_python(arrays[i], v.dtype);
@@ -415,18 +437,32 @@ bool has_dims(const py::array& array, const std::vector<int64_t>& dims) {
 
 }  // namespace
 
-void PyProgram::run_to_end(const py::list& arrays, RunOptions options, const Targets& targets, py::list* out) {
+void PyProgram::run_to_end(const py::list& arrays, RunOptions options, const Targets& targets, py::list* out,
+                           PyState* state) {
+  std::optional<StateCall> held;
+  if (state == nullptr && !use.ports.empty()) throw std::invalid_argument("a program with a state, and none is given");
+  if (state != nullptr) held.emplace(state, use);
   const WatchInterrupts interrupts(true);
   options.signalled = interrupts.flag();
   for (;;) {
     Call call(this);
     read_inputs(arrays, call.get());
     for (auto [i, array] : targets) call->give_output(i, array.mutable_data(), array.nbytes());
+    if (held) held->give_inputs(call.get());
     try {
       const py::gil_scoped_release nogil;
-      call->begin(options);
+      std::shared_ptr<const Binding> binding;
+      if (held) {
+        std::vector<int64_t> key;
+        for (size_t i = 0; i < program->inputs.size(); ++i)
+          program->append_key(i, call->input(i).dims.data(), call->input(i).dims.size(), &key);
+        binding = held->bind(*program, key, call.get());
+        held->give_outputs(*program, *binding, call.get());
+      }
+      call->begin(options, std::move(binding));
       call->finish();
-      if (options.needed == nullptr) ran(*call.get());
+      if (held) held->commit(*program, call.get());
+      if (options.needed == nullptr && !held) ran(*call.get());
     } catch (const StepError&) {
       if (!interrupts.take()) throw;
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
@@ -434,6 +470,10 @@ void PyProgram::run_to_end(const py::list& arrays, RunOptions options, const Tar
     }
     for (size_t i = 0; i < program->outputs.size(); ++i) {
       const Tensor& t = call->output(i);
+      if (use.is_result(i)) {
+        out->append(py::none());
+        continue;
+      }
       const bool absent = options.needed != nullptr && t.data == nullptr && !t.host;
       const auto target = targets.find(i);
       if (target != targets.end() && t.data == target->second.data() && has_dims(target->second, t.dims))
@@ -446,7 +486,8 @@ void PyProgram::run_to_end(const py::list& arrays, RunOptions options, const Tar
 }
 
 py::list PyProgram::run(const py::list& arrays, int64_t max_memory, double timeout, const StopFlag* stop,
-                        const std::optional<std::vector<uint8_t>>& needed, const py::dict& given) {
+                        const std::optional<std::vector<uint8_t>>& needed, const py::dict& given,
+                        PyState* state) {
   RunOptions o = options(max_memory);
   if (timeout >= 0)
     o.deadline = std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -467,7 +508,7 @@ py::list PyProgram::run(const py::list& arrays, int64_t max_memory, double timeo
     targets.emplace(i, std::move(array));
   }
   py::list out;
-  run_to_end(arrays, o, targets, &out);
+  run_to_end(arrays, o, targets, &out, state);
   return out;
 }
 

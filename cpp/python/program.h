@@ -13,6 +13,7 @@
 
 #include "exec/run.h"
 #include "python/module.h"
+#include "python/state.h"
 #include "python/weights.h"
 
 namespace arenaut {
@@ -86,13 +87,18 @@ class PyProgram {
   void set_plan(const std::vector<int32_t>& order, const std::vector<std::array<int32_t, 5>>& regions,
                 const std::vector<std::array<int32_t, 2>>& members, const std::vector<int32_t>& placement);
   void seal(const py::dict& rest);
+  // (part of the state, input, output or -1, axis or -1) of each port; total: see StateUse.
+  void use_state(const std::vector<std::array<int32_t, 4>>& ports, int32_t total);
 
   // timeout: seconds from now after which the run stops; negative: none. stop: lets others end it. needed: per step,
   // whether it is run; outputs that only others make are None.
   // given: by the number of an output, a dense array that it is written into where the binding says the same size; the
   // others lie in memory of their own. What it holds after a throw is undefined.
+  // state: of the runs whose program has ports; arrays are then those of its other inputs, and None is returned in
+  // place of what becomes the state. Throws StateTaken.
   py::list run(const py::list& arrays, int64_t max_memory, double timeout, const StopFlag* stop,
-               const std::optional<std::vector<uint8_t>>& needed, const py::dict& given);
+               const std::optional<std::vector<uint8_t>>& needed, const py::dict& given,
+               PyState* state);
   py::tuple profile(const py::list& arrays);
   // What stage 0 of a binding needs, without running.
   py::dict describe(const std::vector<std::vector<int64_t>>& dims) const;
@@ -113,6 +119,7 @@ class PyProgram {
   std::shared_ptr<Program> program = std::make_shared<Program>();
   py::object host_call = py::none(), open_call = py::none();
   std::shared_ptr<OutputPool> outputs = std::make_shared<OutputPool>();
+  StateUse use;  // no ports: runs need no state
   PyHost host{this};
   std::map<const Program*, std::shared_ptr<PyProgram>> bodies;
 
@@ -124,7 +131,8 @@ class PyProgram {
   std::map<int32_t, py::object> weights_;  // buffer -> the array that holds it
   std::map<int32_t, int64_t> numbers_;     // buffer -> the number of that array
   using Targets = std::map<size_t, py::array>;
-  void run_to_end(const py::list& arrays, RunOptions options, const Targets& targets, py::list* out);
+  void run_to_end(const py::list& arrays, RunOptions options, const Targets& targets, py::list* out,
+                  PyState* state = nullptr);
 
   mutable std::mutex idle_mutex_;
   std::map<int32_t, OpenStep> open_steps_;

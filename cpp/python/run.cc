@@ -58,6 +58,7 @@ std::vector<int64_t> resolve(const std::vector<std::tuple<int64_t, int32_t, int3
 void register_program(py::module_& m) {
   static py::exception<StepError> step_error(m, "StepError");
   static py::exception<MemoryLimit> memory_error(m, "MemoryLimitExceeded");
+  py::register_exception<StateTaken>(m, "StateTaken");
   py::register_exception_translator([](std::exception_ptr p) {
     try {
       if (p) std::rethrow_exception(p);
@@ -97,7 +98,9 @@ void register_program(py::module_& m) {
       .def("set_plan", &PyProgram::set_plan)
       .def("seal", &PyProgram::seal)
       .def("run", &PyProgram::run, py::arg("arrays"), py::arg("max_memory") = -1, py::arg("timeout") = -1.0,
-           py::arg("stop") = nullptr, py::arg("needed") = py::none(), py::arg("given") = py::dict())
+           py::arg("stop") = nullptr, py::arg("needed") = py::none(), py::arg("given") = py::dict(),
+           py::arg("state") = nullptr)
+      .def("use_state", &PyProgram::use_state, py::arg("ports"), py::arg("total"))
       .def("profile", &PyProgram::profile)
       .def("describe", &PyProgram::describe)
       .def("describe_with", &PyProgram::describe_with)

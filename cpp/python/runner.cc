@@ -58,6 +58,7 @@ PyTypeObject g_memory_type = make_memory_type();
 
 struct InputSpec {
   py::object name;
+  size_t input = 0;                       // of the program
   int type_number = 0, other_number = 0;  // numpy has two numbers for 64-bit integers
   int rank = 0;                           // -1: any
   int32_t dtype = 0;
@@ -65,13 +66,14 @@ struct InputSpec {
 
 struct OutputSpec {
   py::object name;
+  size_t output = 0;  // of the program
   py::object descr;  // none: an object of Python's
   int32_t place = 0;
   int32_t buffer = 0;
   bool early = false;  // its dims follow from those of the inputs
 };
 
-class FastCall {
+class FastCall : public FastRun {
  public:
   FastCall(std::shared_ptr<PyProgram> program, const py::list& inputs, const py::list& outputs, int64_t max_memory)
       : program_(std::move(program)), options_(program_->options(max_memory)) {
@@ -80,8 +82,10 @@ class FastCall {
     if (inputs.size() != p.inputs.size() || outputs.size() != p.outputs.size() || inputs.size() > kMaxInputs)
       throw std::invalid_argument("other inputs or outputs than the program's");
     for (size_t i = 0; i < inputs.size(); ++i) {
+      if (program_->use.is_port(i)) continue;
       const auto [name, type] = inputs[i].cast<std::pair<py::str, py::dtype>>();
       InputSpec spec;
+      spec.input = i;
       spec.name = intern(name);
       spec.type_number = spec.other_number = type.num();
       if (spec.type_number == npy::NPY_LONG_) spec.other_number = npy::NPY_LONGLONG_;
@@ -95,8 +99,10 @@ class FastCall {
       inputs_.push_back(std::move(spec));
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
+      if (program_->use.is_result(i)) continue;
       const auto [name, descr] = outputs[i].cast<std::pair<py::str, py::object>>();
       OutputSpec spec;
+      spec.output = i;
       spec.name = intern(name);
       spec.descr = descr;
       spec.place = p.outputs[i];
@@ -115,26 +121,35 @@ class FastCall {
   }
 
   // A new reference; null without an error: not for this path.
-  PyObject* run(PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  PyObject* run(PyObject* const* args, Py_ssize_t count, PyObject* names, PyState* state) override {
     PyObject* arrays[kMaxInputs];
     if (!find_inputs(args, count, names, arrays)) return nullptr;
+    std::optional<StateCall> held;
+    if (state != nullptr) held.emplace(state, program_->use);
     Call call(program_.get());
-    key_.clear();
     for (size_t i = 0; i < inputs_.size(); ++i) {
       const auto* array = py::detail::array_proxy(arrays[i]);
-      Tensor& t = call->input(i);
+      Tensor& t = call->input(inputs_[i].input);
       t.dims.assign(array->dimensions, array->dimensions + array->nd);
       t.dtype = inputs_[i].dtype;
       t.data = array->data;
-      if (inputs_[i].rank < 0) key_.push_back(array->nd);
-      key_.insert(key_.end(), t.dims.begin(), t.dims.end());
     }
+    if (held) held->give_inputs(call.get());
+    key_.clear();
+    const Program& program = *program_->program;
+    for (size_t i = 0; i < program.inputs.size(); ++i)
+      program.append_key(i, call->input(i).dims.data(), call->input(i).dims.size(), &key_);
     if (!only_.empty() && std::find(only_.begin(), only_.end(), key_) == only_.end()) return nullptr;
-    Held held(arrays, inputs_.size());  // another thread may change the dict meanwhile
+    const Held alive(arrays, inputs_.size());  // another thread may change the dict meanwhile
     try {
+      if (held) {
+        const std::shared_ptr<const Binding> binding = held->bind(program, key_, call.get());
+        held->give_outputs(program, *binding, call.get());
+        return run(call.get(), binding, &*held);
+      }
       if (!last_ || last_->key != key_) last_ = program_->program->bind(key_);
       const std::shared_ptr<const Binding> binding = last_;  // another thread may change last_ meanwhile
-      return run(call.get(), binding);
+      return run(call.get(), binding, nullptr);
     } catch (py::error_already_set& e) {
       e.restore();
     } catch (const StepError&) {
@@ -258,7 +273,7 @@ class FastCall {
     return make_array(spec.descr, t.dims.data(), t.dims.size(), const_cast<void*>(t.data), owner.release().ptr());
   }
 
-  PyObject* run(Run* call, const std::shared_ptr<const Binding>& binding) {
+  PyObject* run(Run* call, const std::shared_ptr<const Binding>& binding, const StateCall* held) {
     auto results = py::reinterpret_steal<py::dict>(PyDict_New());
     int64_t pooled = 0;
     for (const OutputSpec& spec : outputs_) {
@@ -268,7 +283,7 @@ class FastCall {
     for (size_t i = 0; i < outputs_.size(); ++i) {
       if (!outputs_[i].early) continue;
       const py::object array = allocate(outputs_[i], *binding, pooled);
-      call->give_output(i, py::detail::array_proxy(array.ptr())->data);
+      call->give_output(outputs_[i].output, py::detail::array_proxy(array.ptr())->data);
       if (PyDict_SetItem(results.ptr(), outputs_[i].name.ptr(), array.ptr()) < 0) throw py::error_already_set();
     }
     const int64_t time = binding->fastest.load(std::memory_order_relaxed);
@@ -280,21 +295,23 @@ class FastCall {
       if (long_ || time < 0 || time > kWorthOfUnlocking) unlocked.emplace();
       call->begin(options, binding);
       call->finish();
+      if (held != nullptr) held->commit(*program_->program, call);
     } catch (const StepError&) {
       if (interrupts.take() && PyErr_CheckSignals() != 0) throw py::error_already_set();
       throw;
     }
-    return finish_results(call, std::move(results));
+    return finish_results(call, std::move(results), held == nullptr);
   }
 
-  PyObject* finish_results(Run* call, py::dict results) {
+  // described: whether the run's binding is the last one that the program tells of.
+  PyObject* finish_results(Run* call, py::dict results, bool described) {
     bool ordered = true;
     for (size_t i = 0; i < outputs_.size(); ++i) {
       if (outputs_[i].early) continue;
       ordered = false;
-      results[outputs_[i].name] = late_array(outputs_[i], call->take_output(i));
+      results[outputs_[i].name] = late_array(outputs_[i], call->take_output(outputs_[i].output));
     }
-    program_->ran(*call);
+    if (described) program_->ran(*call);
     if (ordered) return results.release().ptr();
     py::dict in_order;
     for (const OutputSpec& spec : outputs_) in_order[spec.name] = results[spec.name];
@@ -326,11 +343,40 @@ Runner::State& state_of(PyObject* self) {
   return *runner->state;
 }
 
+// With state=...: the program that the state itself knows, where it belongs to this model. 1: to be tried another way.
+PyObject* run_with_state(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names, bool* other) {
+  static PyObject* const word = PyUnicode_InternFromString("state");
+  *other = true;
+  const Py_ssize_t named = PyTuple_GET_SIZE(names), last = named - 1;
+  if (PyTuple_GET_ITEM(names, last) != word) return nullptr;
+  PyObject* given = args[count + last];
+  if (!py::isinstance<PyState>(given)) return nullptr;
+  const py::object kept = py::reinterpret_borrow<py::object>(given);
+  auto* state = kept.cast<PyState*>();
+  const std::shared_ptr<FastRun> call = state->length == 0 ? state->first : state->later;
+  if (state->owner != self || call == nullptr) return nullptr;
+  const auto others = py::reinterpret_steal<py::object>(PyTuple_GetSlice(names, 0, last));
+  try {
+    PyObject* result = call->run(args, count, last == 0 ? nullptr : others.ptr(), state);
+    *other = result == nullptr && PyErr_Occurred() == nullptr;
+    return result;
+  } catch (const StateTaken&) {
+    const auto refused = py::reinterpret_steal<py::object>(PyObject_CallMethod(given, "_refuse", nullptr));
+    *other = refused.ptr() != nullptr;
+    return nullptr;
+  }
+}
+
 PyObject* runner_run(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   Runner::State* state = reinterpret_cast<Runner*>(self)->state;
+  if (names != nullptr && PyTuple_GET_SIZE(names) > 0) {
+    bool other = true;
+    PyObject* result = run_with_state(self, args, count, names, &other);
+    if (!other) return result;
+  }
   for (size_t i = 0; state != nullptr && i < state->calls.size(); ++i) {
     const std::shared_ptr<FastCall> call = state->calls[i];  // another thread may change the list meanwhile
-    PyObject* result = call->run(args, count, names);
+    PyObject* result = call->run(args, count, names, nullptr);
     if (result != nullptr) state->last = call;
     if (result != nullptr || PyErr_Occurred()) return result;
   }
@@ -353,6 +399,23 @@ PyObject* runner_enable(PyObject* self, PyObject* args) {
     if (found == calls.end())
       found = calls.insert(calls.end(), std::make_shared<FastCall>(program, inputs, outputs, max_memory));
     if (dims) (*found)->allow(*dims);
+  } catch (py::error_already_set& e) {
+    e.restore();
+    return nullptr;
+  } catch (const std::exception& e) {
+    PyErr_SetString(PyExc_ValueError, e.what());
+    return nullptr;
+  }
+  Py_RETURN_NONE;
+}
+
+PyObject* runner_enable_state(PyObject* self, PyObject* args) {
+  try {
+    const auto [state, first, program, inputs, outputs, max_memory] =
+        py::reinterpret_borrow<py::tuple>(args)
+            .cast<std::tuple<PyState*, bool, std::shared_ptr<PyProgram>, py::list, py::list, int64_t>>();
+    (first ? state->first : state->later) = std::make_shared<FastCall>(program, inputs, outputs, max_memory);
+    state->owner = self;
   } catch (py::error_already_set& e) {
     e.restore();
     return nullptr;
@@ -387,6 +450,9 @@ PyMethodDef kMethods[] = {
     {"_enable", runner_enable, METH_VARARGS,
      "_enable(program, [(input name, dtype)], [(output name, dtype)], max_memory, dims): from now on run() takes the "
      "fast path where it can; dims: of all inputs, one after the other, or None for any."},
+    {"_enable_state", runner_enable_state, METH_VARARGS,
+     "_enable_state(state, first, program, [(input name, dtype)], [(output name, dtype)], max_memory): run() with this "
+     "state takes the fast path where it can. first: while the state has no length; else when it has one."},
     {"_disable", runner_disable, METH_NOARGS, "_disable(): run() takes no fast path any more."},
     {"_last", runner_last, METH_NOARGS, "_last(): the program of the last run, where that took fast path."},
     {nullptr, nullptr, 0, nullptr}};
@@ -396,11 +462,12 @@ PyMethodDef kMethods[] = {
 void register_runner(py::module_& m) {
   if (PyType_Ready(&g_memory_type) < 0) throw py::error_already_set();
   kMethods[0].ml_doc =
-      "run($self, /, *args, out=None, timeout=None, outputs=None, **kwargs)\n--\n\n"
+      "run($self, /, *args, out=None, timeout=None, outputs=None, state=None, **kwargs)\n--\n\n"
       "Runs the model once: run({\"x\": x}), run(x, y) in input order, or run(x=x).\n\n"
       "Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead.\n"
       "timeout: seconds after which the run stops with RunTimeoutError. outputs: names of those that are wanted; what\n"
-      "only others need is not computed.\n"
+      "only others need is not computed. state: what new_state() returned, which takes the place of inputs and outputs\n"
+      "that carry it from run to run; a run that fails leaves it as it was.\n"
       "Raises InputError for feeds that do not fit, ExecutionError when a step fails.";
   PyType_Slot slots[] = {{Py_tp_methods, kMethods},
                          {Py_tp_dealloc, reinterpret_cast<void*>(runner_dealloc)},

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from arenaut.loading import load_onnx
     from arenaut.model import Model
     from arenaut.native.target import kernel_info
+    from arenaut.state import State
 
 __all__ = [
-    "InferenceSession", "Model", "Revision", "TensorInfo", "__version__", "errors", "kernel_info", "load_onnx",
+    "InferenceSession", "Model", "Revision", "State", "TensorInfo", "__version__", "errors", "kernel_info", "load_onnx",
 ]  # fmt: skip
 
 _HOME = {
     "InferenceSession": "compat.onnxruntime", "Model": "model", "Revision": "frontend", "TensorInfo": "inputs",
-    "load_onnx": "loading", "kernel_info": "native.target",
+    "load_onnx": "loading", "kernel_info": "native.target", "State": "state",
 }  # fmt: skip
 
 

@@ -66,7 +66,9 @@ class Program:
         stop: Stop | None = None,
         needed: Sequence[int] | None = None,
         given: Mapping[int, Any] = ...,
+        state: State | None = None,
     ) -> list[Any]: ...
+    def use_state(self, ports: Sequence[tuple[int, int, int, int]], total: int) -> None: ...
     def profile(self, arrays: Sequence[Any]) -> tuple[list[Any], list[int]]: ...
     def describe(self, dims: Sequence[Sequence[int]]) -> dict[str, Any]: ...
     def describe_with(self, dims: Sequence[Sequence[int]], late: Mapping[int, int]) -> dict[str, Any]: ...
@@ -101,6 +103,20 @@ class Stop:
     def clear(self) -> None: ...
     def is_set(self) -> bool: ...
 
+class StateTaken(Exception):
+    """Another run has the state."""
+
+class State:
+    _length: int
+    _capacity: int
+    def __init__(self, parts: Sequence[tuple[int, Sequence[int], int, bool]]) -> None: ...
+    def _bytes(self) -> int: ...
+    def _dims(self, part: int) -> list[int]: ...
+    def _view(self, part: int) -> NDArray[Any]: ...
+    def _reshape(self, part: int, dims: Sequence[int]) -> None: ...
+    def _take(self) -> bool: ...
+    def _give(self) -> None: ...
+
 class Runner:
     def _enable(
         self,
@@ -111,6 +127,16 @@ class Runner:
         dims: list[int] | None,
         /,
     ) -> None: ...
+    def _enable_state(
+        self,
+        state: State,
+        first: bool,
+        program: Program,
+        inputs: list[tuple[str, np.dtype[Any] | None]],
+        outputs: list[tuple[str, np.dtype[Any] | None]],
+        max_memory: int,
+        /,
+    ) -> None: ...
     def _disable(self) -> None: ...
     def _last(self) -> Program | None: ...
     def run(
@@ -119,6 +145,7 @@ class Runner:
         out: Mapping[str, NDArray[Any]] | None = None,
         timeout: float | None = None,
         outputs: Sequence[str] | None = None,
+        state: State | None = None,
         **kwargs: Feed,
     ) -> dict[str, NDArray[Any]]:
         """Runs the model once: run({"x": x}), run(x, y) in input order, or run(x=x).
@@ -126,7 +153,8 @@ class Runner:
         Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead, written in
         place where they are dense and lie in no input; what they hold after a run that failed is undefined.
         timeout: seconds after which the run stops with RunTimeoutError. outputs: names of those that are wanted; what
-        only others need is not computed.
+        only others need is not computed. state: what new_state() returned, which takes the place of inputs and outputs
+        that carry it from run to run; a run that fails leaves it as it was.
         Raises InputError for feeds that do not fit, ExecutionError when a step fails.
         """
 

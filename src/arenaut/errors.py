@@ -17,6 +17,7 @@ from arenaut.ir.errors import (
     ShapeError,
     SizeConflictError,
     StaleFileError,
+    StateError,
     UnsupportedError,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
     "ShapeError",
     "SizeConflictError",
     "StaleFileError",
+    "StateError",
     "UnsupportedError",
 ]

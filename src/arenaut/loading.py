@@ -22,9 +22,10 @@ from arenaut.ir.graph import Array, Graph
 from arenaut.ir.infer import Oracle, asking
 from arenaut.ir.target import Precision, Target, WeightForm
 from arenaut.ir.types import Type
-from arenaut.lowering.build import Built, build_program
+from arenaut.lowering.build import Built, build_program, draft_program
 from arenaut.lowering.fragments import size_of
-from arenaut.lowering.lower import lower_graph
+from arenaut.lowering.lower import NotAppendedError, lower_graph
+from arenaut.lowering.pairs import Change, Pair, find_pairs
 from arenaut.lowering.pipeline import LoweringOptions, run_lowered_pipeline
 from arenaut.lowering.program import Lowered
 from arenaut.lowering.weights import WeightStore
@@ -35,6 +36,7 @@ from arenaut.origin import Origin
 from arenaut.plain import dataclass, replace
 from arenaut.planner import Effort
 from arenaut.released import ReleasedConstants, trim_heap
+from arenaut.state import Stateful
 
 if TYPE_CHECKING:
     import onnx
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 ExecutorName = Literal["compiled", "interpreted"]
 VerifyLevel = Literal["off", "structure", "types", "full"]
 VERIFY_VARIABLE = "ARENAUT_VERIFY"
+# Positions that a program with a state is planned for: more than its typical lengths.
+_TYPICAL_CAPACITY = 1 << 12
 # What constants that are no views of a file may take to stay beside their packed forms, for programs built later.
 MOST_SHARED_BYTES = 64 << 20
 
@@ -69,6 +73,7 @@ def load_onnx(
     weights: WeightForm = "stored",
     without: Collection[str] = (),
     revision: Revision | None = None,
+    state: Mapping[str, str] | bool | None = None,
     isa: str | None = None,
     cache: bool | str | PathLike[str] | None = None,
 ) -> Model:
@@ -103,6 +108,10 @@ def load_onnx(
 
     revision         sizes of symbolic dims that hold for good, and weights, in place of those of the file:
                      Revision(dims={"batch": 1}).
+
+    state            inputs and the outputs that become them from run to run, by name: {"h": "hn"}. None: those that
+                     are called as exporters call them (past_key_values.0.key and present.0.key, ...). Each pair is
+                     checked by its graph. Model.new_state makes their memory. False: none.
 
     isa              at most this tier (baseline, v3 or v4), with features by name: "v3", "v3+avx_vnni". Such a model
                      can be saved for a machine that has no more. None: all that this machine has.
@@ -147,6 +156,7 @@ def _made(source: Any, given: Mapping[str, Any], held: ExternalFiles | None) -> 
         effort=given["optimize_memory"],
         max_memory=bytes_of("max_memory", given["max_memory"]),
         backends=None if given["executor"] == "compiled" else _backends(given["backends"]),
+        state=_state_option(given["state"]),
     )
     with blamed_on(InvalidModelError, "loading the model"):
         from arenaut.frontend.source import resolved
@@ -173,6 +183,7 @@ class _Options:
     effort: Effort
     max_memory: int | None
     backends: Sequence[Backend] | None
+    state: Mapping[str, str] | bool | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +203,7 @@ def _load(imported: ImportedModel, options: _Options) -> Model:
     lowered = _lower(imported.graph, options)
     weights = _weights(imported, options)
     specialiser = _Specialiser(options, weights, imported.mapped)
+    pairs, stateful = _draft_stateful(imported, options, specialiser, weights.store)
     built = specialiser.plan(lowered, weights.store)
     trim_heap()
     runner = _make_ready(built, imported, options, weights, specialiser)
@@ -203,6 +215,8 @@ def _load(imported: ImportedModel, options: _Options) -> Model:
             return _load(imported.again(defaults), options)
 
     model = Model(imported, stored_nodes, rewrites, weights.constants, built, runner, fed)
+    if stateful is not None:
+        model._stateful = Stateful(stateful, pairs, model._inputs, model._output_names, model._results, options.max_memory)
     if options.lowering.hints and isinstance(runner, SpecialisedExecutor):
         model.prepare(options.lowering.hints)
     return model
@@ -227,6 +241,29 @@ def _optimise(graph: Graph, options: _Options) -> Sequence[Event]:
 def _lower(graph: Graph, options: _Options, most: int | None = None) -> Lowered:
     """Three: the graph becomes steps on places in memory, which the lowered passes rewrite."""
     return run_lowered_pipeline(lower_graph(graph, options.target, most), options.target, options.lowering)
+
+
+def _draft_stateful(
+    imported: ImportedModel, options: _Options, specialiser: _Specialiser, store: WeightStore
+) -> tuple[Sequence[Pair], Built | None]:
+    """The program of the same graph that keeps the model's state, which shares all packed weights; None where the
+    model has no state."""
+    if options.state is False or options.backends is not None:
+        return (), None
+    given = options.state if isinstance(options.state, Mapping) else None
+    pairs = find_pairs(imported.graph, imported.input_names, imported.output_names, given)
+    while pairs:
+        try:
+            lowered = lower_graph(imported.graph, options.target, pairs=pairs)
+        except NotAppendedError as error:
+            (pair,) = error.args
+            pairs = [replace(p, change=Change.REPLACES, axis=-1) if p is pair else p for p in pairs]
+            continue
+        assert lowered.state is not None
+        hints = {lowered.state.capacity: _TYPICAL_CAPACITY, **options.lowering.hints}
+        lowered = run_lowered_pipeline(lowered, options.target, replace(options.lowering, hints=hints))
+        return pairs, specialiser.draft(lowered, store)
+    return (), None
 
 
 def _weights(imported: ImportedModel, options: _Options) -> _Weights:
@@ -258,6 +295,11 @@ class _Specialiser:
     def plan(self, lowered: Lowered, store: WeightStore) -> Built:
         host = partial(ProgramHost, fragment=self._fragment)
         return build_program(lowered, self._options.target, host, effort=self._options.effort, weights=store)
+
+    def draft(self, lowered: Lowered, store: WeightStore) -> Built:
+        """A program whose weights are packed with those of the next one that is planned."""
+        host = partial(ProgramHost, fragment=self._fragment)
+        return draft_program(lowered, self._options.target, host, self._options.effort, store)
 
     def whole(self, graph: Graph, oracle: Oracle, types: Sequence[Type | None], store: WeightStore) -> Built | None:
         """The program of a graph for what the oracle answers; None where that contradicts the model."""
@@ -318,6 +360,14 @@ def _backends(names: Sequence[str]) -> Sequence[Backend]:
     from arenaut.backends.chain import resolve_backends
 
     return resolve_backends(names)
+
+
+def _state_option(given: Any) -> Mapping[str, str] | bool | None:
+    if given is None or isinstance(given, bool):
+        return given
+    if not isinstance(given, Mapping) or not all(isinstance(n, str) for pair in given.items() for n in pair):
+        raise refused("state", given, 'a dict of outputs by input, such as {"h": "hn"}, None or False')
+    return given
 
 
 def _keep(array: Array) -> None:

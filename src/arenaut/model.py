@@ -16,7 +16,7 @@ from arenaut.executor.compiled import CompiledExecutor
 from arenaut.executor.specialised import SpecialisedExecutor, settle_shapes
 from arenaut.inputs import MOST_SHOWN, Inputs, TensorInfo, tensor_info
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import ArenautError, InputError, memory_errors
+from arenaut.ir.errors import ArenautError, InputError, StateError, UnsupportedError, memory_errors
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.ops.fused import FUSED
 from arenaut.ir.types import TensorType
@@ -27,6 +27,7 @@ from arenaut.origin import Origin
 from arenaut.released import ReleasedConstants
 from arenaut.results.plan import Plan, plan_at, plan_of
 from arenaut.results.profile import Profile, TimedStep, profile_of, timed_steps
+from arenaut.state import State, Stateful, sizes_of_state
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,6 +61,7 @@ class Model(_native.Runner):
     _origin: Origin | None = None  # what load_onnx was called with
     _external: Sequence[tuple[str, str]] = ()  # files beside the model's own; see ImportedModel
     _target: Target | None = None  # what its kernels were picked for
+    _stateful: Stateful | None = None  # its program that keeps a state
 
     def __init__(
         self,
@@ -149,8 +151,13 @@ class Model(_native.Runner):
         timeout: float | None = None,
         outputs: Sequence[str] | None = None,
         stop: _native.Stop | None = None,
+        state: State | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
+        if state is not None and not isinstance(state, State) and "state" in self._inputs.names:
+            kwargs["state"], state = state, None  # an input of that name
+        if state is not None:
+            return self._run_with(state, args, kwargs, out=out, timeout=timeout, outputs=outputs, stop=stop)
         feeds = self._inputs.by_name(args, kwargs)
         overridden = self._inputs.fed_defaults(feeds)
         if overridden:
@@ -171,6 +178,65 @@ class Model(_native.Runner):
         for name, target in targets.items():
             named[name] = self._deliver(name, named, target)
         return named
+
+    def _run_with(
+        self,
+        state: State,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        out: Mapping[str, Array] | None,
+        timeout: float | None,
+        outputs: Sequence[str] | None,
+        stop: _native.Stop | None,
+    ) -> dict[str, Any]:
+        stateful = self._stateful_or_refuse()
+        if not isinstance(state, State):
+            raise refused("state", state, "what new_state() of this model returned, or None")
+        if state._of is not stateful:
+            raise StateError(f"the state is of another model ('{state.model._name}'): new_state() makes one of this model")
+        feeds = stateful.inputs.by_name(args, kwargs)
+        seconds, targets = seconds_of(timeout), targets_of(out)
+        self._numbers_of(outputs)
+        named = state._run(feeds, seconds, stop)
+        if outputs is not None:
+            missing = [n for n in outputs if n not in named]
+            if missing:
+                raise InputError(f"outputs names {', '.join(missing)}, which the state keeps")
+            named = {name: named[name] for name in outputs}
+        for name, target in targets.items():
+            named[name] = self._deliver(name, named, target)
+        return named
+
+    def _stateful_or_refuse(self) -> Stateful:
+        if self._stateful is None:
+            raise UnsupportedError(
+                "no input and output of this model are known to carry a state from run to run: say which with "
+                f'load_onnx(..., state={{"input": "output"}}). It has {self._inputs.signature()}'
+            )
+        return self._stateful
+
+    def new_state(
+        self, capacity: int | None = None, batch: int = 1, *, sizes: Mapping[str, int] | None = None
+    ) -> State:
+        """An empty state for run(feeds, state=state), which then neither takes nor returns what carries the state.
+
+        capacity: positions that there is room for, allocated at once; None: as many as turn out to be needed, in chunks
+        that double, each of which is copied. batch: samples. sizes: of further symbolic dims of the state, such as how
+        long an encoder's output is; 0 where they are left out.
+        Raises UnsupportedError for a model without a state, MemoryLimitError where max_memory does not allow its
+        bytes, OptionError for sizes that are none.
+        """
+        stateful = self._stateful_or_refuse()
+        if capacity is not None:
+            capacity = whole("capacity", capacity, 1, "positions, an integer from 1, or None")
+        batch = whole("batch", batch, 1, "how many samples, an integer from 1")
+        return State(self, stateful, sizes_of_state(stateful, batch, sizes or {}), capacity)
+
+    def load_state(self, path: str | PathLike[str], *, capacity: int | None = None) -> State:
+        """What State.save wrote, with this capacity, or that of then. Raises StateError for a file that holds no state,
+        or that of another model."""
+        return State._load(self, self._stateful_or_refuse(), path, capacity)
 
     def _numbers_of(self, outputs: Sequence[str] | None) -> frozenset[int] | None:
         """Which outputs these names are; None for all."""

@@ -41,11 +41,13 @@ REFUSED = LIMITS["refused"]
 class Asked:
     """What a run is asked for. outputs: numbers of those that are wanted, None for all; what only others need is left
     out, and they are None. stop: ends the run with ExecutionError when it is set. given: dense arrays by the number of
-    an output, which may be written there; whoever asks copies what was not."""
+    an output, which may be written there; whoever asks copies what was not. state: of programs that have one; the
+    inputs and outputs that carry it are None."""
 
     outputs: frozenset[int] | None = None
     stop: _native.Stop | None = None
     given: Mapping[int, np.ndarray[Any, Any]] = field(default_factory=dict)
+    state: _native.State | None = None
 
 
 ALL = Asked()

@@ -17,7 +17,8 @@ class CompiledExecutor(ProgramExecutor):
     def _run(self, arrays: list[Any], timeout: float | None, asked: Asked) -> list[Any]:
         seconds = -1.0 if timeout is None else max(0.0, timeout)
         needed = None if asked.outputs is None else self._steps_for(asked.outputs)
-        return self.built.native.run(arrays, self.max_memory, seconds, asked.stop, needed, asked.given)
+        native, given, state = self.built.native, asked.given, asked.state
+        return native.run(arrays, self.max_memory, seconds, asked.stop, needed, given, state)
 
     def _steps_for(self, outputs: frozenset[int]) -> list[int]:
         if outputs not in self._needed:

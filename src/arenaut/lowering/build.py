@@ -165,9 +165,14 @@ def build_program(
     Bodies are built first and become programs of their own.
     """
     store = weights if weights is not None else WeightStore()
-    built = _Builder(lowered, target, host, effort, store).build()
+    built = draft_program(lowered, target, host, effort, store)
     store.pack(target.threads)
     return built
+
+
+def draft_program(lowered: Lowered, target: Target, host: HostOf, effort: Effort, weights: WeightStore) -> Built:
+    """The same, but what it asks to be packed is not until another program of the store is built."""
+    return _Builder(lowered, target, host, effort, weights).build()
 
 
 class _Builder:
@@ -207,6 +212,9 @@ class _Builder:
         self.weights.settle(self.native, lowered)
         inputs = [self._value(p) for p in lowered.inputs]
         outputs = [self._value(p) for p in lowered.outputs]
+        wholes = [self._value(lowered.wholes[i]) if i in lowered.wholes else -1 for i in range(len(inputs))]
+        use = lowered.state
+        total = -1 if use is None or use.total is None else self.exprs.of(use.total)
         value_ids = {id(v): self._value(p) for v, p in lowered.values}
         setters = setters_of(lowered)
         needs = [facts_of(lowered, step, self.sizes, self.facts).needs for step in lowered.steps]
@@ -221,6 +229,7 @@ class _Builder:
             {
                 "inputs": inputs,
                 "outputs": outputs,
+                "wholes": wholes,
                 "slots": lowered.slots,
                 "symbol_stages": [symbol_stages.get(name, 0) for name in self.exprs.symbols],
                 "stage_ends": stages,
@@ -228,6 +237,8 @@ class _Builder:
                 "open_call": host.open,
             }
         )
+        if use is not None:
+            self.native.use_state([(i, p.input, p.output, p.axis) for i, p in enumerate(use.ports)], total)
         position = {index: at for at, index in enumerate(order)}
         held = [(position[each.step], shares[each.step][each.offer][0]) for each in plan.shared]
         return Built(

@@ -30,6 +30,7 @@ class Emitter:
 
     def __init__(self, graph: Graph, target: Target) -> None:
         self.graph = graph
+        self.results = list(graph.outputs)  # what the program returns
         self.target = target
         self.buffers: list[LoweredBuffer] = []
         self.steps: list[LoweredStep] = []
@@ -175,7 +176,7 @@ class Emitter:
 
     def _output_index(self, value: Value) -> int | None:
         """The first graph output that value is, when it is made by a node."""
-        for i, out in enumerate(self.graph.outputs):
+        for i, out in enumerate(self.results):
             if out is value:
                 return i
         return None

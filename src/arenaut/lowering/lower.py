@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from arenaut.ir.builder import GraphBuilder
-from arenaut.ir.dims import Expr, product, symbols_of
+from arenaut.ir.dims import Dim, Expr, product, symbol, symbols_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import InvalidModelError, ShapeError, UnknownError, UnsupportedError, blamed_on
 from arenaut.ir.evaluate import can_evaluate
@@ -18,23 +18,42 @@ from arenaut.ir.target import Target
 from arenaut.ir.types import TensorType
 from arenaut.lowering.emit import MAX_RANK, Emitter, align_rank
 from arenaut.lowering.fragments import Fragment, divide
-from arenaut.lowering.program import Check, Lowered, LoweredStep, Segment, StepKind, host_place
+from arenaut.lowering.pairs import Change, Pair
+from arenaut.lowering.program import Check, Lowered, LoweredStep, Port, Segment, StateUse, StepKind, host_place
 from arenaut.lowering.tiles import TileLimitError, Tiles, emit_node, tile_of_graph
 from arenaut.plain import replace
 
 _CONTROL = {"if": StepKind.IF, "loop": StepKind.LOOP, "scan": StepKind.SCAN}
 
 
-def lower_graph(graph: Graph, target: Target, most: int | None = None) -> Lowered:
+def lower_graph(
+    graph: Graph, target: Target, most: int | None = None, pairs: Sequence[Pair] | None = None
+) -> Lowered:
     """The graph's steps for this target. Raises UnsupportedError naming every node that nothing can run.
 
-    most: fragments of unknown ranks of at least so many nodes are run node by node.
+    most: fragments of unknown ranks of at least so many nodes are run node by node. pairs: what carries the state of the
+    model, which is then memory that outlives a run: an input that is appended to is a part of what there is room for,
+    and its output the same memory. Raises NotAppendedError.
     """
-    return Lowerer(graph, target).run(most)
+    return Lowerer(graph, target, pairs).run(most)
+
+
+class NotAppendedError(Exception):
+    """args: the pair whose output is made elsewhere than behind its input."""
 
 
 class Lowerer(Emitter):
     """Lowers one graph, node after node."""
+
+    def __init__(self, graph: Graph, target: Target, pairs: Sequence[Pair] | None = None) -> None:
+        super().__init__(graph, target)
+        self._pairs = pairs
+        self._wholes: dict[int, Place] = {}
+        self._capacity = unused_name(graph.dim_names(), "capacity")
+        if pairs is not None:
+            self._defined.add(self._capacity)
+            gone = [p.output for p in pairs if p.change is not Change.REPLACES]
+            self.results = [v for i, v in enumerate(graph.outputs) if i not in gone]
 
     # -- whole graph -------------------------------------------------------------------------------------------
 
@@ -64,14 +83,47 @@ class Lowerer(Emitter):
         if failures:
             raise UnsupportedError("nothing can run these nodes: " + "; ".join(failures))
         self._ask_for_stored_nodes()
-        outputs = [self._output(v, i) for i, v in enumerate(self.graph.outputs)]
-        dtypes = [v.type.dtype if isinstance(v.type, TensorType) else None for v in self.graph.outputs]
+        outputs = [self._output(v, i) for i, v in enumerate(self.results)]
+        dtypes = [v.type.dtype if isinstance(v.type, TensorType) else None for v in self.results]
         symbols = self.graph.dim_names()
+        if self._pairs is not None:
+            symbols = [*symbols, self._capacity]
         return Lowered(
-            self.buffers, self.steps, inputs, outputs, dtypes, symbols, self.slots, self.values, self.checks
+            self.buffers, self.steps, inputs, outputs, dtypes, symbols, self.slots, self.values, self.checks,
+            state=self._state_use(), wholes=self._wholes,
         )  # fmt: skip
 
+    def _state_use(self) -> StateUse | None:
+        if self._pairs is None:
+            return None
+        ports = []
+        total: Dim | None = None
+        for pair in self._pairs:
+            present = self.graph.outputs[pair.output]
+            if pair.change is Change.APPENDS:
+                place = self.places.get(id(present))
+                if place is None or place.buffer != self._wholes[pair.input].buffer:
+                    raise NotAppendedError(pair)
+                total = present.shape[pair.axis] if total is None else total
+            output = self.results.index(present) if pair.change is Change.REPLACES else -1
+            ports.append(Port(pair.input, output, pair.axis))
+        return StateUse(tuple(ports), total, self._capacity)
+
+    def _lasting_input(self, value: Value, index: int, pair: Pair) -> Place:
+        """A part, from the start on, of the memory that there is room for; what the pair's output is, too."""
+        dims = list(value.shape)
+        dims[pair.axis] = symbol(self._capacity)
+        whole = self._wholes[index] = self._dense(Segment.INPUT, value.dtype, tuple(dims), index, value.name)
+        present = self.graph.outputs[pair.output]
+        place = replace(whole, dims=value.shape)
+        self._put(value, place)
+        self._put(present, replace(whole, dims=present.shape))
+        return place
+
     def _input(self, value: Value, index: int) -> Place:
+        for pair in self._pairs or ():
+            if pair.input == index and pair.change is Change.APPENDS:
+                return self._lasting_input(value, index, pair)
         if self._is_host(value):
             place = host_place(self._buffer(Segment.HOST, 0, self._slot(), name=value.name), self._held_dtype(value))
             if value.has_shape:  # of text: its dims set symbols
@@ -358,6 +410,14 @@ class Lowerer(Emitter):
     def _held_dtype(self, value: Value) -> DType:
         """The element type of a held result; STRING stands for any Python object."""
         return value.dtype if isinstance(value.type, TensorType) else DType.STRING
+
+
+def unused_name(taken: Iterable[str], name: str) -> str:
+    """The name, or one made of it."""
+    known = set(taken)
+    while name in known:
+        name += "_"
+    return name
 
 
 def _symbols(value: Value) -> Iterator[str]:

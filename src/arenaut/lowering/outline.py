@@ -207,7 +207,9 @@ def outline_of(
         ]),
         steps=tuple([_step(lowered.steps[i], i, groups) for i in order]),
         uses=uses,
-        input_dims=tuple([p.dims for p in lowered.inputs]),
+        input_dims=tuple([
+            (*p.dims, *lowered.wholes[i].dims) if i in lowered.wholes else p.dims for i, p in enumerate(lowered.inputs)
+        ]),
         outputs=tuple([p.buffer for p in lowered.outputs]),
         classes=tuple([
             ClassOutline(tuple([m.buffer for m in c.members]), c.output, guest_of.get(number, -1))

@@ -41,7 +41,7 @@ class LoweredPass:
 
 def drop_unread_steps(lowered: Lowered, target: Target, options: LoweringOptions) -> Lowered:
     """Without steps that write only what nobody reads."""
-    read = {p.buffer for p in lowered.outputs}
+    read = {p.buffer for p in (*lowered.outputs, *lowered.wholes.values())}
     kept: list[LoweredStep] = []
     for step in reversed(lowered.steps):
         if step.sets or any(p is not None and p.buffer in read for p in step.outputs):

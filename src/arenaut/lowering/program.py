@@ -98,6 +98,26 @@ class SlicedChain:
     slice_bytes: int
 
 
+@dataclass(frozen=True)
+class Port:
+    """A part of a state that a program has as input `input`, by number. output: what becomes it, -1 where it stays or is
+    appended to along `axis` (else -1)."""
+
+    input: int
+    output: int = -1
+    axis: int = -1
+
+
+@dataclass(frozen=True)
+class StateUse:
+    """How a program uses a state. total: how long it is afterwards, where it grows. capacity: the symbol of what there
+    is room for."""
+
+    ports: tuple[Port, ...]
+    total: Dim | None
+    capacity: str
+
+
 @dataclass
 class Lowered:
     """A graph as steps. inputs and outputs are places of the graph's inputs and outputs, in order.
@@ -105,7 +125,8 @@ class Lowered:
     dtypes: the element type of each output, None where it is no tensor; one of unknown rank has a place that does not
     tell. symbols: the names that input shapes set. values: where each value of the graph was put, for the interpreter.
     checks: what is asked of sizes that only a run knows. chains: what runs depth first, in slices. shares: whether
-    steps may offer to share memory. typical: the sizes that it is planned for.
+    steps may offer to share memory. typical: the sizes that it is planned for. state: what outlives a run. wholes: by
+    number of an input that is a part of such memory, the place of all of it.
     """
 
     buffers: list[LoweredBuffer]
@@ -120,6 +141,8 @@ class Lowered:
     chains: tuple[SlicedChain, ...] = ()
     shares: bool = False
     typical: Typical | None = None
+    state: StateUse | None = None
+    wholes: Mapping[int, Place] = field(default_factory=dict)
 
 
 def host_place(buffer: int, dtype: DType) -> Place:

@@ -1,0 +1,138 @@
+"""Inputs and outputs of a model that carry its state from run to run: which belong together, and how each changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from arenaut.ir.dims import Expr, symbol
+from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import OptionError
+from arenaut.ir.graph import Graph, Value
+from arenaut.ir.types import TensorType
+
+
+class Change(Enum):
+    """What a run does to a part of the state."""
+
+    APPENDS = "appends"  # along one axis, to what stays as it is
+    REPLACES = "replaces"  # it, whatever the new one has of the old one
+    KEEPS = "keeps"  # it: the output is the input
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The output `output` of a run becomes the input `input` of the next one, by numbers. axis: along which the output
+    is the input with something behind it; -1 where it is not."""
+
+    input: int
+    output: int
+    change: Change
+    axis: int = -1
+
+
+# Names of inputs, and what the output is then called, of exporters: optimum and transformers (past_key_values.0.key,
+# present.0.key), onnxruntime-genai, torch (h, hn), streaming speech models (state, stateN; cache, r_cache, new_cache).
+_NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"past_key_values([._].*)", (r"present\1", r"present_key_values\1", r"present_key_value\1")),
+    (r"(.*)past(.*)", (r"\1present\2",)),
+    (r"(.*)_past_key_values(.*)", (r"\1_present\2",)),
+    (r"(.*?)[._]?(?:in|input)", (r"\1_out", r"\1.out", r"\1_output", r"\1_o", r"\1out")),
+    (r"(?:in|input)_(.*)", (r"out_\1", r"output_\1")),
+    (r"(.*)i", (r"\1o",)),
+    (r"(.*?)[._]?0", (r"\1n", r"\1_n", r"\1N")),
+    (r"(?:prev|previous|old|last|initial)_(.*)", (r"next_\1", r"new_\1", r"\1", r"current_\1", r"final_\1")),
+    (
+        r"(.*)",
+        (
+            r"\1n", r"\1N", r"\1_n", r"\1_out", r"\1_output", r"new_\1", r"next_\1", r"updated_\1", r"r_\1",
+            r"out_\1", r"\1_new", r"\1_next", r"present_\1", r"\1_present", r"\1_updated",
+        ),
+    ),
+)  # fmt: skip
+
+
+def pairs_by_name(inputs: Sequence[str], outputs: Sequence[str]) -> list[tuple[str, str]]:
+    """Inputs and the outputs that become them, by how exporters name them; each name stands in one pair."""
+    left = dict.fromkeys(outputs)
+    found = []
+    for name in inputs:
+        match = next((o for o in _outputs_of(name) if o in left and o not in inputs), None)
+        if match is not None:
+            del left[match]
+            found.append((name, match))
+    return found
+
+
+def _outputs_of(name: str) -> Iterator[str]:
+    for pattern, outputs in _NAMES:
+        match = re.fullmatch(pattern, name)
+        if match is not None:
+            yield from (match.expand(o) for o in outputs)
+
+
+def find_pairs(
+    graph: Graph, inputs: Sequence[str], outputs: Sequence[str], given: Mapping[str, str] | None = None
+) -> list[Pair]:
+    """The pairs of a graph. inputs, outputs: what its own are called. given: pairs by name, input to output; None: by
+    what exporters call them, where the types allow it. Raises OptionError for given ones that cannot be."""
+    for name, other in (given or {}).items():
+        if name not in inputs or other not in outputs:
+            raise OptionError(f"state={{{name!r}: {other!r}}}: expected an input of {', '.join(inputs)} and an output of "
+                              f"{', '.join(outputs)}")  # fmt: skip
+    if given is not None and len(set(given.values())) != len(given):
+        raise OptionError("state= gives one output to several inputs")
+    named = pairs_by_name(inputs, outputs) if given is None else list(given.items())
+    pairs = []
+    for name, other in named:
+        i, j = inputs.index(name), outputs.index(other)
+        past, present = graph.inputs[i], graph.outputs[j]
+        if _may_become(present, past):
+            pairs.append(_classified(graph, i, j))
+        elif given is not None:
+            raise OptionError(f"state={{{name!r}: {other!r}}}: {present.type} cannot become {past.type}")
+    return pairs
+
+
+def _may_become(present: Value, past: Value) -> bool:
+    a, b = present.type, past.type
+    if not isinstance(a, TensorType) or not isinstance(b, TensorType) or b.shape is None:
+        return False
+    if a.dtype is not b.dtype or a.dtype is DType.STRING:
+        return False
+    if a.shape is None:
+        return True
+    alike = len(a.shape) == len(b.shape) > 0
+    return alike and all(
+        not isinstance(m, int) or not isinstance(n, int) or m == n for m, n in zip(a.shape, b.shape, strict=True)
+    )
+
+
+def _classified(graph: Graph, i: int, j: int) -> Pair:
+    past, present = graph.inputs[i], graph.outputs[j]
+    if past is present:
+        return Pair(i, j, Change.KEEPS)
+    axis = appended_axis(past, present)
+    return Pair(i, j, Change.REPLACES) if axis is None else Pair(i, j, Change.APPENDS, axis)
+
+
+def appended_axis(past: Value, present: Value) -> int | None:
+    """The axis along which `present` is `past` and something behind it, by the node that makes it; None where that is
+    not proved, or where the length is no free size."""
+    node = present.producer
+    axis: int | None = None
+    if node is not None and node.domain == "" and present.has_shape:
+        if node.op == "Concat" and node.operand(0) is past and sum(v is past for v in node.inputs) == 1:
+            axis = int(node.attr("axis")) % present.rank
+        elif node.op == "Attention" and len(node.outputs) > 1:
+            places = [(4, 1), (5, 2)]
+            hits = [1 for p, o in places if node.input(p) is past and o < len(node.outputs) and node.outputs[o] is present]
+            axis = 2 if hits else None
+    if axis is None or not past.has_shape or past.rank != present.rank:
+        return None
+    length = past.shape[axis]
+    free = isinstance(length, Expr) and length == symbol(str(length))
+    others = all(a == b for k, (a, b) in enumerate(zip(past.shape, present.shape, strict=True)) if k != axis)
+    return axis if free and others else None

@@ -1,0 +1,481 @@
+"""State: what a model remembers between runs, such as the keys and values of a decoder's cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arenaut import _native
+from arenaut.executor.common import Asked
+from arenaut.executor.compiled import CompiledExecutor
+from arenaut.inputs import Inputs
+from arenaut.ir.dims import Dim, Expr, evaluate, symbols_of
+from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import InputError, MemoryLimitError, OptionError, StateError, memory_errors
+from arenaut.ir.graph import Array, Value
+from arenaut.ir.types import TensorType
+from arenaut.lowering.build import Built
+from arenaut.lowering.pairs import Change, Pair
+from arenaut.options import refused, whole
+
+if TYPE_CHECKING:
+    from arenaut.model import Model
+
+# Positions that a state without a stated capacity has room for at first; it doubles when they are taken.
+FIRST_CHUNK = 256
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """One tensor of the state. dims: of its input. axis: along which it is appended to, -1: it is not."""
+
+    name: str
+    dtype: DType
+    dims: tuple[Dim, ...]
+    change: Change
+    axis: int
+
+    def sized(self, sizes: Mapping[str, int], capacity: int) -> list[int]:
+        """Its dims with room for so much. Sizes that are not known are 0: nothing is there yet."""
+        dims = [evaluate(d, {s.name: sizes.get(s.name, 0) for s in symbols_of(d)}) for d in self.dims]
+        if self.axis >= 0:
+            dims[self.axis] = capacity
+        return dims
+
+
+class Stateful:
+    """The program of a model that keeps its state, and what that consists of."""
+
+    def __init__(
+        self, built: Built, pairs: Sequence[Pair], inputs: Inputs, output_names: Sequence[str], outputs: Sequence[Value],
+        max_memory: int | None,
+    ) -> None:  # fmt: skip
+        """inputs, outputs: all of the model's. pairs: those that the program was lowered with."""
+        assert built.lowered.state is not None
+        self.built, self.use = built, built.lowered.state
+        self.executor = CompiledExecutor(built, max_memory)
+        self.parts = [_part(inputs.names[p.input], inputs.values[p.input], p) for p in pairs]
+        self.names = {part.name: i for i, part in enumerate(self.parts)}
+        held = {p.input for p in pairs}
+        self.fed = [i for i in range(len(inputs.names)) if i not in held]
+        self.inputs = Inputs([inputs.names[i] for i in self.fed], [inputs.values[i] for i in self.fed])
+        self.count = len(inputs.names)
+        gone = {p.output for p in pairs if p.change is not Change.REPLACES}
+        kept = [i for i in range(len(output_names)) if i not in gone]
+        carried = {p.output for p in pairs}
+        self.output_names = [output_names[i] if i not in carried else None for i in kept]
+        self.fast_inputs = [
+            (name, _numpy_type(value)) for name, value in zip(inputs.names, inputs.values, strict=True)
+        ]
+        self.fast_outputs = [(output_names[i], _numpy_type(outputs[i])) for i in kept]
+        self.lengths = {str(part.dims[part.axis]) for part in self.parts if part.axis >= 0}
+        self.batch = self._batch_symbol()
+
+    @property
+    def grows(self) -> bool:
+        return self.use.total is not None
+
+    def _batch_symbol(self) -> str | None:
+        """The size that counts the samples: of those that parts share, one that starts an input, or is called so."""
+        shared = list(dict.fromkeys(
+            str(d) for part in self.parts for d in part.dims
+            if isinstance(d, Expr) and str(d) not in self.lengths and len(symbols_of(d)) == 1
+        ))  # fmt: skip
+        first = {str(v.shape[0]) for v in self.inputs.values if v.has_shape and v.rank > 0}
+        found = [n for n in shared if n in first] or [n for n in shared if "batch" in n.lower()]
+        return (found or (shared if len(shared) == 1 else [None]))[0]
+
+    def rows_axis(self, part: Part) -> int | None:
+        """The axis of a part that counts the samples; None where none is known to."""
+        for axis, d in enumerate(part.dims):
+            if self.batch is not None and str(d) == self.batch:
+                return axis
+        return 0 if self.batch is None and part.axis > 0 and isinstance(part.dims[0], int) else None
+
+
+def _part(name: str, value: Value, pair: Pair) -> Part:
+    return Part(name, value.dtype, value.shape, pair.change, pair.axis)
+
+
+def _numpy_type(value: Value) -> np.dtype[Any] | None:
+    t = value.type
+    return t.dtype.numpy if isinstance(t, TensorType) and t.dtype is not DType.STRING else None
+
+
+class State(_native.State):
+    """What a model remembers between runs: `model.run(feeds, state=state)`.
+
+    The inputs and outputs that carry the state from run to run are neither fed nor returned; what is fed for such an
+    input all the same (cross-attention caches that another model made) takes the place of what is there. A run that
+    fails, is stopped or does not fit leaves the state as it was. One run at a time may have a state: StateError says
+    so where another thread tries. Made by Model.new_state and Model.load_state.
+    """
+
+    def __init__(self, model: Model, stateful: Stateful, sizes: Mapping[str, int], capacity: int | None) -> None:
+        """For Model.new_state. sizes: of the symbolic dims of the parts."""
+        self.model = model
+        self._of = stateful
+        self._sizes = dict(sizes)
+        self._grows_at_will = capacity is None and stateful.grows
+        room = FIRST_CHUNK if capacity is None else capacity
+        dims = [part.sized(sizes, room) for part in stateful.parts]
+        self._check_memory(_bytes_of(stateful.parts, dims))
+        with memory_errors("the state"):
+            super().__init__([
+                (int(part.dtype), d, part.axis, part.change is Change.REPLACES)
+                for part, d in zip(stateful.parts, dims, strict=True)
+            ])  # fmt: skip
+        self._capacity = room if stateful.grows else 0
+        self._connect()
+
+    # -- looking in ------------------------------------------------------------------------------------------------
+
+    @property
+    def length(self) -> int:
+        """Positions that are held, along the axis that runs append along; 0 where all parts are replaced by runs."""
+        return self._length
+
+    @property
+    def capacity(self) -> int:
+        """Positions that there is room for; 0 where runs append nothing."""
+        return self._capacity
+
+    @property
+    def batch(self) -> int:
+        """Samples."""
+        name = self._of.batch
+        return 1 if name is None else self._sizes[name]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the state takes: all that there is room for, and twice what runs replace, since a run
+        that fails must find it as it was."""
+        return self._bytes()
+
+    @property
+    def names(self) -> list[str]:
+        """The inputs whose place it takes."""
+        return list(self._of.names)
+
+    def read(self, name: str) -> Array:
+        """A copy of one part, by the name of its input: what would be fed next."""
+        with self._held():
+            return self._valid(self._number(name)).copy()
+
+    def __repr__(self) -> str:
+        held = f"{self.length} of {self.capacity} positions, " if self._of.grows else ""
+        return f"<arenaut.State of '{self.model._name}': {held}batch {self.batch}, {self.nbytes:,} bytes>"
+
+    # -- changing --------------------------------------------------------------------------------------------------
+
+    def rewind(self, n: int) -> None:
+        """Forgets the last n positions. Raises StateError where there are fewer, or where a part is no list of
+        positions, so that nothing tells what it was before."""
+        n = whole("n", n, 0, "how many positions to forget, an integer from 0")
+        with self._held():
+            fixed = [part.name for part in self._of.parts if part.change is Change.REPLACES]
+            if n and (fixed or not self._of.grows):
+                raise StateError(f"rewind({n}): '{(fixed or self.names)[0]}' is replaced by every run, so that what it "
+                                 "was before is not known: keep a copy() of the state instead")  # fmt: skip
+            if n > self._length:
+                raise StateError(f"rewind({n}): the state holds {self._length} positions")
+            self._length -= n
+
+    def clear(self) -> None:
+        """As new: no positions, and zeros."""
+        with self._held():
+            for i, part in enumerate(self._of.parts):
+                if part.axis < 0:
+                    self._reshape(i, part.sized(self._sizes, 0))
+            self._length = 0
+
+    def copy(self) -> State:
+        """Another state that holds the same, with the same capacity."""
+        with self._held():
+            return self._with_rows(None)
+
+    def select(self, rows: Sequence[int] | Array) -> State:
+        """A state of these rows of the batch, which may repeat, in this order. Raises StateError for rows that are out
+        of range."""
+        with self._held():
+            return self._with_rows(self._rows(rows, "select"))
+
+    def reorder(self, indices: Sequence[int] | Array) -> None:
+        """Row i becomes what row indices[i] was, as beam search does; rows that stay are not copied. Raises StateError
+        for rows that are out of range, or another number of them."""
+        with self._held():
+            rows = self._rows(indices, "reorder")
+            if len(rows) != self.batch:
+                raise StateError(f"reorder: {len(rows)} indices for a batch of {self.batch}")
+            moved = [i for i, row in enumerate(rows) if row != i]
+            if not moved:
+                return
+            for number, part in enumerate(self._of.parts):
+                axis = self._axis_of_rows(part)
+                array = np.moveaxis(self._valid(number), axis, 0)
+                array[moved] = array[[rows[i] for i in moved]]
+
+    def _rows(self, given: Sequence[int] | Array, what: str) -> list[int]:
+        try:
+            rows = [int(i) for i in np.asarray(given).reshape(-1).tolist()]
+            fits = np.asarray(given).ndim == 1 and np.asarray(given).dtype.kind in "iu"
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise refused("indices" if what == "reorder" else "rows", given, "rows of the batch, a list of integers")
+        wrong = [i for i in rows if not 0 <= i < self.batch]
+        if wrong:
+            raise StateError(f"{what}: row {wrong[0]} of a batch of {self.batch}")
+        return rows
+
+    def _axis_of_rows(self, part: Part) -> int:
+        axis = self._of.rows_axis(part)
+        if axis is None:
+            raise StateError(f"no axis of '{part.name}' is known to count samples")
+        return axis
+
+    def _with_rows(self, rows: list[int] | None) -> State:
+        """Another state with these rows; None: all."""
+        sizes = dict(self._sizes)
+        if rows is not None:
+            if self._of.batch is None and len(rows) != self.batch:
+                raise StateError(f"the model has a batch of {self.batch}, not of {len(rows)}")
+            if self._of.batch is not None:
+                sizes[self._of.batch] = len(rows)
+        made = State(self.model, self._of, sizes, self._capacity if self._of.grows else None)
+        made._grows_at_will = self._grows_at_will
+        made._length = self._length
+        for number, part in enumerate(self._of.parts):
+            source = self._valid(number)
+            if rows is not None:
+                source = np.take(source, rows, axis=self._axis_of_rows(part))
+            made._fill(number, source)
+        return made
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes what the state holds; Model.load_state reads it."""
+        with self._held():
+            head = {
+                "format": _FORMAT, "length": self._length, "capacity": self._capacity, "sizes": self._sizes,
+                "parts": [[part.name, int(part.dtype)] for part in self._of.parts],
+            }  # fmt: skip
+            arrays = {f"part{i}": _bits(self._valid(i)) for i in range(len(self._of.parts))}
+            with open(path, "wb") as file:
+                np.savez(file, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def _load(cls, model: Model, stateful: Stateful, path: str | os.PathLike[str], capacity: int | None) -> State:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                head = json.loads(file["head"].tobytes())
+                arrays = [file[f"part{i}"] for i in range(len(head["parts"]))]
+            length, sizes = int(head["length"]), {str(k): int(v) for k, v in head["sizes"].items()}
+            parts = [[str(name), int(dtype)] for name, dtype in head["parts"]]
+            room = int(head["capacity"]) if capacity is None else capacity
+            if int(head["format"]) != _FORMAT or length < 0 or any(v < 0 for v in sizes.values()):
+                raise ValueError("numbers that no state has")
+        except OSError:
+            raise
+        except Exception as error:  # whatever a damaged archive makes the reader raise
+            raise StateError(f"'{os.fspath(path)}' holds no state: {error}") from error
+        if parts != [[part.name, int(part.dtype)] for part in stateful.parts]:
+            raise StateError(f"'{os.fspath(path)}' holds the state of another model")
+        if stateful.grows and not length <= room:
+            raise StateError(f"'{os.fspath(path)}' holds {length} positions, which a capacity of {room} has no room for")
+        made = cls(model, stateful, sizes, room if stateful.grows else None)
+        made._length = length
+        for number, (part, array) in enumerate(zip(stateful.parts, arrays, strict=True)):
+            wanted = made._valid(number)
+            if part.axis < 0 and array.ndim == wanted.ndim and array.itemsize == wanted.itemsize:
+                made._fill(number, array.view(part.dtype.numpy))
+            elif array.shape == wanted.shape and array.itemsize == wanted.itemsize:
+                wanted[...] = array.view(part.dtype.numpy)
+            else:
+                raise StateError(f"'{os.fspath(path)}' holds another '{part.name}' than the model's")
+        return made
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def _run(
+        self, feeds: Mapping[str, Any], seconds: float | None, stop: _native.Stop | None
+    ) -> dict[str, Any]:
+        """A run of its model; what Model._run does with state=."""
+        own = {n: feeds[n] for n in feeds if n in self._of.names}
+        inputs = self._of.inputs.arrays({n: feeds[n] for n in feeds if n not in own})
+        self._of.inputs.check_symbols(inputs)
+        with self._restoring(own):
+            self._make_room(inputs)
+            arrays: list[Any] = [None] * self._of.count
+            for i, array in zip(self._of.fed, inputs, strict=True):
+                arrays[i] = array
+            try:
+                results = self._of.executor.run(arrays, seconds, Asked(stop=stop, state=self))
+            except _native.StateTaken:
+                self._refuse()
+        return {n: r for n, r in zip(self._of.output_names, results, strict=True) if n is not None}
+
+    @contextmanager
+    def _restoring(self, own: Mapping[str, Any]) -> Iterator[None]:
+        """Puts fed parts in; where the run then fails, what was there before."""
+        if not own:
+            yield
+            return
+        kept: dict[int, Array] = {}
+        sizes, length = dict(self._sizes), self._length
+        with self._held():
+            for name, given in own.items():
+                number = self._number(name)
+                kept[number] = self._valid(number).copy()
+                self._write(number, given)
+        try:
+            yield
+        except BaseException:
+            with self._held():
+                self._sizes, self._length = sizes, length
+                for number, array in kept.items():
+                    self._fill(number, array)
+            raise
+
+    def _write(self, number: int, given: Any) -> None:
+        part = self._of.parts[number]
+        array = np.asarray(given)
+        if part.axis >= 0:
+            raise InputError(f"'{part.name}' is appended to by runs with a state: it cannot be fed")
+        if array.dtype != part.dtype.numpy or array.ndim != len(part.dims):
+            raise InputError(f"input '{part.name}': expected {part.dtype.numpy} of rank {len(part.dims)}, got "
+                             f"{array.dtype} of shape {array.shape}")  # fmt: skip
+        for axis, (d, n) in enumerate(zip(part.dims, array.shape, strict=True)):
+            want = d if isinstance(d, int) else self.batch if str(d) == self._of.batch else n
+            if n != want:
+                raise InputError(f"input '{part.name}': expected {want} at axis {axis}, got shape {array.shape}")
+        self._fill(number, array)
+
+    def _make_room(self, inputs: Sequence[Array]) -> None:
+        """Raises StateError for another batch, and where the run adds more than there is room for; a state that grows at
+        will gets the room."""
+        env = dict(self._sizes)
+        for name in self._of.lengths:
+            env[name] = self._length
+        for value, array in zip(self._of.inputs.values, inputs, strict=True):
+            for d, n in zip(value.shape if value.has_shape else (), getattr(array, "shape", ()), strict=False):
+                if not isinstance(d, Expr) or len(symbols_of(d)) != 1 or str(d) != symbols_of(d)[0].name:
+                    continue
+                if str(d) == self._of.batch and n != self.batch:
+                    raise StateError(f"'{value.name}' has a batch of {n}, but the state is of {self.batch}: "
+                                     f"new_state(batch={n}) makes one")  # fmt: skip
+                env.setdefault(str(d), n)
+        total = self._of.use.total
+        if total is None or any(s.name not in env for s in symbols_of(total)):
+            return
+        after = evaluate(total, env)
+        if after <= self._capacity:
+            return
+        if not self._grows_at_will:
+            raise StateError(f"the state is full: its capacity is {self._capacity}, it holds {self._length} positions "
+                             f"and the run adds {after - self._length}")  # fmt: skip
+        with self._held():
+            self._grow(max(after, 2 * self._capacity))
+
+    def _grow(self, capacity: int) -> None:
+        dims = [part.sized(self._sizes, capacity) if part.axis >= 0 else self._dims(i)
+                for i, part in enumerate(self._of.parts)]  # fmt: skip
+        self._check_memory(_bytes_of(self._of.parts, dims))
+        with memory_errors("the state"):
+            for i, part in enumerate(self._of.parts):
+                if part.axis >= 0:
+                    held = self._valid(i).copy()
+                    self._reshape(i, dims[i])
+                    np.copyto(self._valid(i), held)
+        self._capacity = capacity
+        self._connect()
+
+    def _connect(self) -> None:
+        """Lets run() take its fast path with this state."""
+        of = self._of
+        if any(t is None for _, t in of.fast_inputs) or any(t is None for _, t in of.fast_outputs):
+            return
+        limit = of.executor.max_memory - (self.nbytes if of.executor.limited else 0)
+        for first in (True, False):
+            self.model._enable_state(self, first, of.built.native, of.fast_inputs, of.fast_outputs, limit)
+
+    def _check_memory(self, needed: int) -> None:
+        executor = self._of.executor
+        if needed > executor.max_memory:
+            what = "max_memory allows" if executor.limited else "this machine has"
+            raise MemoryLimitError(f"the state takes {needed} bytes, {what} {executor.max_memory}: ask for less capacity")
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def _number(self, name: str) -> int:
+        if name not in self._of.names:
+            raise InputError(f"'{name}' is no part of the state: {', '.join(self._of.names)}")
+        return self._of.names[name]
+
+    def _valid(self, number: int) -> Array:
+        """What of a part is held, in place."""
+        part = self._of.parts[number]
+        array: Array = self._view(number).view(part.dtype.numpy)
+        return array if part.axis < 0 else array[(slice(None),) * part.axis + (slice(self._length),)]
+
+    def _fill(self, number: int, array: Array) -> None:
+        """Other content for a part, which may change its sizes where it is not appended to."""
+        if self._of.parts[number].axis < 0 and tuple(self._dims(number)) != array.shape:
+            self._reshape(number, list(array.shape))
+        np.copyto(self._valid(number), array)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        if not self._take():
+            self._refuse()
+        try:
+            yield
+        finally:
+            self._give()
+
+    def _refuse(self) -> None:
+        raise StateError(f"the state is in use by another run (seen in thread '{threading.current_thread().name}'): "
+                         "one run at a time may have it; copy() makes another one")  # fmt: skip
+
+
+def _bits(array: Array) -> Array:
+    """As integers of the same width, which every reader of arrays knows."""
+    bits: Array = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
+    return bits
+
+
+def _bytes_of(parts: Sequence[Part], dims: Sequence[Sequence[int]]) -> int:
+    """What a state of these dims takes; a part of nothing is a byte."""
+    total = 0
+    for part, d in zip(parts, dims, strict=True):
+        count = part.dtype.itemsize
+        for n in d:
+            count *= n
+        total += max(1, count) * (2 if part.change is Change.REPLACES else 1)
+    return total
+
+
+def sizes_of_state(stateful: Stateful, batch: int, given: Mapping[str, int]) -> dict[str, int]:
+    """The sizes of a new state. given: of further symbolic dims of its parts."""
+    known = {str(d) for part in stateful.parts for d in part.dims if isinstance(d, Expr)} - stateful.lengths
+    wrong = sorted(set(given) - known)
+    if wrong:
+        raise OptionError(f"sizes names {', '.join(wrong)}; the state has {', '.join(sorted(known)) or 'none'}")
+    sizes = {name: whole(f"sizes[{name!r}]", n, 0, "a size, an integer from 0") for name, n in given.items()}
+    if stateful.batch is not None:
+        sizes.setdefault(stateful.batch, batch)
+    elif batch != 1:
+        raise OptionError(f"batch={batch}: the model has no symbolic batch dim")
+    return sizes
+
+
+__all__ = ["FIRST_CHUNK", "State", "Stateful", "sizes_of_state"]
