@@ -23,8 +23,8 @@ bool Follower::compare(const Kept& kept, const std::vector<int64_t>& key, const 
     differs_[i] = key[i] != before[i];
     if (!differs_[i]) continue;
     if (key[i] - before[i] != by_) return false;
-    const bool listed = std::find(growth.lengths.begin(), growth.lengths.end(), static_cast<int32_t>(i)) !=
-                        growth.lengths.end();
+    const bool listed =
+        std::find(growth.lengths.begin(), growth.lengths.end(), static_cast<int32_t>(i)) != growth.lengths.end();
     // Other sizes are as long as the state was, or is afterwards: a number of new tokens is neither.
     if (!listed && (length == 0 || (before[i] != length && before[i] != total))) return false;
   }
@@ -55,8 +55,8 @@ bool Follower::widen(const Program& program, const std::vector<int64_t>& key, co
 std::shared_ptr<const Binding> Follower::bind(const Program& program, const std::vector<int64_t>& key,
                                               const Growth& growth) {
   Kept kept;
-  const auto found = std::find_if(kept_.begin(), kept_.end(),
-                                  [&](const Kept& each) { return compare(each, key, growth); });
+  const auto found =
+      std::find_if(kept_.begin(), kept_.end(), [&](const Kept& each) { return compare(each, key, growth); });
   if (found != kept_.end()) {
     kept = std::move(*found);
     kept_.erase(found);  // whatever throws from here on, it is of no use any more

@@ -93,16 +93,16 @@ void Program::list_reads() {
   for (size_t i = 0; i < exprs.size(); ++i) {
     const Expr& e = exprs[i];
     if (e.op == ExprOp::kConst) continue;
-    varies[i] = e.op == ExprOp::kSymbol || varies[at(e.a)] || varies[at(e.b)] ||
-                (e.op == ExprOp::kSelect && varies[at(e.c)]);
+    varies[i] =
+        e.op == ExprOp::kSymbol || varies[at(e.a)] || varies[at(e.b)] || (e.op == ExprOp::kSelect && varies[at(e.c)]);
   }
   reads_.clear();
   starts_.assign(1, 0);
   for (const Step& step : steps) {
     const size_t start = reads_.size();
     const auto read = [&](int32_t expr) {
-      if (varies[at(expr)] && std::find(reads_.begin() + static_cast<std::ptrdiff_t>(start), reads_.end(), expr) ==
-                                  reads_.end())
+      if (varies[at(expr)] &&
+          std::find(reads_.begin() + static_cast<std::ptrdiff_t>(start), reads_.end(), expr) == reads_.end())
         reads_.push_back(expr);
     };
     for (const int32_t operand : step.operands) {

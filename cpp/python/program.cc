@@ -20,8 +20,6 @@ size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 // Idle runs kept per program; more concurrent calls than this allocate and free their own.
 constexpr size_t kIdleRuns = 4;
-// Blocks that an output pool keeps; more are freed.
-constexpr size_t kMostIdle = 64;
 
 const char* numpy_code(int32_t dtype) {
   switch (dtype) {
@@ -399,36 +397,6 @@ int64_t PyProgram::trim() {
   return bytes;
 }
 
-Block OutputPool::take(int64_t bytes, int64_t total) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  limit_ = std::max(limit_, total);
-  idle_.reserve(kMostIdle);
-  const auto found = std::find_if(idle_.begin(), idle_.end(), [bytes](const Block& b) { return b.bytes() >= bytes; });
-  if (found == idle_.end()) return Block(bytes);
-  Block block = std::move(*found);
-  idle_.erase(found);
-  held_ -= block.bytes();
-  return block;
-}
-
-void OutputPool::give(Block block) noexcept {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (idle_.size() == idle_.capacity()) return;
-  held_ += block.bytes();
-  const auto at = std::find_if(idle_.begin(), idle_.end(), [&](const Block& b) { return b.bytes() >= block.bytes(); });
-  idle_.insert(at, std::move(block));
-  while (held_ > limit_) {  // the smallest go
-    held_ -= idle_.front().bytes();
-    idle_.erase(idle_.begin());
-  }
-}
-
-int64_t OutputPool::clear() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  idle_.clear();
-  return std::exchange(held_, 0);
-}
-
 namespace {
 
 bool has_dims(const py::array& array, const std::vector<int64_t>& dims) {
@@ -486,8 +454,7 @@ void PyProgram::run_to_end(const py::list& arrays, RunOptions options, const Tar
 }
 
 py::list PyProgram::run(const py::list& arrays, int64_t max_memory, double timeout, const StopFlag* stop,
-                        const std::optional<std::vector<uint8_t>>& needed, const py::dict& given,
-                        PyState* state) {
+                        const std::optional<std::vector<uint8_t>>& needed, const py::dict& given, PyState* state) {
   RunOptions o = options(max_memory);
   if (timeout >= 0)
     o.deadline = std::chrono::duration_cast<std::chrono::nanoseconds>(

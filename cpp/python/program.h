@@ -97,8 +97,7 @@ class PyProgram {
   // state: of the runs whose program has ports; arrays are then those of its other inputs, and None is returned in
   // place of what becomes the state. Throws StateTaken.
   py::list run(const py::list& arrays, int64_t max_memory, double timeout, const StopFlag* stop,
-               const std::optional<std::vector<uint8_t>>& needed, const py::dict& given,
-               PyState* state);
+               const std::optional<std::vector<uint8_t>>& needed, const py::dict& given, PyState* state);
   py::tuple profile(const py::list& arrays);
   // What stage 0 of a binding needs, without running.
   py::dict describe(const std::vector<std::vector<int64_t>>& dims) const;

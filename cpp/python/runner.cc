@@ -67,7 +67,7 @@ struct InputSpec {
 struct OutputSpec {
   py::object name;
   size_t output = 0;  // of the program
-  py::object descr;  // none: an object of Python's
+  py::object descr;   // none: an object of Python's
   int32_t place = 0;
   int32_t buffer = 0;
   bool early = false;  // its dims follow from those of the inputs
@@ -466,7 +466,8 @@ void register_runner(py::module_& m) {
       "Runs the model once: run({\"x\": x}), run(x, y) in input order, or run(x=x).\n\n"
       "Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead.\n"
       "timeout: seconds after which the run stops with RunTimeoutError. outputs: names of those that are wanted; what\n"
-      "only others need is not computed. state: what new_state() returned, which takes the place of inputs and outputs\n"
+      "only others need is not computed. state: what new_state() returned, which takes the place of inputs and "
+      "outputs\n"
       "that carry it from run to run; a run that fails leaves it as it was.\n"
       "Raises InputError for feeds that do not fit, ExecutionError when a step fails.";
   PyType_Slot slots[] = {{Py_tp_methods, kMethods},

@@ -35,7 +35,8 @@ bool is_late(const Program& p, size_t output) {
 }  // namespace
 
 bool StateUse::is_port(size_t input) const {
-  return std::any_of(ports.begin(), ports.end(), [input](const StatePort& p) { return p.input >= 0 && at(p.input) == input; });
+  return std::any_of(ports.begin(), ports.end(),
+                     [input](const StatePort& p) { return p.input >= 0 && at(p.input) == input; });
 }
 
 bool StateUse::is_result(size_t output) const {

@@ -216,7 +216,9 @@ def _load(imported: ImportedModel, options: _Options) -> Model:
 
     model = Model(imported, stored_nodes, rewrites, weights.constants, built, runner, fed)
     if stateful is not None:
-        model._stateful = Stateful(stateful, pairs, model._inputs, model._output_names, model._results, options.max_memory)
+        model._stateful = Stateful(
+            stateful, pairs, model._inputs, model._output_names, model._results, options.max_memory
+        )
     if options.lowering.hints and isinstance(runner, SpecialisedExecutor):
         model.prepare(options.lowering.hints)
     return model

@@ -194,7 +194,9 @@ class Model(_native.Runner):
         if not isinstance(state, State):
             raise refused("state", state, "what new_state() of this model returned, or None")
         if state._of is not stateful:
-            raise StateError(f"the state is of another model ('{state.model._name}'): new_state() makes one of this model")
+            raise StateError(
+                f"the state is of another model ('{state.model._name}'): new_state() makes one of this model"
+            )
         feeds = stateful.inputs.by_name(args, kwargs)
         seconds, targets = seconds_of(timeout), targets_of(out)
         self._numbers_of(outputs)
@@ -255,13 +257,14 @@ class Model(_native.Runner):
         out: Mapping[str, NDArray[Any]] | None = None,
         timeout: float | None = None,
         outputs: Sequence[str] | None = None,
+        state: State | None = None,
         **kwargs: Feed,
     ) -> dict[str, NDArray[Any]]:
         """run() in a thread of the event loop's executor, awaited. Cancelling the task stops the run."""
         import asyncio
 
         stop = _native.Stop()
-        call = partial(self._run, *args, out=out, timeout=timeout, outputs=outputs, stop=stop, **kwargs)
+        call = partial(self._run, *args, out=out, timeout=timeout, outputs=outputs, stop=stop, state=state, **kwargs)
         try:
             return await asyncio.get_running_loop().run_in_executor(None, call)
         except asyncio.CancelledError:
@@ -340,17 +343,20 @@ class Model(_native.Runner):
         """
         return plan_of(self._executor.built_as(self._last()))
 
-    def memory(self, sizes: Mapping[str, int] | None = None, /, **dims: int) -> Plan:
+    def memory(self, sizes: Mapping[str, int] | None = None, /, *, state: State | None = None, **dims: int) -> Plan:
         """The memory plan of a run with these sizes of the symbolic dims, by name, without running or allocating an
         arena: memory({"batch": 4, "seq": 128}) or memory(batch=4, seq=128).
 
         Its arena_bytes and parts are exactly what such a run uses, where its `certainty` is "exact". Sizes that data
         decides count as the largest they can be ("most"); where nothing limits one, the plan ends before it ("part").
         `undecided` lists these sizes. A model whose ranks hang on sizes gets the program of these sizes, as `prepare`
-        makes it, and runs it from then on. Raises InputError for sizes that are missing, unknown or no sizes,
+        makes it, and runs it from then on. state: the run is one with this state, and fills it; sizes are those of what
+        is then fed. Raises InputError for sizes that are missing, unknown or no sizes,
         ShapeError for sizes that the model cannot run.
         """
         named = {**(sizes or {}), **dims}
+        if state is not None:
+            return state._plan(named)
         self._check_sizes(named)
         known = {name: int(size) for name, size in named.items()}
         self._choose_again()
@@ -418,7 +424,8 @@ class Model(_native.Runner):
             self._constants.forget()
         with self._feeding_lock:
             others = list(self._feeding.values())
-        return self._built.native.trim() + sum(model.trim() for model in others)
+        kept = 0 if self._stateful is None else self._stateful.built.native.trim()
+        return kept + self._built.native.trim() + sum(model.trim() for model in others)
 
     def save_onnx(self, path: str | PathLike[str]) -> None:
         """Writes the optimised graph as an ONNX model that other runtimes can load."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
 from arenaut.lowering.pairs import Change, Pair
 from arenaut.options import refused, whole
+from arenaut.results.plan import Plan, plan_at
 
 if TYPE_CHECKING:
     from arenaut.model import Model
@@ -55,9 +57,14 @@ class Stateful:
     """The program of a model that keeps its state, and what that consists of."""
 
     def __init__(
-        self, built: Built, pairs: Sequence[Pair], inputs: Inputs, output_names: Sequence[str], outputs: Sequence[Value],
+        self,
+        built: Built,
+        pairs: Sequence[Pair],
+        inputs: Inputs,
+        output_names: Sequence[str],
+        outputs: Sequence[Value],
         max_memory: int | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """inputs, outputs: all of the model's. pairs: those that the program was lowered with."""
         assert built.lowered.state is not None
         self.built, self.use = built, built.lowered.state
@@ -72,9 +79,7 @@ class Stateful:
         kept = [i for i in range(len(output_names)) if i not in gone]
         carried = {p.output for p in pairs}
         self.output_names = [output_names[i] if i not in carried else None for i in kept]
-        self.fast_inputs = [
-            (name, _numpy_type(value)) for name, value in zip(inputs.names, inputs.values, strict=True)
-        ]
+        self.fast_inputs = [(name, _numpy_type(value)) for name, value in zip(inputs.names, inputs.values, strict=True)]
         self.fast_outputs = [(output_names[i], _numpy_type(outputs[i])) for i in kept]
         self.lengths = {str(part.dims[part.axis]) for part in self.parts if part.axis >= 0}
         self.batch = self._batch_symbol()
@@ -91,7 +96,8 @@ class Stateful:
         ))  # fmt: skip
         first = {str(v.shape[0]) for v in self.inputs.values if v.has_shape and v.rank > 0}
         found = [n for n in shared if n in first] or [n for n in shared if "batch" in n.lower()]
-        return (found or (shared if len(shared) == 1 else [None]))[0]
+        found = found or (shared if len(shared) == 1 else [])
+        return found[0] if found else None
 
     def rows_axis(self, part: Part) -> int | None:
         """The axis of a part that counts the samples; None where none is known to."""
@@ -168,7 +174,8 @@ class State(_native.State):
     def read(self, name: str) -> Array:
         """A copy of one part, by the name of its input: what would be fed next."""
         with self._held():
-            return self._valid(self._number(name)).copy()
+            copied: Array = self._valid(self._number(name)).copy()
+            return copied
 
     def __repr__(self) -> str:
         held = f"{self.length} of {self.capacity} positions, " if self._of.grows else ""
@@ -275,8 +282,10 @@ class State(_native.State):
 
     @classmethod
     def _load(cls, model: Model, stateful: Stateful, path: str | os.PathLike[str], capacity: int | None) -> State:
+        with open(path, "rb") as opened:
+            content = opened.read()
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 head = json.loads(file["head"].tobytes())
                 arrays = [file[f"part{i}"] for i in range(len(head["parts"]))]
             length, sizes = int(head["length"]), {str(k): int(v) for k, v in head["sizes"].items()}
@@ -284,14 +293,14 @@ class State(_native.State):
             room = int(head["capacity"]) if capacity is None else capacity
             if int(head["format"]) != _FORMAT or length < 0 or any(v < 0 for v in sizes.values()):
                 raise ValueError("numbers that no state has")
-        except OSError:
-            raise
         except Exception as error:  # whatever a damaged archive makes the reader raise
             raise StateError(f"'{os.fspath(path)}' holds no state: {error}") from error
         if parts != [[part.name, int(part.dtype)] for part in stateful.parts]:
             raise StateError(f"'{os.fspath(path)}' holds the state of another model")
         if stateful.grows and not length <= room:
-            raise StateError(f"'{os.fspath(path)}' holds {length} positions, which a capacity of {room} has no room for")
+            raise StateError(
+                f"'{os.fspath(path)}' holds {length} positions, which a capacity of {room} has no room for"
+            )
         made = cls(model, stateful, sizes, room if stateful.grows else None)
         made._length = length
         for number, (part, array) in enumerate(zip(stateful.parts, arrays, strict=True)):
@@ -306,9 +315,7 @@ class State(_native.State):
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def _run(
-        self, feeds: Mapping[str, Any], seconds: float | None, stop: _native.Stop | None
-    ) -> dict[str, Any]:
+    def _run(self, feeds: Mapping[str, Any], seconds: float | None, stop: _native.Stop | None) -> dict[str, Any]:
         """A run of its model; what Model._run does with state=."""
         own = {n: feeds[n] for n in feeds if n in self._of.names}
         inputs = self._of.inputs.arrays({n: feeds[n] for n in feeds if n not in own})
@@ -361,8 +368,8 @@ class State(_native.State):
         self._fill(number, array)
 
     def _make_room(self, inputs: Sequence[Array]) -> None:
-        """Raises StateError for another batch, and where the run adds more than there is room for; a state that grows at
-        will gets the room."""
+        """Raises StateError for another batch, and where the run adds more than there is room for; a state that grows
+        at will gets the room."""
         env = dict(self._sizes)
         for name in self._of.lengths:
             env[name] = self._length
@@ -412,7 +419,30 @@ class State(_native.State):
         executor = self._of.executor
         if needed > executor.max_memory:
             what = "max_memory allows" if executor.limited else "this machine has"
-            raise MemoryLimitError(f"the state takes {needed} bytes, {what} {executor.max_memory}: ask for less capacity")
+            raise MemoryLimitError(
+                f"the state takes {needed} bytes, {what} {executor.max_memory}: ask for less capacity"
+            )
+
+    def _plan(self, sizes: Mapping[str, int]) -> Plan:
+        """What Model.memory tells of a run that fills the state. sizes: of what is fed."""
+        of, known = self._of, {**self._sizes, self._of.use.capacity: self._capacity}
+        for name in of.lengths:
+            known[name] = 0
+        needed = [n for n in of.built.input_symbols if n not in known]
+        wrong = [f"'{n}' is missing" for n in needed if n not in sizes]
+        wrong += [f"'{n}' is unknown" for n in sizes if n not in needed]
+        if wrong:
+            raise InputError(
+                f"{', '.join(wrong)}: beside the state's, the symbolic dims are {', '.join(needed) or '(none)'}"
+            )
+        known.update({n: whole(n, size, 0, "a size, an integer from 0") for n, size in sizes.items()})
+        if of.use.total is not None:
+            room = self._capacity - evaluate(of.use.total, known)
+            if room < 0:
+                raise StateError(f"the run adds {-room} positions more than the state's capacity of {self._capacity}")
+            for name in of.lengths:
+                known[name] = room
+        return replace(plan_at(of.built, known), state_bytes=self.nbytes)
 
     # -- parts -----------------------------------------------------------------------------------------------------
 

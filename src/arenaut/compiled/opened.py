@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from arenaut.passes.context import Event
     from arenaut.results.plan import Plan
     from arenaut.results.profile import Profile
+    from arenaut.state import State
 
 # Loads the model anew from its original, with the options it was compiled with. The text: what for.
 Reload = Callable[[str], Model]
@@ -275,9 +276,9 @@ class OpenedModel(Model):
         with self._telling():
             return super().plan
 
-    def memory(self, sizes: Mapping[str, int] | None = None, /, **dims: int) -> Plan:
+    def memory(self, sizes: Mapping[str, int] | None = None, /, *, state: State | None = None, **dims: int) -> Plan:
         with self._telling():
-            return super().memory(sizes, **dims)
+            return super().memory(sizes, state=state, **dims)
 
     def profile(self, *args: Any, repeat: int = 10, **kwargs: Any) -> Profile:
         with self._telling():

@@ -122,7 +122,8 @@ class ProgramExecutor(Executor):
         except _native.MemoryLimitExceeded as error:
             needed, limit = error.args
             if self.limited:
-                text = f"max_memory allows {limit}: raise max_memory, or run smaller inputs"
+                beside = " beside the state" if asked.state is not None else ""
+                text = f"max_memory allows {limit}{beside}: raise max_memory, or run smaller inputs"
             else:
                 text = f"this machine has {limit} bytes in all: run smaller inputs"
             raise MemoryLimitError(f"this binding needs {needed} bytes of arena and outputs, {text}") from None

@@ -18,7 +18,10 @@ class CompiledExecutor(ProgramExecutor):
         seconds = -1.0 if timeout is None else max(0.0, timeout)
         needed = None if asked.outputs is None else self._steps_for(asked.outputs)
         native, given, state = self.built.native, asked.given, asked.state
-        return native.run(arrays, self.max_memory, seconds, asked.stop, needed, given, state)
+        limit = self.max_memory
+        if self.limited and state is not None:
+            limit = max(0, limit - state._bytes())
+        return native.run(arrays, limit, seconds, asked.stop, needed, given, state)
 
     def _steps_for(self, outputs: frozenset[int]) -> list[int]:
         if outputs not in self._needed:

@@ -26,14 +26,12 @@ from arenaut.plain import replace
 _CONTROL = {"if": StepKind.IF, "loop": StepKind.LOOP, "scan": StepKind.SCAN}
 
 
-def lower_graph(
-    graph: Graph, target: Target, most: int | None = None, pairs: Sequence[Pair] | None = None
-) -> Lowered:
+def lower_graph(graph: Graph, target: Target, most: int | None = None, pairs: Sequence[Pair] | None = None) -> Lowered:
     """The graph's steps for this target. Raises UnsupportedError naming every node that nothing can run.
 
-    most: fragments of unknown ranks of at least so many nodes are run node by node. pairs: what carries the state of the
-    model, which is then memory that outlives a run: an input that is appended to is a part of what there is room for,
-    and its output the same memory. Raises NotAppendedError.
+    most: fragments of unknown ranks of at least so many nodes are run node by node. pairs: what carries the state of
+    the model, which is then memory that outlives a run: an input that is appended to is a part of what there is room
+    for, and its output the same memory. Raises NotAppendedError.
     """
     return Lowerer(graph, target, pairs).run(most)
 

@@ -80,8 +80,8 @@ def find_pairs(
     what exporters call them, where the types allow it. Raises OptionError for given ones that cannot be."""
     for name, other in (given or {}).items():
         if name not in inputs or other not in outputs:
-            raise OptionError(f"state={{{name!r}: {other!r}}}: expected an input of {', '.join(inputs)} and an output of "
-                              f"{', '.join(outputs)}")  # fmt: skip
+            known = f"an input of {', '.join(inputs)} and an output of {', '.join(outputs)}"
+            raise OptionError(f"state={{{name!r}: {other!r}}}: expected {known}")
     if given is not None and len(set(given.values())) != len(given):
         raise OptionError("state= gives one output to several inputs")
     named = pairs_by_name(inputs, outputs) if given is None else list(given.items())
@@ -128,7 +128,9 @@ def appended_axis(past: Value, present: Value) -> int | None:
             axis = int(node.attr("axis")) % present.rank
         elif node.op == "Attention" and len(node.outputs) > 1:
             places = [(4, 1), (5, 2)]
-            hits = [1 for p, o in places if node.input(p) is past and o < len(node.outputs) and node.outputs[o] is present]
+            hits = [
+                1 for p, o in places if node.input(p) is past and o < len(node.outputs) and node.outputs[o] is present
+            ]
             axis = 2 if hits else None
     if axis is None or not past.has_shape or past.rank != present.rank:
         return None

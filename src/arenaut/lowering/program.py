@@ -100,8 +100,8 @@ class SlicedChain:
 
 @dataclass(frozen=True)
 class Port:
-    """A part of a state that a program has as input `input`, by number. output: what becomes it, -1 where it stays or is
-    appended to along `axis` (else -1)."""
+    """A part of a state that a program has as input `input`, by number. output: what becomes it, -1 where it stays or
+    is appended to along `axis` (else -1)."""
 
     input: int
     output: int = -1

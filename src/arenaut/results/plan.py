@@ -105,6 +105,7 @@ class Plan:
     lower_bound_bytes: what no placement of these buffers in this order can go below, outputs included.
     winograd_bytes: the part of packed_weight_bytes that is filters transformed for Winograd's algorithm.
     order_free_bound_bytes: the largest working set of any one step, plus outputs: what no order can go below.
+    state_bytes: of the state that the run was asked about with, in no other number here.
     guests: what lies in outputs that are not written yet. chains: what runs slice by slice.
     """
 
@@ -128,6 +129,7 @@ class Plan:
     bodies: tuple[BodyPlan, ...] = ()
     undecided: tuple[Undecided, ...] = ()
     certainty: Literal["exact", "most", "part"] = "exact"
+    state_bytes: int = 0
 
     @property
     def shared(self) -> int:
