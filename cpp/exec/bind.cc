@@ -24,10 +24,6 @@ size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 int64_t rounded(int64_t n) { return (n + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN; }
 
-void require(bool ok, const char* what) {
-  if (!ok) throw std::invalid_argument(what);
-}
-
 // A pointer-free bound blob per thread: kernels write here, the used bytes are copied out.
 struct alignas(ARN_ALIGN) BlobSpace {
   char bytes[ARN_BOUND_MAX];

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import arenaut
-from arenaut import Model, State
 from arenaut.errors import ExecutionError, InputError, MemoryLimitError, OptionError, StateError
 from arenaut.ir.dims import symbols_of
 from arenaut.lowering.pairs import Change
+from arenaut.model import Model
+from arenaut.state import State
 from tests.support.skeletons import load_skeleton
 
 DECODERS = ("gpt2-cached-tiny", "qwen3-cached-tiny", "llama-cached-tiny")

@@ -1,0 +1,91 @@
+"""Which inputs and outputs carry a state, by name and by graph; `arenaut.lowering.pairs`."""
+
+from __future__ import annotations
+
+import pytest
+from onnx import parser
+
+from arenaut.errors import OptionError
+from arenaut.frontend import import_model
+from arenaut.lowering.pairs import Change, Pair, find_pairs, pairs_by_name
+from arenaut.native.target import current_target
+from arenaut.passes import run_pipeline
+
+NAMES = (
+    ("past_key_values.0.key", "present.0.key"),
+    ("past_key_values.11.decoder.value", "present.11.decoder.value"),
+    ("past_key_values.0.key", "present_key_values.0.key"),
+    ("past_0", "present_0"),
+    ("past_key_self_3", "present_key_self_3"),
+    ("past_key_0", "present_key_0"),
+    ("past_conv.1", "present_conv.1"),
+    ("state", "stateN"),
+    ("h", "hn"),
+    ("c", "cn"),
+    ("h0", "hn"),
+    ("h_0", "h_n"),
+    ("state_in", "state_out"),
+    ("in_cache0", "out_cache0"),
+    ("r1i", "r1o"),
+    ("att_cache", "r_att_cache"),
+    ("cached_key_0", "new_cached_key_0"),
+    ("prev_state", "next_state"),
+)
+
+
+@pytest.mark.parametrize(("name", "other"), NAMES)
+def test_names_of_exporters_are_known(name: str, other: str) -> None:
+    assert pairs_by_name(["input_ids", name], ["logits", other]) == [(name, other)]
+
+
+def test_other_names_are_no_pairs() -> None:
+    assert pairs_by_name(["input_ids", "x", "mask"], ["logits", "y", "hidden_states"]) == []
+    assert pairs_by_name(["h", "c"], ["y", "hn", "cn"]) == [("h", "hn"), ("c", "cn")]
+
+
+def found(text: str, given: dict[str, str] | None = None) -> list[Pair]:
+    model = import_model(parser.parse_model('<ir_version: 10, opset_import: ["" : 23]>' + text))
+    run_pipeline(model.graph, current_target(1))
+    return find_pairs(model.graph, model.input_names, model.output_names, given)
+
+
+def test_what_a_run_does_is_read_from_the_graph() -> None:
+    text = """m (float[1, n, 4] x, float[1, p, 4] past_0, float[1, p, 4] past_1, float[1, k, 4] past_2,
+           float[2, 3] past_3)
+        => (float[1, q, 4] present_0, float[1, r, 4] present_1, float[1, k, 4] present_2, float[2, 3] present_3) {
+        present_0 = Concat<axis = 1>(past_0, x)
+        present_1 = Concat<axis = 1>(x, past_1)
+        present_2 = Identity(past_2)
+        present_3 = Neg(past_3)
+    }"""
+    assert [(p.change, p.axis) for p in found(text)] == [
+        (Change.APPENDS, 1),
+        (Change.REPLACES, -1),
+        (Change.KEEPS, -1),
+        (Change.REPLACES, -1),
+    ]
+
+
+def test_an_append_needs_a_free_length() -> None:
+    """A fixed or shared size cannot follow the length of a state."""
+    fixed = """m (float[1, n, 4] x, float[1, 8, 4] past_0) => (float[1, q, 4] present_0) {
+        present_0 = Concat<axis = 1>(past_0, x)
+    }"""
+    assert [p.change for p in found(fixed)] == [Change.REPLACES]
+    twice = """m (float[1, p, 4] past_0) => (float[1, q, 4] present_0) {
+        present_0 = Concat<axis = 1>(past_0, past_0)
+    }"""
+    assert [p.change for p in found(twice)] == [Change.REPLACES]
+
+
+def test_pairs_may_be_given() -> None:
+    text = "m (float[2, 3] a, int64[2, 3] b) => (float[2, 3] y) { y = Neg(a) }"
+    assert found(text) == []
+    assert found(text, {"a": "y"}) == [Pair(0, 0, Change.REPLACES)]
+    for given, message in (
+        ({"a": "z"}, "expected an input of a, b and an output of y"),
+        ({"b": "y"}, "cannot become"),
+        ({"a": "y", "b": "y"}, "one output to several inputs"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            found(text, given)
