@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
 from arenaut.lowering.pairs import Change, Pair
 from arenaut.options import refused, whole
+from arenaut.plain import dataclass, replace
 from arenaut.results.plan import Plan, plan_at
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from arenaut.ir.dims import Expr, symbol
@@ -12,6 +11,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import OptionError
 from arenaut.ir.graph import Graph, Value
 from arenaut.ir.types import TensorType
+from arenaut.plain import dataclass
 
 
 class Change(Enum):
@@ -112,7 +112,10 @@ def _may_become(present: Value, past: Value) -> bool:
 
 def _classified(graph: Graph, i: int, j: int) -> Pair:
     past, present = graph.inputs[i], graph.outputs[j]
-    if past is present:
+    source = present
+    while source.producer is not None and source.producer.op == "Identity" and source.producer.domain == "":
+        source = source.producer.operand(0)
+    if past is source:
         return Pair(i, j, Change.KEEPS)
     axis = appended_axis(past, present)
     return Pair(i, j, Change.REPLACES) if axis is None else Pair(i, j, Change.APPENDS, axis)
