@@ -118,6 +118,12 @@ class Model(_native.Runner):
         """At most so many threads a run."""
         return self._built.threads
 
+    @property
+    def mapped_from(self) -> str | None:
+        """The compiled file that its weights are mapped from, so that processes share them; None where they are this
+        process's own."""
+        return None
+
     # -- running -----------------------------------------------------------------------------------------------
 
     # run() is Runner's. What fits its fast path needs no frame of Python; it calls _run() for all the rest.

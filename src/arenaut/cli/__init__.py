@@ -30,6 +30,7 @@ from arenaut.cli.common import (
 )
 from arenaut.cli.compile import compile_command
 from arenaut.cli.report import report_command
+from arenaut.cli.serve import serve_command
 from arenaut.cli.use import convert_command, inspect_command, run_command
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ app.command("save", hidden=True)(convert_command)
 app.command("bench")(bench_command)
 app.command("report")(report_command)
 app.command("compile")(compile_command)
+app.command("serve")(serve_command)
 app.add_typer(cache_app, name="cache")
 
 

@@ -261,6 +261,10 @@ class OpenedModel(Model):
     def _node_count(self) -> int:
         return self._nodes
 
+    @property
+    def mapped_from(self) -> str | None:
+        return self._file.path
+
     @contextmanager
     def _telling(self) -> Iterator[None]:
         """What damaged tables break, said as that."""

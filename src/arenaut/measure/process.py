@@ -38,6 +38,16 @@ def _status_field(name: str) -> int | None:
     return None
 
 
+def memory_bytes() -> dict[str, int]:
+    """Of this process, in bytes: resident ("rss"), and the same with shared pages divided among those that share them
+    ("pss"). Empty where the system has no /proc."""
+    rollup = Path("/proc/self/smaps_rollup")
+    if not rollup.exists():
+        return {}
+    fields = dict(line.split(":", 1) for line in rollup.read_text().splitlines()[1:])
+    return {name.lower(): int(fields[name].split()[0]) * 1024 for name in ("Rss", "Pss")}
+
+
 class _Mallinfo2(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_size_t)

@@ -59,6 +59,10 @@ class Worker:
             self.close()
             raise
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def call(self, method: str, *args: Any) -> Any:
         """The result of `method(*args)` in the child; raises WorkerError if it raised there or the child died."""
         self.resume()
