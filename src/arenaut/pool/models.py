@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from arenaut.errors import ArenautError, InputError
@@ -13,6 +12,7 @@ from arenaut.loading import load_onnx
 from arenaut.measure.feeds import feeds_for
 from arenaut.measure.process import memory_bytes
 from arenaut.model import Model
+from arenaut.plain import dataclass, replace
 
 _MOST_SHAPES = 256  # sets of input shapes of a model whose arena is asked for
 

@@ -8,10 +8,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from arenaut.measure.worker import Worker, WorkerError
+from arenaut.plain import dataclass
 from arenaut.pool.models import Face
 
 MOST_ENDS = 3  # so many processes may end while they run the same task

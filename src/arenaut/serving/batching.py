@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 import numpy as np
 
 from arenaut.measure.worker import WorkerError
+from arenaut.plain import dataclass
 from arenaut.pool.pool import Pool
 from arenaut.serving.errors import NOT_READY, RequestError, of_worker
 

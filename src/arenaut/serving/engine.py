@@ -6,12 +6,12 @@ import asyncio
 import itertools
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from arenaut.compiled.cache import cache_folder
+from arenaut.plain import dataclass
 from arenaut.pool.models import Face
 from arenaut.pool.pool import MODELS, Loading, Pool
 from arenaut.serving.batching import Batcher, Feeds, Group, Observer, Outputs

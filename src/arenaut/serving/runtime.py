@@ -7,13 +7,13 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
 from kserve.errors import InferenceError, InvalidInput, ModelNotFound
 
 from arenaut.measure.worker import WorkerError
+from arenaut.plain import dataclass
 from arenaut.pool.models import Face
 from arenaut.serving import metrics, tensors
 from arenaut.serving.batching import Outputs

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from arenaut.inputs import TensorInfo
+from arenaut.plain import dataclass
 from arenaut.serving.errors import BAD, RequestError
 
 Array = np.ndarray[Any, Any]
