@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from arenaut.cli.batch import batch_command
 from arenaut.cli.bench import bench_command
 from arenaut.cli.cache import cache_app
 from arenaut.cli.check import check_command
@@ -47,6 +48,7 @@ app.command("bench")(bench_command)
 app.command("report")(report_command)
 app.command("compile")(compile_command)
 app.command("serve")(serve_command)
+app.command("batch")(batch_command)
 app.add_typer(cache_app, name="cache")
 
 

@@ -122,6 +122,13 @@ def say(text: str) -> None:
     typer.echo(wrapped(text, terminal_width()) if sys.stdout.isatty() else text)
 
 
+def cpus() -> int:
+    """That this process may use."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def print_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, default=str))
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from arenaut.cli.common import Shapes, errors_said, give_up
+from arenaut.cli.common import Shapes, cpus, errors_said, give_up
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0}
 _BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -64,7 +64,7 @@ def serve_command(
         sizes = {name: int(number) for name, _, number in (text.partition("=") for text in shape or [])}
         options = {} if max_memory is None else {"max_memory": size(max_memory)}
         limits = Limits(size(max_bytes), max_rows, seconds(timeout), max_requests)
-        own = threads or max(1, _cpus() // workers)
+        own = threads or max(1, cpus() // workers)
         engine = Engine(workers, own, cache or True, batch, seconds(wait), limits)
         repository = Repository(models, engine, options, sizes)
         server = Server(repository, host, port, grpc_port or None, int(seconds(grace)), typer.echo)
@@ -72,9 +72,3 @@ def serve_command(
             server.serve()
         except RequestError as error:
             raise give_up(str(error)) from None
-
-
-def _cpus() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

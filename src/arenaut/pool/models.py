@@ -14,6 +14,7 @@ from arenaut.measure.process import memory_bytes
 from arenaut.model import Model
 from arenaut.plain import dataclass, replace
 
+MODELS = "arenaut.pool.models:Models"  # for processes of a pool
 _MOST_SHAPES = 256  # sets of input shapes of a model whose arena is asked for
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from arenaut.measure.worker import Worker, WorkerError
 from arenaut.plain import dataclass
-from arenaut.pool.models import Face
+from arenaut.pool.compiling import compile_first
+from arenaut.pool.models import MODELS, Face
 
 MOST_ENDS = 3  # so many processes may end while they run the same task
-MODELS = "arenaut.pool.models:Models"
 
 logger = logging.getLogger("arenaut.pool")
 
@@ -45,12 +45,19 @@ class _Task:
 
 class Pool:
     """workers: processes, each of `threads` a run. cache: the folder of compiled files, through which they share
-    weights. target: the class that each process holds, as "module:Class"; it has the methods of Models."""
+    weights. target: the class that each process holds, as "module:Class"; it has the methods of Models. patience:
+    seconds after which a call counts as hung, and its process is ended."""
 
     def __init__(
-        self, workers: int, threads: int | None = None, cache: str | None = None, target: str = MODELS
+        self,
+        workers: int,
+        threads: int | None = None,
+        cache: str | None = None,
+        target: str = MODELS,
+        patience: float = 900.0,
     ) -> None:
         self._arguments = (target, threads, cache)
+        self._patience = patience
         self._changed = threading.Condition()
         self._tasks: deque[_Task] = deque()
         self._own: list[deque[_Task]] = [deque() for _ in range(workers)]
@@ -95,8 +102,7 @@ class Pool:
         process that ends then, so that all of these map one compiled file. Raises WorkerError, and loads nothing."""
         target, threads, cache = self._arguments
         if cache is not None:
-            with Worker(target, threads, cache) as compiler:
-                compiler.call("load", key, loading.path, dict(loading.options))
+            compile_first(target, threads, cache, loading.path, loading.options)
         with self._changed:
             self._loadings[key] = loading  # a process that is started meanwhile loads it, too
         futures = [self._to(i, lambda worker: _loaded(worker, key, loading)) for i in range(self.workers)]
@@ -127,7 +133,13 @@ class Pool:
             left = None if deadline is None else max(deadline - time.monotonic(), 1e-3)
             return worker.call("run", key, feeds, outputs, left)
 
-        task = _Task(call, Future(), deadline)
+        return self._submit(_Task(call, Future(), deadline))
+
+    def call(self, method: str, *arguments: Any) -> Future[Any]:
+        """Another method of what the processes hold, called in one of them."""
+        return self._submit(_Task(lambda worker: worker.call(method, *arguments), Future()))
+
+    def _submit(self, task: _Task) -> Future[Any]:
         with self._changed:
             if self._closing:
                 raise RuntimeError("the pool is closed")
@@ -211,7 +223,7 @@ class Pool:
         started = self._started[index]
         for _ in range(MOST_ENDS):
             try:
-                worker = Worker(*self._arguments)
+                worker = Worker(*self._arguments, timeout=self._patience)
                 self._load_all(worker)
             except (WorkerError, OSError) as error:
                 logger.error("a process cannot be started: %s", error)

@@ -12,8 +12,8 @@ import numpy as np
 
 from arenaut.compiled.cache import cache_folder
 from arenaut.plain import dataclass
-from arenaut.pool.models import Face
-from arenaut.pool.pool import MODELS, Loading, Pool
+from arenaut.pool.models import MODELS, Face
+from arenaut.pool.pool import Loading, Pool
 from arenaut.serving.batching import Batcher, Feeds, Group, Observer, Outputs
 from arenaut.serving.errors import TOO_LARGE, TOO_LATE, TOO_MANY, RequestError
 

@@ -10,18 +10,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, FastAPI
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from arenaut.serving import tensors
-from arenaut.serving.batching import Outputs
-from arenaut.serving.errors import BAD, NOT_READY, NOT_TAKEN, TOO_LARGE, RequestError
+from arenaut.serving import tensors, wire
+from arenaut.serving.errors import NOT_READY, NOT_TAKEN, TOO_LARGE, RequestError
 from arenaut.serving.repository import Repository
-from arenaut.serving.runtime import Served
 
-HEADER_LENGTH = "inference-header-content-length"
 _HUNG_UP = 499  # nobody reads this answer
 
 Answer = Callable[..., Awaitable[Response]]
@@ -85,7 +81,7 @@ class Routes:
             body = await _body(request, runtime.engine_used.limits.request_bytes)
         except ClientDisconnect:
             return Response(status_code=_HUNG_UP)
-        asked = _parsed(body, request.headers.get(HEADER_LENGTH))
+        asked = wire.parsed(body, request.headers.get(wire.HEADER_LENGTH))
         running = asyncio.ensure_future(runtime.infer(asked, version))
         gone = asyncio.ensure_future(_hung_up(request))
         try:
@@ -96,7 +92,7 @@ class Routes:
             served, results = running.result()
         finally:
             gone.cancel()
-        return _response(asked, served, results)
+        return wire.response(asked, name, served.version, results)
 
 
 def metadata_of(repository: Repository, name: str, version: str | None) -> dict[str, Any]:
@@ -126,38 +122,7 @@ async def _body(request: Request, most: int) -> memoryview:
     return memoryview(body)
 
 
-def _parsed(body: memoryview, json_length: str | None) -> tensors.Request:
-    length = len(body)
-    if json_length is not None:
-        if not json_length.isdigit() or int(json_length) > length:
-            raise RequestError(BAD, f"{HEADER_LENGTH} is {json_length!r}, of a body of {length} bytes")
-        length = int(json_length)
-    try:
-        document = orjson.loads(body[:length])
-    except orjson.JSONDecodeError as error:
-        raise RequestError(BAD, f"the request is no JSON: {error}") from None
-    return tensors.parse(document, body[length:])
-
-
 async def _hung_up(request: Request) -> None:
     """Returns when the client has gone."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _response(asked: tensors.Request, served: Served, results: Outputs) -> Response:
-    outputs, tail = [], []
-    for name, array in results.items():
-        output: dict[str, Any] = {"name": name, "datatype": tensors.named(array, name), "shape": list(array.shape)}
-        if asked.binary.get(name, asked.binary_else):
-            tail.append(tensors.to_binary(array))
-            output["parameters"] = {"binary_data_size": len(tail[-1])}
-        else:
-            output["data"] = tensors.to_values(array)
-        outputs.append(output)
-    document = {"model_name": served.name, "model_version": served.version, "id": asked.id, "outputs": outputs}
-    head = orjson.dumps(document)
-    if not tail:
-        return Response(head, media_type="application/json")
-    headers = {HEADER_LENGTH: str(len(head))}
-    return Response(b"".join([head, *tail]), headers=headers, media_type="application/octet-stream")
