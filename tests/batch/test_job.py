@@ -40,8 +40,9 @@ def table(folder: Path, files: int = 3, rows: int = 100, bad: tuple[int, ...] = 
 
 
 def command(tmp: Path, *words: object) -> list[str]:
-    return [sys.executable, "-m", "arenaut", "batch", str(tmp / "double.onnx"), "--input",
-            str(tmp / "data/*.parquet"), "--output", str(tmp / "out"), "--cache", str(tmp / "cache"), "--part-rows", "25", *map(str, words)]  # fmt: skip
+    files = ["--input", tmp / "data/*.parquet", "--output", tmp / "out", "--cache", tmp / "cache"]
+    given = [sys.executable, "-m", "arenaut", "batch", tmp / "double.onnx", *files, "--part-rows", 25, *words]
+    return [str(word) for word in given]
 
 
 def batch(tmp: Path, *words: object) -> subprocess.CompletedProcess[str]:

@@ -24,7 +24,8 @@ def deployment(
     """An application for `serve.run`: `serve.run(arenaut.ray.deployment("bert.onnx", batch=8))`.
 
     path        a model, or a folder of models as `arenaut serve` takes it, readable on every node. Of several, a
-                request names its model by the header serve_multiplexed_model_id, or handle.options(multiplexed_model_id=...).
+                request names its model by the header serve_multiplexed_model_id, or by
+                handle.options(multiplexed_model_id=...).
     batch       rows that requests of a model are joined to, where axis 0 of all inputs and outputs is the same open dim
                 and the model computes row by row; 1 for none joined. wait: seconds that one may wait for others.
     models_per_replica    that a replica holds at a time; the least recently used goes.
