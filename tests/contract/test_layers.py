@@ -60,7 +60,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "onnx_backend": {"errors", "ir", "loading", "model"},
     "measure": {"errors", "results", "inputs", "loading", "model", "passes", "plain"},
     "report": LOADED | PUBLIC | {"frontend", "passes", "measure"},
-    "pool": LOADED | PUBLIC | {"measure"},
+    "pool": LOADED | PUBLIC | {"compiled", "measure"},
     "serving": LOADED | PUBLIC | {"compiled", "measure", "pool"},
     "batch": LOADED | PUBLIC | {"measure", "pool"},
     "ray": PUBLIC | {"batch", "compiled", "pool", "serving"},
