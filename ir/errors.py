@@ -121,7 +121,7 @@ def blamed_on(model: type[ArenautError], what: str) -> Iterator[None]:
         raise
     except (ArenautError, ImportError):
         raise
-    except MemoryError as error:
+    except (MemoryError, BufferError) as error:  # the native side cannot describe its buffers without memory
         raise MemoryLimitError(f"{what}: this machine has not the memory for it: {error}") from error
     except RuleError as error:
         raise model(

@@ -5,12 +5,20 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <utility>
 
 #include "contract.h"
 
 namespace arenaut {
+
+// A sanitizer watches the bounds of what the heap gave, and knows nothing of mappings.
+#ifdef ARN_SANITIZED
+constexpr bool kHeapOnly = true;
+#else
+constexpr bool kHeapOnly = false;
+#endif
 
 class Block {
  public:
@@ -48,7 +56,7 @@ class Block {
   bool is_mapping() const { return bytes_ >= kMapped; }
 
  private:
-  static constexpr int64_t kMapped = int64_t{1} << 18;
+  static constexpr int64_t kMapped = kHeapOnly ? INT64_MAX : int64_t{1} << 18;
   void* data_ = nullptr;
   int64_t bytes_ = 0;
 };
@@ -69,6 +77,11 @@ class Slab {
   explicit Slab(int64_t bytes) : bytes_(bytes) {
     if (bytes <= 0) return;
     if (bytes > (int64_t{1} << 62)) throw std::bad_alloc();
+    if (kHeapOnly) {
+      if (posix_memalign(&data_, kPage, static_cast<size_t>(bytes)) != 0) throw std::bad_alloc();
+      memset(data_, 0, static_cast<size_t>(bytes));
+      return;
+    }
     data_ = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
     if (data_ == MAP_FAILED) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
@@ -76,7 +89,10 @@ class Slab {
 #endif
   }
   ~Slab() {
-    if (bytes_ > 0) munmap(data_, static_cast<size_t>(bytes_));
+    if (kHeapOnly)
+      free(data_);
+    else if (bytes_ > 0)
+      munmap(data_, static_cast<size_t>(bytes_));
   }
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;
@@ -86,6 +102,7 @@ class Slab {
 
  private:
   static constexpr int64_t kHuge = int64_t{4} << 20;
+  static constexpr size_t kPage = 4096;
   void* data_ = nullptr;
   int64_t bytes_ = 0;
 };

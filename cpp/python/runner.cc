@@ -402,6 +402,8 @@ PyObject* runner_enable(PyObject* self, PyObject* args) {
   } catch (py::error_already_set& e) {
     e.restore();
     return nullptr;
+  } catch (const std::bad_alloc&) {
+    return PyErr_NoMemory();
   } catch (const std::exception& e) {
     PyErr_SetString(PyExc_ValueError, e.what());
     return nullptr;

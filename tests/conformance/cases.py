@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+import arenaut
 from arenaut import onnx_backend as backend
 
 SUITES = ("node", "simple", "pytorch-converted", "pytorch-operator", "real")
@@ -111,9 +114,20 @@ def cases() -> tuple[Case, ...]:
     return tuple(sorted(found, key=lambda c: (SUITES.index(c.suite), c.name)))
 
 
-def run_case(case: Case, *, optimize: bool) -> Iterator[tuple[list[Any], list[Any]]]:
-    """Runs a case as the official runner does: outputs and expected outputs of each of its data sets."""
+def reopened(model: arenaut.Model) -> arenaut.Model:
+    """The model as a compiled file gives it back."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.arn")
+        model.save(path)
+        return arenaut.load_onnx(path, threads=1)
+
+
+def run_case(case: Case, *, optimize: bool, compiled: bool = False) -> Iterator[tuple[list[Any], list[Any]]]:
+    """Runs a case as the official runner does: outputs and expected outputs of each of its data sets. compiled: by way
+    of a compiled file."""
     model = case.model()
     prepared = backend.prepare(model, "CPU", optimize=optimize, threads=1)
+    if compiled:
+        prepared = backend.BackendRep(reopened(prepared.model))
     for inputs, expected in case.data_sets(model):
         yield list(prepared.run(inputs)), expected

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from arenaut.errors import ModelError
+from tests.conformance.__main__ import outcome
 from tests.conformance.cases import SUITES, Case, cases, run_case
 from tests.conformance.known import FAILURES, NOT_COMPARABLE, RANDOM
 
@@ -45,6 +46,17 @@ def test_no_case_is_left_out() -> None:
 def test_official_case(case: Case, optimize: bool) -> None:
     for outputs, expected in run_case(case, optimize=optimize):
         case.compare(outputs, expected)
+
+
+THROUGH_FILES = [c for c in cases() if is_ordinary(c, True)][::40]
+# Its fragment decides sizes, which the outline in the file tells of.
+THROUGH_FILES += [c for c in cases() if c.name == "test_affine_grid_2d_expanded"]
+
+
+@pytest.mark.parametrize("case", THROUGH_FILES, ids=str)
+def test_official_case_by_way_of_a_compiled_file(case: Case) -> None:
+    """A part; all of it: python -m tests.conformance --compiled"""
+    assert outcome(case, True, True) == "passed"
 
 
 @in_modes(fails)

@@ -29,7 +29,7 @@ EXTRA_MEMORY = 2 << 30  # bytes beyond what the child has after its imports
 PATIENCE = 60.0  # seconds of CPU time for one case
 SLEEP = 900.0  # seconds in which a child has done nothing: it waits for what will not come
 CASES = 2500  # of one child
-REPORT_LINES = 30  # of what a child that died had written
+REPORT_LINES = 16  # of what a child that died had written
 
 
 def serve(seed: int, first: int, count: int, compiled: bool = False) -> None:
@@ -119,7 +119,7 @@ def follow(
         if line is None or not line:
             what = "hung" if line is None else f"crashed with status {child.wait()}"
             said.seek(0)
-            failures.append("\n".join([f"{current}: {what}", *said.read().splitlines()[-REPORT_LINES:]]))
+            failures.append("\n".join([f"{current}: {what}", *report_of(said.read().splitlines())]))
             outcomes["crash or hang"] += 1
             return at + 1
         kind, index, name, *rest = line.rstrip("\n").split(" ", 3)
@@ -132,6 +132,12 @@ def follow(
         if kind == "failed":
             failures.append(f"{current}: {rest[0]}")
     return at
+
+
+def report_of(lines: list[str]) -> list[str]:
+    """The beginning of a sanitizer's report; without one, the last lines."""
+    marks = [i for i, line in enumerate(lines) if "ERROR: " in line or "runtime error: " in line]
+    return lines[marks[0] : marks[0] + REPORT_LINES] if marks else lines[-REPORT_LINES:]
 
 
 def slice_of(state: Path, seed: int, seconds: float, most: int, compiled: bool) -> tuple[Counter[str], list[str]]:

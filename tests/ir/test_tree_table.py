@@ -10,8 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 
 import arenaut
-from arenaut.ir.errors import ModelError
+from arenaut.ir.errors import ModelError, RuleError
 from arenaut.ir.numbers import Numbers
+from arenaut.ir.ops.support import tree_table
 
 
 def forest(trees: int, depth: int, seed: int, shuffled: bool = False) -> dict[str, Any]:
@@ -109,3 +110,20 @@ def test_numbers_are_the_tuple_of_their_array() -> None:
     assert hash(numbers) == hash(Numbers(array.copy())) and numbers[3] == 3 and numbers[:2] == (0, 1) and 7 in numbers
     assert np.asarray(numbers).base is not None and not np.asarray(numbers).flags.writeable
     assert np.asarray(numbers, np.float32).dtype == np.float32 and isinstance(numbers[0], int)
+
+
+@pytest.mark.parametrize("scale", [1, 1 << 40])
+def test_nodes_have_any_numbers(scale: int) -> None:
+    """Close numbers are looked up in a table, far ones by search; what is asked for may lie outside of both."""
+    rng = np.random.default_rng(3)
+    trees, ids = np.repeat(np.arange(5), 7) * scale - 3, np.tile(rng.permutation(7), 5) * scale + 1
+    names = tree_table._names_of(trees, ids)
+    assert isinstance(names, tree_table._DenseNames) is (scale == 1)
+    order = rng.permutation(35)
+    assert names.find(trees[order], ids[order]).tolist() == order.tolist()
+    far = np.array([-(1 << 63), -4, 5 * scale - 3, (1 << 63) - 1])
+    assert names.find(far, np.full(4, ids[0])).tolist() == [-1] * 4
+    far[1:3] = 0, 8 * scale
+    assert names.find(np.full(4, trees[0]), far).tolist() == [-1] * 4
+    with pytest.raises(RuleError, match="twice"):
+        tree_table._names_of(np.append(trees, trees[0]), np.append(ids, ids[0]))

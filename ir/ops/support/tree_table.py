@@ -103,7 +103,7 @@ def _vector(stated: _ByIdentity, dtype: Any) -> Array:
     found = np.asarray(stated.value)
     if found.dtype.kind not in "biuf":
         raise RuleError(f"a list of {found.dtype} where numbers are expected")
-    return found.astype(dtype).reshape(-1)
+    return found.astype(dtype, copy=False).reshape(-1)
 
 
 def _same_lengths(columns: Sequence[Array], what: str) -> None:
@@ -115,7 +115,7 @@ def _in_range(numbers: Array, what: str) -> Array:
     wrong = (numbers < 0) | (numbers >= _LIMIT)
     if wrong.any():
         raise RuleError(f"{what} {numbers[wrong][0]}")
-    return numbers.astype(np.int32)
+    return numbers.astype(np.int32, copy=False)
 
 
 def _arranged(roots: Array, is_leaf: Array, yes: Array, no: Array) -> tuple[Array, Array]:
@@ -157,6 +157,46 @@ def _nodes(columns: Sequence[Array]) -> Array:
 class _Names:
     """Looks entries up by (tree, node), whatever those numbers are."""
 
+    def find(self, trees: Array, ids: Array) -> Array:
+        """The entries, -1 where there is none."""
+        raise NotImplementedError
+
+
+def _names_of(trees: Array, ids: Array) -> _Names:
+    """Raises RuleError where a pair is listed twice."""
+    bounds = [(int(numbers.min()), int(numbers.max())) if len(numbers) else (0, 0) for numbers in (trees, ids)]
+    spans = [highest - lowest + 1 for lowest, highest in bounds]
+    if spans[0] * spans[1] <= _MOST_ROOM * len(trees):
+        return _DenseNames(trees, ids, [lowest for lowest, _ in bounds], spans)
+    return _SparseNames(trees, ids)
+
+
+class _DenseNames(_Names):
+    """Numbers that leave few out: a table of all pairs within their bounds."""
+
+    def __init__(self, trees: Array, ids: Array, lowest: Sequence[int], spans: Sequence[int]) -> None:
+        self._lowest, self._spans = lowest, spans
+        self._entries = np.full(spans[0] * spans[1], -1)
+        self._entries[self._keys(trees, ids)[0]] = np.arange(len(trees))
+        if np.count_nonzero(self._entries >= 0) < len(trees):
+            raise RuleError("a node is listed twice")
+
+    def _keys(self, trees: Array, ids: Array) -> tuple[Array, Array]:
+        """Places in the table, and which pairs have one; the others are at 0."""
+        key, known = np.zeros(len(trees), np.int64), np.ones(len(trees), bool)
+        for numbers, lowest, span in zip((trees, ids), self._lowest, self._spans, strict=True):
+            known &= (numbers >= lowest) & (numbers <= lowest + span - 1)
+            key = key * span + (numbers - lowest)
+        return np.where(known, key, 0), known
+
+    def find(self, trees: Array, ids: Array) -> Array:
+        keys, known = self._keys(trees, ids)
+        return np.where(known, self._entries[keys], -1)
+
+
+class _SparseNames(_Names):
+    """Any numbers, in order."""
+
     def __init__(self, trees: Array, ids: Array) -> None:
         self._trees, self._ids = np.unique(trees), np.unique(ids)
         keys = self._keys(trees, ids)[0]
@@ -175,7 +215,6 @@ class _Names:
         return places[0] * len(self._ids) + places[1], known
 
     def find(self, trees: Array, ids: Array) -> Array:
-        """The entries, -1 where there is none."""
         if not len(self._sorted):
             return np.full(len(trees), -1)
         keys, known = self._keys(trees, ids)
@@ -194,14 +233,16 @@ def _older_table(nodes: tuple[_ByIdentity, ...], leaves: tuple[_ByIdentity, ...]
     weights = _vector(leaves[3], np.float64)
     _same_lengths((*leaf_columns, weights), "leaf weights")
 
-    names, is_leaf = _Names(trees, ids), modes == _LEAF
-    children = [np.where(is_leaf, -1, names.find(trees, c)) for c in (yes, no)]
-    for found, stated in zip(children, (yes, no), strict=True):
-        lost = ~is_leaf & (found < 0)
-        if lost.any():
-            raise RuleError(f"node {stated[lost][0]} of tree {trees[lost][0]} is missing")
-    has_parent = np.zeros(len(trees), bool)
-    has_parent[np.concatenate([c[~is_leaf] for c in children])] = True
+    names, is_leaf = _names_of(trees, ids), modes == _LEAF
+    branches, has_parent = np.nonzero(~is_leaf)[0], np.zeros(len(trees), bool)
+    children = [np.full(len(trees), -1) for _ in (yes, no)]
+    for child, stated in zip(children, (yes, no), strict=True):
+        found = names.find(trees[branches], stated[branches])
+        if (found < 0).any():
+            lost = branches[found < 0][0]
+            raise RuleError(f"node {stated[lost]} of tree {trees[lost]} is missing")
+        child[branches] = found
+        has_parent[found] = True
     roots = np.nonzero(~has_parent)[0]
     order, code = _arranged(roots, is_leaf, *children)
     inner = order[~is_leaf[order]]
@@ -234,6 +275,8 @@ def _mode_codes(modes: Sequence[Any]) -> Array:
     return np.fromiter(map(codes.__getitem__, modes), np.int64, len(modes))
 
 
+# A table of pairs may have so many times their number of places.
+_MOST_ROOM = 4
 _MODE_CODES = {"LEAF": _LEAF, **{name: i for i, name in enumerate(MODES)}}
 
 

@@ -16,6 +16,7 @@ from arenaut.ir.ops import record_of
 from arenaut.ir.place import Place
 from arenaut.ir.undefined import dividing, division_by_zero
 from arenaut.lowering.families import family_of
+from arenaut.lowering.fragments import FRAGMENT
 from arenaut.lowering.problem import problem_of, setters_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, SlicedChain, StepKind
 from arenaut.lowering.typical import typical_of
@@ -293,7 +294,7 @@ def _views(lowered: Lowered) -> Iterator[ViewOutline]:
 
 def _limit(node: Node, name: str) -> Dim | None:
     """The largest that a size which the node decides can be."""
-    rule = record_of(node).size_limit
+    rule = None if node.key == FRAGMENT else record_of(node).size_limit
     if rule is None:
         return None
     for i, value in enumerate(node.outputs):
