@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from arenaut.frontend.contrib import attention, general, grouped, quantized, text
+from arenaut.frontend.contrib import attention, codes, decoder, experts, general, grouped, quantized, selection, text
 from arenaut.frontend.contrib.deferred import defer, deferred_records
 from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs, contrib_spec
 from arenaut.frontend.nodes import import_plain
@@ -156,9 +156,13 @@ _OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
         ("", "SimplifiedLayerNormalization"): ContribOp(_rms_norm, (2, 2), _NORM, outputs=2),
         ("", "LayerNormalization"): ContribOp(_layer_norm, (2, 3), _NORM, outputs=3),
         **attention.OPS,
+        **codes.OPS,
+        **decoder.OPS,
+        **experts.OPS,
         **general.OPS,
         **grouped.OPS,
         **quantized.OPS,
+        **selection.OPS,
         **text.OPS,
     }
 )

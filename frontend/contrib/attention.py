@@ -188,6 +188,14 @@ def _rotary(build: Build, spec: Spec) -> Outputs:
 # -- EmbedLayerNormalization -----------------------------------------------------------------------------------
 
 
+def _quantised_embed(build: Build, spec: Spec) -> Outputs:
+    """QEmbedLayerNormalization: the same of tables of codes; scales and zero points follow the tables and the mask."""
+    tables = [
+        real(build, spec, i, 8 + n, 13 + n) if spec.input(i) is not None else None for n, i in enumerate(range(2, 7))
+    ]
+    return _embed(build, spec.change(inputs=(*spec.inputs[:2], *tables, spec.input(7))))[:2]
+
+
 def _embed(build: Build, spec: Spec) -> Outputs:
     ids, segments = spec.operand(0), spec.input(1)
     total = build.op("Gather", spec.operand(2), ids, axis=0)
@@ -226,6 +234,9 @@ OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
         (MICROSOFT, "RotaryEmbedding"): ContribOp(_rotary, (4, 4), _ROTARY),
         (MICROSOFT, "EmbedLayerNormalization"): ContribOp(
             _embed, (7, 9), {"epsilon": 1e-12, "mask_index_type": 0}, outputs=3, dtypes=(2, DType.INT32, 2)
+        ),
+        (MICROSOFT, "QEmbedLayerNormalization"): ContribOp(
+            _quantised_embed, (18, 18), {"epsilon": 1e-12}, outputs=2, dtypes=(8, DType.INT32)
         ),
     }
 )

@@ -39,17 +39,19 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
                    "QOrderedAttention QOrderedGelu QOrderedLayerNormalization QOrderedLongformerAttention "
                    "QOrderedMatMul QuantizeBFP QuantizeWithOrder"),
             *_each(_TRAINING, "BiasDropout BitmaskBiasDropout BitmaskDropout IsAllFinite"),
-            *_each(_ROUTED, "MoE QMoE MoEPacked MoEGroupRouter RouterGateUpProj"),
+            *_each(_ROUTED, "MoEPacked MoEGroupRouter RouterGateUpProj"),
             *_each(_NEW, "BranchwiseRMSNorm CausalConvWithState ConvStateReplay EngramGate GatedAdd GatedDeltaNet "
                    "GatedDeltaNetStateReplay GatedRMSNorm GatherPacked HyperConnectionLowRankMix "
                    "HyperConnectionPostMix "
                    "HyperConnectionPreMix LinearAttention LinearAttentionGate MRotaryEmbedding Mamba2Verify "
                    "NGramHashMapping PackedSparseAttentionIndexer PackedSparseAttentionIndexerMerge RMSNormRotary "
                    "ScaledSiLU SpeculativePrefixCommit SwiGLU VarlenCausalConvWithState VarlenNGramHashMapping"),
-            *_each(_OTHER, "AttnLSTM BifurcationDetector ConvTransposeWithDynamicPads CropAndResize "
-                   "DecoderMaskedMultiHeadAttention DynamicTimeWarping GatherBlockQuantized Inverse MatMulBnb4 "
-                   "MatMulFpQ4 MaxpoolWithMask NGramRepeatBlock QEmbedLayerNormalization SparseAttention "
-                   "SparseToDenseMatMul WordConvEmbedding"),
+            *_each(_OTHER, "AttnLSTM BifurcationDetector ConvTransposeWithDynamicPads DynamicTimeWarping "
+                   "SparseAttention"),
+            *_each("its first operand is a sparse tensor, a type that no value has here; store it dense for "
+                   "MatMul", "SparseToDenseMatMul"),
+            *((("", op), "an experiment of the standard's that it withdrew and that onnxruntime does not run") for op in
+              ("GRUUnit", "GivenTensorFill")),
             *_each("it holds the code of one device", "EPContext Snpe"),
             *_each("onnxruntime has no such op any more; skl2onnx writes it for GaussianProcessClassifier", "Solve"),
             *(((NCHWC, op), "its weights lie in blocks of the machine that wrote the file; save the model with "

@@ -162,7 +162,8 @@ def _data_rule(fold: Callable[[Dim, Dim], Dim], start: Dim | None) -> Any:
             return [None]
         axes = _chosen(node, input_ints(context, 1), known.ndim)
         kept = [i for i in range(known.ndim) if i not in axes]
-        lines = np.transpose(known, (*kept, *axes)).reshape((*(known.shape[i] for i in kept), -1))
+        length = int(np.prod([known.shape[i] for i in axes]))
+        lines = np.transpose(known, (*kept, *axes)).reshape((*(known.shape[i] for i in kept), length))
         symbolic = any(isinstance(d, dims.Expr) for d in known.flat)
         if (start is None and not lines.shape[-1]) or (symbolic and lines.shape[-1] > _MAX_FOLD):
             return [None]

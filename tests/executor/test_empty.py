@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 import arenaut
 from tests.support.models import assert_matches_ort, parse
@@ -45,3 +46,15 @@ def test_softmax_family_over_empty_axes(op: str, axis: int) -> None:
 def test_hardmax_of_a_fed_size_finds_the_first_maximum() -> None:
     x = np.array([[1, 3, 3], [-np.inf] * 3, [2, 1, 0]], np.float32)
     check("agraph (float[n, k] x) => (float[n, k] y) { y = Hardmax (x) }", {"x": x})
+
+
+@pytest.mark.parametrize("op", ["ReduceMin", "ReduceMax", "ReduceSum", "ReduceProd"])
+def test_numbers_that_are_none_are_reduced_at_load(op: str) -> None:
+    """Sizes are folded at load: one kept axis of no elements leaves no lines, however long they are."""
+    node = helper.make_node(op, ["x", "axes"], ["y"], keepdims=0)
+    stored = [numpy_helper.from_array(np.empty((2, 0, 3), np.int64), "x"),
+              numpy_helper.from_array(np.array([2]), "axes")]  # fmt: skip
+    out = helper.make_tensor_value_info("y", onnx.TensorProto.INT64, None)
+    model = helper.make_model(helper.make_graph([node], "g", [], [out], stored),
+                              opset_imports=[helper.make_opsetid("", 20)])  # fmt: skip
+    assert arenaut.load_onnx(model).run({})["y"].shape == (2, 0)

@@ -214,3 +214,27 @@ def test_runs_of_several_threads_share_the_programs_of_a_fragment() -> None:
             np.testing.assert_array_equal(got, expected)
     assert fragments(model) == 1
     assert model.plan.arena_bytes > 0 and model.profile(feeds[0]).total_microseconds > 0
+
+
+@pytest.mark.parametrize("length", [5, 1])
+def test_results_of_a_fragment_whose_size_another_one_decides(length: int) -> None:
+    """`at` is as long as the number `most` says, both made by the fragment that the open rank of x starts."""
+    proto = parse("""
+        agraph (float[] x, float[n] v) => (float[p, q] y)
+        <int64[1] axis = {1}, int64[1] first = {0}, int64 zero = {0}, int64 one = {1}, int64 two = {2}>
+        { s = Shape <start = 1, end = 2> (x)
+          length = Squeeze (s, first)
+          less = Sub (length, two)
+          most = Max (less, zero)
+          at = Range (zero, most, one)
+          r = Relu (x)
+          g = Gather <axis = 1> (r, at)
+          column = Unsqueeze (at, axis)
+          c = Cast <to = 1> (column)
+          m = Mul (c, v)
+          t = ReduceSum <keepdims = 1> (g)
+          y = Add (m, t) }""")
+    x, v = np.arange(2 * length, dtype=np.float32).reshape(2, length), np.array([1, 2], np.float32)
+    got = arenaut.load_onnx(proto).run({"x": x, "v": v})["y"]
+    count = max(length - 2, 0)
+    np.testing.assert_allclose(got, np.arange(count)[:, None] * v + x[:, :count].sum())

@@ -34,7 +34,9 @@ class Allowance:
 # What a difference that comes from rounding alone stays within, were all of it computed in float32 at the most.
 ROUNDING = Allowance(False, 64, 64, rounds=True, single=True)
 # Ops whose formulas subtract: their rounding counts at the scale of the operands. Evaluated by numpy, without a record.
-_SUMS_INSIDE = frozenset({"HardSwish", "HardSigmoid", "Det", "SVMClassifier", "SVMRegressor", "DeformConv"})
+_SUMS_INSIDE = frozenset(
+    {"HardSwish", "HardSigmoid", "Det", "SVMClassifier", "SVMRegressor", "DeformConv", "CropAndResize", "MoE"}
+)
 
 
 def allowance(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> Allowance:

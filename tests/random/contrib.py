@@ -173,3 +173,101 @@ def matmul_n_bits(d: Draw) -> None:
     d.input("scales", (n, blocks) if d.chance() else (n * blocks,), between(0.05, 0.1), constant=1.0)
     if d.chance():
         d.input("zero_points", (n, (blocks + 1) // 2), between(0, 255), dtype="uint8", constant=1.0)
+
+
+# -- stored codes, choices, experts --------------------------------------------------------------------------------
+
+
+@template("GatherBlockQuantized", domain=MS)
+def gather_blocks(d: Draw) -> None:
+    bits, rows, blocks = d.choice([2, 4, 8]), d.size(1, 33), d.fixed(1, 3)
+    d.attr("bits", bits)
+    d.attr("block_size", d.choice([16, 32]))
+    block = d.attributes["block_size"]
+    d.input("data", (rows, blocks * block * bits // 8), between(0, 255), dtype="uint8", constant=0.7)
+    d.input("indices", d.shape(d.rank(0, 2), 1), between(0, 0), dtype=d.choice(["int32", "int64"]))
+    d.input("scales", (rows, blocks), between(0.05, 0.1), constant=0.7)
+    if d.chance():
+        d.input("zero_points", (rows, -(-blocks * bits // 8)), between(0, 255), dtype="uint8", constant=0.7)
+
+
+@template("MatMulBnb4", domain=MS)
+def matmul_bnb4(d: Draw) -> None:
+    block, depth, columns = d.choice([16, 32, 64]), d.choice([16, 20, 33, 64]), d.choice([1, 2, 5, 16])
+    for name, value in (("K", depth), ("N", columns), ("block_size", block), ("quant_type", d.fixed(0, 1))):
+        d.attr(name, value)
+    count = depth * columns
+    d.input("A", (d.size(1, 20), depth))
+    d.input("B", ((count + 1) // 2,), between(0, 255), dtype="uint8", constant=1.0)
+    d.input("absmax", (-(-count // block),), between(0.5, 2), constant=0.7)
+
+
+@template("CropAndResize", domain=MS)
+def crop_and_resize(d: Draw) -> None:
+    boxes = d.size(1, 5)
+    d.attr("mode", d.choice([None, "bilinear", "nearest"]))
+    d.attr("extrapolation_value", d.choice([None, 0.5]))
+    d.input("X", (d.size(1, 3), d.size(1, 4), d.size(1, 13), d.size(1, 13)))
+    d.input("rois", (boxes, 4), between(-0.2, 1.2))
+    d.input("batch_indices", (boxes,), between(0, 0), dtype="int32")
+    d.shaping("crop_size", [d.fixed(1, 5), d.fixed(1, 5)], dtype="int32")
+
+
+@template("MaxpoolWithMask", domain=MS)
+def masked_pool(d: Draw) -> None:
+    spatial = d.fixed(1, 2)
+    kernel = [d.fixed(1, 3) for _ in range(spatial)]
+    d.attr("kernel_shape", kernel)
+    d.attr("strides", [d.fixed(1, 2) for _ in range(spatial)])
+    d.attr("pads", [d.fixed(0, k - 1) for k in kernel * 2])
+    dims = [d.size(3, 17) for _ in range(spatial)]
+    d.input("X", (d.size(1, 3), d.size(1, 4), *dims))
+    d.input("M", (1, 1, *dims), between(0, 1), dtype="int32")
+
+
+@template("NGramRepeatBlock", domain=MS)
+def ngram_repeat_block(d: Draw) -> None:
+    batch = d.size(1, 4)
+    d.attr("ngram_size", d.fixed(1, 4))
+    d.input("input_ids", (batch, d.size(1, 33)), between(0, 3), dtype="int64")
+    d.input("scores", (batch, d.size(4, 20)))
+
+
+@template("MoE", domain=MS)
+def mixture(d: Draw) -> None:
+    experts, width, inner, rows = d.fixed(2, 5), d.choice([4, 8, 17]), d.choice([3, 8]), d.size(1, 17)
+    kind = d.choice(["relu", "gelu", "silu", "identity", "swiglu"])
+    d.attr("k", d.fixed(1, 2))
+    d.attr("activation_type", kind)
+    d.attr("normalize_routing_weights", d.choice([None, 0, 1]))
+    wide = inner
+    if kind == "swiglu":
+        wide = 2 * inner
+        d.attr("swiglu_fusion", 1)
+        d.attr("swiglu_limit", d.choice([None, 1.5]))
+        d.attr("activation_beta", d.choice([None, 1.0]))
+    d.input("input", (rows, width))
+    d.input("router_probs", (rows, experts), between(-3, 3))
+    d.input("fc1", (experts, wide, width), constant=0.7)
+    if d.chance():
+        d.input("bias", (experts, wide), constant=0.7)
+    else:
+        d.absent()
+    d.input("fc2", (experts, width, inner), constant=0.7)
+
+
+@template("DecoderMaskedMultiHeadAttention", domain=MS)
+def decode_token(d: Draw) -> None:
+    batch, heads, size, room = d.size(1, 3), d.fixed(1, 3), d.choice([2, 4, 8]), d.fixed(2, 9)
+    d.attr("num_heads", heads)
+    d.attr("scale", d.choice([None, 0.3]))
+    for name in ("query", "key", "value"):
+        d.input(name, (batch, 1, heads * size))
+    if d.chance(0.7):
+        d.attr("past_present_share_buffer", 1)
+        d.absent()
+        d.absent()
+        d.input("past_key", (batch, heads, room, size))
+        d.input("past_value", (batch, heads, room, size))
+        d.input("past_sequence_length", (1,), between(0, room - 1), dtype="int32")
+        d.output_count = 3

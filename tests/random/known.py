@@ -276,6 +276,14 @@ ORACLES: Sequence[Known] = (
         _double,
         rounding=True,
     ),
+    Known(ORT, "Attention", "takes the scale of float64 scores as float32", _double, rounding=True),
+    Known(
+        REF,
+        "ScatterND ScatterElements",
+        "multiplies complex numbers in another order of rounding",
+        lambda f, t: f.attr("reduction") == "mul" and f.dtype(0).startswith("complex"),
+        rounding=True,
+    ),
     Known(ORT, "DFT STFT Cos Sin", "float64 is a few units beyond the tolerance", _double, rounding=True),
     Known(
         ORT,

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from tests.random.cases import Case, one_op
 from tests.random.chains import chain
 
-PATIENCE = 90.0  # seconds for one case
+PATIENCE = 300.0  # seconds for one case
 
 
 def draw_case(kind: str, seed: int, index: int, only_op: str | None = None) -> Case:

@@ -358,7 +358,7 @@ class Lowerer(Emitter):
         counts: tuple[int, int] = (0, 0),
     ) -> None:
         """A step whose results go where they belong, if their sizes are known before it runs. The others are held
-        outside the arena and fetched by a step of their own."""
+        outside the arena and fetched by a step of their own, once the results that decide their sizes are there."""
         placed: list[Place | None] = []
         late: list[tuple[Value, Place]] = []
         copies: list[tuple[Place, Place]] = []
@@ -380,17 +380,31 @@ class Lowerer(Emitter):
         self._step(LoweredStep(kind, node, list(inputs), placed, sets=tuple(sets), bodies=bodies, counts=counts))
         for source, target in copies:
             self.copy(source, target)
-        for value, place in late:
-            if self._is_host(value):
-                self._put(value, place)
-                continue
-            missing = [n for n in _symbols(value) if n not in self._defined]
-            if missing:
-                raise UnsupportedError(f"{node}: nothing decides the size {missing} of '{value.name}'")
-            target = self.write(value)
-            dense = target if target.is_dense else self.temp(target.dtype, target.dims)
-            self._step(LoweredStep(StepKind.FETCH, node, [place], [dense]))
-            self.copy(dense, target)
+        waiting = {id(value) for value, _ in late}
+        for value in outputs:
+            if value is not None and id(value) not in waiting:
+                self._read_data_symbols(value)
+        while late:
+            ready = next((i for i, (v, _) in enumerate(late) if self._is_host(v) or not self._missing(v)), None)
+            if ready is None:
+                value = late[0][0]
+                raise UnsupportedError(f"{node}: nothing decides the size {self._missing(value)} of '{value.name}'")
+            self._fetch(node, *late.pop(ready))
+
+    def _missing(self, value: Value) -> list[str]:
+        """The symbols in a value's dims that nothing has decided yet."""
+        return [name for name in _symbols(value) if name not in self._defined]
+
+    def _fetch(self, node: Node, value: Value, place: Place) -> None:
+        """Brings a held result to where it belongs."""
+        if self._is_host(value):
+            self._put(value, place)
+            return
+        target = self.write(value)
+        dense = target if target.is_dense else self.temp(target.dtype, target.dims)
+        self._step(LoweredStep(StepKind.FETCH, node, [place], [dense]))
+        self.copy(dense, target)
+        self._read_data_symbols(value)
 
     def _open_dims(self, value: Value) -> list[tuple[int, str]]:
         """Axes of a held result whose size is a symbol that nothing decided yet."""
