@@ -11,7 +11,6 @@ import numpy as np
 from arenaut.frontend.spec import Outcome, Rule, Spec
 from arenaut.frontend.upgrade.common import Rules, only, setting
 from arenaut.ir import Value
-from arenaut.ir.graph import Array
 from arenaut.ir.record import Build
 
 _MODES: Mapping[str, str] = MappingProxyType({"bilinear": "linear", "bicubic": "cubic"})
@@ -28,7 +27,13 @@ def _scales_to_input(build: Build, spec: Spec) -> Outcome:
 
 
 def _as_resize(build: Build, spec: Spec) -> Outcome:
-    return _new_mode_name(build, spec.change(op="Resize", version=10))
+    """Upsample's axes do not shrink."""
+    named = _new_mode_name(build, spec.change(op="Resize", version=10))
+    x, scales = spec.operand(0), spec.operand(1)
+    if named.attr("mode") != "nearest" or scales.constant is not None:
+        return named
+    settings = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return named.without(**settings).change(version=11, inputs=(x, None, scales))
 
 
 def _new_mode_name(build: Build, spec: Spec) -> Spec:
@@ -44,21 +49,22 @@ def _named_coordinates(build: Build, spec: Spec) -> Outcome:
     if spec.attr("mode") != "nearest":
         return named.change(inputs=(x, None, scales))
     known = scales.constant
-    if known is None or (known >= 1).all():
+    if known is not None and (known >= 1).all():
         return named.without(nearest_mode="floor").change(inputs=(x, None, scales))
-    if (known <= 1).all():
+    if known is not None and (known <= 1).all():
         return named.without(nearest_mode="ceil").change(inputs=(x, None, scales))
+    one = build.constant(np.ones((), np.float32))
 
-    def half(value: Value, factors: Array, nearest: str) -> Value:
+    def half(value: Value, bound: str, nearest: str) -> Value:
         settings: dict[str, Any] = {
             "mode": "nearest",
             "coordinate_transformation_mode": "asymmetric",
             "nearest_mode": nearest,
         }
-        out = build.op("Resize", value, None, build.constant(factors.astype(np.float32)), **settings)
+        out = build.op("Resize", value, None, build.op(bound, scales, one), **settings)
         return out
 
-    return only(half(half(x, np.minimum(known, 1), "ceil"), np.maximum(known, 1), "floor"))
+    return only(half(half(x, "Min", "ceil"), "Max", "floor"))
 
 
 def _half_pixel_for_nearest(build: Build, spec: Spec) -> Outcome:

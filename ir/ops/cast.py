@@ -41,6 +41,8 @@ def cast_array(x: Array, to: DType, saturate: bool = True) -> Array:
             return _from_float(np.trunc(x.astype(np.float64)), to)
         if to.is_integer and to.itemsize < 8:
             return _wrap(x.astype(np.int64), to)
+        if DType.FLOAT8E8M0 in (to, dtype_of(x)) and x.dtype.itemsize == target.itemsize == 1:
+            x = x.astype(np.float32)  # ml_dtypes does not convert it and other narrow types
         if to in _SATURATING and dtype_of(x) in _BITS:  # which ml_dtypes does not convert directly
             return x.astype(np.int8).astype(target)
         if to in _SATURATING and dtype_of(x) in _SIGNED_NAN:

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import arenaut
 from arenaut.frontend import import_model
 from arenaut.frontend.export import to_model_proto
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
@@ -271,3 +272,18 @@ def test_ops_are_refused_where_they_cannot_be_upgraded() -> None:
         ]
         infos = [tensor_info("x0", X.shape), tensor_info("b", [3]), tensor_info("s", ["n"], TensorProto.INT64)]
         import_model(model_of(nodes, infos, ["y"], opset=6, ir_version=3))
+
+
+@pytest.mark.parametrize("scales", [(1, 1, 0.6, 0.6), (1, 1, 2, 0.6), (1, 1, 1.7, 2.3), (1, 1, 1, 1)])
+def test_resize_of_opset_10_by_scales_of_a_run(scales: tuple[float, ...]) -> None:
+    """Which axes shrink is not known at load: they take the next element, the others the one before."""
+    node = helper.make_node("Resize", ["x", "scales"], ["y"])
+    infos = [tensor_info("x", ["n", "c", "h", "w"]), tensor_info("scales", [4])]
+    model = model_of([node], infos, ["y"], opset=10, ir_version=5)
+    feeds = {
+        "x": np.arange(2 * 3 * 5 * 7, dtype=np.float32).reshape(2, 3, 5, 7),
+        "scales": np.array(scales, np.float32),
+    }
+    (want,) = run_ort(model, feeds)
+    for optimize in (True, False):
+        np.testing.assert_array_equal(arenaut.load_onnx(model, optimize=optimize).run(feeds)["y"], want)

@@ -60,6 +60,12 @@ def _requantised(facts: Facts, text: str) -> bool:
     return "by one)" in text
 
 
+def _uneven_pads(pads: list[int]) -> bool:
+    """Whether begins and ends, told apart wrongly, are others."""
+    half = len(pads) // 2
+    return list(zip(pads[::2], pads[1::2], strict=True)) != list(zip(pads[:half], pads[half:], strict=True))
+
+
 def _same_padding(facts: Facts, text: str) -> bool:
     """SAME padding of strides that outrun the windows: it may be negative."""
     strides, dilations = facts.attr("strides") or [1], facts.attr("dilations")
@@ -186,6 +192,24 @@ ORACLES: Sequence[Known] = (
     ),
     Known(REF, "MaxPool", "numbers row by row whatever storage_order is", lambda f, t: f.attr("storage_order") == 1),
     Known(REF, "MaxPool", "numbers within each channel without strides and dilations", _numbers_within_channels),
+    Known(
+        REF,
+        "MaxPool",
+        "takes pads as pairs of begin and end, where strides and dilations are 1",
+        lambda f, t: _shape(f, t) and _uneven_pads(f.attr("pads") or []),
+    ),
+    Known(
+        REF,
+        "Pad",
+        "fills texts with the text 0; the standard says empty ones",
+        lambda f, t: f.dtype(0) == "object" and not f.has(2),
+    ),
+    Known(
+        REF,
+        "Unsqueeze",
+        "inserts axes in the order they are listed in; the standard's order means nothing",
+        lambda f, t: list(f.attr("axes") or ()) != sorted(f.attr("axes") or ()) and "onnxruntime agrees" in t,
+    ),
     Known(REF, "MaxPool", "halves negative SAME padding downwards: windows start within the image", _same_padding),
     Known(
         REF,
@@ -301,7 +325,7 @@ ORACLES: Sequence[Known] = (
     ),
     Known(
         REF,
-        "LayerNormalization",
+        "LayerNormalization GroupNormalization",
         "is asked in float64; the standard names float32 for the mean, whose rounding a small deviation enlarges",
         lambda f, t: "onnxruntime agrees" in t,
         rounding=True,
@@ -339,12 +363,6 @@ ORACLES: Sequence[Known] = (
         "MeanVarianceNormalization",
         "takes the standard's difference of squares in float64",
         rounding=True,
-    ),
-    Known(
-        ORT,
-        "LpPool",
-        "SAME padding does not count dilations",
-        lambda f, t: _shape(f, t) and str(f.attr("auto_pad")).startswith("SAME") and bool(f.attr("dilations")),
     ),
     Known(ORT, "Shrink", "computes integers in float32", lambda f, t: "int" in f.dtype(0)),
     Known(
@@ -390,9 +408,9 @@ ORACLES: Sequence[Known] = (
     Known(ORT, "ReduceLogSumExp", "takes exponentials of integers as integers", lambda f, t: "int" in f.dtype(0)),
     Known(
         ORT,
-        "AveragePool MaxPool",
+        "AveragePool MaxPool LpPool",
         "SAME padding does not count dilations",
-        lambda f, t: _shape(f, t) and str(f.attr("auto_pad")).startswith("SAME") and bool(f.attr("dilations")),
+        lambda f, t: str(f.attr("auto_pad")).startswith("SAME") and max(f.attr("dilations") or [1]) > 1,
     ),
     Known(ORT, "Upsample", "interpolates bytes in fixed point", lambda f, t: _by_one(f, t) and "int8" in f.dtype(0)),
     Known(
@@ -424,6 +442,17 @@ ORACLES: Sequence[Known] = (
         "Resize",
         "aligns corners by the rounded length; the standard by size times scale",
         lambda f, t: f.attr("coordinate_transformation_mode") == "align_corners" and f.has(2),
+    ),
+    Known(
+        ORT,
+        "Resize",
+        "takes coordinates as float32: whole ones fall beside, where the nearest one above or below is asked",
+        lambda f, t: (
+            f.attr("mode", "nearest") == "nearest"
+            and f.attr("coordinate_transformation_mode") == "half_pixel_symmetric"
+            and f.attr("nearest_mode") in ("ceil", "floor")
+            and "reference agrees" in t
+        ),
     ),
     Known(
         ORT,
