@@ -15,6 +15,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ExecutionError
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support.common import tensor_like
+from arenaut.ir.ops.support.re2 import python_pattern
 from arenaut.ir.record import Infer, OpRecord, Sample
 from arenaut.ir.types import TensorType, Type
 
@@ -68,8 +69,10 @@ Find = Callable[[str, int], "tuple[int, int] | None"]
 @lru_cache(maxsize=64)
 def _compiled(pattern: str) -> Find:
     """The leftmost match from a place on, and of those that begin there the longest, as RE2 is asked for it."""
-    found = re.compile(re.sub(r"\\z", r"\\Z", pattern), re.ASCII)
-    greedy = _takes_most(parser.parse(pattern))
+    translated = python_pattern(pattern)
+    # ASCII bounds words; without bounds the flag would keep other letters from being compared in either case.
+    found = re.compile(translated, re.ASCII if re.search(r"\\[bB]", translated) else 0)
+    greedy = _takes_most(parser.parse(translated))
 
     def find(text: str, start: int) -> tuple[int, int] | None:
         match = found.search(text, start)

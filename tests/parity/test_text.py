@@ -74,6 +74,23 @@ def test_tokens_are_onnxruntimes(attributes: dict[str, Any]) -> None:
     same_as_ort(model, np.array(words, object))
 
 
+@pytest.mark.parametrize("pattern", [
+    "[[:alpha:]]+", "[[:^alpha:]]+", "[[:upper:][:digit:]_]+", "[^[:space:]]+", "[[:punct:]]", "[[:word:]-]+", "[]a]+",
+    "[^]a]+", "[a[]+", "[&&~|]+", "\\pL+", "\\p{L}+", "\\p{Lu}", "\\P{L}+", "\\p{^N}+", "[\\p{L}\\p{N}]+",
+    "[^\\pL\\s]+",
+    "[\\P{Ll}]+", "\\p{Any}{2}", "[\\D]+", "[\\W\\d]+", "\\S+", "[^\\S]+", "\\Qa.b\\E+", "\\x{e9}+", "\\x{2603}|\\x41",
+    "(?i)É|x",
+    "\\pZ+", "\\p{Sc}|\\p{So}", "[\\pS[:digit:]]+",
+])  # fmt: skip
+def test_classes_of_characters_are_onnxruntimes(pattern: str) -> None:
+    """Of POSIX and of Unicode's categories, which Python's regular expressions do not have."""
+    rng = random.Random(7)
+    letters = "abzAZ09_-.,!?[]&|~^ \t\n\v\u00a0éÉßд漢字☃€$+٣Ⅷ\u0301"
+    words = ["".join(rng.choice(letters) for _ in range(rng.randrange(16))) for _ in range(300)]
+    for chosen in ({"tokenexp": pattern}, {"separators": [pattern]}):
+        same_as_ort(text_model([tokenizer(**chosen)], ["n"]), np.array([*words, "a.b", "a.bb"], object))
+
+
 def test_the_longest_of_the_leftmost_matches_is_the_token() -> None:
     """As RE2 is asked for it: a search that backtracks would take "s" of "sec"."""
     x = np.array(["second"], object)
@@ -94,6 +111,9 @@ def test_no_text_has_no_tokens(shape: tuple[int, ...]) -> None:
         ({"separators": [" "], "mincharnum": 0}, "mincharnum is 0"),
         ({"tokenexp": ".", "mincharnum": 2}, "mincharnum is 2"),
         ({"tokenexp": "("}, "regular expression"),
+        ({"tokenexp": "[[:letter:]]"}, "no class .:letter:"),
+        ({"tokenexp": "\\p{Greek}"}, "property Greek is not known"),
+        ({"separators": ["\\C"]}, "no counterpart"),
         ({"tokenexp": "a", "wordsize": 3}, "wordsize"),
     ],
     ids=str,
