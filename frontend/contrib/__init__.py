@@ -9,7 +9,18 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from arenaut.frontend.contrib import attention, codes, decoder, experts, general, grouped, quantized, selection, text
+from arenaut.frontend.contrib import (
+    attention,
+    codes,
+    decoder,
+    experts,
+    gated,
+    general,
+    grouped,
+    quantized,
+    selection,
+    text,
+)
 from arenaut.frontend.contrib.deferred import defer, deferred_records
 from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs, contrib_spec
 from arenaut.frontend.nodes import import_plain
@@ -159,6 +170,7 @@ _OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
         **codes.OPS,
         **decoder.OPS,
         **experts.OPS,
+        **gated.OPS,
         **general.OPS,
         **grouped.OPS,
         **quantized.OPS,

@@ -40,12 +40,12 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
                    "QOrderedMatMul QuantizeBFP QuantizeWithOrder"),
             *_each(_TRAINING, "BiasDropout BitmaskBiasDropout BitmaskDropout IsAllFinite"),
             *_each(_ROUTED, "MoEPacked MoEGroupRouter RouterGateUpProj"),
-            *_each(_NEW, "BranchwiseRMSNorm CausalConvWithState ConvStateReplay EngramGate GatedAdd GatedDeltaNet "
-                   "GatedDeltaNetStateReplay GatedRMSNorm GatherPacked HyperConnectionLowRankMix "
+            *_each(_NEW, "CausalConvWithState ConvStateReplay EngramGate GatedDeltaNet "
+                   "GatedDeltaNetStateReplay GatherPacked HyperConnectionLowRankMix "
                    "HyperConnectionPostMix "
                    "HyperConnectionPreMix LinearAttention LinearAttentionGate MRotaryEmbedding Mamba2Verify "
                    "NGramHashMapping PackedSparseAttentionIndexer PackedSparseAttentionIndexerMerge RMSNormRotary "
-                   "ScaledSiLU SpeculativePrefixCommit SwiGLU VarlenCausalConvWithState VarlenNGramHashMapping"),
+                   "SpeculativePrefixCommit SwiGLU VarlenCausalConvWithState VarlenNGramHashMapping"),
             *_each(_OTHER, "AttnLSTM BifurcationDetector ConvTransposeWithDynamicPads DynamicTimeWarping "
                    "SparseAttention"),
             *_each("its first operand is a sparse tensor, a type that no value has here; store it dense for "

@@ -321,3 +321,25 @@ _IMAGE = normal(1, 2, 4, 4)
 def test_refusals(case: Case, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         arenaut.load_onnx(model_with(case, 1, unknown=False))
+
+
+# -- gates -------------------------------------------------------------------------------------------------------------
+
+
+def gates() -> Iterator[Case]:
+    yield "GatedAdd", [normal(2, 3, 8), normal(2, 3, 8), normal(2, 3, 1)], {}, []
+    for activation in ("silu", "swish", "sigmoid"):
+        for count in (12, 4):
+            chosen = {"activation": activation, "epsilon": 1e-3}
+            yield "GatedRMSNorm", [normal(2, 3, 12), normal(count), normal(2, 3, 12)], chosen, [1]
+    for scale in (None, normal(12), normal(3, 4), normal(4)):
+        more = [] if scale is None else [scale]
+        yield "BranchwiseRMSNorm", [normal(2, 5, 12), *more], {"num_branches": 3}, []
+        yield "BranchwiseRMSNorm", [normal(2, 5, 3, 4), *more], {"epsilon": 1e-3}, []
+    yield "ScaledSiLU", [normal(3, 4)], {"alpha": 1.5}, []
+    yield "ScaledSiLU", [normal(3, 4), np.array(0.5, np.float32)], {}, [1]
+
+
+@pytest.mark.parametrize("case", list(gates()), ids=lambda case: case[0])
+def test_gates(case: Case) -> None:
+    check(case)

@@ -206,6 +206,12 @@ ORACLES: Sequence[Known] = (
     ),
     Known(
         REF,
+        "Pad",
+        "fills E8M0, which has no 0, with NaN; the standard's cast of 0 is its smallest number",
+        lambda f, t: f.dtype(0) == "float8_e8m0fnu" and not f.has(2),
+    ),
+    Known(
+        REF,
         "Unsqueeze",
         "inserts axes in the order they are listed in; the standard's order means nothing",
         lambda f, t: list(f.attr("axes") or ()) != sorted(f.attr("axes") or ()) and "onnxruntime agrees" in t,
