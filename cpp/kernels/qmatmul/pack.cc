@@ -64,6 +64,17 @@ T value_at(const QPerColumn& p, int64_t j) {
   return static_cast<const T*>(p.at)[p.count == 1 ? 0 : p.step == 1 ? j : j * p.step];
 }
 
+// to[j] = value(j), which is the same for all when there is at most one.
+template <typename T, typename Value>
+void each_column(const QPerColumn& p, T* to, int64_t n, Value&& value) {
+  if (p.count <= 1) {
+    const T same = n > 0 ? value(0) : T{};
+    for (int64_t j = 0; j < n; ++j) to[j] = same;
+    return;
+  }
+  for (int64_t j = 0; j < n; ++j) to[j] = value(j);
+}
+
 }  // namespace
 
 int64_t qgemm_sums(int64_t k, int64_t n) { return ceil_div(n, kLanes) * groups_of(k) * kStep; }
@@ -125,19 +136,21 @@ QColumns qgemm_columns(const QGemm& g, const QColumnSource& s, int64_t first, in
   const int32_t b_shift = s.b_signed != 0 ? 0 : 128;
   const bool sums_bias = s.bias.count > 0 && s.bias_dtype == ARN_I32, real_bias = s.bias.count > 0 && !sums_bias;
   int32_t any_zero = 0;
-  for (int64_t j = 0; j < n; ++j) any_zero |= zeros[j] = byte_at(s.b_zero, first + j, s.b_signed != 0) - b_shift;
+  each_column(s.b_zero, zeros, n, [&](int64_t j) { return byte_at(s.b_zero, first + j, s.b_signed != 0) - b_shift; });
+  for (int64_t j = 0; j < n; ++j) any_zero |= zeros[j];
   if (sums_bias)
-    for (int64_t j = 0; j < n; ++j) add[j] = value_at<int32_t>(s.bias, first + j);
+    each_column(s.bias, add, n, [&](int64_t j) { return value_at<int32_t>(s.bias, first + j); });
   else
     __builtin_memset(add, 0, static_cast<size_t>(n) * 4);
   for (int64_t j = 0; j < n; ++j) {
     const uint32_t sum = static_cast<uint32_t>(s.sums[j]) - k * static_cast<uint32_t>(zeros[j]);
     add[j] = static_cast<int32_t>(static_cast<uint32_t>(add[j]) - a_zero * sum);
   }
-  for (int64_t j = 0; j < n; ++j)
-    scale[j] = (s.b_scale.count > 0 ? s.a_scale * value_at<float>(s.b_scale, first + j) : s.a_scale) / s.per_quantum;
+  each_column(s.b_scale, scale, n, [&](int64_t j) {
+    return (s.b_scale.count > 0 ? s.a_scale * value_at<float>(s.b_scale, first + j) : s.a_scale) / s.per_quantum;
+  });
   if (real_bias)
-    for (int64_t j = 0; j < n; ++j) offset[j] = value_at<float>(s.bias, first + j) / s.per_quantum;
+    each_column(s.bias, offset, n, [&](int64_t j) { return value_at<float>(s.bias, first + j) / s.per_quantum; });
   for (int64_t j = n; j < wide; ++j) {
     add[j] = zeros[j] = 0;
     scale[j] = offset[j] = 0;
