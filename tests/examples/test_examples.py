@@ -53,6 +53,10 @@ def test_caches_give_what_the_whole_text_gives() -> None:
     assert int(whole["logits"][0, -1].argmax()) == ids[3]
 
 
+def test_many_processes_run_one_model() -> None:
+    assert run("many_processes.py").startswith("64 runs in 2 processes: logits[8, 10]")
+
+
 def test_a_model_is_served() -> None:
     server = subprocess.Popen([sys.executable, str(EXAMPLES / "serve.py"), str(DIGITS), "0"], env=ENVIRONMENT,
                               stdout=subprocess.PIPE, text=True)  # fmt: skip

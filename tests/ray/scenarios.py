@@ -32,7 +32,8 @@ SLOWLY = "import time\n\ndef slowly(columns):\n    time.sleep(0.05)\n    return 
 @contextmanager
 def cluster(nodes: int, cpus: int = 1) -> Iterator[tuple[Cluster, list[Any]]]:
     """A head without CPUs, and nodes that compute."""
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 << 20})
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 100 << 20,
+                                                           "include_dashboard": False})  # fmt: skip
     try:
         yield made, [made.add_node(num_cpus=cpus, object_store_memory=100 << 20) for _ in range(nodes)]
     finally:

@@ -37,23 +37,30 @@ def deployment(
     """
     models = models_at([path])
     actor = {"num_cpus": threads, **ray_options.pop("ray_actor_options", {})}
-    made = serve.deployment(_Replica, ray_actor_options=actor, **{"name": "arenaut", **ray_options})
-    return made.bind(models, batch, wait, models_per_replica, threads, timeout, cache, dict(options or {}))
+
+    class Replica(_Replica):
+        @serve.multiplexed(max_num_models_per_replica=models_per_replica)  # type: ignore[untyped-decorator]
+        async def hold(self, name: str) -> _Held:
+            return await self._loaded(name)
+
+        @serve.batch(max_batch_size=batch, batch_wait_timeout_s=wait)  # type: ignore[untyped-decorator]
+        async def joined(self, asked: list[Any]) -> list[Any]:
+            return await self._run_all(asked)
+
+    made = serve.deployment(Replica, ray_actor_options=actor, **{"name": "arenaut", **ray_options})
+    return made.bind(models, threads, timeout, cache, dict(options or {}))
 
 
 class _Replica:
     """One process of the deployment."""
 
     def __init__(
-        self, models: Mapping[str, str], batch: int, wait: float, most: int, threads: int, timeout: float,
-        cache: str | bool, options: Mapping[str, Any],
-    ) -> None:  # fmt: skip
+        self, models: Mapping[str, str], threads: int, timeout: float, cache: str | bool, options: Mapping[str, Any]
+    ) -> None:
         self._paths, self._threads, self._timeout = models, threads, timeout
         self._folder, self._options = cache_folder(cache), options
         self._models = Models(threads, self._folder)
         self._faces: dict[str, Any] = {}
-        self._load = serve.multiplexed(max_num_models_per_replica=most)(self._loaded)
-        self._joined = serve.batch(max_batch_size=batch, batch_wait_timeout_s=wait)(self._run_all)
         if len(models) == 1:
             self._open(next(iter(models)))  # ready only when it is warm
 
@@ -63,11 +70,19 @@ class _Replica:
         if name not in self._paths:
             raise KeyError(f"there is no model '{name}'. There are {', '.join(self._paths)}")
         if len(self._paths) > 1:
-            await self._load(name)
-        result = await self._joined((name, dict(feeds), tuple(outputs) if outputs else None))
+            await self.hold(name)
+        result = await self.joined((name, dict(feeds), tuple(outputs) if outputs else None))
         if isinstance(result, Exception):
             raise result
         return dict(result)
+
+    async def hold(self, name: str) -> _Held:
+        """Loads a model, and lets others go where there are too many."""
+        raise NotImplementedError
+
+    async def joined(self, asked: Any) -> Any:
+        """The outputs of (model, feeds, outputs asked for), or an error; asked together with others."""
+        raise NotImplementedError
 
     async def __call__(self, request: Any) -> Any:
         """A request over HTTP."""

@@ -4,6 +4,7 @@ models/bert.onnx             model "bert", version 1
 models/digits/model.onnx     model "digits", version 1
 models/vad/1/model.onnx      model "vad", versions 1 and 2
 models/vad/2/model.arn
+bert=large.onnx              model "bert", of a file or folder of another name
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ def models_at(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _models_of(path: str) -> dict[str, str]:
+    name, _, where = path.partition("=")
+    if where and not os.path.exists(path):
+        versions_at(where)
+        return {name: where}
     if os.path.isfile(path):
         return {os.path.splitext(os.path.basename(path))[0]: path}
     if not os.path.isdir(path):
@@ -55,7 +60,7 @@ def versions_at(path: str) -> Versions:
     if os.path.isfile(path):
         return {"1": path}
     found = _versions(path)
-    file = None if found else _model_file(path)
+    file = None if found or not os.path.isdir(path) else _model_file(path)
     if file is not None:
         found = {"1": file}
     if not found:
