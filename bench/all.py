@@ -34,6 +34,7 @@ PAGES: Final[Mapping[str, Sequence[Sequence[str]]]] = MappingProxyType(
         "ABLATION": (("bench.ablation",),),
         "ABLATION_MEMORY": (("bench.ablation_memory",),),
         "QUANTISED": (("bench.quantised",),),
+        "SERVING": (("bench.serving", "table"), ("bench.serving", "soak"), ("bench.serving", "scaling")),  # printed
         "RANDOM_SHAPES": (("bench.random_shapes", "--markdown", "docs/measured/RANDOM_SHAPES.md"),),
     }
 )

@@ -42,7 +42,7 @@ def test_one_model_and_another_name(folder: Path) -> None:
 
 
 def test_what_is_none_is_said(folder: Path) -> None:
-    for wrong, says in (("d", "holds no models"), ("q", "is no file and no folder"), ("z=q", "")):
+    for wrong, says in (("d", "holds no models"), ("q", "is no file and no folder"), ("z=q", "holds no model")):
         with pytest.raises((ValueError, OSError), match=says):
             models_at([str(folder / wrong) if "=" not in wrong else f"z={folder}/q"])
     with pytest.raises(ValueError, match="two models are called 'a'"):
