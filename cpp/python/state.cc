@@ -100,7 +100,8 @@ void StateCall::give_inputs(Run* run) const {
 
 const std::shared_ptr<const Binding>& StateCall::bind(const Program& program, const std::vector<int64_t>& key,
                                                       Run* run) const {
-  Growth growth;
+  Growth& growth = state_->growth;
+  growth.lengths.clear();
   growth.total = use_.total;
   growth.capacity = state_->capacity;
   int32_t start = 0;

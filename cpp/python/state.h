@@ -64,6 +64,7 @@ class PyState {
 
   std::vector<StatePart> parts;
   int64_t length = 0, capacity = 0;
+  Growth growth;                          // of the run that has the state
   std::shared_ptr<FastRun> first, later;  // for a state of no length, and for others
   PyObject* owner = nullptr;              // the Runner that it belongs to, never followed
 

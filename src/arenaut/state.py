@@ -120,9 +120,9 @@ class State(_native.State):
     """What a model remembers between runs: `model.run(feeds, state=state)`.
 
     The inputs and outputs that carry the state from run to run are neither fed nor returned; what is fed for such an
-    input all the same (cross-attention caches that another model made) takes the place of what is there. A run that
-    fails, is stopped or does not fit leaves the state as it was. One run at a time may have a state: StateError says
-    so where another thread tries. Made by Model.new_state and Model.load_state.
+    input all the same (caches that another model made) takes the place of what is there first. A run that fails, is
+    stopped or does not fit leaves the state as it was. One run at a time may have a state: StateError says so where
+    another thread tries. Made by Model.new_state and Model.load_state.
     """
 
     def __init__(self, model: Model, stateful: Stateful, sizes: Mapping[str, int], capacity: int | None) -> None:
@@ -337,27 +337,39 @@ class State(_native.State):
         if not own:
             yield
             return
-        kept: dict[int, Array] = {}
-        sizes, length = dict(self._sizes), self._length
+        arrays = {self._number(name): self._fitting(self._number(name), given) for name, given in own.items()}
+        length = self._length_of(arrays)
+        before = self._length
         with self._held():
-            for name, given in own.items():
-                number = self._number(name)
-                kept[number] = self._valid(number).copy()
-                self._write(number, given)
+            kept = {number: self._valid(number).copy() for number in arrays}
+            if length > self._capacity:
+                self._grow_to(length, length - before)
+            self._length = length
+            for number, array in arrays.items():
+                self._fill(number, array)
         try:
             yield
         except BaseException:
             with self._held():
-                self._sizes, self._length = sizes, length
+                self._length = before
                 for number, array in kept.items():
                     self._fill(number, array)
             raise
 
-    def _write(self, number: int, given: Any) -> None:
+    def _length_of(self, arrays: Mapping[int, Array]) -> int:
+        """How long the state is with these parts: those that are appended to are fed all or none, equally long."""
+        growing = [i for i, part in enumerate(self._of.parts) if part.axis >= 0]
+        lengths = {array.shape[self._of.parts[i].axis] for i, array in arrays.items() if i in growing}
+        if not lengths:
+            return self._length
+        if len(lengths) > 1 or any(i not in arrays for i in growing):
+            names = ", ".join(self._of.parts[i].name for i in growing)
+            raise InputError(f"parts that are appended to are fed together, equally long: {names}")
+        return int(lengths.pop())
+
+    def _fitting(self, number: int, given: Any) -> Array:
         part = self._of.parts[number]
         array = np.asarray(given)
-        if part.axis >= 0:
-            raise InputError(f"'{part.name}' is appended to by runs with a state: it cannot be fed")
         if array.dtype != part.dtype.numpy or array.ndim != len(part.dims):
             raise InputError(f"input '{part.name}': expected {part.dtype.numpy} of rank {len(part.dims)}, got "
                              f"{array.dtype} of shape {array.shape}")  # fmt: skip
@@ -365,7 +377,7 @@ class State(_native.State):
             want = d if isinstance(d, int) else self.batch if str(d) == self._of.batch else n
             if n != want:
                 raise InputError(f"input '{part.name}': expected {want} at axis {axis}, got shape {array.shape}")
-        self._fill(number, array)
+        return array
 
     def _make_room(self, inputs: Sequence[Array]) -> None:
         """Raises StateError for another batch, and where the run adds more than there is room for; a state that grows
@@ -387,13 +399,14 @@ class State(_native.State):
         after = evaluate(total, env)
         if after <= self._capacity:
             return
-        if not self._grows_at_will:
-            raise StateError(f"the state is full: its capacity is {self._capacity}, it holds {self._length} positions "
-                             f"and the run adds {after - self._length}")  # fmt: skip
         with self._held():
-            self._grow(max(after, 2 * self._capacity))
+            self._grow_to(after, after - self._length)
 
-    def _grow(self, capacity: int) -> None:
+    def _grow_to(self, length: int, added: int) -> None:
+        if not self._grows_at_will:
+            held = f"it holds {length - added} positions and the run adds {added}"
+            raise StateError(f"the state is full: its capacity is {self._capacity}, {held}")
+        capacity = max(length, 2 * self._capacity)
         dims = [part.sized(self._sizes, capacity) if part.axis >= 0 else self._dims(i)
                 for i, part in enumerate(self._of.parts)]  # fmt: skip
         self._check_memory(_bytes_of(self._of.parts, dims))

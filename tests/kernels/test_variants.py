@@ -182,6 +182,7 @@ _FEW_HALF = {"bf16": "bf16", "": "floats"}
 _DEPTHWISE = {"vnni": "depthwise vnni", "avx_vnni": "depthwise vnni", "": "depthwise"}
 
 CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
+    "attention/keys in place": ([attention("values in place", 1)], [attention("values packed", 32)]),
     "attention/values in place": ([attention("values in place", 1)], [attention("values packed", 32)]),
     "blocks/amx": ([blocks(64, 4, _BLOCKS)], [blocks(1, 4, {k: v for k, v in _BLOCKS.items() if v != "amx"})]),
     "blocks/vnni": ([blocks(64, 4, _BLOCKS), blocks(1, 4, {k: v for k, v in _BLOCKS.items() if v != "amx"})], []),

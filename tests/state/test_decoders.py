@@ -228,7 +228,7 @@ def test_states_of_other_models_and_batches_are_refused(gpt2: Model) -> None:
         decode(gpt2, gpt2.new_state(capacity=8), prompt(2, 1))
     with pytest.raises(OptionError, match="new_state"):
         gpt2.run(fed(gpt2, prompt(1, 1), 0), state=3)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="cannot be fed"):
+    with pytest.raises(InputError, match="are fed together"):
         past = np.zeros((1, 4, 0, 16), np.float32)
         gpt2.run({**fed(gpt2, prompt(1, 1), 0), "past_key_values.0.key": past}, state=gpt2.new_state(capacity=8))
 
@@ -265,3 +265,31 @@ def test_the_bytes_of_a_state_are_predicted_and_limited() -> None:
     tight = arenaut.load_onnx(model, threads=1, max_memory=wanted + 100)
     with pytest.raises(MemoryLimitError):
         decode(tight, tight.new_state(capacity=64), prompt(1, 8))
+
+
+def test_a_compiled_file_has_the_state_of_its_original(gpt2: Model, tmp_path: Path) -> None:
+    gpt2.save(tmp_path / "model.arn", portable=True)
+    model = arenaut.load_onnx(tmp_path / "model.arn", threads=1)
+    state, expected = model.new_state(capacity=16), gpt2.new_state(capacity=16)
+    model.trim()
+    for seed in range(3):
+        ids = prompt(1, 4, seed)
+        np.testing.assert_array_equal(decode(model, state, ids), decode(gpt2, expected, ids))
+
+
+def test_memory_stays_where_it_is(gpt2: Model) -> None:
+    """Over thousands of steps nothing more is held, and one arena serves all lengths."""
+
+    def resident() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * 4096
+
+    state = gpt2.new_state(capacity=2048)
+    ids = prompt(1, 1)
+    for _ in range(64):
+        decode(gpt2, state, ids)
+    before = resident()
+    for _ in range(1900):
+        decode(gpt2, state, ids)
+    cache = state.nbytes * 1900 // 2048
+    assert resident() - before < cache + (2 << 20)

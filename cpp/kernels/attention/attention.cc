@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kQueryRows = 64;    // query rows of a task where later rows see more keys
 constexpr int64_t kFullRows = 128;    // and where all see the same: panels of keys and values serve more of them
 constexpr int64_t kTileRows = 256;    // and of products in tiles, which take less time than making panels ready
-constexpr int64_t kFewRows = 8;       // up to here values are read where they lie
+constexpr int64_t kFewRows = 8;       // up to here keys and values are read where they lie
 constexpr int64_t kKeyColumns = 256;  // keys of a block; at most kDepth
 constexpr int64_t kWideHead = 64;     // numbers of a head above which a block has half as many keys
 static_assert(kKeyColumns <= kDepth, "a block of keys is one block of the inner index");
@@ -138,7 +138,7 @@ int64_t lay_out(AttentionBound* b) {
   };
   b->score_row = n;
   b->accumulator_row = round_up(max64(1, b->values), lanes());
-  b->panels = take(n * max64(b->depth, b->values_in_place ? 0 : b->accumulator_row));
+  b->panels = take(n * max64(b->keys_in_place ? 0 : b->depth, b->values_in_place ? 0 : b->accumulator_row));
   b->scores = take(m * n);
   b->accumulators = take(m * b->accumulator_row);
   b->maxima = take(m);
@@ -219,6 +219,8 @@ int32_t bind_attention(const arn_bind_args* args, void* bound, arn_bound* out, b
   b->mask_dtype = mask.dtype;
   b->out_dtype = o.dtype;
   if (half) choose_halves(b, params->rounded != 0, *args->target);
+  b->keys_in_place = (half || (b->q.at[3] == 1 && b->k.at[3] == 1)) && b->depth % lanes() == 0 && !b->tiles &&
+                     ARN_CHOICE("attention/keys in place", b->rows <= kFewRows);
   b->values_in_place = (half || b->v.at[3] == 1) && b->values % lanes() == 0 &&
                        ARN_CHOICE("attention/values in place", b->rows <= kFewRows);
   b->row_block = even_block(b->rows, b->causal ? kQueryRows : b->tiles ? kTileRows : kFullRows);

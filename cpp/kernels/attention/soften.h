@@ -16,13 +16,6 @@ float reduce_max(vf32 v) {
   return best[0];
 }
 
-template <int S = kLanesF32 / 2>
-float reduce_sum(vf32 v) {
-  const vf32 total = v + rotate_lanes<S>(v);
-  if constexpr (S > 1) return reduce_sum<S / 2>(total);
-  return total[0];
-}
-
 // What hides keys from a row, or adds to its scores: at most one of the two.
 struct Mask {
   const void* added;  // of mask_dtype; float32 where a row is taken

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from arenaut.passes.context import Event
     from arenaut.results.plan import Plan
     from arenaut.results.profile import Profile
-    from arenaut.state import State
+    from arenaut.state import State, Stateful
 
 # Loads the model anew from its original, with the options it was compiled with. The text: what for.
 Reload = Callable[[str], Model]
@@ -287,6 +287,12 @@ class OpenedModel(Model):
     def profile(self, *args: Any, repeat: int = 10, **kwargs: Any) -> Profile:
         with self._telling():
             return super().profile(*args, repeat=repeat, **kwargs)
+
+    def _stateful_or_refuse(self) -> Stateful:
+        """The program that keeps a state is not in the file: the original has it, loaded once and with its weights."""
+        if self._stateful is None:
+            self._stateful = self._whole("keeping a state")._stateful
+        return super()._stateful_or_refuse()
 
     def _fed_anew(self, names: Collection[str]) -> Model:
         return self._whole("feeding inputs that have defaults").feeding(*names)
