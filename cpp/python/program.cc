@@ -55,14 +55,6 @@ const char* numpy_code(int32_t dtype) {
   }
 }
 
-std::shared_ptr<void> hold(py::object object) {
-  auto* p = new py::object(std::move(object));
-  return std::shared_ptr<void>(p, [](void* q) {
-    const py::gil_scoped_acquire gil;
-    delete static_cast<py::object*>(q);
-  });
-}
-
 const void* weight_data(const py::object& array) {
   const auto held = array.cast<py::array>();
   if (!(held.flags() & py::array::c_style)) throw std::invalid_argument("weights must be dense");
@@ -72,6 +64,14 @@ const void* weight_data(const py::object& array) {
 std::vector<int32_t> ints(const py::handle& h) { return h.cast<std::vector<int32_t>>(); }
 
 }  // namespace
+
+std::shared_ptr<void> hold(py::object object) {
+  auto* p = new py::object(std::move(object));
+  return std::shared_ptr<void>(p, [](void* q) {
+    const py::gil_scoped_acquire gil;
+    delete static_cast<py::object*>(q);
+  });
+}
 
 py::object to_python(const Tensor& t, bool copy) {
   if (t.host) return *static_cast<py::object*>(t.host.get());

@@ -25,6 +25,9 @@ struct StopFlag {
   std::atomic<int32_t> set{0};
 };
 
+// A Python object, held by what may end on a thread without the interpreter lock.
+std::shared_ptr<void> hold(py::object object);
+
 // Calls back into Python for the steps that need it.
 class PyHost : public Host {
  public:

@@ -62,6 +62,7 @@ struct InputSpec {
   int type_number = 0, other_number = 0;  // numpy has two numbers for 64-bit integers
   int rank = 0;                           // -1: any
   int32_t dtype = 0;
+  bool is_text = false;  // an array of Python's strings
 };
 
 struct OutputSpec {
@@ -93,8 +94,10 @@ class FastCall : public FastRun {
       if (sizeof(long) != sizeof(long long)) spec.other_number = spec.type_number;
       const Place& place = p.places[at(p.inputs[i].place)];
       spec.dtype = place.dtype;
-      spec.rank = p.inputs[i].host ? -1 : static_cast<int>(place.dims.size());
-      if (place.dtype == ARN_STRING || type.itemsize() != element_bytes(place.dtype))
+      spec.is_text = place.dtype == ARN_STRING;
+      spec.rank = p.inputs[i].host && !spec.is_text ? -1 : static_cast<int>(place.dims.size());
+      if (spec.is_text ? spec.type_number != npy::NPY_OBJECT_ || !p.inputs[i].host
+                       : type.itemsize() != element_bytes(place.dtype))
         throw std::invalid_argument("an input of another type than the program's");
       inputs_.push_back(std::move(spec));
     }
@@ -131,8 +134,9 @@ class FastCall : public FastRun {
       const auto* array = py::detail::array_proxy(arrays[i]);
       Tensor& t = call->input(inputs_[i].input);
       t.dims.assign(array->dimensions, array->dimensions + array->nd);
-      t.dtype = inputs_[i].dtype;
-      t.data = array->data;
+      t.dtype = inputs_[i].is_text ? int32_t{ARN_NONE} : inputs_[i].dtype;
+      t.data = inputs_[i].is_text ? nullptr : array->data;
+      if (inputs_[i].is_text && !copy_text(arrays[i], &t)) return nullptr;
     }
     if (held) held->give_inputs(call.get());
     key_.clear();
@@ -190,7 +194,22 @@ class FastCall : public FastRun {
     const auto* descr = reinterpret_cast<const Descr*>(array->descr);
     constexpr int kFlags = npy::NPY_ARRAY_C_CONTIGUOUS_ | npy::NPY_ARRAY_ALIGNED_;
     return (array->flags & kFlags) == kFlags && (spec.rank < 0 || array->nd == spec.rank) &&
-           (descr->type_num == spec.type_number || descr->type_num == spec.other_number) && descr->byteorder != '>';
+           (descr->type_num == spec.type_number || descr->type_num == spec.other_number) && descr->byteorder != '>' &&
+           (!spec.is_text || all_strings(array));
+  }
+
+  // What a run is given is its own, as outputs may be what it was given. False with an error: out of memory.
+  static bool copy_text(PyObject* array, Tensor* t) {
+    PyObject* copy = npy::get().PyArray_NewCopy_(array, 0);
+    if (copy != nullptr) t->host = hold(py::reinterpret_steal<py::object>(copy));
+    return copy != nullptr;
+  }
+
+  static bool all_strings(const py::detail::PyArray_Proxy* array) {
+    int64_t count = 1;
+    for (int k = 0; k < array->nd; ++k) count *= array->dimensions[k];
+    auto* const* objects = reinterpret_cast<PyObject* const*>(array->data);
+    return std::all_of(objects, objects + count, [](PyObject* o) { return o != nullptr && PyUnicode_CheckExact(o); });
   }
 
   bool find_inputs(PyObject* const* args, Py_ssize_t count, PyObject* names, PyObject** arrays) const {

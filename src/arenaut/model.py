@@ -518,9 +518,11 @@ def _numpy_types(executor: Executor) -> list[np.dtype[Any] | None]:
 
 
 def _array_dtype(value: Value) -> np.dtype[Any] | None:
-    """The numpy type of a tensor; None for text and for what is no tensor."""
+    """The numpy type of a tensor's array; None for what is no tensor, and for text of unknown rank."""
     t = value.type
-    return t.dtype.numpy if isinstance(t, TensorType) and t.dtype is not DType.STRING else None
+    if not isinstance(t, TensorType) or (t.dtype is DType.STRING and t.shape is None):
+        return None
+    return np.dtype(object) if t.dtype is DType.STRING else t.dtype.numpy
 
 
 __all__ = ["Model"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,12 +13,12 @@ from arenaut.executor.deadline import host_call
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ArenautError, ExecutionError, InternalError, MemoryLimitError
 from arenaut.ir.evaluate import evaluated_by, evaluator_of
-from arenaut.ir.graph import Graph
+from arenaut.ir.graph import Graph, Node
 from arenaut.ir.record import Evaluator
 from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import Lowered
-from arenaut.native.arrays import from_native, to_native
+from arenaut.native.arrays import NATIVE_KINDS, from_native, to_native
 
 
 class FragmentPrograms(Protocol):
@@ -31,6 +32,17 @@ class FragmentPrograms(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A HostCall step. constants: the operands that no run brings, by number; read: types of tensors that one does."""
+
+    node: Node
+    evaluator: Evaluator
+    constants: list[tuple[int, Any]]
+    read: list[tuple[int, object]]
+    results: list[tuple[object, object]]  # with the numpy type that crosses the border as it is
+
+
 class ProgramHost:
     """What a native program calls; steps are numbered as it runs them. fragment: the programs of a fragment's graph."""
 
@@ -40,27 +52,38 @@ class ProgramHost:
         self._lowered = lowered
         self._order = order
         self._fragment = fragment
-        self._evaluators: dict[int, Evaluator] = {}
+        self._calls: dict[int, _Call] = {}
         self.fragments: dict[int, FragmentPrograms] = {}
 
     def call(self, step: int, arrays: list[Any]) -> list[Any]:
         """A HostCall step: its outputs, through the op's evaluator."""
+        known = self._calls.get(step) or self._prepared(step)
+        node, evaluator = known.node, known.evaluator
+        for i, constant in known.constants:
+            arrays[i] = constant
+        for i, t in known.read:
+            arrays[i] = typed_array(arrays[i], t)
+        results = evaluated_step(node, lambda: evaluated_by(evaluator, node, arrays))
+        return [
+            r if type(r) is np.ndarray and r.dtype is plain and r.flags.carray else packed_result(r, t)
+            for r, (t, plain) in zip(results, known.results, strict=False)
+        ]
+
+    def _prepared(self, step: int) -> _Call:
         item = self._lowered.steps[self._order[step]]
-        inputs: list[Any] = []
-        for i, value in enumerate(item.node.inputs):
-            if value is None:
-                inputs.append(None)
-            elif item.inputs[i] is None:
-                inputs.append(value.constant)
-            else:
-                inputs.append(typed_array(arrays[i], value.type))
-        evaluator = self._evaluators.get(step) or evaluator_of(item.node)
+        evaluator = evaluator_of(item.node)
         if evaluator is None:
             raise ExecutionError(f"{item.node}: no evaluator")
-        self._evaluators[step] = evaluator
-        results = evaluated_step(item.node, lambda: evaluated_by(evaluator, item.node, inputs))
-        return [packed_result(r, None if v is None else v.type)
-                for r, v in zip(results, item.node.outputs, strict=False)]  # fmt: skip
+        constants: list[tuple[int, Any]] = []
+        read: list[tuple[int, object]] = []
+        for i, value in enumerate(item.node.inputs):
+            if value is None or item.inputs[i] is None:
+                constants.append((i, None if value is None else value.constant))
+            elif isinstance(value.type, TensorType) and value.type.dtype is not DType.STRING:
+                read.append((i, value.type))
+        results = [(None, None) if v is None else (v.type, _plain(v.type)) for v in item.node.outputs]
+        made = self._calls[step] = _Call(item.node, evaluator, constants, read, results)
+        return made
 
     def open(self, step: int, arrays: list[Any]) -> tuple[_native.Program, Sequence[int]]:
         """A step that is a fragment."""
@@ -95,6 +118,12 @@ def typed_array(array: Any, t: object) -> Any:
     if isinstance(array, np.ndarray) and isinstance(t, TensorType) and t.dtype is not DType.STRING:
         return from_native(array, t.dtype) if array.dtype.kind != "O" else array
     return array
+
+
+def _plain(t: object) -> np.dtype[Any] | None:
+    if not isinstance(t, TensorType) or t.dtype is DType.STRING:
+        return None
+    return t.dtype.numpy if t.dtype.numpy.kind in NATIVE_KINDS else None
 
 
 def packed_result(result: Any, t: object) -> Any:

@@ -1,6 +1,6 @@
 """What Python reads of the native extension: kernel rows, the machine as a Target."""
 
 from arenaut.ir.evaluate import evaluate_in
-from arenaut.native.floats import kernel_floats
+from arenaut.native.floats import KernelFloats
 
-evaluate_in(kernel_floats)
+evaluate_in(KernelFloats)

@@ -8,7 +8,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array
 
 # Types that numpy itself knows; the others cross the border as unsigned integers of their width.
-_NATIVE_KINDS = "fiubc"
+NATIVE_KINDS = "fiubc"
 
 
 def to_native(array: Array) -> Array:
@@ -18,7 +18,7 @@ def to_native(array: Array) -> Array:
         array = np.require(array, requirements=["C", "A"])
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    if array.dtype.kind not in _NATIVE_KINDS:
+    if array.dtype.kind not in NATIVE_KINDS:
         return array.view(np.uint16 if array.dtype.itemsize == 2 else np.uint8)
     return array
 

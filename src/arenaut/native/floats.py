@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
@@ -11,15 +9,17 @@ import numpy as np
 from arenaut import _native
 
 
-@contextmanager
-def kernel_floats() -> Iterator[None]:
+class KernelFloats:
     """On this thread denormal operands and results count as zero, as they do while kernels run."""
-    _remember_limits()
-    before = _native.flush_denormals()
-    try:
-        yield
-    finally:
-        _native.restore_floats(before)
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        _remember_limits()
+        self._before = _native.flush_denormals()
+
+    def __exit__(self, *_: object) -> None:
+        _native.restore_floats(self._before)
 
 
 @cache
