@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from arenaut.ir.builder import GraphBuilder
+from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Graph, Node
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import NoRowError, UnknownError
 from arenaut.ir.target import Target
+from arenaut.ir.types import TensorType
 from arenaut.passes.context import PassContext
 
 
@@ -45,5 +47,7 @@ def decompose_where(graph: Graph, context: PassContext, wanted: Callable[[Node],
 
 def _has_kernels(node: Node, target: Target) -> bool:
     record = record_of(node)
+    if any(v is not None and isinstance(v.type, TensorType) and v.type.dtype is DType.STRING for v in node.inputs):
+        return record.view is not None  # no kernel reads text
     has_rows = record.lower is not None and (not record.family or record.family in target.families)
     return record.view is not None or record.tile is not None or has_rows

@@ -40,6 +40,7 @@ from arenaut.passes.raise_activations import raise_activations
 from arenaut.passes.raise_attention import raise_attention
 from arenaut.passes.raise_integer_products import raise_integer_products
 from arenaut.passes.raise_norms import raise_norms
+from arenaut.passes.raise_recurrent import raise_recurrent
 from arenaut.passes.raise_rotary import raise_rotary
 from arenaut.passes.read_sizes_from_inputs import read_sizes_from_inputs
 from arenaut.passes.remove_identities import remove_identities
@@ -71,6 +72,11 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass(keep_requirements, "what ops ask of sizes is refused by their name, also where a rewrite merges them away"),
     Pass(decompose_composites, "a composite op without a kernel of its own becomes ops that have kernels"),
     Pass(fold_constants, "results that depend on no input are computed once, at load"),
+    Pass(
+        raise_recurrent,
+        "a loop that steps through a sequence as LSTM, GRU or RNN do becomes that op, with one product for all inputs",
+        part="fusion",
+    ),
     Pass(
         write_out_control_flow,
         "a branch or loop whose outcome is known at load becomes plain nodes",

@@ -59,6 +59,14 @@ def unique(row: Row) -> Iterator[Case]:
     yield Case(f"1000 among {n}", [x], outputs, blob(row, sorted=1))
 
 
+def gram_counts(row: Row) -> Iterator[Case]:
+    dtype, words, columns = types(row)[0][0], np.arange(64), np.arange(64)
+    x = np.random.default_rng(0).integers(0, 80, (256, 64)).astype(dtype)
+    tables = [words, words + 1, columns, np.ones(64, np.float32)]
+    params = blob(row, mode=0, smallest=1, largest=1, steps=1, base=65, begin=[0, *[64] * 16])
+    yield Case("256 rows of 64, 64 words", [x, *tables], [np.zeros((256, 64), np.float32)], params, constant=(3,))
+
+
 INDEXED = {"NonZeroCount": non_zero_count, "NonZeroFill": non_zero_fill, "Range": range_row,
            "RangeCount": range_count, "Trilu": trilu, "OneHot": one_hot, "ReverseSequence": reverse_sequence,
-           "Unique": unique}  # fmt: skip
+           "Unique": unique, "GramCounts": gram_counts}  # fmt: skip

@@ -95,5 +95,12 @@ def recurrent(row: Row) -> Iterator[Case]:
                    8.0 * directions * steps * batch * hidden * hidden, (1,))  # fmt: skip
 
 
+def det(row: Row) -> Iterator[Case]:
+    dtype = types(row)[0][0]
+    for count, n in ((1024, 3), (64, 32)):
+        yield Case(f"{count} of {n}x{n}", [noise((count, n, n), dtype)], [np.zeros(count, dtype)])
+
+
 PRODUCTS = {"MatMul": matmul, "HalfMatMul": half_matmul, "QMatMul": qmatmul, "BlockMatMul": block_matmul,
-            "Attention": attention, "HalfAttention": attention, "Recurrent": recurrent}  # fmt: skip
+            "Attention": attention, "HalfAttention": attention, "Recurrent": recurrent,
+            "Det": det}  # fmt: skip

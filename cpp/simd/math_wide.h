@@ -110,8 +110,41 @@ static inline vf64 wide_atan(vf64 x) {
   const vf64 r = u + u * uu * polynomial(uu, kAtanWide);
   return vsigned(t > 1.0 ? kHalfPi - r : r, x);
 }
-static inline vf64 wide_asin(vf64 x) { return wide_atan(x / vsqrt((1.0 - x) * (1.0 + x))); }
-static inline vf64 wide_acos(vf64 x) { return 2.0 * wide_atan(vsqrt((1.0 - x) / (1.0 + x))); }
+// asin(u) = u + u^3 P(u^2), 0 <= u <= 1/2, to 2^-31
+constexpr double kAsinWide[] = {1.6666659803632014e-1, 7.5005162492645952e-2, 4.451447242538175e-2,
+                                3.1829755223949208e-2, 1.4350658677957019e-2, 3.7645994172286021e-2};
+// The root of 0 <= z <= 1, to 2^-46: that of f32, and one step of Newton's with a quotient of f32.
+static inline vf64 short_root(vf64 z) {
+  const vf32h close = __builtin_convertvector(z, vf32h);
+  float lane[kLanesF64];
+  __builtin_memcpy(lane, &close, sizeof(close));
+  for (float& v : lane) v = __builtin_sqrtf(v);
+  vf32h root;
+  __builtin_memcpy(&root, lane, sizeof(root));
+  const vf32h least = root - root + 1.0e-18f;  // NaN stays
+  const vf64 r = __builtin_convertvector(root, vf64);
+  return r + (z - r * r) * __builtin_convertvector(0.5f / (root < least ? least : root), vf64);
+}
+// |x| = sin(near), or cos(2 near) where |x| > 1/2.
+struct ArcPart {
+  vf64 near;
+  vi64 far;
+};
+static inline ArcPart arc_part(vf64 x) {
+  const vf64 t = vabs(x);
+  const vi64 far = t > 0.5;
+  const vf64 z = far ? 0.5 - 0.5 * t : t * t, u = far ? short_root(z < 0.0 ? splat_f64(__builtin_nan("")) : z) : t;
+  return {u + u * z * polynomial(z, kAsinWide), far};
+}
+static inline vf64 wide_asin(vf64 x) {
+  const ArcPart arc = arc_part(x);
+  return vsigned(arc.far ? kHalfPi - 2.0 * arc.near : arc.near, x);
+}
+static inline vf64 wide_acos(vf64 x) {
+  const ArcPart arc = arc_part(x);
+  const vf64 twice = 2.0 * arc.near;
+  return arc.far ? (x > 0.0 ? twice : 2.0 * kHalfPi - twice) : kHalfPi - vsigned(arc.near, x);
+}
 
 constexpr double kSinWide[] = {-1.6666666640769914e-1, 8.3333293016775011e-3, -1.9839311246637939e-4,
                                2.7181118363148409e-6};  // sin(r) = r + r^3 P(r^2), |r| <= pi/4, to 2^-37

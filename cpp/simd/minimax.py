@@ -225,6 +225,10 @@ PROBLEMS: dict[str, Problem] = {
     "cos_wide": Problem(
         mp.mpf(0), mp.mpf("0.7855"), 2, mp.cos, lambda r: 1 - r * r / 2, lambda r: r**4, sq, bits=53
     ),
+    # asin(x) = x + x^3 P(x^2), 0 <= x <= 1/2, relative
+    "asin_wide": Problem(
+        TINY, mp.mpf("0.501"), 5, mp.asin, lambda x: x, lambda x: x**3, sq, lambda x: 1 / mp.asin(x), 53
+    ),
     # atan(x) = x + x^3 P(x^2), 0 <= x <= 1, relative
     "atan_wide": Problem(
         TINY, mp.mpf(1), 9, mp.atan, lambda x: x, lambda x: x**3, sq, lambda x: 1 / mp.atan(x), 53

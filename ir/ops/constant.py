@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,12 +15,12 @@ from arenaut.ir.elements import Choice, Coordinates, Elements
 from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import only_element, tensor_like
+from arenaut.ir.ops.support.common import kept_for, only_element, tensor_like
 from arenaut.ir.ops.support.requirements import range_requires, sizes_require
 from arenaut.ir.ops.support.samples import i64
 from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError
 from arenaut.ir.types import TensorType, Type
-from arenaut.plain import replace
+from arenaut.plain import dataclass, replace
 
 # -- Constant ------------------------------------------------------------------------------------------------------
 
@@ -200,40 +200,76 @@ def _unseeded() -> np.random.Generator:
     return np.random.Generator(np.random.SFC64())
 
 
-def _draws(node: Node) -> np.random.Generator:
+def _generator(seed: Any) -> np.random.Generator:
+    return _unseeded() if seed is None else np.random.default_rng(seed)
+
+
+def _seed_of(node: Node) -> Any:
     seed = node.attr("seed")
-    return _unseeded() if seed is None else np.random.default_rng(np.float32(seed).view(np.uint32))
+    return None if seed is None else np.float32(seed).view(np.uint32)
 
 
-def _drawn_as(node: Node, inputs: Sequence[Any]) -> tuple[tuple[int, ...], np.dtype[Any], Any]:
-    """Shape and type of what a node draws, and the float type to draw in."""
-    shape = tuple(np.shape(inputs[0])) if inputs else tuple(int(d) for d in node.attr("shape"))
-    plain = dtype_of(np.asarray(inputs[0])) if inputs else DType.FLOAT
-    dtype = DType(node.attr("dtype") or plain).numpy
-    return shape, dtype, np.float64 if dtype == np.float64 else np.float32
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What a node draws: the generator (None: a new one of the seed for each run), the element type, the float type to
+    draw in, and two numbers of it: low and width, or mean and scale."""
+
+    seed: Any
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    wide: Any
+    first: Any
+    second: Any
+
+    def generator(self) -> np.random.Generator:
+        return _generator(self.seed)
+
+    def shape_of(self, inputs: Sequence[Any]) -> tuple[int, ...]:
+        return inputs[0].shape if inputs else self.shape
+
+
+def _drawing(first: str, second: str, defaults: tuple[float, float], is_width: bool) -> Callable[[Node], _Drawing]:
+    def make(node: Node) -> _Drawing:
+        shape = () if node.inputs else tuple(int(d) for d in node.attr("shape"))
+        plain = node.operand(0).dtype if node.inputs else DType.FLOAT
+        dtype = DType(node.attr("dtype") or plain).numpy
+        wide = np.float64 if dtype == np.float64 else np.float32
+        a, b = float(node.attr(first, defaults[0])), float(node.attr(second, defaults[1]))
+        return _Drawing(_seed_of(node), shape, dtype, wide, wide(a), wide(b - a if is_width else b))
+
+    return make
+
+
+_UNIFORM, _NORMAL = _drawing("low", "high", (0.0, 1.0), True), _drawing("mean", "scale", (0.0, 1.0), False)
 
 
 def _uniform_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    shape, dtype, wide = _drawn_as(node, inputs)
-    low, high = float(node.attr("low", 0.0)), float(node.attr("high", 1.0))
-    out = _draws(node).random(shape, wide)
-    out *= wide(high - low)
-    out += wide(low)
-    return [np.asarray(out).astype(dtype, copy=False)]
+    known = kept_for(node, _UNIFORM)
+    out = np.asarray(known.generator().random(known.shape_of(inputs), known.wide))
+    if known.second != 1:
+        out *= known.second
+    if known.first != 0:
+        out += known.first
+    return [np.asarray(out).astype(known.dtype, copy=False)]
 
 
 def _normal_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    shape, dtype, wide = _drawn_as(node, inputs)
-    out = _draws(node).standard_normal(shape, wide)
-    out *= wide(node.attr("scale", 1.0))
-    out += wide(node.attr("mean", 0.0))
-    return [np.asarray(out).astype(dtype, copy=False)]
+    known = kept_for(node, _NORMAL)
+    out = np.asarray(known.generator().standard_normal(known.shape_of(inputs), known.wide))
+    if known.second != 1:
+        out *= known.second
+    if known.first != 0:
+        out += known.first
+    return [np.asarray(out).astype(known.dtype, copy=False)]
 
 
 def _bernoulli_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    odds = np.asarray(inputs[0])
-    shape, dtype, wide = _drawn_as(node, inputs)
-    return [np.asarray(_draws(node).random(shape, wide) < odds.astype(wide, copy=False)).astype(dtype)]
+    known, odds = kept_for(node, _UNIFORM), inputs[0]
+    return [
+        np.less(known.generator().random(odds.shape, known.wide), odds.astype(known.wide, copy=False)).astype(
+            known.dtype
+        )
+    ]
 
 
 def _multinomial_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
@@ -242,7 +278,7 @@ def _multinomial_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     with np.errstate(all="ignore"):
         weights = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
     ends = np.cumsum(np.where(weights > 0, weights, 0), axis=1)
-    draws = _draws(node).random((len(logits), int(node.attr("sample_size", 1)))) * ends[:, -1:]
+    draws = _generator(_seed_of(node)).random((len(logits), int(node.attr("sample_size", 1)))) * ends[:, -1:]
     picked = (ends[:, None, :] <= draws[:, :, None]).sum(axis=2)
     dtype = DType(node.attr("dtype", DType.INT32)).numpy
     return [np.minimum(picked, logits.shape[1] - 1).astype(dtype)]

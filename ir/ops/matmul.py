@@ -59,7 +59,8 @@ def _matmul_lower(lower: Lower, node: Node) -> None:
         b, out = b.insert(1), out.insert(out.rank)
     if a.rank == 1:
         a, out = a.insert(0), out.insert(out.rank - 1)
-    family, rounded = product_family(lower, "MatMul", a.dtype, b.dtype)
+    columns = b.dims[-1] if node.operand(1).constant is None else None
+    family, rounded = product_family(lower, "MatMul", a.dtype, b.dtype, a.dims[-1], columns)
     lower.call(family, [a, b], [out], {"trans_a": 0, "trans_b": 0, "alpha": 1.0, "beta": 1.0, **rounded})
 
 
@@ -137,7 +138,10 @@ def _gemm_lower(lower: Lower, node: Node) -> None:
     if node.output.dtype.is_integer and not (alpha.is_integer() and beta.is_integer()):
         raise NoRowError("fractions of integers")
     c = node.input(2) if beta != 0 else None
-    family, rounded = product_family(lower, "MatMul", node.operand(0).dtype, node.operand(1).dtype)
+    _, terms, columns = _gemm_dims(node)
+    types = node.operand(0).dtype, node.operand(1).dtype
+    fed = columns if node.operand(1).constant is None else None
+    family, rounded = product_family(lower, "MatMul", *types, terms, fed)
     lower.call(
         family,
         [lower.read(node.operand(0)), lower.read(node.operand(1)), None if c is None else lower.read(c)],
@@ -199,6 +203,10 @@ def _det_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [to_dtype(np.linalg.det(widen(x).astype(np.float64)), x.dtype)]
 
 
+def _det_lower(lower: Lower, node: Node) -> None:
+    lower.call("Det", [lower.read(node.operand(0))], [lower.write(node.output)])
+
+
 def _det_samples() -> Iterator[Sample]:
     for dtype in (DType.FLOAT, DType.DOUBLE, DType.FLOAT16, DType.BFLOAT16):
         for shape in ((1, 1), (3, 3), (2, 4, 4), (2, 0, 3, 3)):
@@ -207,7 +215,8 @@ def _det_samples() -> Iterator[Sample]:
 
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
-        op="Det", infer=_det_infer, evaluate=_det_evaluate, tolerance=Tolerance("product", 8), samples=_det_samples,
+        op="Det", infer=_det_infer, evaluate=_det_evaluate, lower=_det_lower, tolerance=Tolerance("product", 8),
+        samples=_det_samples,
     ),
     OpRecord(
         op="MatMul", infer=_matmul_infer, evaluate=_matmul_evaluate, lower=_matmul_lower, anchor=True,

@@ -47,10 +47,15 @@ def _pool_flops(node: Node) -> Dim:
     return product(node.output.shape) * product(node.attr("kernel_shape", ()))
 
 
-def _call(lower: Lower, node: Node, family: str, params: dict[str, Param]) -> None:
+def _native_windows(node: Node) -> Windows:
     windows = pool_windows(node, node.operand(0).shape)
     if len(windows.kernel) > 3:
         raise NoRowError("more than three spatial dims")
+    return windows
+
+
+def _call(lower: Lower, node: Node, family: str, params: dict[str, Param]) -> None:
+    windows = _native_windows(node)
     outputs = [None if v is None else lower.write(v) for v in node.outputs]
     lower.call(family, [lower.read(node.operand(0))], outputs, {**windows.params, **params})
 
@@ -110,7 +115,18 @@ def _max_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _max_lower(lower: Lower, node: Node) -> None:
-    _call(lower, node, "MaxPool", {"storage_order": int(node.attr("storage_order", 0))})
+    params: dict[str, Param] = {"storage_order": int(node.attr("storage_order", 0))}
+    places = node.outputs[1] if len(node.outputs) > 1 else None
+    if places is None or node.operand(0).dtype.itemsize > 1:
+        _call(lower, node, "MaxPool", params)
+        return
+    # The kernels that tell the places of maxima are of floats, which hold every byte.
+    windows = _native_windows(node)
+    x, out = lower.read(node.operand(0)), lower.write(node.output)
+    wide, best = lower.temp(DType.FLOAT, x.dims), lower.temp(DType.FLOAT, out.dims)
+    lower.convert(x, wide)
+    lower.call("MaxPool", [wide], [best, lower.write(places)], {**windows.params, **params})
+    lower.convert(best, out)
 
 
 # -- AveragePool, LpPool -------------------------------------------------------------------------------------------

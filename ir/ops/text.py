@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from arenaut.ir.dtypes import DType
-from arenaut.ir.graph import Array, Node
+from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import broadcast_shapes, kept_for, tensor_like
-from arenaut.ir.record import Infer, OpRecord, Sample
+from arenaut.ir.ops.support.common import broadcast_shapes, filled_up, kept_for, tensor_like
+from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Param, Sample
 from arenaut.ir.types import TensorType, Type
 from arenaut.plain import dataclass
 
@@ -51,7 +50,9 @@ def _concat_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 def _match_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x, matches = np.asarray(inputs[0]), kept_for(node, _full_match)
-    return [np.array(list(map(matches, x.reshape(-1).tolist())), np.bool_).reshape(x.shape)]
+    texts = x.reshape(-1).tolist()
+    known = {text: matches(text) is not None for text in set(texts)}  # columns of text repeat a few
+    return [np.array([known[text] for text in texts], np.bool_).reshape(x.shape)]
 
 
 def _full_match(node: Node) -> Callable[[str], Any]:
@@ -66,15 +67,15 @@ def _split_infer(context: Infer) -> Sequence[Type]:
 
 def _split_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Pieces between delimiters (or runs of blanks), filled up with empty strings; and how many each has."""
-    x, limit = np.asarray(inputs[0]), node.attr("maxsplit")
-    delimiter = _attribute(node, "delimiter") or None
-    most = -1 if limit is None else int(limit)
+    x, (delimiter, most) = np.asarray(inputs[0]), kept_for(node, _delimiting)
     split = [s.split(delimiter, most) for s in x.reshape(-1).tolist()]
-    counts = np.array(list(map(len, split)), np.int64)
-    widest = int(counts.max(initial=0))
-    blank = [""] * widest
-    flat = list(chain.from_iterable(found + blank[len(found) :] for found in split))
-    return [np.array(flat, object).reshape(*x.shape, widest), counts.reshape(x.shape)][: len(node.outputs)]
+    counts = np.array(list(map(len, split)), np.int64).reshape(x.shape)
+    return [filled_up(split, x.shape, ""), counts][: len(node.outputs)]
+
+
+def _delimiting(node: Node) -> tuple[str | None, int]:
+    limit = node.attr("maxsplit")
+    return _attribute(node, "delimiter") or None, -1 if limit is None else int(limit)
 
 
 # -- StringNormalizer ----------------------------------------------------------------------------------------------
@@ -206,6 +207,51 @@ def _tfidf_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [out.reshape(*x.shape[:-1], columns)]
 
 
+# At the numbers of the C enumeration.
+GRAM_MODES = ("TF", "IDF", "TFIDF")
+_MOST_GRAM = 16
+
+
+def _tfidf_decompose(build: Build, node: Node) -> Sequence[Value]:
+    """Text as the numbers of its words in the vocabulary, whose n-grams a kernel counts."""
+    x, pool = node.operand(0), _strings(node, "pool_strings")
+    if x.dtype is not DType.STRING or not pool:
+        raise NoRowError("no text")
+    words = sorted(set(pool))
+    counted = {k: v for k, v in node.attributes.items() if k != "pool_strings"}
+    numbers = build.op(
+        "LabelEncoder", x, domain="ai.onnx.ml", keys_strings=tuple(words), values_int64s=tuple(range(len(words))),
+        default_int64=-1,
+    )  # fmt: skip
+    number = {word: i for i, word in enumerate(words)}
+    return [build.op("TfIdfVectorizer", numbers, **counted, pool_int64s=tuple(number[w] for w in pool))]
+
+
+def _tfidf_lower(lower: Lower, node: Node) -> None:
+    vocabulary, mode = _vocabulary(node), _attribute(node, "mode")
+    smallest, largest, skips = (int(node.attr(n)) for n in ("min_gram_length", "max_gram_length", "max_skip_count"))
+    codes, places = vocabulary.codes, vocabulary.places
+    if not isinstance(vocabulary.elements, np.ndarray) or max([largest, *codes]) > _MOST_GRAM or mode not in GRAM_MODES:
+        raise NoRowError("text, or n-grams that are too long")
+    if any(found.dtype == object for found, _ in codes.values()) or len(set(places.tolist())) < len(places):
+        raise NoRowError("codes of more than 64 bits, or n-grams that share a place")
+    columns = int(places.max(initial=-1)) + 1
+    weights = np.zeros(columns, np.float32)
+    weights[places] = vocabulary.weights
+    none = np.zeros(0, np.int64)
+    sides = [codes.get(size, (none, none)) for size in range(1, _MOST_GRAM + 1)]
+    begin = [0, *np.cumsum([len(found) for found, _ in sides]).tolist()]
+    params: dict[str, Param] = {
+        "mode": GRAM_MODES.index(mode), "smallest": smallest, "largest": largest, "steps": skips + 1,
+        "base": vocabulary.base, "begin": begin,
+    }  # fmt: skip
+    table = (vocabulary.elements, *(np.concatenate([side[i] for side in sides]) for i in (0, 1)), weights)
+    x = lower.read(node.operand(0))
+    if not x.rank or not 1 <= smallest <= largest or skips < 0:
+        raise NoRowError("no rows, or no n-grams")
+    lower.call("GramCounts", [x, *(lower.constant(t) for t in table)], [lower.write(node.output)], params)
+
+
 def _weighted(mode: str, counts: Array, weights: Any) -> Array:
     return np.asarray(np.where(counts > 0, weights, np.float32(0)) if mode == "IDF" else counts * weights)
 
@@ -272,5 +318,8 @@ RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="StringNormalizer", infer=_normalizer_infer, evaluate=_normalizer_evaluate, samples=_normalizer_samples
     ),
-    OpRecord(op="TfIdfVectorizer", infer=_tfidf_infer, evaluate=_tfidf_evaluate, samples=_tfidf_samples),
+    OpRecord(
+        op="TfIdfVectorizer", infer=_tfidf_infer, evaluate=_tfidf_evaluate, lower=_tfidf_lower,
+        decompose=_tfidf_decompose, samples=_tfidf_samples,
+    ),
 )  # fmt: skip

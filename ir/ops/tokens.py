@@ -14,9 +14,9 @@ import numpy as np
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ExecutionError
 from arenaut.ir.graph import Array, Node
-from arenaut.ir.ops.support.common import tensor_like
+from arenaut.ir.ops.support.common import filled_up, kept_for, tensor_like
 from arenaut.ir.ops.support.re2 import python_pattern
-from arenaut.ir.record import Infer, OpRecord, Sample
+from arenaut.ir.record import Infer, OpRecord, Reg, Sample, TileBuilder
 from arenaut.ir.types import TensorType, Type
 
 MICROSOFT_DOMAIN = "com.microsoft"
@@ -66,13 +66,27 @@ def _by_characters(node: Node) -> bool:
 Find = Callable[[str, int], "tuple[int, int] | None"]
 
 
-@lru_cache(maxsize=64)
-def _compiled(pattern: str) -> Find:
-    """The leftmost match from a place on, and of those that begin there the longest, as RE2 is asked for it."""
+def _expression(pattern: str) -> tuple[re.Pattern[str], Any]:
+    """The expression as Python has it, and what it is made of."""
     translated = python_pattern(pattern)
     # ASCII bounds words; without bounds the flag would keep other letters from being compared in either case.
     found = re.compile(translated, re.ASCII if re.search(r"\\[bB]", translated) else 0)
-    greedy = _takes_most(parser.parse(translated))
+    return found, parser.parse(translated)
+
+
+@lru_cache(maxsize=64)
+def _plain(pattern: str) -> re.Pattern[str] | None:
+    """The expression, where all of its matches that Python finds one after the other are those of `_compiled`: none is
+    empty, the first is the longest, and no group is told apart."""
+    found, parsed = _expression(pattern)
+    return found if parsed.getwidth()[0] > 0 and _takes_most(parsed) else None
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> Find:
+    """The leftmost match from a place on, and of those that begin there the longest, as RE2 is asked for it."""
+    found, parsed = _expression(pattern)
+    greedy = _takes_most(parsed)
 
     def find(text: str, start: int) -> tuple[int, int] | None:
         match = found.search(text, start)
@@ -128,32 +142,49 @@ def _tokens(node: Node) -> Callable[[str], list[str]]:
         return list
     least, expression = int(node.attr("mincharnum")), _text(node.attr("tokenexp", ""))
     if expression:
+        plain = _plain(expression) if least == 1 else None
+        if plain is not None:
+            return plain.findall
         whole = _compiled(expression)
         return lambda text: list(_matches(text, whole, least))
-    separators = [_compiled(_text(s)) for s in node.attr("separators")]
+    separators = [_splitter(_text(s), least) for s in node.attr("separators")]
+    if len(separators) == 1:
+        return separators[0]
 
     def split(text: str) -> list[str]:
         parts = [text]
-        for find in separators:
-            parts = [piece for part in parts for piece in _between(part, find, least)]
+        for pieces in separators:
+            parts = [piece for part in parts for piece in pieces(part)]
         return parts
 
     return split
 
 
+def _splitter(pattern: str, least: int) -> Callable[[str], list[str]]:
+    """What lies between the matches, of at least so many characters."""
+    plain = _plain(pattern)
+    if plain is None:
+        find = _compiled(pattern)
+        return lambda text: list(_between(text, find, least))
+    literal = (len(pattern) == 1 and re.escape(pattern) == pattern) or pattern == " "
+    if literal and least == 1:
+        return lambda text: list(filter(None, text.split(pattern)))
+    return lambda text: [piece for piece in plain.split(text) if len(piece) >= least]
+
+
 def _tokenizer_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Tokens along a new last axis, filled up; none at all where no text has any."""
-    x, tokens = np.asarray(inputs[0]), _tokens(node)
-    pad, mark = _text(node.attr("pad_value")), bool(node.attr("mark"))
-    rows = [tokens(_text(s)) for s in x.reshape(-1)]
-    most = max(map(len, rows), default=0)
-    if most and mark:
+    x = np.asarray(inputs[0])
+    tokens, pad, mark = kept_for(node, _tokenizing)
+    rows = list(map(tokens, map(_text, x.reshape(-1).tolist())))
+    if mark and any(rows):
         rows = [[START, *row, END] for row in rows]
-        most += 2
-    out = np.full((len(rows), most), pad, object)
-    for target, row in zip(out, rows, strict=True):
-        target[: len(row)] = row
-    return [out.reshape(x.shape if x.shape[-1] == 0 and _is_static(node) else (*x.shape, most))]
+    out = filled_up(rows, x.shape, pad)
+    return [out.reshape(x.shape) if x.shape[-1] == 0 and _is_static(node) else out]
+
+
+def _tokenizing(node: Node) -> tuple[Callable[[str], list[str]], str, bool]:
+    return _tokens(node), _text(node.attr("pad_value")), bool(node.attr("mark"))
 
 
 def _is_static(node: Node) -> bool:
@@ -194,12 +225,18 @@ def _murmur(blocks: Array, tails: Array, length: Array, seed: int) -> Array:
     return np.asarray(h ^ (h >> np.uint32(16)))
 
 
-def _hash_of_text(text: str, seed: int) -> Any:
-    raw = text.encode()
-    whole = len(raw) // 4 * 4
-    tail = int.from_bytes(raw[whole:], "little")
-    blocks = np.frombuffer(raw[:whole], "<u4").reshape(1, -1)
-    return _murmur(blocks, np.array([tail], np.uint32), np.array([len(raw)], np.uint32), seed)[0]
+def _hashes_of_texts(texts: Sequence[bytes], seed: int) -> Array:
+    """Texts of as many whole words are hashed together."""
+    out = np.empty(len(texts), np.uint32)
+    together: dict[int, list[int]] = {}
+    for i, text in enumerate(texts):
+        together.setdefault(len(text) // 4, []).append(i)
+    for words, at in together.items():
+        raw = b"".join([texts[i].ljust(4 * words + 4, b"\0") for i in at])
+        table = np.frombuffer(raw, "<u4").astype(np.uint32).reshape(len(at), words + 1)
+        lengths = np.array([len(texts[i]) for i in at], np.uint32)
+        out[at] = _murmur(table[:, :-1], table[:, -1], lengths, seed)
+    return out
 
 
 def _hash_infer(context: Infer) -> Sequence[Type]:
@@ -210,7 +247,7 @@ def _hash_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x, seed = np.asarray(inputs[0]), int(node.attr("seed", 0)) & 0xFFFFFFFF
     with np.errstate(over="ignore"):
         if x.dtype.kind in "OUS":
-            hashes = np.array([_hash_of_text(_text(s), seed) for s in x.reshape(-1)], np.uint32)
+            hashes = _hashes_of_texts([_text(s).encode() for s in x.reshape(-1).tolist()], seed)
         else:
             words = np.ascontiguousarray(x).reshape(-1).view(np.uint32).reshape(x.size, x.dtype.itemsize // 4)
             none, length = np.zeros(x.size, np.uint32), np.full(x.size, x.dtype.itemsize, np.uint32)
@@ -218,11 +255,20 @@ def _hash_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [hashes.view(np.uint32 if node.attr("positive", 1) else np.int32).reshape(x.shape)]
 
 
+def _hash_tile(builder: TileBuilder, node: Node, registers: Sequence[Reg | None]) -> Sequence[Reg]:
+    (x,), seed = registers, builder.imm(int(node.attr("seed", 0)) & 0xFFFFFFFF, DType.INT64)
+    assert x is not None
+    if node.operand(0).dtype is DType.UINT32:  # held in 64 bits
+        x = builder.cast(x, DType.INT32)
+    result = builder.op("murmur", x, seed)
+    return [result if node.output.dtype is DType.UINT32 else builder.cast(result, DType.INT32)]
+
+
 def _hash_samples() -> Iterator[Sample]:
     words = np.array(["", "a", "ab", "abc", "abcd", "grüße", "a longer text"], object)
     for chosen in ({}, {"positive": 0}, {"seed": 42}):
         yield Sample((words,), chosen)
-        for dtype in (np.int32, np.int64, np.float32, np.float64):
+        for dtype in (np.int32, np.int64, np.float32, np.float64, np.uint32, np.uint64):
             yield Sample((np.arange(-3, 3).reshape(2, 3).astype(dtype),), chosen)
 
 
@@ -261,7 +307,8 @@ RECORDS: tuple[OpRecord, ...] = (
         samples=_tokenizer_samples,
     ),
     OpRecord(
-        op="MurmurHash3", domain=MICROSOFT_DOMAIN, infer=_hash_infer, evaluate=_hash_evaluate, samples=_hash_samples
+        op="MurmurHash3", domain=MICROSOFT_DOMAIN, infer=_hash_infer, evaluate=_hash_evaluate, tile=_hash_tile,
+        samples=_hash_samples,
     ),
     OpRecord(
         op="StringSplit", domain=EXTENSIONS_DOMAIN, infer=_pieces_infer, evaluate=_pieces_evaluate,

@@ -232,8 +232,9 @@ def _affine_decompose(build: Build, node: Node) -> Sequence[Value]:
     if size is None:
         raise NoRowError("the size of the grid is not known")
     base = _base_grid(size[2:], bool(node.attr("align_corners", 0))).astype(theta.dtype.numpy)
-    grid = build.op("MatMul", build.constant(base), transpose(build, theta, (0, 2, 1)))
-    return [reshape(build, grid, size[0], *size[2:], len(size) - 2)]
+    # The many places are the columns of the product: as rows, two or three columns would leave lanes idle.
+    lines = build.op("MatMul", theta, build.constant(np.ascontiguousarray(base.T)))
+    return [reshape(build, transpose(build, lines, (0, 2, 1)), size[0], *size[2:], len(size) - 2)]
 
 
 def _affine_samples() -> Iterator[Sample]:

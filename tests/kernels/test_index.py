@@ -209,8 +209,8 @@ def test_top_k_of_extreme_integers(row: dict) -> None:
 def test_unique(row: dict, dtype: Any, ordered: int) -> None:
     rng = np.random.default_rng(8)
     floating = np.dtype(dtype).kind in "fV"
-    for count in (0, 1, 2, 17, 1000):
-        values = rng.integers(0, 9, count).astype(dtype)
+    for count in (0, 1, 2, 17, 128, 129, 1000):
+        values = rng.integers(0, 9 if count < 1000 else 120, count).astype(dtype)
         if floating and count > 6:
             values[:6] = np.array([np.nan, -0.0, 0.0, np.inf, -np.inf, -np.nan]).astype(dtype)
         x = place(values, rng, zero=True)
@@ -247,3 +247,40 @@ def test_range_count(row: dict, dtype: Any) -> None:
     if np.dtype(dtype).kind == "f":
         run(row, [np.array(v, dtype) for v in (0, 1e30, 1e-5)], [((1,), np.int64)], status=overflow)
         run(row, [np.array(v, dtype) for v in (np.nan, 1, 1)], [((1,), np.int64)], status=BAD_VALUE)
+
+
+def _counted(rows: np.ndarray, grams: list[tuple[int, ...]], steps: int) -> np.ndarray:
+    """How often each n-gram stands in each row, its elements 1 to `steps` apart; single elements once."""
+    out = np.zeros((len(rows), len(grams)), np.float32)
+    for r, row in enumerate(rows.tolist()):
+        for g, gram in enumerate(grams):
+            for step in range(1, 1 + (1 if len(gram) == 1 else steps)):
+                last = len(row) - (len(gram) - 1) * step
+                out[r, g] += sum(tuple(row[i : i + len(gram) * step : step]) == gram for i in range(last))
+    return out
+
+
+@each("gram_counts")
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_gram_counts(row: dict, dtype: Any) -> None:
+    rng = np.random.default_rng(5)
+    words = [-7, 2, 3, 90]
+    grams = [(2,), (-7,), (2, 3), (3, 2), (90, 90), (2, 3, 2)]
+    sorted_grams = sorted(grams, key=lambda g: (len(g), [words.index(w) for w in g]))
+    codes = [sum((words.index(w) + 1) * 5**k for k, w in enumerate(reversed(g))) for g in sorted_grams]
+    columns = [grams.index(g) for g in sorted_grams]
+    begin = [sum(len(g) <= size for g in grams) for size in range(17)]
+    weights = rng.random(len(grams)).astype(np.float32)
+    tables = [np.array(t, np.int64) for t in (words, codes, columns)]
+    for length, steps in ((12, 1), (40, 3), (1, 2), (0, 1)):
+        x = rng.choice([*words, 4, 1000], (5, length)).astype(dtype)
+        want = _counted(x, grams, steps)
+        for mode, expected in enumerate((want, np.where(want > 0, weights, 0), want * weights)):
+            values = {"mode": mode, "smallest": 1, "largest": 3, "steps": steps, "base": 5, "begin": begin}
+            out = np.full((5, 6), np.nan, np.float32)
+            done = call(row, [x, *tables, weights], [out], params=params_blob("GramCounts", values), constant=(3,))
+            assert done["bind_status"] == 0
+            np.testing.assert_array_equal(out, expected)
+    wrong = [*tables[:2], tables[2] + 3]
+    params = params_blob("GramCounts", values)
+    assert call(row, [x, *wrong, weights], [out], params=params, constant=(3,))["bind_status"] != 0

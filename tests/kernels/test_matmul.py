@@ -261,3 +261,18 @@ def test_a_weight_is_packed_whatever_a_is(row: dict[str, Any]) -> None:
         assert result["status"] == 0 and result["variant"] == "packed"
         guard.check()
         assert_product(np.array(guard.view), a.astype(np.float64) @ b, np.abs(a).astype(np.float64) @ np.abs(b), 40)
+
+
+@pytest.mark.parametrize("row", rows("det"), ids=lambda r: f"tier{r['tier']}")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_det(row: dict, dtype: Any) -> None:
+    rng = np.random.default_rng(4)
+    for shape in ((1, 1), (3, 3), (2, 5, 4, 4), (7, 12, 12), (3, 0, 0), (0, 2, 2)):
+        x = place(rng.standard_normal(shape).astype(dtype), rng)
+        (got,) = run(row, [x], [(shape[:-2], dtype)], rng)
+        want = np.linalg.det(x.astype(np.float64))
+        np.testing.assert_allclose(got, want, rtol=2e-7 if dtype is np.float32 else 1e-12)
+    singular = np.array([[[0, 1], [0, 2]], [[np.nan, 1], [1, 1]], [[0, 2], [3, 0]]], dtype)
+    (got,) = run(row, [singular], [((3,), dtype)], rng)
+    np.testing.assert_array_equal(got, [0, np.nan, -6])
+    assert call(row, [np.zeros((2, 3), dtype)], [np.zeros((), dtype)])["bind_status"] == 2

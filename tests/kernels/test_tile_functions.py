@@ -267,12 +267,38 @@ def test_rounding_to_odd_makes_two_roundings_one(row: dict, narrow: str) -> None
     np.testing.assert_array_equal(nearest[~np.isfinite(x)].astype(float), special.astype(dtype).astype(float))
 
 
+def hashed(raw: bytes, seed: int) -> int:
+    """MurmurHash3_x86_32, as its author writes it, of whole words."""
+
+    def rotated(x: int, by: int) -> int:
+        return (x << by | x >> 32 - by) & 0xFFFFFFFF
+
+    h = seed
+    for at in range(0, len(raw), 4):
+        k = rotated(int.from_bytes(raw[at : at + 4], "little") * 0xCC9E2D51 & 0xFFFFFFFF, 15) * 0x1B873593 & 0xFFFFFFFF
+        h = (rotated(h ^ k, 13) * 5 + 0xE6546B64) & 0xFFFFFFFF
+    h ^= len(raw)
+    h = (h ^ h >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    h = (h ^ h >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    return h ^ h >> 16
+
+
+@by_tier
+@pytest.mark.parametrize("kind", FLOATS + INTEGERS)
+def test_murmur(row: dict, kind: str) -> None:
+    x, out = values(kind, 1)[:101], np.zeros(101, np.int64)
+    for seed in (0, 42, 0xFFFFFFFF):
+        assert call(row, [x, np.array([seed])], [out], tile=lone(f"murmur_{kind}"))["status"] == 0
+        np.testing.assert_array_equal(out, [hashed(v.tobytes(), seed) for v in x])
+
+
 def test_every_function_is_tested() -> None:
     from tests.kernels import test_math, test_quantize_tile
 
     transcendental = {f"{n}_{k}" for n in [*test_math.ORACLE, *test_math.EXPM1, "pow"] for k in FLOATS}
     here = {name for name, _ in CASES} | {f"{n}_{k}" for n in [*ROUNDED, "clip"] for k in FLOATS}
     here |= {f"cast_{f}_{t}" for f, t in CASTS} | {"pow_i32", "pow_i64", "cast_odd_f64"}
+    here |= {f"murmur_{k}" for k in FLOATS + INTEGERS}
     here |= {f"quantize_{t}_f32" for t in test_quantize_tile.STORED} | {"dequantize_i32"}
     assert set(FUNCTIONS) == transcendental | here
     assert operator.and_(transcendental, here) == set()

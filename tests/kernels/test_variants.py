@@ -204,6 +204,8 @@ CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
     "copy/runs": ([copy("runs", f32(64, 64))], [copy("strided", f32(64, 64)[:, ::2])]),
     "copy/repeats": ([copy("repeats", np.broadcast_to(f32(8, 30, 1), (8, 30, 3)))], []),
     "copy/transpose": ([copy("transpose", f32(64, 64).T)], [copy("strided", f32(64, 64)[:, ::2])]),
+    "gather/columns": ([Call("gather", "columns", [f32(40, 9), np.zeros(5, np.int64)], f32(40, 5), {"axis": 1})],
+                       [gather("elements", 100)]),
     "gather/elements": ([gather("elements", 100)], [gather("slices", 100, 7)]),
     "half/few rows": ([half_product("few rows", 1)], [half_product(_HALF, 64)]),
     "half/amx": ([half_product(_HALF, 64)], [half_product(_FEW_HALF, 2, pack=False)]),
@@ -311,7 +313,7 @@ def test_every_path_of_a_folder_with_choices_is_taken() -> None:
     folders = {name.split("/")[0] for name in CHOICES}
     taken = {v for c in CALLS for v in ([c.variant] if isinstance(c.variant, str) else c.variant.values())}
     # Of rows that have one path, or whose parameters mean another result.
-    alone = {"fill", "lines", "slices", "planes with indices"}
+    alone = {"eliminate", "fill", "lines", "slices", "planes with indices"}
     named = re.compile(r"(?:bind_done\(|bind_units\(|variant = |kVariants\[\] = |kNames\[\] = |kKernel = |kPairs = |"
                        r"kPlain = |return \{)([^;]*);")  # fmt: skip
     for folder, code in _sources().items():

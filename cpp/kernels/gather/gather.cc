@@ -52,6 +52,31 @@ int32_t gather_row(const IndexedBound& b, const char* table, const char* indices
   return row(step[0], step[1], step[2]);
 }
 
+// Rows of a few elements that all have the same indices: these are looked at once.
+constexpr int64_t kFewIndices = 64;
+
+template <typename T, typename I>
+int32_t gather_columns(const IndexedBound& b, const char* table, const char* indices, char* out, int64_t from,
+                       int64_t to) {
+  const Walk<3>& w = b.lead;
+  const int64_t extent = w.dims[1], limit = b.limit[0];
+  int64_t offset[kFewIndices];
+  for (int64_t i = 0; i < extent; ++i) {
+    int64_t at = get<I>(indices + i * w.step[1][1]);
+    at += at < 0 ? limit : 0;
+    if (static_cast<uint64_t>(at) >= static_cast<uint64_t>(limit)) return ARN_INDEX_OUT_OF_RANGE;
+    offset[i] = at * b.step[0] + i * w.step[0][1];
+  }
+  const int64_t step = w.step[2][1], last_row = (to - 1) / extent;
+  for (int64_t row = from / extent; row <= last_row; ++row) {
+    const int64_t first = max64(0, from - row * extent), last = min64(extent, to - row * extent);
+    const char* x = table + row * w.step[0][0];
+    char* y = out + row * w.step[2][0];
+    for (int64_t i = first; i < last; ++i) put(y + i * step, get<T>(x + offset[i]));
+  }
+  return ARN_OK;
+}
+
 template <typename T, typename I>
 int32_t gather_single(const IndexedBound& b, const char* table, const char* indices, char* out, int64_t from,
                       int64_t to) {
@@ -59,6 +84,7 @@ int32_t gather_single(const IndexedBound& b, const char* table, const char* indi
   const Walk<3>& w = b.lead;
   const int inner = w.rank - 1;
   const int64_t extent = inner < 0 ? 1 : w.dims[inner];
+  if (b.columns != 0) return gather_columns<T, I>(b, table, indices, out, from, to);
   int64_t step[3] = {0, 0, 0};
   for (int k = 0; k < 3 && inner >= 0; ++k) step[k] = w.step[k][inner];
   Walk<3> rows = w;
@@ -108,7 +134,11 @@ int32_t finish(const arn_desc& out_desc, arn_bound* out, IndexedBound* b) {
   end_plan(b);
   b->units = element_count(out_desc) == 0 ? 0 : walk_count(b->lead) * walk_count(b->post) * b->chunks;
   b->tasks = tasks_for(b->units, moved_bytes(*b));
-  return bind_done(out, gather_tasks, b->tasks, sizeof(IndexedBound), in_slices(*b) ? "slices" : "elements");
+  const Walk<3>& w = b->lead;
+  const bool repeated = !in_slices(*b) && w.rank == 2 && w.step[1][0] == 0 && w.dims[1] <= kFewIndices;
+  b->columns = ARN_CHOICE("gather/columns", repeated);
+  const char* variant = in_slices(*b) ? "slices" : b->columns != 0 ? "columns" : "elements";
+  return bind_done(out, gather_tasks, b->tasks, sizeof(IndexedBound), variant);
 }
 
 }  // namespace

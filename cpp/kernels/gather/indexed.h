@@ -20,6 +20,7 @@ struct IndexedBound {
   int64_t chunk, chunks;                            // elements of it in one unit, and units along it
   int64_t units, tasks;
   int32_t depth, bytes, wide_index;
+  int32_t columns;           // gathers: all positions of the outer dim have the same few indices
   int32_t dtype, reduction;  // scatters
 };
 

@@ -72,6 +72,17 @@ inline T power(T a, T b) {
   return static_cast<T>(result);
 }
 
+inline uint32_t rotated(uint32_t x, int by) { return x << by | x >> (32 - by); }
+inline uint32_t murmur_joined(uint32_t h, uint32_t word) {
+  return rotated(h ^ rotated(word * 0xcc9e2d51u, 15) * 0x1b873593u, 13) * 5u + 0xe6546b64u;
+}
+inline uint32_t murmur_finished(uint32_t h, size_t bytes) {
+  h ^= static_cast<uint32_t>(bytes);
+  h = (h ^ h >> 16) * 0x85ebca6bu;
+  h = (h ^ h >> 13) * 0xc2b2ae35u;
+  return h ^ h >> 16;
+}
+
 }  // namespace
 
 #define ARN_INTEGER(type, utype)                                                           \
@@ -109,6 +120,22 @@ ARN_INTEGER(u64, uint64_t)
 
 ARN_SIGNED(i32)
 ARN_SIGNED(i64)
+
+// MurmurHash3_x86_32 of an element's bytes; b is the seed. The hash as a number that is not negative.
+#define ARN_MURMUR(type)                                                                  \
+  void murmur_##type(int64_t n, void* dst, const void* pa, const void* pb, const void*) { \
+    loop2<t_i64, t_##type, t_i64>(n, dst, pa, pb, [](t_##type a, t_i64 b) -> t_i64 {      \
+      uint32_t word[sizeof(t_##type) / 4], h = static_cast<uint32_t>(b);                  \
+      __builtin_memcpy(word, &a, sizeof(a));                                              \
+      for (const uint32_t w : word) h = murmur_joined(h, w);                              \
+      return murmur_finished(h, sizeof(a));                                               \
+    });                                                                                   \
+  }
+ARN_MURMUR(i32)
+ARN_MURMUR(i64)
+ARN_MURMUR(u64)
+ARN_MURMUR(f32)
+ARN_MURMUR(f64)
 
 ARN_BINARY(eq, bool, (a != 0) == (b != 0))
 ARN_BINARY(and, bool, (a != 0) & (b != 0))

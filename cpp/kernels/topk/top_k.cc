@@ -4,7 +4,7 @@
 #include "kernels/topk/params.h"
 #include "kernels/walk.h"
 
-#if ARN_TIER_LEVEL == 0
+#if ARN_TIER_LEVEL <= 1
 
 namespace ARN_NS {
 namespace {
@@ -15,6 +15,8 @@ struct TopKBound {
   int64_t units, tasks;
   int32_t dtype, bytes, largest;
 };
+
+constexpr int64_t kChunk = 32;  // elements that are looked at together: most have none that is better
 
 struct Entry {
   uint64_t key;  // greater is better
@@ -38,13 +40,24 @@ void sift_down(Entry* heap, int64_t n, int64_t at, Entry e) {
 
 template <typename U, typename F>
 void select(const TopKBound& b, const char* x, Entry* heap, F&& key) {
-  const uint64_t flip = b.largest ? 0 : ~uint64_t{0};
+  const uint64_t flip = b.largest ? 0 : static_cast<U>(~U{0});
   for (int64_t i = 0; i < b.k; ++i) heap[i] = {key(get<U>(x + i * b.step[0])) ^ flip, i};
   for (int64_t i = b.k / 2 - 1; i >= 0; --i) sift_down(heap, b.k, i, heap[i]);
-  for (int64_t i = b.k; i < b.length; ++i) {
-    const uint64_t now = key(get<U>(x + i * b.step[0])) ^ flip;
+  const auto offer = [&](int64_t i, uint64_t now) {
     if (now > heap[0].key) sift_down(heap, b.k, 0, {now, i});  // an equal one comes later: it is not better
-  }
+  };
+  int64_t i = b.k;
+  if (b.step[0] == static_cast<int64_t>(sizeof(U)))
+    for (; i + kChunk <= b.length; i += kChunk) {
+      U chunk[kChunk], most = 0;
+      for (int64_t l = 0; l < kChunk; ++l) {
+        chunk[l] = static_cast<U>(key(get<U>(x + (i + l) * static_cast<int64_t>(sizeof(U)))) ^ flip);
+        most = chunk[l] > most ? chunk[l] : most;
+      }
+      if (most > heap[0].key)
+        for (int64_t l = 0; l < kChunk; ++l) offer(i + l, chunk[l]);
+    }
+  for (; i < b.length; ++i) offer(i, key(get<U>(x + i * b.step[0])) ^ flip);
   for (int64_t n = b.k - 1; n > 0; --n) {
     const Entry worst = heap[0];
     sift_down(heap, n, 0, heap[n]);

@@ -7,6 +7,7 @@ rounded once at the end; integers wrap; outputs are arrays, 0-d ones included, o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -224,6 +225,15 @@ def to_dtype(array: Any, dtype: np.dtype[Any]) -> Array:
         return out
     with np.errstate(all="ignore"):
         return out.astype(dtype)
+
+
+def filled_up(rows: Sequence[Sequence[str]], shape: Sequence[int], fill: str) -> Array:
+    """Rows of text along a new last axis after `shape`, as long as the longest."""
+    columns = list(zip_longest(*rows, fillvalue=fill))
+    out = np.empty((len(columns), len(rows)), object)
+    for target, column in zip(out, columns, strict=True):
+        target[:] = column
+    return np.ascontiguousarray(out.T).reshape(*shape, len(columns))
 
 
 # -- elementwise records -----------------------------------------------------------------------------------------

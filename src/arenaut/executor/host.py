@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +18,7 @@ from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
 from arenaut.lowering.program import Lowered
 from arenaut.native.arrays import NATIVE_KINDS, from_native, to_native
+from arenaut.plain import dataclass
 
 
 class FragmentPrograms(Protocol):
@@ -40,7 +40,7 @@ class _Call:
     evaluator: Evaluator
     constants: list[tuple[int, Any]]
     read: list[tuple[int, object]]
-    results: list[tuple[object, object]]  # with the numpy type that crosses the border as it is
+    results: Sequence[tuple[object, object]]  # with the numpy type that crosses the border as it is
 
 
 class ProgramHost:

@@ -16,7 +16,7 @@ from arenaut.ir.target import Target
 from arenaut.lowering.destinations import destinations
 from arenaut.lowering.families import COPY, FILL, TILE
 from arenaut.lowering.program import Check, LoweredBuffer, LoweredStep, Segment, StepKind
-from arenaut.lowering.tiles import Tiles, TileSpec
+from arenaut.lowering.tiles import Register, Tiles, TileSpec
 from arenaut.lowering.weights import address_of, dense_copy, dense_view
 from arenaut.native.enumerations import LIMITS
 from arenaut.native.rows import Row, select_row
@@ -136,7 +136,7 @@ class Emitter:
         self.call(family, [self._widened(p) for p in inputs], wide, params)
         for source, target in zip(wide, outputs, strict=True):
             if source is not None and target is not None and source is not target:
-                self._convert(source, target)
+                self.convert(source, target)
 
     def _widened(self, place: Place | None) -> Place | None:
         if place is None or not _is_narrow(place):
@@ -146,13 +146,16 @@ class Emitter:
             buffer = self._buffer(Segment.WEIGHT, array.size * 4, 0, array.astype(np.float32), "widened")
             return replace(place, buffer=buffer, dtype=DType.FLOAT)
         temp = self.temp(DType.FLOAT, place.dims)
-        self._convert(place, temp)
+        self.convert(place, temp)
         return temp
 
-    def _convert(self, source: Place, target: Place) -> None:
-        """Copies between storage types of one compute type."""
+    def convert(self, source: Place, target: Place) -> None:
         tiles = Tiles()
-        self._call_tile(tiles.finish([tiles.load(source.dtype)]), [source], [target])
+        loaded = tiles.load(source.dtype)
+        assert target.dtype.compute is not None
+        result = tiles.cast(loaded, target.dtype.compute)
+        assert isinstance(result, Register)
+        self._call_tile(tiles.finish([result]), [source], [target])
 
     def copy(self, source: Place, target: Place) -> None:
         aligned = replace(source, dims=target.dims) if source.rank == target.rank else source
