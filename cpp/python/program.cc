@@ -55,6 +55,15 @@ const char* numpy_code(int32_t dtype) {
   }
 }
 
+// Made once each, as numpy reads their names slowly.
+py::dtype dtype_of(int32_t dtype) {
+  constexpr int32_t kMost = 64;
+  static PyObject* known[kMost] = {};
+  if (dtype < 0 || dtype >= kMost) return py::dtype(numpy_code(dtype));
+  if (known[dtype] == nullptr) known[dtype] = py::dtype(numpy_code(dtype)).release().ptr();
+  return py::reinterpret_borrow<py::dtype>(known[dtype]);
+}
+
 const void* weight_data(const py::object& array) {
   const auto held = array.cast<py::array>();
   if (!(held.flags() & py::array::c_style)) throw std::invalid_argument("weights must be dense");
@@ -76,7 +85,7 @@ std::shared_ptr<void> hold(py::object object) {
 py::object to_python(const Tensor& t, bool copy) {
   if (t.host) return *static_cast<py::object*>(t.host.get());
   if (t.dtype == ARN_NONE) return py::none();
-  const py::dtype dtype(numpy_code(t.dtype));
+  const py::dtype dtype = dtype_of(t.dtype);
   const std::vector<py::ssize_t> shape(t.dims.begin(), t.dims.end());
   if (copy || !t.owned) return py::array(dtype, shape, t.data);
   auto* keep = new std::shared_ptr<Block>(t.owned);
@@ -112,8 +121,9 @@ std::vector<Tensor> PyHost::call(int32_t step, const std::vector<Tensor>& inputs
     const py::object item = results[i];
     Tensor t = from_python(item, dtype);
     if (!t.host) {  // the array belongs to the callback: the result outlives it
-      auto block = std::make_shared<Block>(std::max<int64_t>(1, item.attr("nbytes").cast<int64_t>()));
-      std::memcpy(block->data(), t.data, item.attr("nbytes").cast<size_t>());
+      const auto bytes = static_cast<int64_t>(py::reinterpret_borrow<py::array>(item).nbytes());
+      auto block = std::make_shared<Block>(std::max<int64_t>(1, bytes));
+      std::memcpy(block->data(), t.data, at(bytes));
       t.owned = block;
       t.data = block->data();
     }
@@ -145,7 +155,7 @@ void make_key(const std::vector<Tensor>& inputs, const std::vector<int32_t>& ask
 py::object look_at(const Tensor& t) {
   if (t.host || t.dtype == ARN_NONE) return to_python(t, false);
   const std::vector<py::ssize_t> shape(t.dims.begin(), t.dims.end());
-  return py::array(py::dtype(numpy_code(t.dtype)), shape, t.data, py::capsule(&t, [](void*) {}));
+  return py::array(dtype_of(t.dtype), shape, t.data, py::capsule(&t, [](void*) {}));
 }
 
 }  // namespace

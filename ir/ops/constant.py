@@ -91,7 +91,7 @@ def _scalar(context: Infer, index: int) -> Any:
     if value.constant is not None:
         number = only_element(context, index, value.constant)
         return number if context.dtype(index).is_integer else float(number)
-    known = context.dtype(index) in (DType.INT64, DType.INT32)
+    known = context.dtype(index) in (DType.INT64, DType.INT32) and value.has_shape
     return only_element(context, index, context.data(index)) if known else None
 
 

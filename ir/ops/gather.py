@@ -108,8 +108,12 @@ def _place(out: Any, where: tuple[Any, ...], updates: Any, reduction: str) -> No
 
 
 def _scattered_infer(context: Infer) -> Sequence[Type]:
-    shape, indices, updates = (context.shape(i) for i in range(3))
+    """The data's type, whatever is known of the others."""
+    shape = context.shape(0)
     axis_in(context, context.node.attr("axis", 0), len(shape))
+    if not all(context.node.operand(i).has_shape for i in (1, 2)):
+        return [context.type(0)]
+    indices, updates = context.shape(1), context.shape(2)
     if not len(shape) == len(indices) == len(updates):
         raise context.fail("data, indices and updates must have one rank")
     for have, want in zip(indices, updates, strict=True):
@@ -189,10 +193,13 @@ def _gather_nd_samples() -> Iterator[Sample]:
 
 
 def _scatter_nd_infer(context: Infer) -> Sequence[Type]:
-    shape, indices = context.shape(0), context.shape(1)
+    """The data's type, whatever is known of the others."""
+    shape = context.shape(0)
+    if not all(context.node.operand(i).has_shape for i in (1, 2)):
+        return [context.type(0)]
+    indices, updates = context.shape(1), context.shape(2)
     depth = _last_dim(context, indices, len(shape))
     wanted = (*indices[:-1], *shape[depth:])
-    updates = context.shape(2)
     if len(wanted) != len(updates):
         raise context.fail(f"updates have rank {len(updates)}, expected {len(wanted)}")
     for have, want in zip(updates, wanted, strict=True):

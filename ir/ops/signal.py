@@ -20,7 +20,10 @@ from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import axis_in, input_ints, known_ints, to_dtype, widen
 from arenaut.ir.ops.support.composite import (
     cast,
+    counting,
     dims_of,
+    ints,
+    number,
     reshape,
     transpose,
     unsqueeze,
@@ -348,6 +351,27 @@ def _window_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [to_dtype(values, DType(int(node.attr("output_datatype", 1))).numpy)]
 
 
+def _window_decompose(build: Build, node: Node) -> Sequence[Value]:
+    """The same arithmetic; for floats, as integers would see the last bit of another cosine."""
+    to = DType(int(node.attr("output_datatype", 1)))
+    if not to.is_float:
+        raise NoRowError("a window of integers")
+    size = build.op("Reshape", cast(build, node.operand(0), DType.INT64), ints(build))
+    period = cast(build, size, DType.DOUBLE)
+    if not node.attr("periodic", 1):
+        period = build.op("Sub", period, number(build, 1, DType.DOUBLE))
+    turns = build.op("Mul", cast(build, counting(build, size), DType.DOUBLE), number(build, 2 * np.pi, DType.DOUBLE))
+    angle = build.op("Div", turns, period)
+    total: Value | None = None
+    for k, c in reversed(list(enumerate(_WINDOWS[node.op]))):
+        times = angle if k == 1 else build.op("Mul", angle, number(build, k, DType.DOUBLE))
+        term = build.op("Mul", build.op("Cos", times), number(build, c, DType.DOUBLE)) if k else None
+        part = number(build, c, DType.DOUBLE) if term is None else term
+        total = part if total is None else build.op("Add", total, part)
+    assert total is not None
+    return [cast(build, total, to)]
+
+
 def _window_samples() -> Iterator[Sample]:
     for size in (1, 2, 10, 33):
         yield Sample((np.array(size, np.int64),))
@@ -402,7 +426,14 @@ _TRANSFORMS = (
 RECORDS: tuple[OpRecord, ...] = (
     *_TRANSFORMS,
     *(
-        OpRecord(op=op, infer=_window_type, evaluate=_window_evaluate, tolerance=_SUMS, samples=_window_samples)
+        OpRecord(
+            op=op,
+            infer=_window_type,
+            evaluate=_window_evaluate,
+            decompose=_window_decompose,
+            tolerance=_SUMS,
+            samples=_window_samples,
+        )
         for op in _WINDOWS
     ),
 )

@@ -10,6 +10,7 @@ from functools import partial
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, get_args
 
+from arenaut.collector import held_back
 from arenaut.compiled.container import is_compiled
 from arenaut.config import CACHE_VARIABLE, detail, inform, variable
 from arenaut.executor.common import Executor
@@ -324,7 +325,7 @@ class _Specialiser:
         detail("a program for ranks %s", [str(t) for t in types])
         twin = graph.copy()
         try:
-            with blamed_on(InvalidModelError, "specialising the model"), asking(oracle):
+            with blamed_on(InvalidModelError, "specialising the model"), asking(oracle), held_back():
                 specialise(twin, types)
                 _optimise(twin, replace(self._options, level="off"))
                 return self.plan(_lower(twin, self._options, most), store)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -238,3 +241,52 @@ def test_results_of_a_fragment_whose_size_another_one_decides(length: int) -> No
     got = arenaut.load_onnx(proto).run({"x": x, "v": v})["y"]
     count = max(length - 2, 0)
     np.testing.assert_allclose(got, np.arange(count)[:, None] * v + x[:, :count].sum())
+
+
+SCATTERED = """agraph (float[n, 4] x, int64[k] t, int64[m, 1] at, float[p] u) => (float[n, 4] y, int64[] count) {
+    v = Reshape (u, t)
+    s = ScatterND (x, at, v)
+    r = Relu (s)
+    y = Neg (r)
+    shape = Shape (y)
+    count = ReduceMax <keepdims = 0> (shape)
+}"""
+
+
+def test_what_is_scattered_does_not_open_a_rank() -> None:
+    """The result has the type of the data, whatever is known of what is written."""
+    proto = parse(SCATTERED)
+    model = arenaut.load_onnx(proto)
+    relu = next(n for n in model.graph.nodes if n.op in ("Relu", "Fused"))
+    assert relu.operand(0).has_shape and relu.operand(0).rank == 2
+    x = np.arange(20, dtype=np.float32).reshape(5, 4)
+    feeds = {"x": x, "t": np.array([2, 4]), "at": np.array([[3], [1]]), "u": -np.ones(8, np.float32)}
+    assert_matches_ort(proto, model.run(feeds), feeds, rtol=0)
+
+
+def test_open_ranks_do_not_import_onnx() -> None:
+    code = (
+        "import sys, arenaut\n"
+        f"model = arenaut.load_onnx({chain(3).SerializeToString()!r})\n"
+        "assert 'onnx' not in sys.modules and 'google.protobuf' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_collection_begins_while_a_program_is_made() -> None:
+    from arenaut.collector import held_back
+
+    assert gc.isenabled()
+    with held_back():
+        with held_back():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with held_back():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -17,7 +17,7 @@ from arenaut.ir.errors import RuleError, UnsupportedError
 from arenaut.ir.graph import Array, Graph, Node, Value
 from arenaut.ir.numbers import Numbers
 from arenaut.ir.record import Infer, OpRecord, UnknownError
-from arenaut.ir.schemas import newest_opset, onnx_schema
+from arenaut.ir.schemas import newest_opset, newest_signature, onnx_schema
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
 
 # Constants up to this many elements are shown to shape inference.
@@ -238,22 +238,20 @@ def _without_shape(t: Type) -> Type:
 
 def unknown_output_type(node: Node, index: int) -> Type | None:
     """The type of an output whose shape nothing can tell: the element type by the schema, the shape unknown."""
-    schema = onnx_schema(node.domain, node.op)
-    formal = None if schema is None else _formal(schema.outputs, index)
-    if schema is None or formal is None:
+    found = newest_signature(node.domain, node.op)
+    formal = None if found is None else _formal(found.output_parameters, index)
+    if found is None or formal is None:
         return None
-    fixed = _parse_type(formal.type_str)
-    if fixed is not None:
-        return fixed
+    if len(formal.types) == 1:
+        return _parse_type(formal.types[0])
     for place, value in enumerate(node.inputs):
-        declared = _formal(schema.inputs, place)
-        if value is not None and value.type is not None and declared.type_str == formal.type_str:
+        declared = found.input_parameter(place)
+        if value is not None and value.type is not None and declared and declared.type_name == formal.type_name:
             return _without_shape(value.type)
     for name in _TYPE_ATTRIBUTES:
         if isinstance(node.attr(name), int):
             return TensorType(DType(node.attr(name)), None)
-    allowed = next(c.allowed_type_strs for c in schema.type_constraints if c.type_param_str == formal.type_str)
-    return _parse_type(allowed[0]) if len(allowed) == 1 else None
+    return None
 
 
 @cache
