@@ -147,7 +147,10 @@ def _tokens(node: Node) -> Callable[[str], list[str]]:
             return plain.findall
         whole = _compiled(expression)
         return lambda text: list(_matches(text, whole, least))
-    separators = [_splitter(_text(s), least) for s in node.attr("separators")]
+    patterns = [_text(s) for s in node.attr("separators")]
+    if least == 1 and all(len(p) == 1 and _is_literal(p) for p in patterns):
+        return _at_characters(patterns)
+    separators = [_splitter(p, least) for p in patterns]
     if len(separators) == 1:
         return separators[0]
 
@@ -156,6 +159,23 @@ def _tokens(node: Node) -> Callable[[str], list[str]]:
         for pieces in separators:
             parts = [piece for part in parts for piece in pieces(part)]
         return parts
+
+    return split
+
+
+def _is_literal(pattern: str) -> bool:
+    return re.escape(pattern) == pattern or pattern == " "
+
+
+def _at_characters(characters: Sequence[str]) -> Callable[[str], list[str]]:
+    """What lies between any of these characters, where that is not empty."""
+    first, *others = characters
+
+    def split(text: str) -> list[str]:
+        for character in others:
+            text = text.replace(character, first)
+        pieces = text.split(first)
+        return list(filter(None, pieces)) if "" in pieces else pieces
 
     return split
 

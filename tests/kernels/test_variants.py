@@ -104,6 +104,12 @@ def gather(variant: str, *shape: int) -> Call:
     return Call("gather", variant, [f32(*shape), np.zeros(5, np.int64)], f32(5, *shape[1:]), {"axis": 0})
 
 
+def top(variant: str, k: int) -> Call:
+    return Call(
+        "top_k", variant, [f32(4, 100)], f32(4, k), {"axis": 1, "largest": 1}, more=[np.zeros((4, k), np.int64)]
+    )
+
+
 def norm(variant: str, x: Array) -> Call:
     return Call("layer_norm_f32 layer_norm_f64", variant, [x, f32(*x.shape[1:]), None, None], np.ones_like(x),
                 {"axis": 1, "epsilon": 1e-5})  # fmt: skip
@@ -232,6 +238,7 @@ CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
     "softmax/columns": ([softmax("softmax_f32 log_softmax_f32", "columns", 0, 64, 80),
                          softmax("softmax_f32 log_softmax_f32", "columns", 1, 640, 2)],
                         [softmax("softmax_f32 log_softmax_f32", "rows", 1, 64, 80)]),
+    "topk/few": ([top("few", 16)], [top("heap", 17)]),
     "tile/bytes": ([byte_pair("bytes", u8(1000))], [byte_pair("row", u8(1000, 2)[:, 0])]),
     "tile/row": ([add("row", f32(8, 2048)[:, :1024])], [add("rows", f32(64, 128)[:, :64])]),
     "tile/table": ([table("table", 1000)], [table("row", 100)]),

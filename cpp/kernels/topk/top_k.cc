@@ -1,4 +1,5 @@
-// TopK: a heap of the k best of a line, then sorted. Elements are compared as integers in their order, ties by index.
+// TopK: the k best of a line, kept in order where they are few, else in a heap that is sorted at the end. Elements are
+// compared as integers in their order, ties by index.
 #include "kernels/copy/runs.h"
 #include "kernels/order.h"
 #include "kernels/topk/params.h"
@@ -13,9 +14,10 @@ struct TopKBound {
   Walk<3> lines;  // operand 0: x, 1: values, 2: indices; bytes
   int64_t length, k, step[3];
   int64_t units, tasks;
-  int32_t dtype, bytes, largest;
+  int32_t dtype, bytes, largest, few;
 };
 
+constexpr int64_t kFew = 16;
 constexpr int64_t kChunk = 32;  // elements that are looked at together: most have none that is better
 
 struct Entry {
@@ -38,15 +40,11 @@ void sift_down(Entry* heap, int64_t n, int64_t at, Entry e) {
   heap[at] = e;
 }
 
-template <typename U, typename F>
-void select(const TopKBound& b, const char* x, Entry* heap, F&& key) {
-  const uint64_t flip = b.largest ? 0 : static_cast<U>(~U{0});
-  for (int64_t i = 0; i < b.k; ++i) heap[i] = {key(get<U>(x + i * b.step[0])) ^ flip, i};
-  for (int64_t i = b.k / 2 - 1; i >= 0; --i) sift_down(heap, b.k, i, heap[i]);
-  const auto offer = [&](int64_t i, uint64_t now) {
-    if (now > heap[0].key) sift_down(heap, b.k, 0, {now, i});  // an equal one comes later: it is not better
-  };
-  int64_t i = b.k;
+// Calls offer(index, key) for the elements from `from` on, leaving out chunks in which none is above worst().
+template <typename U, typename F, typename Worst, typename Offer>
+inline void offer_rest(const TopKBound& b, const char* x, int64_t from, F&& key, uint64_t flip, Worst&& worst,
+                       Offer&& offer) {
+  int64_t i = from;
   if (b.step[0] == static_cast<int64_t>(sizeof(U)))
     for (; i + kChunk <= b.length; i += kChunk) {
       U chunk[kChunk], most = 0;
@@ -54,10 +52,39 @@ void select(const TopKBound& b, const char* x, Entry* heap, F&& key) {
         chunk[l] = static_cast<U>(key(get<U>(x + (i + l) * static_cast<int64_t>(sizeof(U)))) ^ flip);
         most = chunk[l] > most ? chunk[l] : most;
       }
-      if (most > heap[0].key)
+      if (most > worst())
         for (int64_t l = 0; l < kChunk; ++l) offer(i + l, chunk[l]);
     }
   for (; i < b.length; ++i) offer(i, key(get<U>(x + i * b.step[0])) ^ flip);
+}
+
+// A few best ones are kept in order: what is better than the last is moved to its place.
+template <typename U, typename F>
+void select_few(const TopKBound& b, const char* x, Entry* best, F&& key, uint64_t flip) {
+  const auto insert = [&](int64_t at, uint64_t now, int64_t i) {
+    for (; at > 0 && best[at - 1].key < now; --at) best[at] = best[at - 1];
+    best[at] = {now, i};
+  };
+  for (int64_t i = 0; i < b.k; ++i) insert(i, key(get<U>(x + i * b.step[0])) ^ flip, i);
+  const auto worst = [&] { return best[b.k - 1].key; };
+  offer_rest<U>(b, x, b.k, key, flip, worst, [&](int64_t i, uint64_t now) {
+    if (now > worst()) insert(b.k - 1, now, i);
+  });
+}
+
+template <typename U, typename F>
+void select(const TopKBound& b, const char* x, Entry* heap, F&& key) {
+  const uint64_t flip = b.largest ? 0 : static_cast<U>(~U{0});
+  if (b.few != 0) {
+    select_few<U>(b, x, heap, key, flip);
+    return;
+  }
+  for (int64_t i = 0; i < b.k; ++i) heap[i] = {key(get<U>(x + i * b.step[0])) ^ flip, i};
+  for (int64_t i = b.k / 2 - 1; i >= 0; --i) sift_down(heap, b.k, i, heap[i]);
+  const auto offer = [&](int64_t i, uint64_t now) {
+    if (now > heap[0].key) sift_down(heap, b.k, 0, {now, i});  // an equal one comes later: it is not better
+  };
+  offer_rest<U>(b, x, b.k, key, flip, [&] { return heap[0].key; }, offer);
   for (int64_t n = b.k - 1; n > 0; --n) {
     const Entry worst = heap[0];
     sift_down(heap, n, 0, heap[n]);
@@ -120,7 +147,8 @@ ARN_DEFINE_BIND(top_k) {
   if (b->k > b->length) return ARN_SHAPE_MISMATCH;
   b->units = b->k == 0 ? 0 : walk_count(b->lines);
   b->tasks = tasks_for(b->units, b->units * b->length * b->bytes * 4);
-  bind_done(out, top_k_tasks, b->tasks, sizeof(TopKBound), "heap");
+  b->few = ARN_CHOICE("topk/few", b->k <= kFew);
+  bind_done(out, top_k_tasks, b->tasks, sizeof(TopKBound), b->few != 0 ? "few" : "heap");
   out->thread_scratch = b->k * static_cast<int64_t>(sizeof(Entry));
   return ARN_OK;
 }

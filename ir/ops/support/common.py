@@ -230,10 +230,10 @@ def to_dtype(array: Any, dtype: np.dtype[Any]) -> Array:
 def filled_up(rows: Sequence[Sequence[str]], shape: Sequence[int], fill: str) -> Array:
     """Rows of text along a new last axis after `shape`, as long as the longest."""
     columns = list(zip_longest(*rows, fillvalue=fill))
-    out = np.empty((len(columns), len(rows)), object)
-    for target, column in zip(out, columns, strict=True):
+    out = np.empty((len(rows), len(columns)), object)
+    for target, column in zip(out.T, columns, strict=True):
         target[:] = column
-    return np.ascontiguousarray(out.T).reshape(*shape, len(columns))
+    return out.reshape(*shape, len(columns))
 
 
 # -- elementwise records -----------------------------------------------------------------------------------------
