@@ -48,20 +48,27 @@ struct OpenStep {
   std::map<std::string, PyProgram*> known;
 };
 
-// Memory of outputs that their owners have let go, for outputs to come: at most as much as the largest run returned.
+// Memory of outputs that their owners have let go, for outputs to come: at most as much as the largest run returned,
+// and an eighth more where outputs grow.
 class OutputPool : public BlockSource {
  public:
   // At least so many bytes. total: of all outputs of the run that come from here. Throws std::bad_alloc.
   Block take(int64_t bytes, int64_t total);
-  Block take(int64_t bytes) override { return take(bytes, bytes); }
+  // For an output whose size a run finds out late.
+  Block take(int64_t bytes) override;
   void give(Block block) noexcept;
   // Frees all of it; returns the bytes.
   int64_t clear();
 
  private:
+  Block take_locked(int64_t bytes);
+  void drop_oldest() noexcept;
+
   std::mutex mutex_;
-  std::vector<Block> idle_;  // by size
-  int64_t limit_ = 0, held_ = 0;
+  std::vector<Block> idle_;  // in the order in which they were given
+  int64_t held_ = 0;
+  int64_t early_ = 0, late_ = 0;  // the most that a run took of the ones, and the largest of the others
+  bool grows_ = false;            // blocks have room to grow
 };
 
 class PyProgram {

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from arenaut import errors
     from arenaut.compat.onnxruntime import InferenceSession
     from arenaut.frontend import Revision
+    from arenaut.generation import generate
     from arenaut.inputs import TensorInfo
     from arenaut.loading import load_onnx
     from arenaut.model import Model
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from arenaut.state import State
 
 __all__ = [
-    "InferenceSession", "Model", "Revision", "State", "TensorInfo", "__version__", "errors", "kernel_info", "load_onnx",
+    "InferenceSession", "Model", "Revision", "State", "TensorInfo", "__version__", "errors", "generate", "kernel_info",
+    "load_onnx",
 ]  # fmt: skip
 
 _HOME = {
     "InferenceSession": "compat.onnxruntime", "Model": "model", "Revision": "frontend", "TensorInfo": "inputs",
-    "load_onnx": "loading", "kernel_info": "native.target", "State": "state",
+    "generate": "generation", "load_onnx": "loading", "kernel_info": "native.target", "State": "state",
 }  # fmt: skip
 
 

@@ -31,6 +31,8 @@ CLIENTS: dict[str, tuple[tuple[str, ...], float]] = {
     "text_pipelines": (("skl2onnx", "sklearn"), 1e-4),
     "boosting": (("onnxmltools", "lightgbm", "xgboost"), 1e-4),
     "decode": (("transformers", "torch", "onnxscript"), 1e-4),
+    "causal": (("optimum", "transformers", "torch"), 0.0),
+    "seq2seq": (("optimum", "transformers", "torch"), 0.0),
     "embed": (("tokenizers", "transformers", "torch", "onnxscript"), 1e-4),
 }
 

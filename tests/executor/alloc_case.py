@@ -36,8 +36,6 @@ TEXTS = {
 
 # Outputs whose size only running tells are always new: two small pieces each hold their memory for Python.
 LATE_OUTPUTS = {"loop": ("s",), "stages": ("y",)}
-# Of these, what lies in a block that a step made: outputs that are written where they belong take pooled memory.
-HELD_OUTPUTS = {"loop": ("s",)}
 
 
 def load(case: str, threads: int) -> tuple[arenaut.Model, dict[str, Any]]:
@@ -104,7 +102,6 @@ def main() -> None:
     early = [o.nbytes for o in outputs.values() if o.nbytes >= SMALL_OUTPUT]
     plan = model.plan
     warm = [counted() for _ in range(3)]
-    fresh = sum(outputs[name].nbytes for name in HELD_OUTPUTS.get(case, ()))
     all_bytes = sum(o.nbytes for o in outputs.values())
     del outputs
     model.trim()
@@ -112,7 +109,6 @@ def main() -> None:
         "warm": warm,
         "cold": counted(),
         "output_bytes": sum(early),
-        "fresh_bytes": fresh,
         "all_output_bytes": all_bytes,
         "late_outputs": len(LATE_OUTPUTS.get(case, ())),
         "intermediate_bytes": plan.intermediate_bytes,

@@ -30,6 +30,7 @@ from arenaut.cli.common import (
     terminal_width,
 )
 from arenaut.cli.compile import compile_command
+from arenaut.cli.generate import generate_command
 from arenaut.cli.report import report_command
 from arenaut.cli.serve import serve_command
 from arenaut.cli.use import convert_command, inspect_command, run_command
@@ -44,6 +45,7 @@ app.command("check")(check_command)
 app.command("inspect")(inspect_command)
 app.command("convert")(convert_command)
 app.command("save", hidden=True)(convert_command)
+app.command("generate")(generate_command)
 app.command("bench")(bench_command)
 app.command("report")(report_command)
 app.command("compile")(compile_command)
