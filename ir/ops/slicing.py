@@ -268,17 +268,17 @@ PAD_MODES = ("reflect", "edge", "wrap")
 
 def _pad_lower(lower: Lower, node: Node) -> None:
     """Constant borders are filled and the middle is copied; the other modes are one step of family Pad."""
-    pads, mode, chosen = known_ints(node.operand(1).data), node.attr("mode", "constant"), node.input(3)
+    data, mode, chosen = node.operand(1).data, node.attr("mode", "constant"), node.input(3)
     axes = None if chosen is None else known_ints(chosen.data)
-    if pads is None or (axes is None and chosen is not None):
+    if data is None or (axes is None and chosen is not None) or (mode != "constant" and known_ints(data) is None):
         raise NoRowError("pads are not known")
     source = lower.read(node.operand(0))
-    amounts = _pad_amounts(pads, axes, source.rank)
-    for axis, (before, after) in enumerate(amounts):
-        if before < 0 or after < 0:
-            cut = max(-before, 0)
-            source = source.slice(axis, cut, source.dims[axis] - cut - max(-after, 0))
-    widths = [(max(b, 0), max(a, 0)) for b, a in amounts]
+    amounts = _pad_amounts(list(data.flat), axes, source.rank)
+    cuts = [(dims.maximum(0 - b, 0), dims.maximum(0 - a, 0)) for b, a in amounts]
+    for axis, (before, after) in enumerate(cuts):
+        if (before, after) != (0, 0):
+            source = source.slice(axis, before, source.dims[axis] - before - after)
+    widths = [(dims.maximum(b, 0), dims.maximum(a, 0)) for b, a in amounts]
     target = lower.write(node.output)
     if mode != "constant":
         lower.call("Pad", [source], [target], {"mode": PAD_MODES.index(mode), "begin": [b for b, _ in widths]})
@@ -291,14 +291,14 @@ def _pad_lower(lower: Lower, node: Node) -> None:
     lower.copy(source, middle)
 
 
-def _fill_borders(lower: Lower, node: Node, target: Place, middle: Place, widths: Sequence[tuple[int, int]]) -> None:
+def _fill_borders(lower: Lower, node: Node, target: Place, middle: Place, widths: Sequence[tuple[D, D]]) -> None:
     """Fills the frame around the middle: per axis the two bands, narrowed to the middle on the axes before it."""
     given = node.input(2)
     rest = target
     for axis, (before, after) in enumerate(widths):
         inner = middle.dims[axis]
         for start, count in ((0, before), (before + inner, after)):
-            if count:
+            if count != 0:
                 band = rest.slice(axis, start, count)
                 if given is None:
                     lower.fill(band, np.zeros((), target.dtype.numpy))

@@ -94,6 +94,22 @@ class TestAttention:
         check(row, q, k, v, out=out)
         check(row, q, k, v[..., ::-1], offset=0)
 
+    @pytest.mark.parametrize("group", [1, 2, 3, 4, 16])
+    @pytest.mark.parametrize("kind", ["none", "added", "shared", "boolean", "causal"])
+    def test_one_row_of_heads_that_share_keys(self, row: dict, group: int, kind: str) -> None:
+        """A step of decoding: keys and values of a cache that has room for more."""
+        rng = np.random.default_rng(group)
+        batch, shared, t = 2, 4, 301
+        q = rng.standard_normal((batch, 1, group * shared, 64)).astype(np.float32).transpose(0, 2, 1, 3)
+        k, v = (rng.standard_normal((batch, shared, 400, 64)).astype(np.float32)[:, :, :t] for _ in range(2))
+        mask: Array | None = None
+        if kind in ("added", "shared"):
+            mask = rng.standard_normal((batch, group * shared if kind == "added" else 1, 1, t)).astype(np.float32)
+        if kind == "boolean":
+            mask = rng.random((batch, 1, 1, t)) < 0.6
+        for offset in (0, 128, 299, t + 5, -2) if kind == "causal" else (None,):
+            check(row, q, k, v, mask, offset=offset)
+
     def test_rows_without_any_key_are_zero(self, row: dict) -> None:
         ones = np.ones((1, 1, 3, 4), np.float32)
         check(row, ones, ones, ones, np.zeros((1, 1, 3, 3), bool))
