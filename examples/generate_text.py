@@ -4,6 +4,7 @@ The model takes input_ids and past_key_values.*, and returns logits and present.
 """
 
 import sys
+import time
 
 import numpy as np
 import onnx
@@ -39,25 +40,17 @@ def tiny() -> onnx.ModelProto:
     return model
 
 
-def generate(model: arenaut.Model, ids: list[int], count: int) -> list[int]:
-    cache = {
-        i.name: np.zeros([d if isinstance(d, int) else 0 for d in i.shape or ()], i.dtype)
-        for i in model.inputs if i.name.startswith("past_key_values")
-    }  # fmt: skip
-    extra = {i.name for i in model.inputs} - {"input_ids", *cache}
-    out, step = list(ids), list(ids)
-    for _ in range(count):
-        feeds = {"input_ids": [step], **cache}
-        if "attention_mask" in extra:
-            feeds["attention_mask"] = [[1] * len(out)]
-        outputs = model.run(feeds)
-        step = [int(outputs["logits"][0, -1].argmax())]
-        out += step
-        cache = {n.replace("present", "past_key_values"): a for n, a in outputs.items() if n.startswith("present")}
-    return out
+def main(words: list[str]) -> None:
+    model = arenaut.load_onnx(words[0] if words else tiny())
+    prompt = [int(t) for t in words[1].split(",")] if len(words) > 1 else [1, 2, 3]
+    count = int(words[2]) if len(words) > 2 else 12
+    began = time.perf_counter()
+    print(*prompt, end="")
+    for token in arenaut.generate(model, prompt, max_new_tokens=count):  # temperature=0.8, seed=0 draws them
+        print("", token, end="", flush=True)
+    print()
+    print(f"{count / (time.perf_counter() - began):.1f} tokens a second", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    loaded = arenaut.load_onnx(sys.argv[1] if len(sys.argv) > 1 else tiny())
-    first = [int(t) for t in sys.argv[2].split(",")] if len(sys.argv) > 2 else [1, 2, 3]
-    print(*generate(loaded, first, int(sys.argv[3]) if len(sys.argv) > 3 else 12))
+    main(sys.argv[1:])

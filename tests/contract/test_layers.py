@@ -60,7 +60,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "state": LOADED,
     "loading": LOADED | {"compiled", "frontend", "passes"},
     "onnx_backend": {"errors", "ir", "loading", "model"},
-    "generation": {"errors", "inputs", "ir", "model", "options", "plain"},
+    "generation": {"errors", "inputs", "ir", "model", "options", "plain", "state"},
     "measure": {"errors", "results", "inputs", "loading", "model", "passes", "plain"},
     "report": LOADED | PUBLIC | {"frontend", "passes", "measure"},
     "pool": LOADED | PUBLIC | {"compiled", "measure"},

@@ -47,7 +47,7 @@ def test_caches_give_what_the_whole_text_gives() -> None:
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     model = arenaut.load_onnx(module.tiny())
-    ids = module.generate(model, [1, 2, 3], 4)
+    ids = [1, 2, 3, *arenaut.generate(model, [1, 2, 3], max_new_tokens=4)]
     empty = {"past_key_values.0.key": np.zeros((1, 1, 0, 8), np.float32)}
     whole = model.run({"input_ids": [ids[:3]], **empty})
     assert int(whole["logits"][0, -1].argmax()) == ids[3]

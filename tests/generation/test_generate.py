@@ -11,6 +11,7 @@ import pytest
 
 import arenaut
 from arenaut.errors import ExecutionError, InputError, OptionError
+from arenaut.generation.decoder import CachedDecoder, StateDecoder, decoder_of
 from bench.decoders import merge
 from tests.support.decoding import beam_search, greedy, open_session, run
 from tests.support.models import parse
@@ -49,6 +50,22 @@ def test_greedy_tokens_are_onnxruntimes(name: str) -> None:
 def test_a_token_comes_as_soon_as_it_is_found(name: str) -> None:
     tokens = arenaut.generate(model(name), np.array([PROMPT]), max_new_tokens=10**9)
     assert [next(tokens) for _ in range(5)] == greedy(session(name), PROMPT, 5)
+
+
+def test_caches_lie_in_a_state_where_one_can_append_to_them() -> None:
+    for name in DECODERS:
+        assert isinstance(decoder_of(model(name)), StateDecoder)
+    assert isinstance(decoder_of(model("t5-tiny-cached"), model("t5-tiny-cached-first")), StateDecoder)
+    assert isinstance(decoder_of(model("t5-tiny-cached-merged")), CachedDecoder)
+
+
+@pytest.mark.parametrize("name", DECODERS[:1])
+def test_arrays_as_caches_give_the_same(name: str) -> None:
+    """What a model without a state takes: here one that is loaded without."""
+    plain = arenaut.load_onnx(proto(name), threads=1, state=False)
+    assert isinstance(decoder_of(plain), CachedDecoder)
+    expected = list(arenaut.generate(model(name), PROMPT, max_new_tokens=32, beams=3))
+    assert list(arenaut.generate(plain, PROMPT, max_new_tokens=32, beams=3)) == expected
 
 
 def test_a_stop_token_ends_the_sequence_and_is_not_given() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from arenaut.generation.beams import search
 from arenaut.generation.choose import Sampling, choose
-from arenaut.generation.decoder import CachedDecoder, Decoder
+from arenaut.generation.decoder import Decoder, decoder_of
 from arenaut.ir.errors import InputError
 from arenaut.ir.graph import Array
 from arenaut.model import Model
@@ -57,7 +57,7 @@ def generate(
     prompt = prompt_of(ids)
     ends = stop_of(stop)
     states, source_mask = encoded(encoder, feeds)
-    decoder = CachedDecoder(model, first, states, source_mask)
+    decoder = decoder_of(model, first, states, source_mask)
     if beams > 1:
         return follow(decoder, prompt, beams, most, ends)
     return walk(decoder, prompt, sampling, np.random.default_rng(seed), most, ends)
