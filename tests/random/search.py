@@ -17,6 +17,7 @@ from tests.random.cases import Case, one_op
 from tests.random.chains import chain
 
 PATIENCE = 300.0  # seconds for one case
+STOPPED = 5.0  # seconds that a wait of one takes where all of this was stopped; they do not count for the children
 
 
 def draw_case(kind: str, seed: int, index: int, only_op: str | None = None) -> Case:
@@ -119,7 +120,12 @@ def search(
                 for worker in active:
                     assert worker.child.stdout is not None
                     selector.register(worker.child.stdout, selectors.EVENT_READ, worker)
+                before = time.monotonic()
                 ready = [key.data for key, _ in selector.select(1.0)]
+            stopped = time.monotonic() - before
+            if stopped > STOPPED:
+                for worker in active:
+                    worker.heard += stopped
             for worker in list(active):
                 if worker in ready:
                     yield from _read(worker, active)
