@@ -89,3 +89,24 @@ def test_pairs_may_be_given() -> None:
     ):
         with pytest.raises(OptionError, match=message):
             found(text, given)
+
+
+MERGED = """m (bool c, float[1, n, 4] x, float[1, p, 4] past_0, float[1, k, 4] past_1)
+    => (float[1, q, 4] present_0, float[1, r, 4] present_1) {
+    present_0, present_1 = If(c) <
+        then_branch = b () => (float[1, t, 4] a0, float[1, 0, 4] a1) {
+            a0 = Concat<axis = 1>(past_0, x)
+            shape = Constant<value_ints = [1, 0, 4]>()
+            a1 = ConstantOfShape(shape)
+        },
+        else_branch = d () => (float[1, u, 4] b0, float[1, w, 4] b1) { b0 = Neg(x) b1 = Abs(x) }
+    >
+}"""
+
+
+def test_a_cache_that_a_branch_loses_is_no_state() -> None:
+    """Merged decoders return nothing for the encoder's caches: a state would forget them."""
+    assert found(MERGED) == []
+    with pytest.raises(OptionError, match="a branch of an If returns nothing for it"):
+        found(MERGED, {"past_1": "present_1"})
+    assert [pair.change for pair in found(MERGED.replace("[1, 0, 4]", "[1, 2, 4]"))] == [Change.REPLACES] * 2

@@ -77,7 +77,8 @@ def find_pairs(
     graph: Graph, inputs: Sequence[str], outputs: Sequence[str], given: Mapping[str, str] | None = None
 ) -> list[Pair]:
     """The pairs of a graph. inputs, outputs: what its own are called. given: pairs by name, input to output; None: by
-    what exporters call them, where the types allow it. Raises OptionError for given ones that cannot be."""
+    what exporters call them, where the types allow it; none at all where a branch loses one, since the others would be
+    no whole state. Raises OptionError for given ones that cannot be."""
     for name, other in (given or {}).items():
         if name not in inputs or other not in outputs:
             known = f"an input of {', '.join(inputs)} and an output of {', '.join(outputs)}"
@@ -89,6 +90,11 @@ def find_pairs(
     for name, other in named:
         i, j = inputs.index(name), outputs.index(other)
         past, present = graph.inputs[i], graph.outputs[j]
+        if _emptied(present):
+            if given is None:
+                return []
+            lost = "a branch of an If returns nothing for it, so it does not carry what was there before"
+            raise OptionError(f"state={{{name!r}: {other!r}}}: {lost}")
         if _may_become(present, past):
             pairs.append(_classified(graph, i, j))
         elif given is not None:
@@ -108,6 +114,15 @@ def _may_become(present: Value, past: Value) -> bool:
     return alike and all(
         not isinstance(m, int) or not isinstance(n, int) or m == n for m, n in zip(a.shape, b.shape, strict=True)
     )
+
+
+def _emptied(present: Value) -> bool:
+    """Whether a branch returns a tensor without elements: merged decoders do for what the caller is to keep itself."""
+    node = present.producer
+    if node is None or node.op != "If":
+        return False
+    results = [body.outputs[node.outputs.index(present)] for _, body in node.bodies()]
+    return any(v.has_shape and 0 in v.shape for v in results)
 
 
 def _classified(graph: Graph, i: int, j: int) -> Pair:
