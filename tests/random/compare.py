@@ -60,6 +60,8 @@ def allowance(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> Allowance:
         rounds |= node.op in ("Round", "Cast", "QuantizeLinear", "Resize", "Upsample")
         if node.op in _SUMS_INSIDE:
             tolerance = Tolerance("product", LEAST_ULP)
+        if node.op == "Det":
+            tolerance = Tolerance("product", LEAST_ULP * max(1.0, _most_of_determinants(feeds) / magnitude_of(feeds)))
         inexact |= tolerance.kind != "exact"
         if tolerance.kind == "ulp":
             ulp += tolerance.amount
@@ -68,6 +70,21 @@ def allowance(model: onnx.ModelProto, feeds: Mapping[str, Any]) -> Allowance:
     if not inexact:
         return Allowance(True, 0, 0, rounds and len(graph.nodes) > 1)
     return Allowance(False, max(ulp, LEAST_ULP), product, rounds)
+
+
+def magnitude_of(feeds: Mapping[str, Any]) -> float:
+    return max(1e-30, magnitude(feeds.values()))
+
+
+def _most_of_determinants(feeds: Mapping[str, Any]) -> float:
+    """What the determinants of fed matrices are at most, by Hadamard's bound, times their size: eliminating is as exact
+    as that, however small the determinant itself is."""
+    most = 0.0
+    for x in feeds.values():
+        if isinstance(x, np.ndarray) and is_float(x) and x.ndim >= 2 and x.size:
+            rows = np.sqrt((x.astype(np.float64) ** 2).sum(-1))
+            most = max(most, float(x.shape[-1] * np.prod(rows, axis=-1).max()))
+    return most
 
 
 def for_onnxruntime(allowed: Allowance) -> Allowance:
