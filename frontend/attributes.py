@@ -13,6 +13,7 @@ from arenaut.frontend.messages import AttributeType
 from arenaut.frontend.typeproto import type_of
 from arenaut.frontend.weights import Weights
 from arenaut.ir.errors import InvalidModelError
+from arenaut.ir.limits import check_text
 from arenaut.ir.numbers import Numbers
 
 Converter = Callable[[Any, Weights, str], Any]
@@ -36,6 +37,7 @@ def _texts(items: Sequence[bytes]) -> tuple[str, ...]:
 
 def text(raw: bytes) -> str:
     """Bytes as text; what is not UTF-8 survives as surrogates."""
+    check_text(len(raw), "an attribute")
     return raw.decode("utf-8", "surrogateescape")
 
 

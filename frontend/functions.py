@@ -8,7 +8,7 @@ from typing import Any
 from arenaut.frontend import attributes as attribute_values
 from arenaut.frontend.messages import to_protobuf
 from arenaut.frontend.nodes import convert_attributes, import_nodes, spec_of
-from arenaut.frontend.scope import MAX_INLINED_NODES, FunctionKey, Scope
+from arenaut.frontend.scope import FunctionKey, Scope
 from arenaut.frontend.structure import bodies_of, free_names, label, normal_domain, ordered, rename_free
 from arenaut.ir import Value
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
@@ -35,12 +35,6 @@ def import_call(scope: Scope, node: Any, function: Any) -> Sequence[Value | None
     if key in scope.call_stack:
         chain = " -> ".join(name for _, name, _ in (*scope.call_stack, key))
         raise InvalidModelError(f"{where}: the function calls itself ({chain}), which ONNX forbids")
-    scope.model.inlined_nodes += len(function.node)
-    if scope.model.inlined_nodes > MAX_INLINED_NODES:
-        raise InvalidModelError(
-            f"{where}: the model's functions expand to more than {MAX_INLINED_NODES} nodes. "
-            "Check how they call each other"
-        )
     if len(node.input) > len(function.input) or len(node.output) > len(function.output):
         raise InvalidModelError(
             f"{where} has {len(node.input)} inputs and {len(node.output)} outputs; the function it calls takes "

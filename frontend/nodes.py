@@ -14,6 +14,7 @@ from arenaut.frontend.upgrade import upgrade
 from arenaut.ir import Value
 from arenaut.ir.attribute_values import first_wrong
 from arenaut.ir.errors import InvalidModelError, UnknownRankError, UnsupportedError
+from arenaut.ir.limits import check_nodes, check_time
 from arenaut.ir.schemas import Signature, default_attributes, signature
 from arenaut.ir.types import schema_text
 
@@ -22,6 +23,9 @@ def import_nodes(scope: Scope, nodes: Sequence[Any]) -> None:
     """Imports nodes that stand in a valid order, each through the handler that the model's importer chooses for it."""
     choose = scope.model.handler_of
     for proto in nodes:
+        scope.model.nodes += 1
+        check_nodes(scope.model.nodes, label(proto))
+        check_time()
         if proto.output and not any(proto.output):
             continue  # nothing could read it
         first_new_node = len(scope.graph.nodes)

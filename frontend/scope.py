@@ -19,9 +19,6 @@ FunctionKey = tuple[str, str, str]  # domain, name, overload
 # Adds what a node of the file means to the scope's graph; returns the values of its outputs, None where absent.
 Handler = Callable[["Scope", Any], Sequence["Value | None"]]
 
-# A chain of functions that each call the next one twice grows without end; no honest model comes near this.
-MAX_INLINED_NODES = 250_000
-
 
 @dataclass
 class ModelContext:
@@ -30,7 +27,7 @@ class ModelContext:
     weights: Weights
     functions: Mapping[FunctionKey, Any]
     handler_of: Callable[[Scope, Any], Handler]
-    inlined_nodes: int = 0
+    nodes: int = 0  # imported so far
 
 
 @dataclass

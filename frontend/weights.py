@@ -18,6 +18,7 @@ from arenaut.frontend.typeproto import dtype_of_number
 from arenaut.ir import DType
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 from arenaut.ir.graph import Array
+from arenaut.ir.limits import check_tensor, check_text
 
 # The repeated field of TensorProto that holds each element type when raw_data is absent, and the integer type whose
 # bits its entries are (None: the entries are the values themselves).
@@ -76,6 +77,7 @@ class Weights:
             raise UnsupportedError(f"{where} is stored in segments, which no runtime reads. Save the model again whole")
         if dtype is DType.STRING:
             return _strings(tensor, dims, where)
+        check_tensor(prod(dims) * dtype.itemsize, where)
         blob = self._blob(tensor, where)
         if blob is not None:
             return _from_blob(blob, dtype, dims, where)
@@ -103,6 +105,7 @@ class Weights:
                 f"{where} has {values.size} values and indices of shape {list(indices.shape)}, expected "
                 f"[{values.size}] or [{values.size}, {len(dims)}]"
             )
+        check_tensor(prod(dims) * values.dtype.itemsize, where)
         try:
             out = np.zeros(dims, values.dtype)
         except (MemoryError, ValueError):
@@ -130,6 +133,7 @@ def _strings(tensor: Any, dims: tuple[int, ...], where: str) -> Array:
     if tensor.HasField("raw_data") or tensor.data_location == 1:
         raise InvalidModelError(f"{where} holds strings as raw or external data, which the standard forbids")
     # Text that is not UTF-8 survives as surrogates and is written back as the same bytes.
+    check_text(max(map(len, tensor.string_data), default=0), where)
     items = [s.decode("utf-8", "surrogateescape") for s in tensor.string_data]
     if len(items) != prod(dims):
         raise _count_error(where, dims, prod(dims), len(items), "strings")

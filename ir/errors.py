@@ -27,6 +27,10 @@ class UnsupportedError(ModelError):
     """Ops, domains, versions or types that arenaut does not know; lists all of them at once."""
 
 
+class ModelLimitError(InvalidModelError):
+    """A model that holds more, or takes longer to load, than `load_onnx(limits=...)` allows."""
+
+
 class ShapeError(ModelError):
     """Types or shapes that contradict an op's rule."""
 

@@ -13,6 +13,7 @@ import numpy as np
 from arenaut.ir.errors import ExecutionError, RuleError, UnknownRankError, UnsupportedError
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.infer import alone
+from arenaut.ir.limits import check_time
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import Evaluator
 from arenaut.ir.types import TensorType
@@ -67,6 +68,7 @@ def evaluated_by(evaluate: Evaluator, node: Node, inputs: Sequence[Any]) -> Sequ
     Raises ExecutionError for values that the op does not allow. Evaluators leave it to numpy to compare sizes and
     indices, so what numpy refuses is such a value.
     """
+    check_time()
     for x in inputs:
         if isinstance(x, np.ndarray) and x.ndim > _MOST_DIMS:
             raise ExecutionError(f"{node}: an input of rank {x.ndim}; there may be {_MOST_DIMS} dims")

@@ -13,6 +13,7 @@ from arenaut.ir.dims import Dim, Expr, rewrite, symbol, symbols_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ShapeError
 from arenaut.ir.graph import Array, Graph, Node, Value
+from arenaut.ir.limits import check_time
 from arenaut.ir.ops import record_of
 from arenaut.ir.record import UnknownError
 from arenaut.ir.types import ANY_DIM, NO_ELEMENT, MapType, OptionalType, SequenceType, Shape, TensorType, Type
@@ -261,6 +262,7 @@ def data_symbols_of(value: Value) -> list[str]:
 
 def infer_node(node: Node) -> None:
     """Sets the types, and where known the data, of a node's outputs."""
+    check_time()
     record = record_of(node)
     context = Inference(node)
     try:

@@ -8,6 +8,7 @@ from typing import Literal
 from arenaut.ir.dims import Expr
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph
 from arenaut.ir.infer import infer_graph
+from arenaut.ir.limits import check_time
 from arenaut.ir.target import Target
 from arenaut.ir.types import TensorType
 from arenaut.passes.absorb_bias import absorb_bias
@@ -197,6 +198,7 @@ def run_pipeline(
     for p in pipeline if stop_after is None else pipeline[:stop_after]:
         if p.part in target.without:
             continue
+        check_time()
         context.current = p.name
         for g in [graph] if alone else reversed(list(_graphs(graph))):
             p.run(g, context)

@@ -75,6 +75,8 @@ template <int N>
 static inline void walk_seek(const Walk<N>& w, int64_t index, Cursor<N>* c) {
   for (int k = 0; k < N; ++k) c->offset[k] = 0;
   for (int i = w.rank - 1; i >= 0; --i) {
+    c->at[i] = 0;
+    if (index == 0) continue;  // nothing to divide, by dims that may be 0
     const int64_t at = w.rank == 1 ? index : index % w.dims[i];
     index /= w.dims[i];
     c->at[i] = at;

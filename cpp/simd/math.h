@@ -165,7 +165,8 @@ static inline vf32 vgelu(vf32 x) {
   const vf32 t = vat_most(vabs(x), 14.5f);
   const vf32 mills = t * polynomial(t, kMillsN) / polynomial(t, kMillsD);
   // t^2 / 2 = (high^2 + (t - high) (t + high)) / 2, the first square exact in 24 bits.
-  const vf32 high = float_of((bits_of(t) + 0x800) & ~0xfff);
+  typedef uint32_t vu32 __attribute__((vector_size(ARN_VECTOR_BYTES)));  // bits of a NaN may pass the largest signed
+  const vf32 high = float_of((vi32)((vu32)bits_of(t) + 0x800u) & ~0xfff);
   const Reduced by = reduce_exp(-0.5f * (high * high), -0.5f * ((t - high) * (t + high)));
   const vf32 lost = scale(mills * exp_of_reduced(by.r), by);
   const vf32 r = (x < 0.0f ? splat_f32(0.0f) : x) - (lost + (x - x));

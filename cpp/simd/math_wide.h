@@ -68,8 +68,9 @@ static inline vf64 log_of_fraction(vf64 f) {
 // The exponent e of u > 0 for which u / 2^e lies in [sqrt(1/2), sqrt(2)).
 static inline vi64 exponent_of(vf64 u) {
   typedef uint64_t vu64 __attribute__((vector_size(ARN_VECTOR_BYTES)));
-  const vi64 shifted = bits_of(u) + (INT64_C(0x3ff0000000000000) - INT64_C(0x3fe6a09e667f3bcd));
-  return (vi64)((vu64)shifted >> 52) - 1023;
+  // Bits of a NaN may pass the largest signed number.
+  const vu64 shifted = (vu64)bits_of(u) + (UINT64_C(0x3ff0000000000000) - UINT64_C(0x3fe6a09e667f3bcd));
+  return (vi64)(shifted >> 52) - 1023;
 }
 static inline vf64 wide_log1p(vf64 x) {
   const vf64 u = 1.0 + x;

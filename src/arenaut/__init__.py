@@ -16,19 +16,21 @@ if TYPE_CHECKING:
     from arenaut.frontend import Revision
     from arenaut.generation import generate
     from arenaut.inputs import TensorInfo
+    from arenaut.ir.limits import Limits
     from arenaut.loading import load_onnx
     from arenaut.model import Model
     from arenaut.native.target import kernel_info
     from arenaut.state import State
 
 __all__ = [
-    "InferenceSession", "Model", "Revision", "State", "TensorInfo", "__version__", "errors", "generate", "kernel_info",
-    "load_onnx",
+    "InferenceSession", "Limits", "Model", "Revision", "State", "TensorInfo", "__version__", "errors", "generate",
+    "kernel_info", "load_onnx",
 ]  # fmt: skip
 
 _HOME = {
     "InferenceSession": "compat.onnxruntime", "Model": "model", "Revision": "frontend", "TensorInfo": "inputs",
     "generate": "generation", "load_onnx": "loading", "kernel_info": "native.target", "State": "state",
+    "Limits": "ir.limits",
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.ir.errors import ArenautError, InternalError, InvalidModelError, blamed_on
 from arenaut.ir.graph import Array, Graph
 from arenaut.ir.infer import Oracle, asking
+from arenaut.ir.limits import Limits, within
 from arenaut.ir.target import Precision, Target, WeightForm
 from arenaut.ir.types import Type
 from arenaut.lowering.build import Built, build_program, draft_program
@@ -77,6 +78,7 @@ def load_onnx(
     state: Mapping[str, str] | bool | None = None,
     isa: str | None = None,
     cache: bool | str | PathLike[str] | None = None,
+    limits: Limits | None = None,
 ) -> Model:
     """Reads an ONNX model and makes it ready to run, or opens one that `Model.save` or `arenaut compile` made ready.
 
@@ -120,6 +122,9 @@ def load_onnx(
                      options compiles and stores, later ones open. None: as ARENAUT_CACHE says (a folder, or 1 for the
                      user's own), else none. Bounded by ARENAUT_CACHE_BYTES, 4 GiB where that is not set.
 
+    limits           what the model may hold and how long loading may take, for models of strangers:
+                     Limits(seconds=10, nodes=10_000). None: the defaults of arenaut.Limits, without a limit of time.
+
     Raises InvalidModelError, UnsupportedError, ShapeError or ExternalDataError (all ModelError) with what to do;
     CompiledFileError for a compiled file that is damaged, or for another machine or version (StaleFileError) while its
     original is neither inside, nor where it was, nor beside it; CacheError for a cache folder of somebody else.
@@ -159,7 +164,7 @@ def _made(source: Any, given: Mapping[str, Any], held: ExternalFiles | None) -> 
         backends=None if given["executor"] == "compiled" else _backends(given["backends"]),
         state=_state_option(given["state"]),
     )
-    with blamed_on(InvalidModelError, "loading the model"):
+    with blamed_on(InvalidModelError, "loading the model"), within(given["limits"]):
         from arenaut.frontend.source import resolved
 
         began = time.perf_counter()

@@ -23,7 +23,7 @@ def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("needs a C compiler and LD_PRELOAD")
     library = tmp_path_factory.mktemp("counter") / "alloc_counter.so"
     built = subprocess.run(
-        [compiler, "-O1", "-fPIC", "-shared", "-fno-builtin", str(SOURCE), "-o", str(library)],
+        [compiler, "-O1", "-fPIC", "-shared", "-fno-builtin", "-fexceptions", str(SOURCE), "-o", str(library)],
         capture_output=True,
         text=True,
     )

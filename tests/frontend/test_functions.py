@@ -10,7 +10,8 @@ import pytest
 from onnx import AttributeProto, helper
 
 from arenaut.frontend import import_model
-from arenaut.ir.errors import InvalidModelError
+from arenaut.ir.errors import InvalidModelError, ModelLimitError
+from arenaut.ir.limits import Limits, within
 from tests.support.importing import check_against_ort, compare, model_of, random, run_graph, tensor_info
 
 X = random(2, 3, 4)
@@ -165,13 +166,12 @@ def test_functions_that_call_themselves_are_refused() -> None:
         import_model(calling([helper.make_node("A", ["x"], ["y"], domain="local")], [first, second]))
 
 
-def test_functions_that_double_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arenaut.frontend.functions.MAX_INLINED_NODES", 500)
+def test_functions_that_double_without_end_are_refused() -> None:
     functions = [function("F0", ["a"], ["b"], [helper.make_node("Neg", ["a"], ["b"])])]
     for i in range(1, 30):
         call = [helper.make_node(f"F{i - 1}", [a], [b], domain="local") for a, b in (("a", "m"), ("m", "b"))]
         functions.append(function(f"F{i}", ["a"], ["b"], call, uses_local=True))
-    with pytest.raises(InvalidModelError, match="expand to more than 500 nodes"):
+    with pytest.raises(ModelLimitError, match="expand to more than 500 nodes"), within(Limits(nodes=500)):
         import_model(calling([helper.make_node("F29", ["x"], ["y"], domain="local")], functions))
 
 

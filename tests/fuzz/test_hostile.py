@@ -18,6 +18,8 @@ from arenaut.errors import (
     InvalidModelError,
     MemoryLimitError,
     ModelError,
+    ModelLimitError,
+    OptionError,
     RunTimeoutError,
     ShapeError,
 )
@@ -111,9 +113,8 @@ def test_functions_that_call_each_other() -> None:
         arenaut.load_onnx(seeds.serialized(text), threads=1)
 
 
-def test_functions_that_double_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_that_double_themselves() -> None:
     """Forty functions, each of which calls the next twice, stand for a million million nodes."""
-    monkeypatch.setattr("arenaut.frontend.functions.MAX_INLINED_NODES", 5000)
     head = '<domain: "local", opset_import: ["" : 21, "local" : 1]>'
     parts = [f"{head} f{i} (v) => (w) {{ a = local.f{i + 1}(v) w = local.f{i + 1}(a) }}" for i in range(40)]
     text = (
@@ -121,8 +122,38 @@ def test_functions_that_double_themselves(monkeypatch: pytest.MonkeyPatch) -> No
         + "\n".join(parts)
         + f"\n{head} f40 (v) => (w) {{ w = Neg(v) }}"
     )
-    with pytest.raises(ModelError):
-        arenaut.load_onnx(seeds.serialized(text), threads=1)
+    with pytest.raises(ModelLimitError, match="more than 5000 nodes"):
+        arenaut.load_onnx(seeds.serialized(text), threads=1, limits=arenaut.Limits(nodes=5000))
+    with pytest.raises(ModelLimitError, match=r"longer than the 0\.2 seconds"):
+        arenaut.load_onnx(seeds.serialized(text), threads=1, limits=arenaut.Limits(seconds=0.2, nodes=1 << 40))
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"nodes": 4}, "expand to more than 4 nodes"),
+        ({"tensor_bytes": 100}, "takes 216 bytes, more than the 100"),
+        ({"seconds": 0.0}, r"longer than the 0\.0 seconds"),
+    ],
+)
+def test_limits_of_a_load(limits: dict[str, Any], said: str) -> None:
+    with pytest.raises(ModelLimitError, match=said):
+        model_of("convolutions", limits=arenaut.Limits(**limits))
+    model_of("convolutions", limits=arenaut.Limits(nodes=5, tensor_bytes=216, text_bytes=0, seconds=600))
+
+
+def test_text_has_a_limit() -> None:
+    text = 'g (string[1] x) => (bool[1] y) { w = Constant<value_strings = ["abcdefgh"]>() y = Equal(x, w) }'
+    data = seeds.serialized(text)
+    arenaut.load_onnx(data, threads=1, limits=arenaut.Limits(text_bytes=8))
+    with pytest.raises(ModelLimitError, match="a string of 8 bytes, more than the 7"):
+        arenaut.load_onnx(data, threads=1, limits=arenaut.Limits(text_bytes=7))
+
+
+@pytest.mark.parametrize("wrong", [{"nodes": -1}, {"nodes": 1.5}, {"text_bytes": True}, {"seconds": -1}])
+def test_limits_are_numbers(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="expected"):
+        arenaut.Limits(**wrong)
 
 
 def test_branches_within_branches() -> None:

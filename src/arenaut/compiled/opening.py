@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Loads a model from its own file: source, the other arguments of load_onnx, files that stand for external ones.
 Load = Callable[[Any, Mapping[str, Any], "ExternalFiles | None"], "Model"]
 # Options that a compiled file takes. Of backends and verify none is asked unless it is compiled anew.
-_TAKEN = ("threads", "max_memory", "backends", "verify", "cache")
+_TAKEN = ("threads", "max_memory", "backends", "verify", "cache", "limits")
 
 
 def open_file(path: str, given: Mapping[str, Any], load: Load) -> Model:

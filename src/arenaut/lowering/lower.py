@@ -10,6 +10,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import InvalidModelError, ShapeError, UnknownError, UnsupportedError, blamed_on
 from arenaut.ir.evaluate import can_evaluate
 from arenaut.ir.graph import Graph, Node, Value
+from arenaut.ir.limits import check_time
 from arenaut.ir.ops import record_of
 from arenaut.ir.ops.fused import FUSED
 from arenaut.ir.place import Place, dense_strides
@@ -66,6 +67,7 @@ class Lowerer(Emitter):
             failures.append(str(error))
             parts = []
         for part in parts:
+            check_time()
             node = self._node = part.node if isinstance(part, Fragment) else part
             try:
                 with blamed_on(InvalidModelError, str(node)):
