@@ -396,7 +396,10 @@ std::unique_ptr<Run> PyProgram::take_run() {
 
 void PyProgram::give_run(std::unique_ptr<Run> run) {
   const std::lock_guard<std::mutex> lock(idle_mutex_);
-  if (idle_.size() < kIdleRuns) idle_.push_back(std::move(run));
+  try {
+    if (idle_.size() < kIdleRuns) idle_.push_back(std::move(run));
+  } catch (const std::bad_alloc&) {  // it is let go instead: this is called while runs end
+  }
 }
 
 int64_t PyProgram::trim() {

@@ -386,7 +386,7 @@ PyObject* run_with_state(PyObject* self, PyObject* const* args, Py_ssize_t count
   }
 }
 
-PyObject* runner_run(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+PyObject* run_fitting(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   Runner::State* state = reinterpret_cast<Runner*>(self)->state;
   if (names != nullptr && PyTuple_GET_SIZE(names) > 0) {
     bool other = true;
@@ -405,6 +405,20 @@ PyObject* runner_run(PyObject* self, PyObject* const* args, Py_ssize_t count, Py
   std::vector<PyObject*> all{self};
   all.insert(all.end(), args, args + static_cast<size_t>(count) + named);
   return PyObject_VectorcallMethod(slow, all.data(), static_cast<size_t>(count) + 1, names);
+}
+
+// The border to Python: nothing is thrown beyond it.
+PyObject* runner_run(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  try {
+    return run_fitting(self, args, count, names);
+  } catch (py::error_already_set& e) {
+    e.restore();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::exception& e) {
+    PyErr_SetString(PyExc_RuntimeError, e.what());
+  }
+  return nullptr;
 }
 
 PyObject* runner_enable(PyObject* self, PyObject* args) {

@@ -326,7 +326,7 @@ def test_options_that_are_compiled_in_are_refused(net: Path, tmp_path: Path) -> 
 
 def test_every_option_that_changes_a_program_is_kept() -> None:
     parameters = set(inspect.signature(arenaut.load_onnx).parameters)
-    others = {"source", "executor", "max_memory", "backends", "verify", "isa", "cache"}
+    others = {"source", "executor", "max_memory", "backends", "verify", "isa", "cache", "limits"}
     assert parameters - others == {*PLAIN, "revision"} == {*PLAIN_GIVEN, "threads"}
     assert set(vars(Revision())) - {"initializers"} == set(PLAIN_REVISION)
 
