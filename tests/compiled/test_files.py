@@ -350,3 +350,14 @@ def test_opening_imports_neither_frontend_nor_passes(net: Path, tmp_path: Path) 
         [sys.executable, "-c", script, str(tmp_path / "net.arn")], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_the_pairs_of_a_state_are_kept(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 21]>
+        g (float[2] x, float[2] old) => (float[2] y, float[2] sum) { sum = Add(x, old) y = Neg(sum) }""")
+    made = arenaut.load_onnx(model.SerializeToString(), threads=1, state={"old": "sum"})
+    made.save(tmp_path / "net.arn", portable=True)
+    opened = arenaut.load_onnx(tmp_path / "net.arn", threads=1)
+    state = opened.new_state()
+    values = [opened.run({"x": np.array([1, 2], np.float32)}, state=state)["y"].tolist() for _ in range(3)]
+    assert values == [[-1, -2], [-2, -4], [-3, -6]]

@@ -57,6 +57,7 @@ def sha256_of_file(path: str) -> str:
 PLAIN: Mapping[str, Any] = {
     "threads": None, "optimize": True, "optimize_memory": "default", "shapes": {}, "stop_after": None,
     "exact_conv": False, "winograd_limit": None, "precision": "stored", "weights": "stored", "without": [],
+    "state": None,
 }  # fmt: skip
 # Those of a Revision that changes no weights.
 PLAIN_REVISION: Mapping[str, Any] = {"dims": {}, "denotations": {}, "separate": False}
@@ -67,6 +68,8 @@ def kept_options(given: Mapping[str, Any]) -> dict[str, Any]:
     revision = given["revision"]
     options = {name: given[name] for name in PLAIN}
     options |= {"shapes": dict(given["shapes"] or {}), "without": sorted(given["without"])}
+    if isinstance(options["state"], Mapping):
+        options["state"] = dict(options["state"])
     return options | {name: getattr(revision, name, plain) for name, plain in PLAIN_REVISION.items()}
 
 
@@ -182,7 +185,7 @@ def _is_same(known: _Known, model_path: str) -> bool:
 _OPTIONS: Mapping[str, tuple[type, ...]] = {
     "threads": (int, type(None)), "optimize": (bool,), "optimize_memory": (str,), "shapes": (dict,),
     "stop_after": (int, type(None)), "exact_conv": (bool,), "winograd_limit": (int, type(None)), "without": (list,),
-    "precision": (str,), "weights": (str,),
+    "precision": (str,), "weights": (str,), "state": (dict, bool, type(None)),
     "dims": (dict,), "denotations": (dict,), "separate": (bool,),
 }  # fmt: skip
 
