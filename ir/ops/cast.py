@@ -105,7 +105,8 @@ def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
         attributes = {**node.attributes, "to": int(to)}
         plain = Node("Cast", node.inputs[:1], node.outputs, attributes, name=node.name)
-        return evaluate_reference(plain, inputs[:1])
+        narrow = to is DType.STRING and dtype_of(x) in _BITS  # which numpy writes no text of itself
+        return evaluate_reference(plain, [x.astype(np.int8)] if narrow else inputs[:1])
     return [cast_array(x, to, bool(node.attr("saturate", 1)))]
 
 
