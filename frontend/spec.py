@@ -8,6 +8,7 @@ from typing import Any, Union
 import numpy as np
 
 from arenaut.ir import Value
+from arenaut.ir.attribute_values import text_of
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 from arenaut.ir.record import Build
 from arenaut.plain import dataclass, replace
@@ -43,6 +44,10 @@ class Spec:
 
     def attr(self, name: str, default: Any = None) -> Any:
         return self.attributes.get(name, default)
+
+    def text(self, name: str, default: str = "") -> str:
+        """An attribute that is text."""
+        return text_of(self.attr(name, default))
 
     def is_wanted(self, output: int) -> bool:
         return output < len(self.wanted) and self.wanted[output]

@@ -14,6 +14,11 @@ from arenaut.ir.dtypes import DType
 from arenaut.plain import dataclass
 
 
+def text_of(value: Any) -> str:
+    """An attribute's text, or an element of one, which files hold as bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 @dataclass(frozen=True)
 class OneOf:
     """One of some words or numbers."""

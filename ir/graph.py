@@ -13,6 +13,7 @@ from typing import Any, Union
 
 import numpy as np
 
+from arenaut.ir.attribute_values import text_of
 from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.errors import UnknownRankError
@@ -163,6 +164,10 @@ class Node:
 
     def attr(self, name: str, default: Any = None) -> Any:
         return self.attributes.get(name, default)
+
+    def text(self, name: str, default: str = "") -> str:
+        """An attribute that is text."""
+        return text_of(self.attr(name, default))
 
     def bodies(self) -> Iterator[tuple[str, Graph]]:
         return iter([(name, value) for name, value in self.attributes.items() if isinstance(value, Graph)])

@@ -68,6 +68,7 @@ class Binder {
     evaluate_exprs();
     check_conditions();
     size_buffers();
+    size_regions();
     check_buffers(p_, *b_);
     bind_steps();
     place();
@@ -85,7 +86,7 @@ class Binder {
       b_->space.changed[i] = b_->values[i] != before;
     }
     check_conditions();
-    if (!resize_buffers()) return false;
+    if (!resize()) return false;
     check_buffers(p_, *b_);
     BlobSpace space;
     for (size_t s = 0; s < p_.steps.size(); ++s)
@@ -101,16 +102,9 @@ class Binder {
   }
 
   // False where a region is larger than where it lies.
-  bool resize_buffers() {
+  bool resize() {
     b_->output_bytes = 0;
-    for (size_t i = 0; i < p_.buffers.size(); ++i) {
-      const Buffer& buffer = p_.buffers[i];
-      if (buffer.segment == Segment::kHost) continue;
-      const int64_t bytes = value_of(buffer.bytes);
-      if (bytes < 0 || bytes > kMaxBytes) throw std::invalid_argument("a buffer has an impossible size");
-      b_->buffer_bytes[i] = bytes;
-      if (buffer.segment == Segment::kOutput) b_->output_bytes += bytes;
-    }
+    size_buffers();
     for (size_t i = 0; i < p_.regions.size(); ++i) {
       const Region& region = p_.regions[i];
       const int64_t bytes = value_of(region.bytes);
@@ -172,6 +166,9 @@ class Binder {
       b_->buffer_bytes[i] = bytes;
       if (buffer.segment == Segment::kOutput) b_->output_bytes += bytes;
     }
+  }
+
+  void size_regions() {
     for (size_t i = 0; i < p_.regions.size(); ++i) {
       const Region& region = p_.regions[i];
       if (region.stage != b_->stage) continue;

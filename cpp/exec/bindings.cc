@@ -16,16 +16,21 @@ void require(bool ok, const char* what) {
   if (!ok) throw std::invalid_argument(what);
 }
 
+// Nothing is known of any size yet.
+void make_blank(const Program& p, Binding* b) {
+  b->threads = p.threads;
+  b->values.assign(p.exprs.size(), 0);
+  b->buffer_bytes.assign(p.buffers.size(), 0);
+  b->rects.assign(p.regions.size() + p.steps.size(), Rect{});
+  b->in_output.assign(p.regions.size(), false);
+}
+
 }  // namespace
 
 std::vector<int64_t> Program::measure(const std::vector<int64_t>& symbols) const {
   Binding b;
-  b.threads = threads;
+  make_blank(*this, &b);
   b.symbols = symbols;
-  b.values.assign(exprs.size(), 0);
-  b.buffer_bytes.assign(buffers.size(), 0);
-  b.rects.assign(regions.size() + steps.size(), Rect{});
-  b.in_output.assign(regions.size(), false);
   return scratch_bytes(*this, &b);
 }
 
@@ -60,13 +65,8 @@ std::shared_ptr<Binding> Program::bind_anew(const std::vector<int64_t>& key, std
     b->reset();
   else
     b = std::make_shared<Binding>();
-  b->threads = threads;
+  make_blank(*this, b.get());
   b->key = key;
-  b->symbols.assign(symbol_stage.size(), 0);
-  b->values.assign(exprs.size(), 0);
-  b->buffer_bytes.assign(buffers.size(), 0);
-  b->rects.assign(regions.size() + steps.size(), Rect{});
-  b->in_output.assign(regions.size(), false);
   set_symbols(key, b.get());
   bind_stage(*this, b.get());
   check_key(key, *b);

@@ -27,11 +27,6 @@ _PLAIN: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
 )
 
 
-def _text(spec: Spec, name: str) -> str:
-    value = spec.attr(name)
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _shares(build: Build, spec: Spec, scores: Value, weights: Value | None, normalised: bool) -> Value:
     """What each expert's result counts for each row [rows, experts]: 0 for all but the k of the highest scores.
     weights: what they count where that is no softmax of the scores. normalised: the k sum to 1."""
@@ -46,7 +41,7 @@ def _shares(build: Build, spec: Spec, scores: Value, weights: Value | None, norm
 
 
 def _activated(build: Build, spec: Spec, x: Value) -> Value:
-    kind = _text(spec, "activation_type")
+    kind = spec.text("activation_type")
     if kind in _PLAIN:
         op, settings = _PLAIN[kind]
         return build.op(op, x, **settings)
@@ -134,7 +129,7 @@ def _restored(build: Build, spec: Spec, layer: int, weights: int, zeros: int) ->
 def _quantised_experts(build: Build, spec: Spec) -> Outputs:
     if any(spec.input(i) is not None for i in (8, 9, 10, 13)):
         raise spec.unsupported("a third layer of experts is one that onnxruntime does not run on CPUs")
-    if _text(spec, "quant_type") != "int" or len(spec.inputs) > 15 or spec.attr("weights_prepacked") not in (-1, 0):
+    if spec.text("quant_type") != "int" or len(spec.inputs) > 15 or spec.attr("weights_prepacked") not in (-1, 0):
         raise spec.unsupported("its weights are no integers in the order of the standard; onnxruntime has them on GPUs")
     layers = (
         (_restored(build, spec, 1, 2, 11), spec.input(4)),

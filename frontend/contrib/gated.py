@@ -37,8 +37,7 @@ def _normed(build: Build, spec: Spec, x: Value, scale: Value | None) -> Value:
 
 def _gated_rms_norm(build: Build, spec: Spec) -> Outputs:
     x, scale = _wide(build, spec.operand(0)), _wide(build, spec.operand(1))
-    name = spec.attr("activation")
-    name = name.decode() if isinstance(name, bytes) else name
+    name = spec.text("activation")
     if name not in ("silu", "swish", "sigmoid"):
         raise spec.invalid(f"its attribute activation is {name}, expected silu, swish or sigmoid")
     count = settled(scale.shape[0]) if scale.rank == 1 else None

@@ -44,8 +44,7 @@ def _unique(build: Build, spec: Spec) -> Outputs:
 
 
 def _grid_sample(build: Build, spec: Spec) -> Outputs:
-    stated = spec.attr("mode")
-    mode = stated.decode() if isinstance(stated, bytes) else stated
+    mode = spec.text("mode")
     modes = {"bilinear": "linear", "bicubic": "cubic"}
     settings = {"align_corners": spec.attr("align_corners"), "padding_mode": spec.attr("padding_mode")}
     return [build.op("GridSample", *spec.inputs, mode=modes.get(mode, mode), **settings)]
@@ -59,8 +58,7 @@ def _distances(build: Build, spec: Spec) -> Outputs:
     doubled = build.op("Mul", product, number(build, -2, a.dtype))
     total = build.op("Add", build.op("Add", doubled, squares[0]), transpose(build, squares[1], (1, 0)))
     total = build.op("Max", total, number(build, 0, a.dtype))
-    metric = spec.attr("metric")
-    name = metric.decode() if isinstance(metric, bytes) else metric
+    name = spec.text("metric")
     if name not in ("euclidean", "sqeuclidean"):
         raise spec.invalid(f"its attribute metric is {name}, expected euclidean or sqeuclidean")
     return [build.op("Sqrt", total) if name == "euclidean" else total]

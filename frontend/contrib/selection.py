@@ -47,8 +47,7 @@ def _places(build: Build, boxes: Value, axis: int, count: Value, limit: Value) -
 
 def _crop_and_resize(build: Build, spec: Spec) -> Outputs:
     x, boxes = spec.operand(0), spec.operand(1)
-    mode = spec.attr("mode")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
+    mode = spec.text("mode")
     if mode not in ("bilinear", "nearest"):
         raise spec.invalid(f"its attribute mode is {mode}, expected bilinear or nearest")
     if x.rank != 4:
@@ -114,8 +113,7 @@ def _masked_pool(build: Build, spec: Spec) -> Outputs:
     spatial = x.rank - 2
     strides = [int(n) for n in spec.attr("strides") or [1] * spatial]
     pads = [int(n) for n in spec.attr("pads") or [0] * (2 * spatial)]
-    auto = spec.attr("auto_pad")
-    if (auto.decode() if isinstance(auto, bytes) else auto) != "NOTSET" or spec.attr("storage_order"):
+    if spec.text("auto_pad") != "NOTSET" or spec.attr("storage_order"):
         raise spec.unsupported("auto_pad and storage_order are not known here")
     if len(kernel) != spatial or len(strides) != spatial or len(pads) != 2 * spatial or min(*kernel, *strides) < 1:
         raise spec.invalid(f"kernel_shape {kernel}, strides {strides} and pads {pads} of {spatial} spatial dims")

@@ -66,11 +66,6 @@ def parse(equation: str, ranks: Sequence[int]) -> Equation:
     return Equation(operands, result)
 
 
-def _text(node: Node) -> str:
-    equation = node.attr("equation")
-    return equation.decode() if isinstance(equation, bytes) else str(equation)
-
-
 def _extents(equation: Equation, shapes: Sequence[Shape]) -> dict[str, Dim]:
     """The extent of each label. Raises ValueError where known dims contradict."""
     extents: dict[str, Dim] = {}
@@ -86,7 +81,7 @@ def _extents(equation: Equation, shapes: Sequence[Shape]) -> dict[str, Dim]:
 def _infer(context: Infer) -> Sequence[Type]:
     shapes = [context.shape(i) for i in range(len(context.node.inputs))]
     try:
-        equation = parse(_text(context.node), [len(s) for s in shapes])
+        equation = parse(context.node.text("equation"), [len(s) for s in shapes])
         extents = _extents(equation, shapes)
     except RuleError as error:
         raise context.fail(str(error)) from None
@@ -96,7 +91,7 @@ def _infer(context: Infer) -> Sequence[Type]:
 def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     operands = [widen(np.asarray(x)) for x in inputs]
     with np.errstate(all="ignore"):
-        result = np.einsum(_text(node).replace(" ", ""), *operands, optimize=len(operands) > 2)
+        result = np.einsum(node.text("equation").replace(" ", ""), *operands, optimize=len(operands) > 2)
     return [to_dtype(result, np.asarray(inputs[0]).dtype)]
 
 
@@ -196,7 +191,7 @@ def _check(equation: Equation, shapes: Sequence[Shape]) -> None:
 
 def _decompose(build: Build, node: Node) -> Sequence[Value]:
     operands = [v for v in node.inputs if v is not None]
-    equation = parse(_text(node), [v.rank for v in operands])
+    equation = parse(node.text("equation"), [v.rank for v in operands])
     _check(equation, [v.shape for v in operands])
     terms = [_diagonal(build, _Term(v, labels)) for v, labels in zip(operands, equation.operands, strict=True)]
     total = terms[0]
@@ -210,7 +205,7 @@ def _decompose(build: Build, node: Node) -> Sequence[Value]:
 
 def _flops(node: Node) -> Dim:
     shapes = [v.shape for v in node.inputs if v is not None]
-    return 2 * product(list(_extents(parse(_text(node), [len(s) for s in shapes]), shapes).values()))
+    return 2 * product(list(_extents(parse(node.text("equation"), [len(s) for s in shapes]), shapes).values()))
 
 
 def _samples() -> Iterator[Sample]:

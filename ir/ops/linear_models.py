@@ -35,11 +35,6 @@ def evaluated(rule: DecomposeRule) -> Evaluator:
     return through_decomposition(rule, reference)
 
 
-def text_attribute(node: Node, name: str, default: str) -> str:
-    value = node.attr(name, default)
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def float_attribute(node: Node, name: str) -> Array:
     return np.asarray(node.attr(name, ()), np.float32).reshape(-1)
 
@@ -103,7 +98,7 @@ _TRANSFORMS: dict[str, Callable[[Build, Value], Value]] = {
 
 def transformed(build: Build, node: Node, scores: Value, name: str | None = None) -> Value:
     """[rows, outputs] after the node's post_transform, or the one of that name."""
-    name = name or text_attribute(node, "post_transform", "NONE")
+    name = name or node.text("post_transform", "NONE")
     if name not in _TRANSFORMS:
         raise NoRowError(f"post_transform {name}")
     return _TRANSFORMS[name](build, scores)
@@ -159,7 +154,7 @@ def _two_classes(build: Build, node: Node, coefficients: Array, intercepts: Arra
 
 def both_scores(build: Build, node: Node, score: Value) -> Value:
     """[rows, 2] from the one score [rows, 1] of the second class. onnxruntime knows one post_transform here."""
-    kind = text_attribute(node, "post_transform", "NONE")
+    kind = node.text("post_transform", "NONE")
     if kind == "PROBIT":
         raise NoRowError(f"post_transform {kind}")
     if kind == "LOGISTIC":
@@ -197,7 +192,7 @@ def _regressor(build: Build, node: Node) -> Sequence[Value]:
     coefficients, intercepts = float_attribute(node, "coefficients"), float_attribute(node, "intercepts")
     targets = int(node.attr("targets", 1))
     scores = affine(build, rows_of(build, node.operand(0)), coefficients, intercepts, targets)
-    if targets == 1 and text_attribute(node, "post_transform", "NONE") in _TRANSFORMS:
+    if targets == 1 and node.text("post_transform", "NONE") in _TRANSFORMS:
         return [scores]  # onnxruntime transforms only several
     return [transformed(build, node, scores)]
 
@@ -223,7 +218,7 @@ def _same_shape(to: DType | None) -> InferRule:
 
 
 def _normalizer(build: Build, node: Node) -> Sequence[Value]:
-    x, norm = cast(build, node.operand(0), DType.FLOAT), text_attribute(node, "norm", "MAX")
+    x, norm = cast(build, node.operand(0), DType.FLOAT), node.text("norm", "MAX")
     if norm in ("L1", "L2"):
         return [build.op("LpNormalization", x, axis=-1, p=int(norm[1]))]
     if norm != "MAX":

@@ -18,8 +18,7 @@ _SUMS = Tolerance("product", 8)
 
 
 def _reduction(node: Node) -> str:
-    value = node.attr("reduction", "mean")
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return node.text("reduction", "mean")
 
 
 def _infer(context: Infer) -> Sequence[Type]:

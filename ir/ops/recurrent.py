@@ -201,8 +201,7 @@ _KINDS: Mapping[str, _Kind] = MappingProxyType(
 
 
 def _direction(node: Node) -> str:
-    direction = node.attr("direction", "forward")
-    return direction.decode() if isinstance(direction, bytes) else str(direction)
+    return node.text("direction", "forward")
 
 
 def _infer(context: Infer) -> Sequence[Type]:

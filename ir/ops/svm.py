@@ -22,7 +22,6 @@ from arenaut.ir.ops.linear_models import (
     labels_of,
     rows_infer,
     rows_of,
-    text_attribute,
     transformed,
 )
 from arenaut.ir.ops.support import samples
@@ -36,7 +35,7 @@ _DENSE_CLASSES = 8  # up to which a product with many zeros beats many small pro
 
 def _kernels(build: Build, node: Node, x: Value, count: int) -> Value:
     """[rows, count]: the kernel of every row and every support vector."""
-    kind = text_attribute(node, "kernel_type", "LINEAR")
+    kind = node.text("kernel_type", "LINEAR")
     given = float_attribute(node, "kernel_params")
     gamma, shift, degree = (float(v) for v in given[:3]) if given.size >= 3 else (0.0, 0.0, 0.0)
     stored = float_attribute(node, "support_vectors")
@@ -129,7 +128,7 @@ def _classifier(build: Build, node: Node) -> Sequence[Value]:
     if node.attr("prob_a"):
         return [label, transformed(build, node, _probabilities(build, node, scores, pairs, len(each)))]
     if len(each) == 2:
-        if text_attribute(node, "post_transform", "NONE") == "NONE":
+        if node.text("post_transform", "NONE") == "NONE":
             return [label, concat(build, [build.op("Neg", scores), scores], 1)]
         return [label, both_scores(build, node, scores)]
     return [label, transformed(build, node, scores)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from arenaut.ir.attribute_values import text_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
@@ -22,13 +23,8 @@ def _words(*words: str) -> Array:
     return np.array(words, object)
 
 
-def _attribute(node: Node, name: str, default: str = "") -> str:
-    value = node.attr(name, default)
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _strings(node: Node, name: str) -> list[str]:
-    return [s.decode() if isinstance(s, bytes) else str(s) for s in node.attr(name) or ()]
+    return [text_of(s) for s in node.attr(name) or ()]
 
 
 # -- StringConcat, RegexFullMatch, StringSplit ---------------------------------------------------------------------
@@ -56,7 +52,7 @@ def _match_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _full_match(node: Node) -> Callable[[str], Any]:
-    return re.compile(_attribute(node, "pattern")).fullmatch
+    return re.compile(node.text("pattern")).fullmatch
 
 
 def _split_infer(context: Infer) -> Sequence[Type]:
@@ -75,7 +71,7 @@ def _split_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 def _delimiting(node: Node) -> tuple[str | None, int]:
     limit = node.attr("maxsplit")
-    return _attribute(node, "delimiter") or None, -1 if limit is None else int(limit)
+    return node.text("delimiter") or None, -1 if limit is None else int(limit)
 
 
 # -- StringNormalizer ----------------------------------------------------------------------------------------------
@@ -97,7 +93,7 @@ def _stopwords(node: Node) -> list[str]:
 def _normalizer_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Drops stop words, then changes case; an empty result is one empty string."""
     x = np.asarray(inputs[0])
-    case = {"LOWER": str.lower, "UPPER": str.upper}.get(_attribute(node, "case_change_action", "NONE"), str)
+    case = {"LOWER": str.lower, "UPPER": str.upper}.get(node.text("case_change_action", "NONE"), str)
     stops = _stopwords(node)
     exact = bool(node.attr("is_case_sensitive", 0))
     refused = set(stops) if exact else {s.lower() for s in stops}
@@ -198,7 +194,7 @@ def _tfidf_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
             row, position = np.nonzero(codes[at] == code)
             totals += np.bincount(row * columns + found[at[row, position]], minlength=totals.size)
     out = totals.reshape(rows, columns).astype(np.float32)
-    mode = _attribute(node, "mode")
+    mode = node.text("mode")
     if mode != "TF":
         for index, place in enumerate(places.tolist()) if len(set(places.tolist())) != len(places) else ():
             out[:, place] = _weighted(mode, out[:, place], weights[index])
@@ -228,7 +224,7 @@ def _tfidf_decompose(build: Build, node: Node) -> Sequence[Value]:
 
 
 def _tfidf_lower(lower: Lower, node: Node) -> None:
-    vocabulary, mode = _vocabulary(node), _attribute(node, "mode")
+    vocabulary, mode = _vocabulary(node), node.text("mode")
     smallest, largest, skips = (int(node.attr(n)) for n in ("min_gram_length", "max_gram_length", "max_skip_count"))
     codes, places = vocabulary.codes, vocabulary.places
     if not isinstance(vocabulary.elements, np.ndarray) or max([largest, *codes]) > _MOST_GRAM or mode not in GRAM_MODES:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from arenaut.ir.attribute_values import text_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ExecutionError
 from arenaut.ir.graph import Array, Node
@@ -22,10 +23,6 @@ from arenaut.ir.types import TensorType, Type
 MICROSOFT_DOMAIN = "com.microsoft"
 EXTENSIONS_DOMAIN = "ai.onnx.contrib"
 START, END = "\x02", "\x03"  # what marks the tokens of a text
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 # -- Tokenizer -----------------------------------------------------------------------------------------------------
@@ -42,7 +39,7 @@ def _tokenizer_infer(context: Infer) -> Sequence[Type]:
 
 def why_no_tokens(node: Node) -> str | None:
     """What is wrong with the attributes of a Tokenizer; None where they are good."""
-    separators, expression = node.attr("separators") or (), _text(node.attr("tokenexp", ""))
+    separators, expression = node.attr("separators") or (), node.text("tokenexp")
     if bool(separators) == bool(expression):
         return "one of its attributes separators and tokenexp must be stated, and not both"
     least = int(node.attr("mincharnum"))
@@ -50,7 +47,7 @@ def why_no_tokens(node: Node) -> str | None:
         return f"its attribute mincharnum is {least}, expected at least 1"
     if _by_characters(node) and least > 1:
         return f"its attribute mincharnum is {least}, but it makes a token of every character"
-    for pattern in [expression] if expression else map(_text, separators):
+    for pattern in [expression] if expression else map(text_of, separators):
         try:
             _compiled(pattern)
         except re.error as error:
@@ -59,8 +56,8 @@ def why_no_tokens(node: Node) -> str | None:
 
 
 def _by_characters(node: Node) -> bool:
-    separators = [_text(s) for s in node.attr("separators") or ()]
-    return _text(node.attr("tokenexp", "")) == "." or separators == [""]
+    separators = [text_of(s) for s in node.attr("separators") or ()]
+    return node.text("tokenexp") == "." or separators == [""]
 
 
 Find = Callable[[str, int], "tuple[int, int] | None"]
@@ -140,14 +137,14 @@ def _between(text: str, find: Find, least: int) -> Iterator[str]:
 def _tokens(node: Node) -> Callable[[str], list[str]]:
     if _by_characters(node):
         return list
-    least, expression = int(node.attr("mincharnum")), _text(node.attr("tokenexp", ""))
+    least, expression = int(node.attr("mincharnum")), node.text("tokenexp")
     if expression:
         plain = _plain(expression) if least == 1 else None
         if plain is not None:
             return plain.findall
         whole = _compiled(expression)
         return lambda text: list(_matches(text, whole, least))
-    patterns = [_text(s) for s in node.attr("separators")]
+    patterns = [text_of(s) for s in node.attr("separators")]
     if least == 1 and all(len(p) == 1 and _is_literal(p) for p in patterns):
         return _at_characters(patterns)
     separators = [_splitter(p, least) for p in patterns]
@@ -196,7 +193,7 @@ def _tokenizer_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Tokens along a new last axis, filled up; none at all where no text has any."""
     x = np.asarray(inputs[0])
     tokens, pad, mark = kept_for(node, _tokenizing)
-    rows = list(map(tokens, map(_text, x.reshape(-1).tolist())))
+    rows = list(map(tokens, map(text_of, x.reshape(-1).tolist())))
     if mark and any(rows):
         rows = [[START, *row, END] for row in rows]
     out = filled_up(rows, x.shape, pad)
@@ -204,7 +201,7 @@ def _tokenizer_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _tokenizing(node: Node) -> tuple[Callable[[str], list[str]], str, bool]:
-    return _tokens(node), _text(node.attr("pad_value")), bool(node.attr("mark"))
+    return _tokens(node), node.text("pad_value"), bool(node.attr("mark"))
 
 
 def _is_static(node: Node) -> bool:
@@ -267,7 +264,7 @@ def _hash_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x, seed = np.asarray(inputs[0]), int(node.attr("seed", 0)) & 0xFFFFFFFF
     with np.errstate(over="ignore"):
         if x.dtype.kind in "OUS":
-            hashes = _hashes_of_texts([_text(s).encode() for s in x.reshape(-1).tolist()], seed)
+            hashes = _hashes_of_texts([text_of(s).encode() for s in x.reshape(-1).tolist()], seed)
         else:
             words = np.ascontiguousarray(x).reshape(-1).view(np.uint32).reshape(x.size, x.dtype.itemsize // 4)
             none, length = np.zeros(x.size, np.uint32), np.full(x.size, x.dtype.itemsize, np.uint32)
@@ -303,11 +300,11 @@ def _pieces_infer(context: Infer) -> Sequence[Type]:
 
 def _pieces_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """The pieces between delimiters as a sparse matrix, a row a text: places, pieces, shape."""
-    x, delimiter = np.asarray(inputs[0]), _text(np.asarray(inputs[1]).reshape(-1)[0])
+    x, delimiter = np.asarray(inputs[0]), text_of(np.asarray(inputs[1]).reshape(-1)[0])
     skips = bool(np.asarray(inputs[2]).reshape(-1)[0]) if len(inputs) > 2 and inputs[2] is not None else True
     if x.ndim != 1:
         raise ExecutionError(f"{node}: input 0 must be a vector, got shape {x.shape}")
-    rows = [list(_text(s)) if not delimiter else _text(s).split(delimiter) for s in x]
+    rows = [list(text_of(s)) if not delimiter else text_of(s).split(delimiter) for s in x]
     rows = [[piece for piece in row if piece or not skips] for row in rows]
     places = [(r, c) for r, row in enumerate(rows) for c in range(len(row))]
     pieces = np.array([piece for row in rows for piece in row], object)

@@ -22,7 +22,6 @@ from arenaut.ir.ops.linear_models import (
     labels_of,
     rows_infer,
     rows_of,
-    text_attribute,
     transformed,
     two_labels,
 )
@@ -73,19 +72,13 @@ def _aggregate(node: Node) -> int:
     """SUM by default in all forms."""
     found = node.attr("aggregate_function", "SUM")
     return (
-        int(found)
-        if isinstance(found, (int, np.integer))
-        else AGGREGATES.index(text_attribute(node, "aggregate_function", "SUM"))
+        int(found) if isinstance(found, (int, np.integer)) else AGGREGATES.index(node.text("aggregate_function", "SUM"))
     )
 
 
 def _post(node: Node) -> str:
     found = node.attr("post_transform", "NONE")
-    return (
-        _TRANSFORMS[int(found)]
-        if isinstance(found, (int, np.integer))
-        else text_attribute(node, "post_transform", "NONE")
-    )
+    return _TRANSFORMS[int(found)] if isinstance(found, (int, np.integer)) else node.text("post_transform", "NONE")
 
 
 def _checked(context: Infer, outputs: int) -> None:
@@ -256,7 +249,7 @@ def _two_classes(build: Build, node: Node, x: Value, base: Array) -> Sequence[Va
     if base.size:
         score = build.op("Add", score, build.constant(base))
     above = build.op("Greater", score, number(build, _threshold(table), DType.FLOAT))
-    if _threshold(table) == 0 and text_attribute(node, "post_transform", "NONE") not in ("LOGISTIC", "PROBIT"):
+    if _threshold(table) == 0 and node.text("post_transform", "NONE") not in ("LOGISTIC", "PROBIT"):
         return [two_labels(build, above, key, labels), concat(build, [build.op("Neg", score), score], 1)]
     return [two_labels(build, above, key, labels), both_scores(build, node, score)]
 
@@ -300,7 +293,7 @@ def _two_scores(build: Build, node: Node, x: Value, scores: Sequence[Value], bas
 def _signed_pair(build: Build, node: Node, score: Value) -> Value:
     """What is written of a row that only the first class has a score for."""
     pair = concat(build, [build.op("Neg", score), score], 1)
-    return build.op("Sigmoid", pair) if text_attribute(node, "post_transform", "NONE") == "LOGISTIC" else pair
+    return build.op("Sigmoid", pair) if node.text("post_transform", "NONE") == "LOGISTIC" else pair
 
 
 def _who_is_named(build: Build, node: Node, x: Value) -> list[Value | bool]:

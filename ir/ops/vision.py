@@ -22,11 +22,6 @@ from arenaut.ir.types import TensorType, Type
 _SUMS = Tolerance("product", 8)
 
 
-def _text(node: Node, name: str, default: str) -> str:
-    value = node.attr(name, default)
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _dims(data: Array) -> list[Dim]:
     return [d if isinstance(d, Expr) else int(d) for d in data.flat]
 
@@ -154,7 +149,7 @@ def _roi_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x, rois = widen(given), widen(rois)
     bins = (int(node.attr("output_height", 1)), int(node.attr("output_width", 1)))
     scale, ratio = float(node.attr("spatial_scale", 1.0)), int(node.attr("sampling_ratio", 0))
-    half = _text(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel"
+    half = node.text("coordinate_transformation_mode", "half_pixel") == "half_pixel"
     out = np.zeros((len(rois), x.shape[1], *bins), x.dtype)
     for index, (roi, batch) in enumerate(zip(rois, batches, strict=True)):
         left, top, right, bottom = roi * roi.dtype.type(scale) - (0.5 if half else 0)
@@ -175,7 +170,7 @@ def _roi_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
                 for i, j in all_pairs((0, 1), (0, 1))
             ]
         ).reshape(4, *grid)
-        if _text(node, "mode", "avg") == "avg":
+        if node.text("mode", "avg") == "avg":
             out[index] = corners.sum(axis=0).mean(axis=(2, 4))
         else:  # onnxruntime takes the largest weighted corner
             out[index] = corners.max(axis=(0, 3, 5))
@@ -183,9 +178,9 @@ def _roi_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _roi_lower(lower: Lower, node: Node) -> None:
-    half = _text(node, "coordinate_transformation_mode", "half_pixel") == "half_pixel"
+    half = node.text("coordinate_transformation_mode", "half_pixel") == "half_pixel"
     params = {
-        "half_pixel": int(half), "maximum": int(_text(node, "mode", "avg") != "avg"),
+        "half_pixel": int(half), "maximum": int(node.text("mode", "avg") != "avg"),
         "sampling_ratio": int(node.attr("sampling_ratio", 0)), "spatial_scale": float(node.attr("spatial_scale", 1.0)),
     }  # fmt: skip
     lower.call("RoiAlign", [lower.read(node.operand(i)) for i in range(3)], [lower.write(node.output)], params)
@@ -312,7 +307,7 @@ def _axis_taps(places: Array, mode: str, place: Placer, length: int) -> list[tup
 def _grid_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     given = np.asarray(inputs[0])
     x, grid = widen(given).astype(np.float64), widen(np.asarray(inputs[1])).astype(np.float64)
-    mode, padding = _text(node, "mode", "linear"), _text(node, "padding_mode", "zeros")
+    mode, padding = node.text("mode", "linear"), node.text("padding_mode", "zeros")
     align = bool(node.attr("align_corners", 0))
     spatial, outer = x.shape[2:], grid.shape[1:-1]
     out = np.zeros((x.shape[0], x.shape[1], *outer))
@@ -337,7 +332,7 @@ GRID_PADDINGS = ("zeros", "border", "reflection")
 
 
 def _grid_lower(lower: Lower, node: Node) -> None:
-    mode, padding = _text(node, "mode", "linear"), _text(node, "padding_mode", "zeros")
+    mode, padding = node.text("mode", "linear"), node.text("padding_mode", "zeros")
     if mode not in GRID_MODES or padding not in GRID_PADDINGS or node.operand(0).rank > 5:
         raise NoRowError(f"mode {mode}, padding {padding}")
     params = {
@@ -348,7 +343,7 @@ def _grid_lower(lower: Lower, node: Node) -> None:
 
 
 def _grid_flops(node: Node) -> Dim:
-    taps = {"nearest": 1, "cubic": 4}.get(_text(node, "mode", "linear"), 2)
+    taps = {"nearest": 1, "cubic": 4}.get(node.text("mode", "linear"), 2)
     return 2 * product([taps] * (node.operand(0).rank - 2)) * product(node.output.shape)
 
 

@@ -50,8 +50,7 @@ def ints_attribute(node: Node, name: str, count: int, default: int) -> tuple[int
 
 
 def auto_pad_of(node: Node) -> str:
-    mode = node.attr("auto_pad", "NOTSET")
-    return mode.decode() if isinstance(mode, bytes) else str(mode)
+    return node.text("auto_pad", "NOTSET")
 
 
 def split_total(total: Dim, more_at_end: bool) -> tuple[Dim, Dim]:
