@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from arenaut.ir.dims import Dim, Expr, floordiv
+from arenaut.ir.dims import Dim, Expr, floordiv, maximum
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, Value
@@ -334,11 +334,8 @@ _WINDOWS = {
 
 def _window_type(context: Infer) -> Sequence[Type]:
     size = context.data(0).reshape(-1)[0]
-    return [
-        TensorType(
-            DType(int(context.node.attr("output_datatype", 1))), (size if isinstance(size, Expr) else int(size),)
-        )
-    ]
+    length = maximum(size if isinstance(size, Expr) else int(size), 0)
+    return [TensorType(DType(int(context.node.attr("output_datatype", 1))), (length,))]
 
 
 def _window_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:

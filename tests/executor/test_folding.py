@@ -15,7 +15,7 @@ from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.evaluate import evaluate_node
 from arenaut.ir.ops import all_records, find_record
 from arenaut.ir.record import EXACT, OpRecord, Sample
-from tests.executor.test_records import run_natively
+from tests.executor.test_records import PYTHON, run_natively
 from tests.support.models import assert_close, ort_outputs, parse
 from tests.support.records import sampled, samples_of, shaping, unit
 
@@ -84,8 +84,8 @@ def all_pairs(sample: Sample) -> Sample:
 def check(record: OpRecord, sample: Sample, *, open_choice: bool = False) -> None:
     """Bit for bit where the op is exact; else within its tolerance, and infinite or no number in the same places.
     open_choice: either of two equal numbers may be chosen, as -0 and 0."""
-    node, ran, in_python = run_natively(record, sample, False)
-    if in_python:
+    node, ran, steps = run_natively(record, sample, False)
+    if PYTHON in steps:
         return
     folded = [x for x in evaluate_node(node, list(sample.inputs)) if x is not None]
     for kernel, evaluated in zip(ran, map(np.asarray, folded), strict=True):

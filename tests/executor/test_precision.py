@@ -50,8 +50,8 @@ def test_bfloat16_holds_for_convolutions_and_products_of_two_activations() -> No
         helper.make_node("Transpose", ["c"], ["t"], perm=[0, 1, 3, 2]),
         helper.make_node("MatMul", ["c", "t"], ["y"]),
     ]
-    proto = model(nodes, TensorProto.FLOAT, [1, 8, 12, 12], {"w": w})
-    x = RNG.standard_normal((1, 8, 12, 12)).astype(np.float32)
+    proto = model(nodes, TensorProto.FLOAT, [1, 8, 32, 32], {"w": w})
+    x = RNG.standard_normal((1, 8, 32, 32)).astype(np.float32)
     want = arenaut.load_onnx(proto).run({"x": x})["y"]
     rounded = arenaut.load_onnx(proto, precision="bfloat16")
     error = np.abs(rounded.run({"x": x})["y"] - want)

@@ -23,8 +23,8 @@ def weight(*dims: int, dtype: Any = np.float32) -> Any:
 
 
 def _product(kind: str, dtype: Any) -> tuple[str, Mapping[str, Any]]:
-    return f"t ({kind}[3, 8] x, {kind}[8, 16] w) => ({kind}[3, 16] y) {{ y = MatMul (x, w) }}", {
-        "w": weight(8, 16, dtype=dtype)
+    return f"t ({kind}[3, 32] x, {kind}[32, 16] w) => ({kind}[3, 16] y) {{ y = MatMul (x, w) }}", {
+        "w": weight(32, 16, dtype=dtype)
     }
 
 

@@ -15,6 +15,7 @@ from arenaut.frontend import import_model
 from arenaut.ir import dims
 from arenaut.ir.ops import find_record
 from arenaut.ir.record import EXACT, Tolerance
+from tests.support.records import most_of_determinants
 
 # Units in the last place that results of inexact ops may differ by, where their records allow fewer.
 LEAST_ULP = 8
@@ -77,14 +78,8 @@ def magnitude_of(feeds: Mapping[str, Any]) -> float:
 
 
 def _most_of_determinants(feeds: Mapping[str, Any]) -> float:
-    """What the determinants of fed matrices are at most, by Hadamard's bound, times their size: eliminating is as exact
-    as that, however small the determinant itself is."""
-    most = 0.0
-    for x in feeds.values():
-        if isinstance(x, np.ndarray) and is_float(x) and x.ndim >= 2 and x.size:
-            rows = np.sqrt((x.astype(np.float64) ** 2).sum(-1))
-            most = max(most, float(x.shape[-1] * np.prod(rows, axis=-1).max()))
-    return most
+    fed = (x for x in feeds.values() if isinstance(x, np.ndarray) and is_float(x) and x.ndim >= 2)
+    return max(map(most_of_determinants, fed), default=0.0)
 
 
 def for_onnxruntime(allowed: Allowance) -> Allowance:

@@ -47,7 +47,6 @@ HOST_CALLS: Mapping[str, str] = {
     "StringConcat": "text",
     "StringNormalizer": "text",
     "StringSplit": "text",
-    "TfIdfVectorizer": "text",
     "Unique": "kernel",
     "ai.onnx.ml.LabelEncoder": "text",
     "ai.onnx.ml.TreeEnsemble": "kernel",
