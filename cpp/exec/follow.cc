@@ -15,7 +15,7 @@ size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 bool Follower::compare(const Kept& kept, const std::vector<int64_t>& key, const Growth& growth) {
   const std::vector<int64_t>& before = kept.binding->key;
-  if (growth.lengths.empty() || before.size() != key.size()) return false;
+  if (before.size() != key.size()) return false;
   const int64_t length = before[at(growth.lengths[0])], total = kept.binding->values[at(growth.total)];
   by_ = key[at(growth.lengths[0])] - length;
   differs_.assign(key.size(), false);
@@ -54,6 +54,10 @@ bool Follower::widen(const Program& program, const std::vector<int64_t>& key, co
 
 std::shared_ptr<const Binding> Follower::bind(const Program& program, const std::vector<int64_t>& key,
                                               const Growth& growth) {
+  if (growth.lengths.empty()) {  // nothing grows: keys come again, as those of plain calls do
+    if (!plain_ || plain_->key != key) plain_ = program.bind(key);
+    return plain_;
+  }
   Kept kept;
   const auto found =
       std::find_if(kept_.begin(), kept_.end(), [&](const Kept& each) { return compare(each, key, growth); });

@@ -24,7 +24,8 @@ class Follower {
   bool compare(const Kept& kept, const std::vector<int64_t>& key, const Growth& growth);
   bool widen(const Program& program, const std::vector<int64_t>& key, const Growth& growth, Kept* kept);
 
-  std::vector<Kept> kept_;  // the latest first
+  std::vector<Kept> kept_;                // the latest first
+  std::shared_ptr<const Binding> plain_;  // the last one of a state that does not grow
   std::vector<bool> differs_;
   int64_t by_ = 0;  // how much longer, of the last comparison
 };

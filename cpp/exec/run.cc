@@ -133,8 +133,10 @@ void Run::begin(const RunOptions& options, std::shared_ptr<const Binding> bindin
 }
 
 const std::shared_ptr<const Binding>& Run::follow(const std::vector<int64_t>& key, const Growth& growth) {
-  binding_.reset();  // what is bound again is held by nobody, and what was located by it lies elsewhere
-  located_.reset();
+  if (!growth.lengths.empty()) {  // what is bound again is held by nobody, and what was located by it lies elsewhere
+    binding_.reset();
+    located_.reset();
+  }
   binding_ = follower_.bind(program_, key, growth);
   return binding_;
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,31 @@ def load(case: str, threads: int) -> tuple[arenaut.Model, dict[str, Any]]:
     return arenaut.load_onnx(load_skeleton(case), threads=threads), make_feeds(entry, entry.bindings[0], 3)
 
 
+def step_of(case: str) -> Callable[[], object]:
+    """A step of a model with a state, behind another one; its feeds are made beforehand. case: a skeleton, or gru."""
+    from tests.state.test_recurrent import gru
+    from tests.support.skeletons import load_skeleton
+
+    model = gru() if case == "gru" else arenaut.load_onnx(load_skeleton(case), threads=1)
+    state = model.new_state(batch=2) if case == "gru" else model.new_state(capacity=64)
+
+    def feeds_at(n: int) -> dict[str, Any]:
+        known: dict[str, Any] = {
+            "x": np.ones((1, 2, 4), np.float32), "input_ids": np.ones((1, 1), np.int64),
+            "attention_mask": np.ones((1, n + 1), np.int64), "position_ids": np.full((1, 1), n),
+            "encoder_attention_mask": np.ones((1, 12), np.int64),
+        }  # fmt: skip
+        made = {}
+        for i in model.inputs:
+            if i.name not in state.names:
+                caches = [1 if a == 0 else 12 if isinstance(d, str) else d for a, d in enumerate(i.shape or ())]
+                made[i.name] = known[i.name] if i.name in known else np.ones(caches, np.float32)
+        return made
+
+    left = iter([feeds_at(n) for n in range(40)])
+    return lambda: model.run(next(left), state=state)
+
+
 def parse_digits() -> str:
     return str(Path(arenaut.__file__).parent / "data" / "digits.onnx")
 
@@ -79,7 +105,6 @@ def native_range() -> tuple[int, int]:
 
 def main() -> None:
     path, case, threads = sys.argv[1:]
-    model, feeds = load(case, int(threads))
     counter = ctypes.CDLL(path)
     counter.arn_count.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
     counter.arn_bytes.restype = counter.arn_calls.restype = ctypes.c_long
@@ -87,9 +112,9 @@ def main() -> None:
         sys.exit("cannot be preloaded")
     low, high = native_range()
 
-    def counted() -> dict[str, int]:
+    def counted(call: Callable[[], object]) -> dict[str, int]:
         counter.arn_count(low, high)
-        model.run(feeds)
+        call()
         found = {
             "small_calls": counter.arn_calls(0), "small_bytes": counter.arn_bytes(0),
             "block_calls": counter.arn_calls(1), "block_bytes": counter.arn_bytes(1),
@@ -97,17 +122,31 @@ def main() -> None:
         counter.arn_count(0, 0)
         return found
 
+    if case.startswith("state:"):
+        found = {}
+        for name in case.removeprefix("state:").split(","):
+            step = step_of(name)
+            for _ in range(12):
+                step()
+            found[name] = [counted(step) for _ in range(20)]
+        print(json.dumps(found))
+        return
+    model, feeds = load(case, int(threads))
+
+    def run() -> object:
+        return model.run(feeds)
+
     for _ in range(5):  # binds, and times its steps
         outputs = model.run(feeds)
     early = [o.nbytes for o in outputs.values() if o.nbytes >= SMALL_OUTPUT]
     plan = model.plan
-    warm = [counted() for _ in range(3)]
+    warm = [counted(run) for _ in range(3)]
     all_bytes = sum(o.nbytes for o in outputs.values())
     del outputs
     model.trim()
     result = {
         "warm": warm,
-        "cold": counted(),
+        "cold": counted(run),
         "output_bytes": sum(early),
         "all_output_bytes": all_bytes,
         "late_outputs": len(LATE_OUTPUTS.get(case, ())),

@@ -60,6 +60,13 @@ def test_a_warm_run_allocates_no_memory_for_tensors(counter: Path, case: str, th
         assert warm["block_bytes"] == 0, (case, warm)
 
 
+def test_a_step_with_a_state_allocates_nothing(counter: Path) -> None:
+    """Each step of a decoder has sizes that no step had before; a recurrent one finds those of the step before."""
+    cases = ("gpt2-cached-tiny", "qwen3-cached-tiny", "whisper-micro-cached", "gru")
+    nothing = {"small_calls": 0, "small_bytes": 0, "block_calls": 0, "block_bytes": 0}
+    assert count(counter, f"state:{','.join(cases)}", "1") == {case: [nothing] * 20 for case in cases}
+
+
 @pytest.mark.parametrize("case", [*(c for c in CASES if c != "stages"), "unet-256", "gpt2-2l"])
 def test_the_plan_is_what_a_cold_run_takes(counter: Path, case: str) -> None:
     found = count(counter, case, "2")
