@@ -429,7 +429,7 @@ void PyProgram::run_to_end(const py::list& arrays, RunOptions options, const Tar
     Call call(this);
     read_inputs(arrays, call.get());
     for (auto [i, array] : targets) call->give_output(i, array.mutable_data(), array.nbytes());
-    if (held) held->give_inputs(call.get());
+    if (held) held->give_inputs(*program, call.get());
     try {
       const py::gil_scoped_release nogil;
       std::shared_ptr<const Binding> binding;

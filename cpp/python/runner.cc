@@ -138,7 +138,7 @@ class FastCall : public FastRun {
       t.data = inputs_[i].is_text ? nullptr : array->data;
       if (inputs_[i].is_text && !copy_text(arrays[i], &t)) return nullptr;
     }
-    if (held) held->give_inputs(call.get());
+    if (held) held->give_inputs(*program_->program, call.get());
     key_.clear();
     const Program& program = *program_->program;
     for (size_t i = 0; i < program.inputs.size(); ++i)

@@ -84,7 +84,7 @@ StateCall::StateCall(PyState* state, const StateUse& use) : state_(state), use_(
   if (!state_->take()) throw StateTaken{};
 }
 
-void StateCall::give_inputs(Run* run) const {
+void StateCall::give_inputs(const Program& program, Run* run) const {
   for (const StatePort& port : use_.ports) {
     if (port.input < 0) continue;
     const StatePart& part = state_->parts.at(at(port.part));
@@ -92,8 +92,8 @@ void StateCall::give_inputs(Run* run) const {
     t.dtype = part.dtype;
     t.data = part.memory.data();
     t.dims.assign(part.dims.begin(), part.dims.end());
-    if (port.axis < 0) continue;
-    t.dims[at(port.axis)] = state_->length;
+    if (port.axis >= 0) t.dims[at(port.axis)] = state_->length;
+    if (program.inputs[at(port.input)].whole < 0) continue;
     t.dims.insert(t.dims.end(), part.dims.begin(), part.dims.end());
   }
 }

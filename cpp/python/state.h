@@ -87,7 +87,7 @@ class StateCall {
   StateCall& operator=(const StateCall&) = delete;
 
   // The run's inputs that are parts of the state, then its binding, then memory for what takes their place.
-  void give_inputs(Run* run) const;
+  void give_inputs(const Program& program, Run* run) const;
   const std::shared_ptr<const Binding>& bind(const Program& program, const std::vector<int64_t>& key, Run* run) const;
   void give_outputs(const Program& program, const Binding& binding, Run* run) const;
   void commit(const Program& program, Run* run) const;

@@ -12,6 +12,7 @@ from typing import Any
 from arenaut.frontend.contrib import (
     attention,
     codes,
+    convolution,
     decoder,
     experts,
     gated,
@@ -172,6 +173,7 @@ _OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
         **experts.OPS,
         **gated.OPS,
         **general.OPS,
+        **convolution.OPS,
         **grouped.OPS,
         **quantized.OPS,
         **selection.OPS,

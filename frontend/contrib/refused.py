@@ -40,7 +40,7 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
                    "QOrderedMatMul QuantizeBFP QuantizeWithOrder"),
             *_each(_TRAINING, "BiasDropout BitmaskBiasDropout BitmaskDropout IsAllFinite"),
             *_each(_ROUTED, "MoEPacked MoEGroupRouter RouterGateUpProj"),
-            *_each(_NEW, "CausalConvWithState ConvStateReplay EngramGate GatedDeltaNet "
+            *_each(_NEW, "ConvStateReplay EngramGate GatedDeltaNet "
                    "GatedDeltaNetStateReplay GatherPacked HyperConnectionLowRankMix "
                    "HyperConnectionPostMix "
                    "HyperConnectionPreMix LinearAttention LinearAttentionGate MRotaryEmbedding Mamba2Verify "

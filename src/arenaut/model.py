@@ -239,7 +239,7 @@ class Model(_native.Runner):
         if capacity is not None:
             capacity = whole("capacity", capacity, 1, "positions, an integer from 1, or None")
         batch = whole("batch", batch, 1, "how many samples, an integer from 1")
-        return State(self, stateful, sizes_of_state(stateful, batch, sizes or {}), capacity)
+        return State(self, stateful, sizes_of_state(stateful, batch, capacity, sizes or {}), capacity)
 
     def load_state(self, path: str | PathLike[str], *, capacity: int | None = None) -> State:
         """What State.save wrote, with this capacity, or that of then. Raises StateError for a file that holds no state,

@@ -82,6 +82,8 @@ class Stateful:
         self.fast_inputs = [(name, _numpy_type(value)) for name, value in zip(inputs.names, inputs.values, strict=True)]
         self.fast_outputs = [(output_names[i], _numpy_type(outputs[i])) for i in kept]
         self.lengths = {str(part.dims[part.axis]) for part in self.parts if part.axis >= 0}
+        rooms = [inputs.values[p.input].shape[p.axis] for p in pairs if p.change is Change.UPDATES]
+        self.room: Dim | None = rooms[0] if rooms and not self.lengths else None
         self.batch = self._batch_symbol()
 
     @property
@@ -92,12 +94,17 @@ class Stateful:
         """The size that counts the samples: of those that parts share, one that starts an input, or is called so."""
         shared = list(dict.fromkeys(
             str(d) for part in self.parts for d in part.dims
-            if isinstance(d, Expr) and str(d) not in self.lengths and len(symbols_of(d)) == 1
+            if isinstance(d, Expr) and str(d) not in (*self.lengths, str(self.room)) and len(symbols_of(d)) == 1
         ))  # fmt: skip
         first = {str(v.shape[0]) for v in self.inputs.values if v.has_shape and v.rank > 0}
         found = [n for n in shared if n in first] or [n for n in shared if "batch" in n.lower()]
         found = found or (shared if len(shared) == 1 else [])
         return found[0] if found else None
+
+    def room_symbol(self) -> str | None:
+        """The size that is how many positions caches have which runs are told where to write in; None where the model
+        says how many, or has no such caches."""
+        return str(self.room) if isinstance(self.room, Expr) and len(symbols_of(self.room)) == 1 else None
 
     def rows_axis(self, part: Part) -> int | None:
         """The axis of a part that counts the samples; None where none is known to."""
@@ -108,7 +115,7 @@ class Stateful:
 
 
 def _part(name: str, value: Value, pair: Pair) -> Part:
-    return Part(name, value.dtype, value.shape, pair.change, pair.axis)
+    return Part(name, value.dtype, value.shape, pair.change, pair.axis if pair.change is Change.APPENDS else -1)
 
 
 def _numpy_type(value: Value) -> np.dtype[Any] | None:
@@ -121,8 +128,10 @@ class State(_native.State):
 
     The inputs and outputs that carry the state from run to run are neither fed nor returned; what is fed for such an
     input all the same (caches that another model made) takes the place of what is there first. A run that fails, is
-    stopped or does not fit leaves the state as it was. One run at a time may have a state: StateError says so where
-    another thread tries. Made by Model.new_state and Model.load_state.
+    stopped or does not fit leaves the state as it was; where a run is told which positions to write (TensorScatter,
+    GroupQueryAttention with lengths of its rows), those alone may have been written. One run
+    at a time may have a state: StateError says so where another thread tries. Made by Model.new_state and
+    Model.load_state.
     """
 
     def __init__(self, model: Model, stateful: Stateful, sizes: Mapping[str, int], capacity: int | None) -> None:
@@ -146,13 +155,15 @@ class State(_native.State):
 
     @property
     def length(self) -> int:
-        """Positions that are held, along the axis that runs append along; 0 where all parts are replaced by runs."""
+        """Positions that are held, along the axis that runs append along; 0 where all parts are replaced by runs, or
+        written to where they are told."""
         return self._length
 
     @property
     def capacity(self) -> int:
-        """Positions that there is room for; 0 where runs append nothing."""
-        return self._capacity
+        """Positions that there is room for; 0 where runs replace all parts."""
+        room = self._of.room
+        return self._capacity if room is None else evaluate(room, self._sizes)
 
     @property
     def batch(self) -> int:
@@ -189,6 +200,9 @@ class State(_native.State):
         n = whole("n", n, 0, "how many positions to forget, an integer from 0")
         with self._held():
             fixed = [part.name for part in self._of.parts if part.change is Change.REPLACES]
+            if n and not fixed and self._of.room is not None:
+                raise StateError(f"rewind({n}): '{self.names[0]}' is written where a run is told to: feed it an "
+                                 "earlier position")  # fmt: skip
             if n and (fixed or not self._of.grows):
                 raise StateError(f"rewind({n}): '{(fixed or self.names)[0]}' is replaced by every run, so that what it "
                                  "was before is not known: keep a copy() of the state instead")  # fmt: skip
@@ -507,13 +521,20 @@ def _bytes_of(parts: Sequence[Part], dims: Sequence[Sequence[int]]) -> int:
     return total
 
 
-def sizes_of_state(stateful: Stateful, batch: int, given: Mapping[str, int]) -> dict[str, int]:
+def sizes_of_state(stateful: Stateful, batch: int, capacity: int | None, given: Mapping[str, int]) -> dict[str, int]:
     """The sizes of a new state. given: of further symbolic dims of its parts."""
     known = {str(d) for part in stateful.parts for d in part.dims if isinstance(d, Expr)} - stateful.lengths
     wrong = sorted(set(given) - known)
     if wrong:
         raise OptionError(f"sizes names {', '.join(wrong)}; the state has {', '.join(sorted(known)) or 'none'}")
     sizes = {name: whole(f"sizes[{name!r}]", n, 0, "a size, an integer from 0") for name, n in given.items()}
+    room = stateful.room_symbol()
+    if room is not None and capacity is None and room not in sizes:
+        raise OptionError(f"capacity=None: runs are told where in '{room}' positions to write; say how many they are")
+    if room is not None and capacity is not None:
+        sizes.setdefault(room, capacity)
+    if isinstance(stateful.room, int) and capacity not in (None, stateful.room):
+        raise OptionError(f"capacity={capacity}: the model's caches have {stateful.room} positions")
     if stateful.batch is not None:
         sizes.setdefault(stateful.batch, batch)
     elif batch != 1:

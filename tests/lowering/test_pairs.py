@@ -43,8 +43,11 @@ def test_other_names_are_no_pairs() -> None:
     assert pairs_by_name(["h", "c"], ["y", "hn", "cn"]) == [("h", "hn"), ("c", "cn")]
 
 
-def found(text: str, given: dict[str, str] | None = None) -> list[Pair]:
-    model = import_model(parser.parse_model('<ir_version: 10, opset_import: ["" : 23]>' + text))
+HEAD = '<ir_version: 10, opset_import: ["" : 23]>'
+
+
+def found(text: str, given: dict[str, str] | None = None, head: str = HEAD) -> list[Pair]:
+    model = import_model(parser.parse_model(head + text))
     run_pipeline(model.graph, current_target(1))
     return find_pairs(model.graph, model.input_names, model.output_names, given)
 
@@ -76,6 +79,34 @@ def test_an_append_needs_a_free_length() -> None:
         present_0 = Concat<axis = 1>(past_0, past_0)
     }"""
     assert [p.change for p in found(twice)] == [Change.REPLACES]
+
+
+def test_writes_where_a_run_is_told_are_updates() -> None:
+    """In place, unless something else reads what is written over, or the oldest entry is lost."""
+    text = """m (float[b, n, 4] x, int64[b] at, float[b, 8, 4] past_0) => (float[b, 8, 4] present_0, float[b, 8, 4] y) {
+        z = TensorScatter<axis = 1>(past_0, x, at)
+        present_0 = TensorScatter<axis = 1>(z, x)
+        y = Neg(present_0)
+    }"""
+    head = '<ir_version: 12, opset_import: ["" : 24]>'
+    assert found(text, head=head) == [Pair(2, 0, Change.UPDATES, 1)]
+    for line, other in (
+        ("Neg(present_0)", "Neg(past_0)"),
+        ("Neg(present_0)", "Neg(z)"),
+        ("y = Neg(present_0)", "y = Identity(z)"),
+        ("<axis = 1>(past_0", '<axis = 1, mode = "circular">(past_0'),
+        ("<axis = 1>(z, x)", "<axis = 2>(z, x2)"),
+    ):
+        changed = text.replace(line, other).replace("float[b, n, 4] x,", "float[b, n, 4] x, float[b, 8, m] x2,")
+        assert [p.change for p in found(changed, head=head)] == [Change.REPLACES], other
+
+
+def test_a_longer_cache_that_is_written_to_is_appended_to() -> None:
+    text = """m (float[b, n, 4] x, int64[b] at, float[b, p, 4] past_0) => (float[b, q, 4] present_0) {
+        room = Concat<axis = 1>(past_0, x)
+        present_0 = TensorScatter<axis = 1>(room, x, at)
+    }"""
+    assert found(text, head='<ir_version: 12, opset_import: ["" : 24]>') == [Pair(2, 0, Change.APPENDS, 1)]
 
 
 def test_pairs_may_be_given() -> None:

@@ -19,7 +19,7 @@ from arenaut.ir.target import Target
 from arenaut.ir.types import TensorType
 from arenaut.lowering.emit import MAX_RANK, Emitter, align_rank
 from arenaut.lowering.fragments import Fragment, divide
-from arenaut.lowering.pairs import Change, Pair
+from arenaut.lowering.pairs import Change, Pair, values_in_place
 from arenaut.lowering.program import Check, Lowered, LoweredStep, Port, Segment, StateUse, StepKind, host_place
 from arenaut.lowering.tiles import TileLimitError, Tiles, emit_node, tile_of_graph
 from arenaut.plain import replace
@@ -35,6 +35,10 @@ def lower_graph(graph: Graph, target: Target, most: int | None = None, pairs: Se
     for, and its output the same memory. Raises NotAppendedError.
     """
     return Lowerer(graph, target, pairs).run(most)
+
+
+# Changes of a part that take place in the memory of its input.
+IN_PLACE = (Change.APPENDS, Change.UPDATES)
 
 
 class NotAppendedError(Exception):
@@ -100,29 +104,32 @@ class Lowerer(Emitter):
         total: Dim | None = None
         for pair in self._pairs:
             present = self.graph.outputs[pair.output]
-            if pair.change is Change.APPENDS:
+            if pair.change in IN_PLACE:
                 place = self.places.get(id(present))
                 if place is None or place.buffer != self._wholes[pair.input].buffer:
                     raise NotAppendedError(pair)
-                total = present.shape[pair.axis] if total is None else total
+            grows = pair.change is Change.APPENDS
+            if grows and total is None:
+                total = present.shape[pair.axis]
             output = self.results.index(present) if pair.change is Change.REPLACES else -1
-            ports.append(Port(pair.input, output, pair.axis))
+            ports.append(Port(pair.input, output, pair.axis if grows else -1))
         return StateUse(tuple(ports), total, self._capacity)
 
     def _lasting_input(self, value: Value, index: int, pair: Pair) -> Place:
         """A part, from the start on, of the memory that there is room for; what the pair's output is, too."""
         dims = list(value.shape)
-        dims[pair.axis] = symbol(self._capacity)
+        if pair.change is Change.APPENDS:
+            dims[pair.axis] = symbol(self._capacity)
         whole = self._wholes[index] = self._dense(Segment.INPUT, value.dtype, tuple(dims), index, value.name)
-        present = self.graph.outputs[pair.output]
         place = replace(whole, dims=value.shape)
         self._put(value, place)
-        self._put(present, replace(whole, dims=present.shape))
+        for made in values_in_place(self.graph, value, self.graph.outputs[pair.output]):
+            self._put(made, replace(whole, dims=made.shape))
         return place
 
     def _input(self, value: Value, index: int) -> Place:
         for pair in self._pairs or ():
-            if pair.input == index and pair.change is Change.APPENDS:
+            if pair.input == index and pair.change in IN_PLACE:
                 return self._lasting_input(value, index, pair)
         if self._is_host(value):
             place = host_place(self._buffer(Segment.HOST, 0, self._slot(), name=value.name), self._held_dtype(value))

@@ -9,7 +9,7 @@ from enum import Enum
 from arenaut.ir.dims import Expr, symbol
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import OptionError
-from arenaut.ir.graph import Graph, Value
+from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.types import TensorType
 from arenaut.plain import dataclass
 
@@ -17,7 +17,8 @@ from arenaut.plain import dataclass
 class Change(Enum):
     """What a run does to a part of the state."""
 
-    APPENDS = "appends"  # along one axis, to what stays as it is
+    APPENDS = "appends"  # along one axis, to what stays as it is, or is written over where the run is told to
+    UPDATES = "updates"  # it in place, at positions that the run is told; as large as it was
     REPLACES = "replaces"  # it, whatever the new one has of the old one
     KEEPS = "keeps"  # it: the output is the input
 
@@ -25,7 +26,7 @@ class Change(Enum):
 @dataclass(frozen=True)
 class Pair:
     """The output `output` of a run becomes the input `input` of the next one, by numbers. axis: along which the output
-    is the input with something behind it; -1 where it is not."""
+    is the input with something behind it, or is written to at positions; -1 where it is not."""
 
     input: int
     output: int
@@ -132,27 +133,73 @@ def _classified(graph: Graph, i: int, j: int) -> Pair:
         source = source.producer.operand(0)
     if past is source:
         return Pair(i, j, Change.KEEPS)
-    axis = appended_axis(past, present)
-    return Pair(i, j, Change.REPLACES) if axis is None else Pair(i, j, Change.APPENDS, axis)
+    change, axis = _changed(graph, past, present)
+    return Pair(i, j, change, axis)
 
 
-def appended_axis(past: Value, present: Value) -> int | None:
-    """The axis along which `present` is `past` and something behind it, by the node that makes it; None where that is
-    not proved, or where the length is no free size."""
-    node = present.producer
-    axis: int | None = None
-    if node is not None and node.domain == "" and present.has_shape:
-        if node.op == "Concat" and node.operand(0) is past and sum(v is past for v in node.inputs) == 1:
-            axis = int(node.attr("axis")) % present.rank
-        elif node.op == "Attention" and len(node.outputs) > 1:
-            places = [(4, 1), (5, 2)]
-            hits = [
-                1 for p, o in places if node.input(p) is past and o < len(node.outputs) and node.outputs[o] is present
-            ]
-            axis = 2 if hits else None
-    if axis is None or not past.has_shape or past.rank != present.rank:
-        return None
+def _changed(graph: Graph, past: Value, present: Value) -> tuple[Change, int]:
+    """Whether `present` may lie where `past` does, by the nodes that make it, and along which axis it is appended to or
+    written to. REPLACES where that is not proved, or where it grows along no free size."""
+    made, refused = values_in_place(graph, past, present), (Change.REPLACES, -1)
+    if not made or not past.has_shape or not present.has_shape or past.rank != present.rank:
+        return refused
+    axes = {_axis_of(value) for value in made}
+    axis = axes.pop()
+    if axes or any(a != b for k, (a, b) in enumerate(zip(past.shape, present.shape, strict=True)) if k != axis):
+        return refused
     length = past.shape[axis]
+    if all(_node_of(value).op == "TensorScatter" for value in made):
+        return Change.UPDATES, axis
     free = isinstance(length, Expr) and length == symbol(str(length))
-    others = all(a == b for k, (a, b) in enumerate(zip(past.shape, present.shape, strict=True)) if k != axis)
-    return axis if free and others else None
+    return (Change.APPENDS, axis) if free else refused
+
+
+def values_in_place(graph: Graph, past: Value, present: Value) -> list[Value]:
+    """`present` and what it is made of, up to `past`: each may lie where the one before does, since nothing else reads
+    what it writes over. Empty where there is another step on the way."""
+    made: list[Value] = []
+    value, overwrites = present, False
+    while value is not past:
+        source = _continued(value)
+        if source is None or (made and _readers(graph, value) > 1):
+            return []
+        made.append(value)
+        overwrites = overwrites or _node_of(value).op == "TensorScatter"
+        value = source
+    return [] if overwrites and _readers(graph, past) > 1 else made
+
+
+def _node_of(value: Value) -> Node:
+    assert value.producer is not None
+    return value.producer
+
+
+def _readers(graph: Graph, value: Value) -> int:
+    """How many operands and results of the graph are its elements."""
+    operands = sum(user.domain != "" or user.op not in ("Shape", "Size") for user, _ in value.uses)
+    return operands + sum(result is value for result in graph.outputs)
+
+
+def _continued(value: Value) -> Value | None:
+    """The operand that the value is, with something behind it or written over; None where no node says so."""
+    node = value.producer
+    if node is None or node.domain != "":
+        return None
+    if node.op == "Concat":
+        return node.operand(0) if sum(v is node.operand(0) for v in node.inputs) == 1 else None
+    if node.op == "TensorScatter":
+        return node.operand(0) if _text(node.attr("mode", "linear")) == "linear" else None
+    if node.op == "Attention":
+        return next((node.input(p) for p, o in ((4, 1), (5, 2)) if node.outputs[o : o + 1] == [value]), None)
+    return None
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _axis_of(value: Value) -> int:
+    """Along which axis the node that makes it appends or writes."""
+    node = _node_of(value)
+    default = {"TensorScatter": -2, "Attention": 2}.get(node.op, 0)
+    return int(node.attr("axis", default)) % value.rank
