@@ -100,8 +100,12 @@ class Lower(Protocol):
     @property
     def target(self) -> Target: ...
     def read(self, value: Value) -> Place: ...
+    def stored(self, value: Value) -> Place:
+        """The same, or where a state keeps it as narrower floats than its own."""
+        ...
+
     def write(self, value: Value) -> Place:
-        """A new dense place for an output of the node."""
+        """A new dense place for an output of the node; where a state keeps it, perhaps of narrower floats."""
         ...
 
     def alias(self, value: Value, place: Place) -> None:

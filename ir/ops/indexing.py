@@ -408,9 +408,12 @@ def _cache_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 def _cache_lower(lower: Lower, node: Node) -> None:
     """The cache is copied, then updated in place."""
-    cache, update, starts = lower.read(node.operand(0)), lower.read(node.operand(1)), node.input(2)
+    cache, update, starts = lower.stored(node.operand(0)), lower.read(node.operand(1)), node.input(2)
     target = lower.write(node.output)
     lower.copy(cache, target)
+    if update.dtype is not target.dtype:
+        wide, update = update, lower.temp(target.dtype, update.dims)
+        lower.copy(wide, update)
     params = {
         "axis": node.attr("axis", -2) % target.rank, "circular": int(node.attr("mode", "linear") == "circular"),
     }  # fmt: skip

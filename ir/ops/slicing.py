@@ -183,7 +183,7 @@ def _concat_lower(lower: Lower, node: Node) -> None:
     axis = node.attr("axis") % target.rank
     start: Dim = 0
     for index in range(len(node.inputs)):
-        source = lower.read(node.operand(index))
+        source = lower.stored(node.operand(index))
         lower.copy(source, target.slice(axis, start, source.dims[axis]))
         start = start + source.dims[axis]
 

@@ -18,6 +18,7 @@ from arenaut.executor.compiled import CompiledExecutor
 from arenaut.executor.fragments import OpenFragment
 from arenaut.executor.host import ProgramHost
 from arenaut.executor.specialised import SpecialisedExecutor
+from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ArenautError, InternalError, InvalidModelError, blamed_on
 from arenaut.ir.graph import Array, Graph
 from arenaut.ir.infer import Oracle, asking
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from arenaut.passes.context import Event
 
 ExecutorName = Literal["compiled", "interpreted"]
+CachePrecision = Literal["stored", "bfloat16", "float16"]
 VerifyLevel = Literal["off", "structure", "types", "full"]
 VERIFY_VARIABLE = "ARENAUT_VERIFY"
 # Positions that a program with a state is planned for: more than its typical lengths.
@@ -76,6 +78,7 @@ def load_onnx(
     without: Collection[str] = (),
     revision: Revision | None = None,
     state: Mapping[str, str] | bool | None = None,
+    cache_precision: CachePrecision = "stored",
     isa: str | None = None,
     cache: bool | str | PathLike[str] | None = None,
     limits: Limits | None = None,
@@ -115,6 +118,10 @@ def load_onnx(
     state            inputs and the outputs that become them from run to run, by name: {"h": "hn"}. None: those that
                      are called as exporters call them (past_key_values.0.key and present.0.key, ...). Each pair is
                      checked by its graph. Model.new_state makes their memory. False: none.
+    cache_precision  "bfloat16", "float16": a state keeps what runs append to or update as such floats, where the model
+                     has float32: half the bytes to hold and to read. New rows are rounded to the nearest, by 2^-8 or
+                     2^-11 of each at most (float16 from 6e-5 to 65504); products and sums stay float32. Plain calls
+                     are not concerned.
 
     isa              at most this tier (baseline, v3 or v4), with features by name: "v3", "v3+avx_vnni". Such a model
                      can be saved for a machine that has no more. None: all that this machine has.
@@ -163,6 +170,7 @@ def _made(source: Any, given: Mapping[str, Any], held: ExternalFiles | None) -> 
         max_memory=bytes_of("max_memory", given["max_memory"]),
         backends=None if given["executor"] == "compiled" else _backends(given["backends"]),
         state=_state_option(given["state"]),
+        cache=_cache_type(given["cache_precision"]),
     )
     with blamed_on(InvalidModelError, "loading the model"), within(given["limits"]):
         from arenaut.frontend.source import resolved
@@ -190,6 +198,7 @@ class _Options:
     max_memory: int | None
     backends: Sequence[Backend] | None
     state: Mapping[str, str] | bool | None = None
+    cache: DType | None = None
 
 
 @dataclass(frozen=True)
@@ -262,7 +271,7 @@ def _draft_stateful(
     pairs = find_pairs(imported.graph, imported.input_names, imported.output_names, given)
     while pairs:
         try:
-            lowered = lower_graph(imported.graph, options.target, pairs=pairs)
+            lowered = lower_graph(imported.graph, options.target, pairs=pairs, cache=options.cache)
         except NotAppendedError as error:
             (pair,) = error.args
             pairs = [replace(p, change=Change.REPLACES, axis=-1) if p is pair else p for p in pairs]
@@ -368,6 +377,11 @@ def _backends(names: Sequence[str]) -> Sequence[Backend]:
     from arenaut.backends.chain import resolve_backends
 
     return resolve_backends(names)
+
+
+def _cache_type(given: Any) -> DType | None:
+    one_of("cache_precision", given, get_args(CachePrecision))
+    return {"bfloat16": DType.BFLOAT16, "float16": DType.FLOAT16}.get(given)
 
 
 def _state_option(given: Any) -> Mapping[str, str] | bool | None:

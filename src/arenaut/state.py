@@ -37,13 +37,16 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Part:
-    """One tensor of the state. dims: of its input. axis: along which it is appended to, -1: it is not."""
+    """One tensor of the state. dtype: as it is kept; fed: as its input is. dims: of its input. axis: along which it is
+    appended to, -1: it is not. told: data says where to write."""
 
     name: str
     dtype: DType
+    fed: DType
     dims: tuple[Dim, ...]
     change: Change
     axis: int
+    told: bool
 
     def sized(self, sizes: Mapping[str, int], capacity: int) -> list[int]:
         """Its dims with room for so much. Sizes that are not known are 0: nothing is there yet."""
@@ -69,7 +72,8 @@ class Stateful:
         assert built.lowered.state is not None
         self.built, self.use = built, built.lowered.state
         self.executor = CompiledExecutor(built, max_memory)
-        self.parts = [_part(inputs.names[p.input], inputs.values[p.input], p) for p in pairs]
+        stored = {i: place.dtype for i, place in built.lowered.wholes.items()}
+        self.parts = [_part(inputs.names[p.input], inputs.values[p.input], p, stored.get(p.input)) for p in pairs]
         self.names = {part.name: i for i, part in enumerate(self.parts)}
         held = {p.input for p in pairs}
         self.fed = [i for i in range(len(inputs.names)) if i not in held]
@@ -114,8 +118,9 @@ class Stateful:
         return 0 if self.batch is None and part.axis > 0 and isinstance(part.dims[0], int) else None
 
 
-def _part(name: str, value: Value, pair: Pair) -> Part:
-    return Part(name, value.dtype, value.shape, pair.change, pair.axis if pair.change is Change.APPENDS else -1)
+def _part(name: str, value: Value, pair: Pair, kept: DType | None) -> Part:
+    axis = pair.axis if pair.change is Change.APPENDS else -1
+    return Part(name, kept or value.dtype, value.dtype, value.shape, pair.change, axis, pair.told)
 
 
 def _numpy_type(value: Value) -> np.dtype[Any] | None:
@@ -149,6 +154,7 @@ class State(_native.State):
                 for part, d in zip(stateful.parts, dims, strict=True)
             ])  # fmt: skip
         self._capacity = room if stateful.grows else 0
+        self._alike = np.zeros((self.batch, self.batch), np.int64)  # first positions that two rows have in common
         self._connect()
 
     # -- looking in ------------------------------------------------------------------------------------------------
@@ -185,7 +191,8 @@ class State(_native.State):
     def read(self, name: str) -> Array:
         """A copy of one part, by the name of its input: what would be fed next."""
         with self._held():
-            copied: Array = self._valid(self._number(name)).copy()
+            number = self._number(name)
+            copied: Array = self._valid(number).astype(self._of.parts[number].fed.numpy)
             return copied
 
     def __repr__(self) -> str:
@@ -208,7 +215,11 @@ class State(_native.State):
                                  "was before is not known: keep a copy() of the state instead")  # fmt: skip
             if n > self._length:
                 raise StateError(f"rewind({n}): the state holds {self._length} positions")
-            self._length -= n
+            self._shorten(self._length - n)
+
+    def _shorten(self, length: int) -> None:
+        self._length = length
+        np.minimum(self._alike, length, out=self._alike)
 
     def clear(self) -> None:
         """As new: no positions, and zeros."""
@@ -216,7 +227,7 @@ class State(_native.State):
             for i, part in enumerate(self._of.parts):
                 if part.axis < 0:
                     self._reshape(i, part.sized(self._sizes, 0))
-            self._length = 0
+            self._shorten(0)
 
     def copy(self) -> State:
         """Another state that holds the same, with the same capacity."""
@@ -230,8 +241,9 @@ class State(_native.State):
             return self._with_rows(self._rows(rows, "select"))
 
     def reorder(self, indices: Sequence[int] | Array) -> None:
-        """Row i becomes what row indices[i] was, as beam search does; rows that stay are not copied. Raises StateError
-        for rows that are out of range, or another number of them."""
+        """Row i becomes what row indices[i] was, as beam search does. Rows that stay are not copied, nor what a row has
+        in common with the one that it becomes: of beams, all up to where they parted. Raises StateError for rows that
+        are out of range, or another number of them."""
         with self._held():
             rows = self._rows(indices, "reorder")
             if len(rows) != self.batch:
@@ -239,10 +251,21 @@ class State(_native.State):
             moved = [i for i, row in enumerate(rows) if row != i]
             if not moved:
                 return
-            for number, part in enumerate(self._of.parts):
-                axis = self._axis_of_rows(part)
-                array = np.moveaxis(self._valid(number), axis, 0)
-                array[moved] = array[[rows[i] for i in moved]]
+            axes = [self._axis_of_rows(part) for part in self._of.parts]
+            for number, (part, axis) in enumerate(zip(self._of.parts, axes, strict=True)):
+                array = self._valid(number)
+                parted = [0 if part.axis < 0 or part.told else int(self._alike[i, rows[i]]) for i in moved]
+                taken = [_rows_from(array, axis, rows[i], part.axis, at) for i, at in zip(moved, parted, strict=True)]
+                copies = [source.copy() for source in taken]
+                for i, at, copy in zip(moved, parted, copies, strict=True):
+                    _rows_from(array, axis, i, part.axis, at)[...] = copy
+            self._alike = self._alike_in(rows)
+
+    def _alike_in(self, rows: Sequence[int]) -> Array:
+        """What of these rows is known to be alike."""
+        same = np.equal.outer(rows, rows)
+        alike: Array = np.where(same, self._length, self._alike[np.ix_(rows, rows)])
+        return alike
 
     def _rows(self, given: Sequence[int] | Array, what: str) -> list[int]:
         try:
@@ -274,6 +297,7 @@ class State(_native.State):
         made = State(self.model, self._of, sizes, self._capacity if self._of.grows else None)
         made._grows_at_will = self._grows_at_will
         made._length = self._length
+        made._alike = self._alike.copy() if rows is None else self._alike_in(rows)
         for number, part in enumerate(self._of.parts):
             source = self._valid(number)
             if rows is not None:
@@ -356,6 +380,7 @@ class State(_native.State):
         before = self._length
         with self._held():
             kept = {number: self._valid(number).copy() for number in arrays}
+            self._alike[...] = 0
             if length > self._capacity:
                 self._grow_to(length, length - before)
             self._length = length
@@ -384,8 +409,8 @@ class State(_native.State):
     def _fitting(self, number: int, given: Any) -> Array:
         part = self._of.parts[number]
         array = np.asarray(given)
-        if array.dtype != part.dtype.numpy or array.ndim != len(part.dims):
-            raise InputError(f"input '{part.name}': expected {part.dtype.numpy} of rank {len(part.dims)}, got "
+        if array.dtype != part.fed.numpy or array.ndim != len(part.dims):
+            raise InputError(f"input '{part.name}': expected {part.fed.numpy} of rank {len(part.dims)}, got "
                              f"{array.dtype} of shape {array.shape}")  # fmt: skip
         for axis, (d, n) in enumerate(zip(part.dims, array.shape, strict=True)):
             want = d if isinstance(d, int) else self.batch if str(d) == self._of.batch else n
@@ -488,7 +513,7 @@ class State(_native.State):
         """Other content for a part, which may change its sizes where it is not appended to."""
         if self._of.parts[number].axis < 0 and tuple(self._dims(number)) != array.shape:
             self._reshape(number, list(array.shape))
-        np.copyto(self._valid(number), array)
+        np.copyto(self._valid(number), array, casting="unsafe")  # to what it is kept as
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -502,6 +527,16 @@ class State(_native.State):
     def _refuse(self) -> None:
         raise StateError(f"the state is in use by another run (seen in thread '{threading.current_thread().name}'): "
                          "one run at a time may have it; copy() makes another one")  # fmt: skip
+
+
+def _rows_from(array: Array, axis: int, row: int, along: int, start: int) -> Array:
+    """A view of one row of `axis`, from a position of axis `along` on."""
+    index: list[Any] = [slice(None)] * array.ndim
+    if along >= 0:
+        index[along] = slice(start, None)
+    index[axis] = row
+    view: Array = array[tuple(index)]
+    return view
 
 
 def _bits(array: Array) -> Array:

@@ -32,6 +32,9 @@ class Calls:
     def read(self, value: Value) -> Place:
         return Place(id(value), value.dtype, value.shape, dense_strides(value.shape))
 
+    def stored(self, value: Value) -> Place:
+        return self.read(value)
+
     write = read
 
     def alias(self, value: Value, place: Place) -> None: ...

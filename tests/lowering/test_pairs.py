@@ -89,7 +89,7 @@ def test_writes_where_a_run_is_told_are_updates() -> None:
         y = Neg(present_0)
     }"""
     head = '<ir_version: 12, opset_import: ["" : 24]>'
-    assert found(text, head=head) == [Pair(2, 0, Change.UPDATES, 1)]
+    assert found(text, head=head) == [Pair(2, 0, Change.UPDATES, 1, told=True)]
     for line, other in (
         ("Neg(present_0)", "Neg(past_0)"),
         ("Neg(present_0)", "Neg(z)"),
@@ -106,7 +106,7 @@ def test_a_longer_cache_that_is_written_to_is_appended_to() -> None:
         room = Concat<axis = 1>(past_0, x)
         present_0 = TensorScatter<axis = 1>(room, x, at)
     }"""
-    assert found(text, head='<ir_version: 12, opset_import: ["" : 24]>') == [Pair(2, 0, Change.APPENDS, 1)]
+    assert found(text, head='<ir_version: 12, opset_import: ["" : 24]>') == [Pair(2, 0, Change.APPENDS, 1, told=True)]
 
 
 def test_pairs_may_be_given() -> None:

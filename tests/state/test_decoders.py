@@ -168,6 +168,78 @@ def test_rows_are_copied_selected_and_reordered(gpt2: Model) -> None:
         state.reorder([0.5, 1, 2])  # type: ignore[list-item]
 
 
+def test_beams_copy_what_is_behind_where_they_parted(gpt2: Model) -> None:
+    """Rows that come from one row have its positions in common, and whatever is done to them later."""
+    first = gpt2.new_state(capacity=32)
+    decode(gpt2, first, prompt(1, 6))
+    state, plain = first.select([0, 0, 0]), first.select([0, 0, 0])
+    rng = np.random.default_rng(7)
+    for step in range(20):
+        ids = rng.integers(0, 101, (3, 1))
+        np.testing.assert_array_equal(decode(gpt2, state, ids), decode(gpt2, plain, ids))
+        rows = rng.integers(0, 3, 3).tolist()
+        state.reorder(rows)
+        plain = plain.select(rows)
+        if step % 7 == 6:
+            state.rewind(4)
+            plain.rewind(4)
+        if step == 11:
+            state = state.copy()
+    assert state._alike.min() >= 6
+    for name in state.names:
+        np.testing.assert_array_equal(state.read(name), plain.read(name))
+    caches = {name: np.asarray(rng.standard_normal((3, 4, 9, 16)), np.float32) for name in state.names}
+    gpt2.run({**fed(gpt2, rng.integers(0, 101, (3, 1)), 9), **caches}, state=state)
+    state.reorder([1, 2, 0])
+    for name, cache in caches.items():
+        np.testing.assert_array_equal(state.read(name)[:, :, :9], cache[[1, 2, 0]])
+
+
+@pytest.mark.parametrize(("kept", "error"), [("bfloat16", 2**-8), ("float16", 2**-11)])
+@pytest.mark.parametrize("name", DECODERS[:2])
+def test_caches_are_kept_as_narrower_floats(name: str, kept: str, error: float) -> None:
+    """A row is rounded once, and the caches of the steps after differ by no more than that makes of logits."""
+    proto = load_skeleton(name)
+    exact = arenaut.load_onnx(proto, threads=1)
+    model = arenaut.load_onnx(proto, threads=1, cache_precision=kept)  # type: ignore[arg-type]
+    state, other = model.new_state(capacity=64), exact.new_state(capacity=64)
+    assert 2 * state.nbytes == other.nbytes
+    assert model._stateful is not None
+    lowered = model._stateful.built.lowered
+    caches = {place.buffer for place in lowered.wholes.values()}
+    readers = {step.row.family for step in lowered.steps if step.row is not None
+               if any(place is not None and place.buffer in caches for place in step.inputs)}  # fmt: skip
+    assert readers == {"HalfAttention"}  # read as they lie
+    ids = prompt(1, 20)
+    found, expected = decode(model, state, ids), decode(exact, other, ids)
+    first = state.names[0]
+    np.testing.assert_allclose(state.read(first), other.read(first), rtol=error, atol=1e-7)
+    for seed in range(20):
+        np.testing.assert_allclose(found, expected, atol=8 * error * np.abs(expected).max())
+        found, expected = (decode(m, s, prompt(1, 1, seed)) for m, s in ((model, state), (exact, other)))
+    assert np.abs(found - expected).max() > 0
+    assert state.read(first).dtype == np.float32
+    assert state.copy().read(first).tobytes() == state.read(first).tobytes()
+    np.testing.assert_array_equal(state.select([0, 0]).read(first)[1], state.read(first)[0])
+    with pytest.raises(OptionError, match="cache_precision"):
+        arenaut.load_onnx(proto, cache_precision="int8")  # type: ignore[arg-type]
+
+
+def test_narrow_caches_take_what_another_model_made_and_are_saved(tmp_path: Path) -> None:
+    model = arenaut.load_onnx(load_skeleton(DECODERS[0]), threads=1, cache_precision="bfloat16")
+    state = model.new_state(capacity=16)
+    caches = {name: np.asarray(prompt(4, 5 * 16, 3).reshape(1, 4, 5, 16), np.float32) / 101 for name in state.names}
+    model.run({**fed(model, prompt(1, 1), 5), **caches}, state=state)
+    for name, cache in caches.items():
+        np.testing.assert_allclose(state.read(name)[:, :, :5], cache, rtol=2**-8)
+    state.save(tmp_path / "state.npz")
+    other = model.load_state(tmp_path / "state.npz")
+    ids = prompt(1, 2)
+    np.testing.assert_array_equal(decode(model, other, ids), decode(model, state, ids))
+    with pytest.raises(StateError, match="another model"):
+        arenaut.load_onnx(load_skeleton(DECODERS[0]), threads=1).load_state(tmp_path / "state.npz")
+
+
 def test_a_full_state_is_left_as_it_was(gpt2: Model) -> None:
     state = gpt2.new_state(capacity=8)
     decode(gpt2, state, prompt(1, 6))

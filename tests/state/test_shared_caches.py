@@ -140,6 +140,24 @@ def test_rows_of_other_lengths_go_on_where_each_ends() -> None:
     assert state.length == 13
 
 
+def test_caches_that_are_written_to_may_be_narrow() -> None:
+    exact = arenaut.load_onnx(grouped_model(), threads=1)
+    model = arenaut.load_onnx(grouped_model(), threads=1, cache_precision="float16")
+    assert readers_of_caches(model) == {"HalfAttention"}
+    state, other = model.new_state(capacity=16), exact.new_state(capacity=16)
+    for count in (5, 1, 1):
+        ids = np.full((1, count), 7)
+        feeds = {"input_ids": ids, "attention_mask": np.ones((1, state.length + count), np.int64)}
+        expected = exact.run(feeds, state=other)["logits"]
+        found = model.run(feeds, state=state)["logits"]
+        np.testing.assert_allclose(found, expected, atol=2**-9 * np.abs(expected).max())
+    static = arenaut.load_onnx(static_model("16"), threads=1, cache_precision="bfloat16")
+    kept = static.new_state()
+    feeds = {n: normal(1, 2, 3, 8) for n in "qkv"} | {"at": np.array([2]), "held": np.array([5])}
+    static.run(feeds, state=kept)
+    np.testing.assert_allclose(kept.read("past_key")[:, :, 2:5], feeds["k"], rtol=2**-8)
+
+
 def test_a_grouped_decoder_forgets_and_refuses() -> None:
     model = arenaut.load_onnx(grouped_model(), threads=1)
     state = model.new_state(capacity=8)

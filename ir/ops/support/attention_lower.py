@@ -34,7 +34,7 @@ def lower_attention(b: Lower, node: Node) -> None:
         "causal_offset": past,
     }
     out = _result(b, node.output, query, value)
-    family, rounded = product_family(b, "Attention", query.dtype, key.dtype)
+    family, rounded = product_family(b, "Attention", key.dtype, value.dtype)
     b.call(family, [query, key, value, mask], [out], {**params, **rounded})
 
 
@@ -47,7 +47,7 @@ def _default_scale(query: Place) -> float:
 
 def _split(b: Lower, x: Value, heads: int | None) -> Place:
     """[B, S, H * D] as [B, H, S, D]; 4-D inputs are that already."""
-    place = b.read(x)
+    place = b.stored(x)
     if place.rank == 4:
         return place
     if not heads:
@@ -67,7 +67,7 @@ def _cached(b: Lower, node: Node, index: int, past_index: int) -> tuple[Place, D
         if present is not None:
             b.copy(new, b.write(present))
         return new, 0
-    past = b.read(past_value)
+    past = b.stored(past_value)
     length = past.dims[2]
     total: Sequence[Dim] = (*past.dims[:2], length + new.dims[2], past.dims[3])
     whole = b.write(present) if present is not None else b.temp(new.dtype, total)

@@ -73,7 +73,7 @@ def load_through(source: Any, folder: str, given: Mapping[str, Any], target: Tar
 PLAIN_GIVEN: Mapping[str, Any] = {
     "optimize": True, "optimize_memory": "default", "shapes": None, "stop_after": None, "exact_conv": False,
     "winograd_limit": None, "precision": "stored", "weights": "stored", "without": None, "revision": None,
-    "state": None,
+    "state": None, "cache_precision": "stored",
 }  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def sha256_of_file(path: str) -> str:
 PLAIN: Mapping[str, Any] = {
     "threads": None, "optimize": True, "optimize_memory": "default", "shapes": {}, "stop_after": None,
     "exact_conv": False, "winograd_limit": None, "precision": "stored", "weights": "stored", "without": [],
-    "state": None,
+    "state": None, "cache_precision": "stored",
 }  # fmt: skip
 # Those of a Revision that changes no weights.
 PLAIN_REVISION: Mapping[str, Any] = {"dims": {}, "denotations": {}, "separate": False}
@@ -186,6 +186,7 @@ _OPTIONS: Mapping[str, tuple[type, ...]] = {
     "threads": (int, type(None)), "optimize": (bool,), "optimize_memory": (str,), "shapes": (dict,),
     "stop_after": (int, type(None)), "exact_conv": (bool,), "winograd_limit": (int, type(None)), "without": (list,),
     "precision": (str,), "weights": (str,), "state": (dict, bool, type(None)),
+    "cache_precision": (str,),
     "dims": (dict,), "denotations": (dict,), "separate": (bool,),
 }  # fmt: skip
 

@@ -35,6 +35,7 @@ class Emitter:
         self.buffers: list[LoweredBuffer] = []
         self.steps: list[LoweredStep] = []
         self.places: dict[int, Place] = {}
+        self.kept: dict[int, Place] = {}  # of values that a state keeps as narrower floats than theirs
         self.values: list[tuple[Value, Place]] = []
         self.checks: list[Check] = []
         self.slots = 0
@@ -49,6 +50,10 @@ class Emitter:
 
     def read(self, value: Value) -> Place:
         place = self.places.get(id(value))
+        if place is None and id(value) in self.kept:
+            place = self._widened(self.kept[id(value)])
+            assert place is not None
+            self._put(value, place)
         if place is None:
             if value.constant is None:
                 raise NoRowError(f"'{value.name}' has no place")
@@ -56,7 +61,12 @@ class Emitter:
             self._put(value, place)
         return place
 
+    def stored(self, value: Value) -> Place:
+        return self.kept[id(value)] if id(value) in self.kept else self.read(value)
+
     def write(self, value: Value) -> Place:
+        if id(value) in self.kept:
+            return self.kept[id(value)]
         if id(value) in self.places:
             return self.places[id(value)]
         index, part = self._output_index(value), self._destinations.get(id(value))
@@ -160,6 +170,9 @@ class Emitter:
     def copy(self, source: Place, target: Place) -> None:
         aligned = replace(source, dims=target.dims) if source.rank == target.rank else source
         if aligned == target:
+            return
+        if aligned.dtype is not target.dtype:
+            self.convert(aligned, target)
             return
         row = self._select(COPY, [aligned], [target])
         self._step(LoweredStep(StepKind.KERNEL, self._current, [aligned], [target], row))

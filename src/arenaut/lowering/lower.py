@@ -27,14 +27,20 @@ from arenaut.plain import replace
 _CONTROL = {"if": StepKind.IF, "loop": StepKind.LOOP, "scan": StepKind.SCAN}
 
 
-def lower_graph(graph: Graph, target: Target, most: int | None = None, pairs: Sequence[Pair] | None = None) -> Lowered:
+def lower_graph(
+    graph: Graph,
+    target: Target,
+    most: int | None = None,
+    pairs: Sequence[Pair] | None = None,
+    cache: DType | None = None,
+) -> Lowered:
     """The graph's steps for this target. Raises UnsupportedError naming every node that nothing can run.
 
     most: fragments of unknown ranks of at least so many nodes are run node by node. pairs: what carries the state of
     the model, which is then memory that outlives a run: an input that is appended to is a part of what there is room
-    for, and its output the same memory. Raises NotAppendedError.
+    for, and its output the same memory. cache: what floats of 32 bits are kept as there. Raises NotAppendedError.
     """
-    return Lowerer(graph, target, pairs).run(most)
+    return Lowerer(graph, target, pairs, cache).run(most)
 
 
 # Changes of a part that take place in the memory of its input.
@@ -48,9 +54,12 @@ class NotAppendedError(Exception):
 class Lowerer(Emitter):
     """Lowers one graph, node after node."""
 
-    def __init__(self, graph: Graph, target: Target, pairs: Sequence[Pair] | None = None) -> None:
+    def __init__(
+        self, graph: Graph, target: Target, pairs: Sequence[Pair] | None = None, cache: DType | None = None
+    ) -> None:
         super().__init__(graph, target)
         self._pairs = pairs
+        self._cache = cache
         self._wholes: dict[int, Place] = {}
         self._capacity = unused_name(graph.dim_names(), "capacity")
         if pairs is not None:
@@ -105,7 +114,7 @@ class Lowerer(Emitter):
         for pair in self._pairs:
             present = self.graph.outputs[pair.output]
             if pair.change in IN_PLACE:
-                place = self.places.get(id(present))
+                place = self.kept.get(id(present), self.places.get(id(present)))
                 if place is None or place.buffer != self._wholes[pair.input].buffer:
                     raise NotAppendedError(pair)
             grows = pair.change is Change.APPENDS
@@ -120,12 +129,14 @@ class Lowerer(Emitter):
         dims = list(value.shape)
         if pair.change is Change.APPENDS:
             dims[pair.axis] = symbol(self._capacity)
-        whole = self._wholes[index] = self._dense(Segment.INPUT, value.dtype, tuple(dims), index, value.name)
-        place = replace(whole, dims=value.shape)
-        self._put(value, place)
-        for made in values_in_place(self.graph, value, self.graph.outputs[pair.output]):
-            self._put(made, replace(whole, dims=made.shape))
-        return place
+        dtype = self._cache if self._cache is not None and value.dtype is DType.FLOAT else value.dtype
+        whole = self._wholes[index] = self._dense(Segment.INPUT, dtype, tuple(dims), index, value.name)
+        for part in (value, *values_in_place(self.graph, value, self.graph.outputs[pair.output])):
+            if dtype is value.dtype:
+                self._put(part, replace(whole, dims=part.shape))
+            else:
+                self.kept[id(part)] = replace(whole, dims=part.shape)
+        return replace(whole, dims=value.shape)
 
     def _input(self, value: Value, index: int) -> Place:
         for pair in self._pairs or ():

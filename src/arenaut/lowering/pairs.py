@@ -26,12 +26,14 @@ class Change(Enum):
 @dataclass(frozen=True)
 class Pair:
     """The output `output` of a run becomes the input `input` of the next one, by numbers. axis: along which the output
-    is the input with something behind it, or is written to at positions; -1 where it is not."""
+    is the input with something behind it, or is written to at positions; -1 where it is not. told: data says
+    where."""
 
     input: int
     output: int
     change: Change
     axis: int = -1
+    told: bool = False
 
 
 # Names of inputs, and what the output is then called, of exporters: optimum and transformers (past_key_values.0.key,
@@ -133,14 +135,17 @@ def _classified(graph: Graph, i: int, j: int) -> Pair:
         source = source.producer.operand(0)
     if past is source:
         return Pair(i, j, Change.KEEPS)
-    change, axis = _changed(graph, past, present)
-    return Pair(i, j, change, axis)
+    made = values_in_place(graph, past, present)
+    change, axis = _changed(past, present, made)
+    told = change is not Change.REPLACES and any(_node_of(value).op == "TensorScatter" for value in made)
+    return Pair(i, j, change, axis, told)
 
 
-def _changed(graph: Graph, past: Value, present: Value) -> tuple[Change, int]:
+def _changed(past: Value, present: Value, made: Sequence[Value]) -> tuple[Change, int]:
     """Whether `present` may lie where `past` does, by the nodes that make it, and along which axis it is appended to or
-    written to. REPLACES where that is not proved, or where it grows along no free size."""
-    made, refused = values_in_place(graph, past, present), (Change.REPLACES, -1)
+    written to. REPLACES where that is not proved, or where it grows along no free size. made: see values_in_place.
+    """
+    refused = (Change.REPLACES, -1)
     if not made or not past.has_shape or not present.has_shape or past.rank != present.rank:
         return refused
     axes = {_axis_of(value) for value in made}
