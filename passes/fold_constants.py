@@ -52,11 +52,12 @@ def _fold(
     folded: list[Node] = []
     for node in graph.nodes:
         results = None if later(node) else _known(node) or _evaluated(node, context)
+        if results is None and id(node) in stale and infer_again(node):
+            stale.update(_readers(node))
+            results = None if later(node) else _known(node)
         if results is None:
-            if id(node) in stale and infer_again(node):
-                stale.update(id(user) for v in node.outputs if v is not None for user, _ in v.uses)
             continue
-        stale.update(id(user) for v in node.outputs if v is not None for user, _ in v.uses)
+        stale.update(_readers(node))
         for old, array in zip(node.outputs, results, strict=False):
             if old is not None:
                 new = graph.add_constant(array, old.name)
@@ -65,6 +66,10 @@ def _fold(
         context.fired("fold", node)
     graph.remove(folded)
     return bool(folded)
+
+
+def _readers(node: Node) -> set[int]:
+    return {id(user) for v in node.outputs if v is not None for user, _ in v.uses}
 
 
 def _known(node: Node) -> list[np.ndarray] | None:

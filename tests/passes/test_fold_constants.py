@@ -156,3 +156,19 @@ def test_known_integers_wrap_in_their_type(optimize: bool) -> None:
     text = "g (float[1] x) => (int32[1] y) <int32[1] a = {1062981563}, int32[1] b = {-5}> { y = Mul (a, b) }"
     got = arenaut.load_onnx(parse(text), optimize=optimize).run(x=np.zeros(1, np.float32))["y"]
     assert got.tolist() == [-1019940519]
+
+
+def test_sizes_that_follow_from_folded_ones_are_folded_in_one_go() -> None:
+    """Lengths by way of floats, as audio codecs pad each layer: what one fold tells, the next layer's shapes need."""
+    text = """agraph (float[1, 1, 20] x) => (float[a, b, c] y)
+    <int64[5] z = {0, 0, 0, 0, 0}, float[1] four = {4}>
+    {
+        s = Shape <start = 2> (x)  f = Cast <to = 1> (s)  d = Div (f, four)  u = Ceil (d)  k = Cast <to = 7> (u)
+        pads = Concat <axis = 0> (z, k)  p = Pad <mode = "reflect"> (x, pads)
+        s2 = Shape <start = 2> (p)  f2 = Cast <to = 1> (s2)  d2 = Div (f2, four)  u2 = Ceil (d2)
+        k2 = Cast <to = 7> (u2)  pads2 = Concat <axis = 0> (z, k2)  y = Pad <mode = "reflect"> (p, pads2)
+    }"""
+    graph = import_model(parse(text).SerializeToString()).graph
+    fold_constants(graph, PassContext(TARGET))
+    assert [n.op for n in graph.nodes] == ["Pad", "Pad"]
+    assert graph.outputs[0].shape == (1, 1, 32)

@@ -309,13 +309,14 @@ class Run {
     int32_t *unwoven = d.out + kDepthwisePixels * kVectorBytes, *met = unwoven + kDepthwisePixels * kVectorBytes;
     unweave(d, n, unwoven);
     if (f.columns.b_zero != nullptr) {  // zero points of filters times the sums of what they met
-      const uint32_t* zeros = reinterpret_cast<const uint32_t*>(columns_.b_zero) + part.c;
       d.weights = ones(n);
       kernel_(&d, n);
       unweave(d, n, met);
-      for (int64_t i = 0; i < d.pixels * n; ++i)
-        unwoven[i] =
-            static_cast<int32_t>(static_cast<uint32_t>(unwoven[i]) - static_cast<uint32_t>(met[i]) * zeros[i % n]);
+      const uint32_t *zeros = reinterpret_cast<const uint32_t*>(columns_.b_zero) + part.c,
+                     *seen = reinterpret_cast<const uint32_t*>(met);
+      uint32_t* sums = reinterpret_cast<uint32_t*>(unwoven);
+      for (int64_t i = 0; i < d.pixels; ++i, sums += n, seen += n)
+        for (int64_t c = 0; c < n; ++c) sums[c] -= seen[c] * zeros[c];
     }
     const int64_t first = part.c + part.done;
     qgemm_finish(f, activation_,
@@ -331,11 +332,15 @@ class Run {
 
   // Weights of one for every tap there is.
   const int8_t* ones(int64_t n) const {
-    int8_t* to = reinterpret_cast<int8_t*>(scratch_ + b_.at_ones);
-    for (int64_t s = 0; s < rows_.columns * rows_.groups; ++s)
-      for (int64_t i = 0; i < 4 * n; ++i)
-        to[s * 4 * n + i] = s % rows_.groups * ARN_DOT_GROUP + i % ARN_DOT_GROUP < rows_.rows ? 1 : 0;
-    return to;
+    int32_t* to = reinterpret_cast<int32_t*>(scratch_ + b_.at_ones);
+    for (int64_t s = 0; s < rows_.columns * rows_.groups; ++s, to += n) {
+      int8_t taps[ARN_DOT_GROUP];
+      for (int64_t i = 0; i < ARN_DOT_GROUP; ++i) taps[i] = s % rows_.groups * ARN_DOT_GROUP + i < rows_.rows ? 1 : 0;
+      int32_t step;
+      __builtin_memcpy(&step, taps, sizeof(step));
+      for (int64_t i = 0; i < n; ++i) to[i] = step;
+    }
+    return reinterpret_cast<const int8_t*>(scratch_ + b_.at_ones);
   }
 
   const QConvBound& b_;
