@@ -25,7 +25,8 @@ def dequantise_late(graph: Graph, context: PassContext) -> bool:
         first = next((s for s in (stored(node.input(i)) for i in carried) if s is not None), None)
         if first is None:
             continue
-        numbers = _numbers(node, carried, first)
+        rises = not record_of(node).by_order or first.is_rising
+        numbers = _numbers(node, carried, first) if rises else "its numbers are no bytes of a positive scale"
         if isinstance(numbers, str):
             context.missed(REWRITE, node, numbers)
             continue

@@ -22,7 +22,7 @@ def quantise_early(graph: Graph, context: PassContext) -> bool:
         while moved is not None:
             mover = moved.operand(0).producer
             rule = None if mover is None else record_of(mover).carries
-            if mover is None or rule is None:
+            if mover is None or rule is None or record_of(mover).by_order:
                 break
             reason = _why_not(graph, moved, mover, list(rule(mover)))
             if reason is not None:

@@ -114,6 +114,23 @@ def _max_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return results
 
 
+def _max_carries(node: Node) -> Sequence[int]:
+    """The largest element of each window, where every window holds one and nobody asks for its place."""
+    if len(node.outputs) > 1 or not node.operand(0).has_shape:
+        return ()
+    windows = pool_windows(node, node.operand(0).shape)
+    axes = zip(node.operand(0).shape[2:], windows.begins, windows.ends, windows.kernel, windows.dilations, strict=True)
+    return (0,) if all(_holds_one(*axis) for axis in axes) else ()
+
+
+def _holds_one(extent: Dim, begin: Dim, end: Dim, kernel: Dim, dilation: int) -> bool:
+    """Whether every window along an axis surely has a tap within the input."""
+    if not (isinstance(begin, int) and isinstance(end, int) and isinstance(kernel, int)):
+        return False
+    there = extent > 0 if isinstance(extent, int) else begin + end < kernel
+    return there and dilation == 1 and max(begin, 0) < kernel and max(end, 0) < kernel
+
+
 def _max_lower(lower: Lower, node: Node) -> None:
     params: dict[str, Param] = {"storage_order": int(node.attr("storage_order", 0))}
     places = node.outputs[1] if len(node.outputs) > 1 else None
@@ -295,6 +312,7 @@ def _unpool_samples() -> Iterator[Sample]:
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="MaxPool", infer=_pool_infer, evaluate=_max_evaluate, lower=_max_lower, layout="channels", flops=_pool_flops,
+        carries=_max_carries, by_order=True,
         samples=_pool_samples((*_FLOATS, DType.INT8, DType.UINT8), ({}, {"ceil_mode": 1})),
     ),
     OpRecord(

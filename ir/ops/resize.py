@@ -215,6 +215,12 @@ def _call(lower: Lower, node: Node) -> None:
     lower.call(family, operands, [lower.write(node.output)], params)
 
 
+def _carries(node: Node) -> Sequence[int]:
+    """The nearest elements are chosen by place; what lies outside a region is a number of its own."""
+    outside = node.attr("coordinate_transformation_mode") == "tf_crop_and_resize"
+    return (0,) if node.attr("mode", "nearest") == "nearest" and not outside else ()
+
+
 # -- samples -------------------------------------------------------------------------------------------------------
 
 
@@ -256,6 +262,7 @@ def _samples() -> Iterator[Sample]:
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="Resize", requires=resize_requires, infer=_infer, evaluate=_evaluate, lower=_lower, layout="follow",
+        carries=_carries,
         tolerance=Tolerance("product", 8), flops=lambda node: 8 * dims.product(node.output.shape), samples=_samples,
     ),
 )  # fmt: skip

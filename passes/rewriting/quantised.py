@@ -37,6 +37,13 @@ class Stored:
         return of_one_scale(self.node)
 
     @property
+    def is_rising(self) -> bool:
+        """Whether these are bytes of which the larger surely stands for the larger float."""
+        scale = self.scale.constant
+        known = self.dtype in (DType.UINT8, DType.INT8) and self.is_single and scale is not None
+        return known and bool(np.isfinite(scale).all() and (scale.astype(np.float64) > 0).all())
+
+    @property
     def axis(self) -> int | None:
         """The axis along which scales differ; None where it is one scale, or blocks have their own."""
         x = self.node.operand(0)

@@ -9,7 +9,8 @@ from tests.support.rewriting import Rewritten, rewrite
 
 CONSTANTS = """<float s = {0.5}, float t = {0.25}, uint8 z = {7}, uint8 none = {0}, float[3] each = {0.5, 1.0, 2.0},
  uint8[3] zs = {0, 1, 2}, int64[2] flat = {2, 12}, int64[1] one = {1}, int64[1] two = {2}, int64[1] axis = {1},
- int64[6] around = {0, 1, 0, 0, 1, 0}, float pad = {-3.5}, float odd = {0.1}>"""
+ int64[6] around = {0, 1, 0, 0, 1, 0}, float pad = {-3.5}, float odd = {0.1},
+ float down = {-0.5}, float[3] ones = {1.0, 1.0, 2.0}>"""
 DQ = "DequantizeLinear"
 LATE = {
     "d = DequantizeLinear(x, s, z) y = Reshape(d, flat)": ["Reshape", DQ],
@@ -23,6 +24,9 @@ LATE = {
     'd = DequantizeLinear(x, s, z) y = Pad <mode = "edge"> (d, around)': ["Pad", DQ],
     "d = DequantizeLinear(x, s, z) a, b = Split <axis = 2, num_outputs = 2> (d) y = Concat <axis = 2> (b, a)":
         ["Split", "Concat", DQ],
+    "d = DequantizeLinear(x, s, z) y = MaxPool <kernel_shape = [2], pads = [1, 1]> (d)": ["MaxPool", DQ],
+    "d = DequantizeLinear(x, s, z) y = MaxPool <kernel_shape = [3], strides = [2], ceil_mode = 1> (d)": ["MaxPool", DQ],
+    "d = DequantizeLinear(x, s, z) y = Resize(d, , ones)": ["Resize", DQ],
     "d = DequantizeLinear <axis = 1> (x, each, zs) y = Transpose <perm = [1, 2, 0]> (d)": ["Transpose", DQ],
 }  # fmt: skip
 APART = {
@@ -30,6 +34,10 @@ APART = {
     "d = DequantizeLinear(x, s, z) e = DequantizeLinear(w, s, none) y = Concat <axis = 1> (d, e)": "another scale",
     "d = DequantizeLinear <axis = 1> (x, each, zs) y = Reshape(d, flat)": "differ along an axis",
     "d = DequantizeLinear(x, s, z) y = Pad(d, around, odd)": "no number of this scale",
+    "d = DequantizeLinear(x, down, z) y = MaxPool <kernel_shape = [2]> (d)": "no bytes of a positive scale",
+    "d = DequantizeLinear(x, s, z) y = MaxPool <kernel_shape = [2], dilations = [2]> (d)": None,
+    "d = DequantizeLinear(x, s, z) y, places = MaxPool <kernel_shape = [2]> (d)": None,
+    'd = DequantizeLinear(x, s, z) y = Resize <mode = "linear"> (d, , ones)': None,
     "d = DequantizeLinear(x, s, z) y = Softmax(d)": None,
 }
 

@@ -10,6 +10,8 @@ namespace ARN_NS {
 namespace {
 
 constexpr int64_t kLookups = 16384;   // bytes of a unit
+constexpr int64_t kShortestRun = 8;
+constexpr int32_t kRunDims = 3, kRunSlots = 3;
 constexpr int64_t kLongRow = 512;     // a row of this many elements is cut into tiles of its own
 constexpr int64_t kLongest = 16384;   // elements of a tile when no register needs memory
 constexpr int64_t kTaskWork = 65536;  // elements times instructions that are worth a task
@@ -21,8 +23,15 @@ struct DriverBound {
   int64_t tile_rows, tile_cols, col_tiles, tiles, tiles_per_task;
 };
 
+// Rows of bytes, consecutive in every operand; a unit is some rows, or a piece of a long one.
+struct Runs {
+  int64_t rows, cols, rows_per_unit, pieces, units, units_per_task;
+  int64_t dim[kRunDims], stride[kRunSlots][kRunDims], offset[kRunSlots];  // dims of the rows, outermost first
+  int32_t n_dim, slots;
+};
+
 struct LookupBound {
-  int64_t elements, units, units_per_task;
+  Runs runs;
   uint8_t table[256];
 };
 
@@ -114,15 +123,63 @@ int32_t run_tiles(const void* bound, void* const* operand, int64_t begin, int64_
   return ARN_OK;
 }
 
+// Whether all operands lie in rows; then fills what tells them.
+bool read_runs(const Walk& w, int64_t units_per_task, Runs* r) {
+  const int32_t inner = w.n_row + w.n_col - 1;
+  if (inner < 0 || inner > kRunDims || w.slots > kRunSlots) return false;
+  *r = Runs{};
+  r->cols = w.dim[inner].n;
+  r->rows = 1;
+  r->n_dim = inner;
+  r->slots = w.slots;
+  if (inner > 0 && r->cols < kShortestRun) return false;
+  for (int32_t d = 0; d < inner; ++d) {
+    r->dim[d] = w.dim[d].n;
+    r->rows *= w.dim[d].n;
+  }
+  for (int32_t s = 0; s < w.slots; ++s) {
+    if (w.dim[inner].stride[s] != 1) return false;
+    r->offset[s] = w.offset[s];
+    for (int32_t d = 0; d < inner; ++d) r->stride[s][d] = w.dim[d].stride[s];
+  }
+  r->pieces = ceil_div(r->cols, kLookups);
+  r->rows_per_unit = max64(1, kLookups / r->cols);
+  r->units = ceil_div(r->rows, r->rows_per_unit) * r->pieces;
+  r->units_per_task = units_per_task;
+  return true;
+}
+
+// run(n, at) for each row, or piece of one, of the tasks: n elements, in operand s from at[s] on.
+template <typename F>
+int32_t for_runs(const Runs& r, int64_t begin, int64_t end, const arn_state* state, const F& run) {
+  return for_units(begin, end, r.units, r.units_per_task, state, [&](int64_t u) {
+    const int64_t first = u / r.pieces * r.rows_per_unit, col = u % r.pieces * kLookups;
+    const int64_t n = r.pieces > 1 ? min64(kLookups, r.cols - col) : r.cols;
+    int64_t index[kRunDims] = {}, at[kRunSlots];
+    for (int32_t s = 0; s < r.slots; ++s) at[s] = r.offset[s] + col;
+    for (int64_t d = r.n_dim - 1, left = first; d >= 0; left /= r.dim[d], --d) {
+      index[d] = left % r.dim[d];
+      for (int32_t s = 0; s < r.slots; ++s) at[s] += index[d] * r.stride[s][d];
+    }
+    for (int64_t k = min64(r.rows_per_unit, r.rows - first); k > 0; --k) {
+      run(n, at);
+      for (int32_t d = r.n_dim - 1; d >= 0; --d) {
+        const int64_t back = ++index[d] == r.dim[d] ? r.dim[d] : 0;
+        for (int32_t s = 0; s < r.slots; ++s) at[s] += (1 - back) * r.stride[s][d];
+        if (back == 0) break;
+        index[d] = 0;
+      }
+    }
+  });
+}
+
 int32_t run_lookup(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void*,
                    const arn_state* state) {
   const LookupBound& b = *static_cast<const LookupBound*>(bound);
   const uint8_t* from = static_cast<const uint8_t*>(operand[0]);
   uint8_t* to = static_cast<uint8_t*>(operand[1]);
-  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) {
-    const int64_t at = u * kLookups;
-    look_up(min64(kLookups, b.elements - at), to + at, from + at, b.table);
-  });
+  return for_runs(b.runs, begin, end, state,
+                  [&](int64_t n, const int64_t* at) { look_up(n, to + at[1], from + at[0], b.table); });
 }
 
 // Inputs of one element a row. Returns whether there is one.
@@ -139,16 +196,8 @@ bool keep_by_row(TileCore* core) {
   return any;
 }
 
-// All operands lie alike and without gaps: one run of elements.
-bool is_one_run(const Walk& w) {
-  if (w.n_row + w.n_col != 1) return false;
-  for (int32_t s = 0; s < w.slots; ++s)
-    if (w.offset[s] != 0 || w.dim[0].stride[s] != 1) return false;
-  return true;
-}
-
 struct PairBound {
-  int64_t elements, units, units_per_task;
+  Runs runs;
   BytePair pair;
 };
 
@@ -157,41 +206,41 @@ int32_t run_pair(const void* bound, void* const* operand, int64_t begin, int64_t
   const PairBound& b = *static_cast<const PairBound*>(bound);
   const uint8_t *x = static_cast<const uint8_t*>(operand[0]), *y = static_cast<const uint8_t*>(operand[1]);
   uint8_t* to = static_cast<uint8_t*>(operand[2]);
-  return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) {
-    const int64_t at = u * kLookups;
-    run_byte_pair(b.pair, min64(kLookups, b.elements - at), to + at, x + at, y + at);
+  return for_runs(b.runs, begin, end, state, [&](int64_t n, const int64_t* at) {
+    run_byte_pair(b.pair, n, to + at[2], x + at[0], y + at[1]);
   });
 }
 
 // A form whose units are runs of bytes.
 template <typename Bound>
-bool bind_runs(Bound* b, int64_t elements, int64_t units_per_task, arn_run_fn run, const char* variant,
-               arn_bound* out) {
-  b->elements = elements;
-  b->units = ceil_div(elements, kLookups);
-  b->units_per_task = units_per_task;
+bool bind_runs(Bound* b, const Runs& runs, arn_run_fn run, const char* variant, arn_bound* out) {
+  b->runs = runs;
   out->run = run;
-  out->tasks = ceil_div(b->units, b->units_per_task);
+  out->tasks = ceil_div(runs.units, runs.units_per_task);
   out->step_scratch = out->thread_scratch = 0;
   out->bound_bytes = sizeof(Bound);
   out->variant = variant;
   return true;
 }
 
-bool bind_pair(const arn_bind_args* args, int64_t elements, arn_bound* out, void* bound) {
-  BytePair pair;  // nothing is written to `bound` before it is known to be this form
-  if (!read_byte_pair(args, &pair) || !ARN_CHOICE("tile/bytes", true)) return false;
+// These two write nothing to `bound` before the program is known to be of their form.
+bool bind_pair(const arn_bind_args* args, const Walk& walk, arn_bound* out, void* bound) {
+  Runs runs;
+  BytePair pair;
+  if (!read_runs(walk, 2, &runs) || !read_byte_pair(args, &pair) || !ARN_CHOICE("tile/bytes", true)) return false;
   PairBound* b = static_cast<PairBound*>(bound);
   b->pair = pair;
-  return bind_runs(b, elements, 2, run_pair, "bytes", out);
+  return bind_runs(b, runs, run_pair, "bytes", out);
 }
 
-bool bind_lookup(const arn_bind_args* args, int64_t elements, arn_bound* out, void* bound) {
-  uint8_t table[256];  // nothing is written to `bound` before it is known to be this form
-  if (!ARN_CHOICE("tile/table", elements >= 256) || !tabulate(args, table)) return false;
+bool bind_lookup(const arn_bind_args* args, const Walk& walk, arn_bound* out, void* bound) {
+  Runs runs;
+  uint8_t table[256];
+  if (!read_runs(walk, 4, &runs) || !ARN_CHOICE("tile/table", runs.rows * runs.cols >= 256)) return false;
+  if (!tabulate(args, table)) return false;
   LookupBound* b = static_cast<LookupBound*>(bound);
   __builtin_memcpy(b->table, table, sizeof(table));
-  return bind_runs(b, elements, 4, run_lookup, "table", out);
+  return bind_runs(b, runs, run_lookup, "table", out);
 }
 
 }  // namespace
@@ -225,8 +274,7 @@ ARN_DEFINE_BIND(tile) {
   sort_dims(&walk);
   collapse(&walk);
   const bool is_quick = is_narrow && core.n_instr <= kQuick;  // quicker than a table
-  if (!is_quick && is_one_run(walk) && (bind_lookup(args, total, out, bound) || bind_pair(args, total, out, bound)))
-    return ARN_OK;
+  if (!is_quick && (bind_lookup(args, walk, out, bound) || bind_pair(args, walk, out, bound))) return ARN_OK;
   if (walk.n_row > 0) {
     walk.n_row -= 1;
     walk.n_col = 1;

@@ -60,13 +60,16 @@ void look_up(int64_t n, uint8_t* dst, const uint8_t* src, const uint8_t* table) 
     const __m512i both = _mm512_mask_blend_epi16(_mm512_test_epi16_mask(index, top), low, high);
     return _mm512_srlv_epi16(both, _mm512_slli_epi16(_mm512_and_si512(index, odd), 3));
   };
-  for (; i + 64 <= n; i += 64) {
-    const __m512i x = _mm512_loadu_si512(src + i);
+  const auto results = [&](__m512i x) {
     const __m512i even = _mm512_and_si512(pick(_mm512_and_si512(x, low_byte)), low_byte);
     const __m512i other = _mm512_slli_epi16(pick(_mm512_srli_epi16(x, 8)), 8);
-    _mm512_storeu_si512(dst + i, _mm512_or_si512(even, other));
-  }
-#endif
+    return _mm512_or_si512(even, other);
+  };
+  for (; i + 64 <= n; i += 64) _mm512_storeu_si512(dst + i, results(_mm512_loadu_si512(src + i)));
+  if (i == n) return;
+  const __mmask64 rest = ~__mmask64{0} >> (64 - (n - i));
+  _mm512_mask_storeu_epi8(dst + i, rest, results(_mm512_maskz_loadu_epi8(rest, src + i)));
+#else
   for (; i + 8 <= n; i += 8) {
     uint64_t x, y = 0;
     __builtin_memcpy(&x, src + i, 8);
@@ -74,6 +77,7 @@ void look_up(int64_t n, uint8_t* dst, const uint8_t* src, const uint8_t* table) 
     __builtin_memcpy(dst + i, &y, 8);
   }
   for (; i < n; ++i) dst[i] = table[src[i]];
+#endif
 }
 
 }  // namespace ARN_NS
