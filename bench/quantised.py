@@ -1,9 +1,11 @@
 """Writes docs/measured/QUANTISED.md: speed and memory of the zoo's quantised models beside the peers.
 
-    python -m bench.quantised [NAME...] [--threads 1,2] [--rounds N] [--slot SECONDS] [--seconds LIMIT]
+    python -m bench.quantised [NAME...] [--threads 1,2] [--rounds N] [--slot SECONDS] [--seconds LIMIT] [--memory]
 
 Every model's result is kept in a file (build/quantised.jsonl) as soon as it is there, and the next call goes on from
-that file; --seconds: begin no further model after so long. The page holds what the file holds.
+that file; --seconds: begin no further model after so long. The page holds what the file holds. A model that is not in
+the zoo's cache is made when its turn comes, which takes up to minutes (`python -m bench.zoo fetch quantised` makes them
+all). --memory: prints the table of memory alone, writes nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +31,7 @@ from arenaut.measure.stats import geometric_mean  # noqa: E402
 from arenaut.measure.subjects import Subject, find_subjects  # noqa: E402
 from bench import load_memory, speed  # noqa: E402
 from bench.table import markdown_table  # noqa: E402
-from bench.zoo import Quantised, load_manifest  # noqa: E402
+from bench.zoo import Quantised, cache_path, load_manifest, select  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "measured" / "QUANTISED.md"
 MEASURED: Final = ROOT / "build" / "quantised.jsonl"
@@ -77,6 +79,14 @@ def memory_of(subject: Subject) -> Memory:
         load_memory.weight_bytes(subject.path), loaded, arena_bytes(subject),
         None if before is None else arena_bytes(before),
     )  # fmt: skip
+
+
+def subjects(names: Sequence[str]) -> Iterator[Subject]:
+    """One after the other, each made where it is not there yet."""
+    for entry in select(names):
+        if not cache_path(entry).exists():
+            print(f"{entry.name} is not in the zoo's cache: it is made", file=sys.stderr, flush=True)
+        yield from find_subjects([entry.name], {})
 
 
 def arena_bytes(subject: Subject) -> int:
@@ -173,6 +183,17 @@ def document(results: Sequence[Result], how: str) -> str:
     return "\n".join([*lines, "", "## Memory", "", *memory_table(results)]) + "\n"
 
 
+def print_memory(names: Sequence[str], seconds: float) -> int:
+    """Returns how many models hold more than the bound."""
+    start, results = time.monotonic(), []
+    for subject in subjects(names):
+        results.append(Result(subject.name, (), memory_of(subject)))
+        if time.monotonic() - start > seconds:
+            break
+    print("\n".join(memory_table(results)))
+    return sum(not fits(result.memory) for result in results)
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=[TAG], metavar="NAME")
@@ -180,13 +201,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--slot", type=float, default=0.1)
     parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--memory", action="store_true")
     options = parser.parse_args(arguments)
+    if options.memory:
+        return print_memory(options.names, options.seconds)
     counts = [int(count) for count in options.threads.split(",")]
     results: dict[str, Any] = stored(MEASURED)
     start = time.monotonic()
-    for subject in find_subjects(options.names, {}):
-        if subject.name in results or time.monotonic() - start > options.seconds:
+    for entry in select(options.names):
+        if entry.name in results or time.monotonic() - start > options.seconds:
             continue
+        (subject,) = subjects([entry.name])
         result = measure(subject, counts, options.rounds, options.slot)
         results[subject.name] = result
         with MEASURED.open("a") as file:

@@ -64,6 +64,13 @@ class Place:
     def has_unit_inner_stride(self) -> bool:
         return self.rank == 0 or self.dims[-1] == 1 or self.strides[-1] == 1
 
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The axes from the largest stride down; strides that are no numbers count as large, in the order of the axes."""
+        sizes = {axis: s for axis, s in enumerate(self.strides) if isinstance(s, int) and s}
+        near = sorted(sizes, key=lambda axis: (-abs(sizes[axis]), axis))
+        return (*(axis for axis in range(self.rank) if axis not in sizes), *near)
+
     def _view(self, dims: Shape, strides: Shape) -> Place:
         return Place(self.buffer, self.dtype, dims, strides, self.offset)
 

@@ -88,3 +88,17 @@ def test_what_an_op_asks_of_sizes_is_checked_at_load_or_by_the_program() -> None
     assert not lowered(SQUEEZE.format(1), a=axis).checks
     with pytest.raises((ShapeError, InvalidModelError)):
         lowered(SQUEEZE.format(3), a=axis)
+
+
+def test_narrow_floats_are_widened_in_the_order_in_which_they_lie() -> None:
+    """A family without rows for them, and what follows it: float32 in the same layout, stored as narrow floats."""
+    program = lowered(
+        """t (float16[1, 8, 5, 5] x) => (float16[1, 8, 5, 5] y)
+           { v = Neg (x)  c = Conv <group = 8, kernel_shape = [1, 1]> (v, w)  y = Relu (c) }""",
+        w=np.ones((8, 1, 1, 1), np.float16), optimise=True,
+    )  # fmt: skip
+    conv = next(s for s in program.steps if s.row is not None and s.row.family == "Conv")
+    read, written = conv.inputs[0], conv.outputs[0]
+    assert conv.tile is not None and read is not None and written is not None
+    assert (read.dtype, written.dtype) == (DType.FLOAT, DType.FLOAT16)
+    assert kernels(program) == ["Tile", "Tile", "Conv"]
