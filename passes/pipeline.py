@@ -30,6 +30,7 @@ from arenaut.passes.gather_early import gather_early
 from arenaut.passes.hoist_reshapes import hoist_reshapes
 from arenaut.passes.join_heads import join_heads
 from arenaut.passes.keep_requirements import keep_requirements
+from arenaut.passes.keep_half_weights import keep_half_weights
 from arenaut.passes.keep_weight_codes import keep_weight_codes
 from arenaut.passes.merge_casts import merge_casts
 from arenaut.passes.merge_common_subexpressions import merge_common_subexpressions
@@ -162,6 +163,7 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     ),
     Pass(join_heads, "queries and keys that lie in one product are normalised and rotated together", part="fusion"),
     Pass(quantise_weights, "weights are asked for in 8 or 4 bits", part="packing"),
+    Pass(keep_half_weights, "weights that 16-bit floats hold without loss are stored as these", part="packing"),
     Pass(
         hoist_reshapes,
         "a reshape after a product moves behind the elementwise ops that follow, so that they can join the product",

@@ -24,6 +24,7 @@ FAMILIES = (
     "elementwise",
     "fused",
     "gather",
+    "half_matmul",
     "indexing",
     "integer_products",
     "logical",

@@ -63,11 +63,14 @@ def by_rows(weights: Array, form: IntegerForm) -> Array:
 
 
 def replace_product(graph: Graph, node: Node, form: IntegerForm, made: Value) -> None:
-    """`made` is the product without its bias."""
+    """`made` is the product without its bias. Weights that nobody reads any more are let go at once."""
+    weights = node.operand(1)
     if form.bias is not None:
         made = GraphBuilder(graph, before=node, name=node.name or node.op).op("Add", made, form.bias)
     graph.replace(node.output, made)
     graph.remove([node])
+    if not weights.uses and not graph.is_output(weights):
+        weights.constant = None
 
 
 def block_matmul(

@@ -11,6 +11,7 @@ from arenaut.ir.graph import Graph
 from arenaut.ir.types import TensorType
 from arenaut.lowering.lower import lower_graph
 from arenaut.lowering.program import Segment, StepKind
+from arenaut.passes.pipeline import run_pipeline
 from tests.support.lowering import TARGET, graph_of, kernels, lowered
 
 
@@ -92,11 +93,13 @@ def test_what_an_op_asks_of_sizes_is_checked_at_load_or_by_the_program() -> None
 
 def test_narrow_floats_are_widened_in_the_order_in_which_they_lie() -> None:
     """A family without rows for them, and what follows it: float32 in the same layout, stored as narrow floats."""
-    program = lowered(
-        """t (float16[1, 8, 5, 5] x) => (float16[1, 8, 5, 5] y)
+    graph = graph_of(
+        """t (float16[1, 8, 5, 5] x, float16[8, 1, 1, 1] w) => (float16[1, 8, 5, 5] y)
            { v = Neg (x)  c = Conv <group = 8, kernel_shape = [1, 1]> (v, w)  y = Relu (c) }""",
-        w=np.ones((8, 1, 1, 1), np.float16), optimise=True,
-    )  # fmt: skip
+        w=np.ones((8, 1, 1, 1), np.float16),
+    )
+    run_pipeline(graph, TARGET)
+    program = lower_graph(graph, TARGET)
     conv = next(s for s in program.steps if s.row is not None and s.row.family == "Conv")
     read, written = conv.inputs[0], conv.outputs[0]
     assert conv.tile is not None and read is not None and written is not None

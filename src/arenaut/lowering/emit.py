@@ -118,7 +118,7 @@ class Emitter:
         try:
             row = self._select(family, inputs, outputs)
         except NoRowError:
-            if self._epilogue is not None or not any(_is_narrow(p) for p in [*inputs, *outputs]):
+            if not any(_is_narrow(p) for p in [*inputs, *outputs]):
                 raise
             self._call_widened(family, inputs, outputs, params)
             return
@@ -141,8 +141,10 @@ class Emitter:
         outputs: Sequence[Place | None],
         params: Mapping[str, Param] | None,
     ) -> None:
-        """A family that has no row for narrow floats, run on float32: converted before and after."""
-        wide = [self.temp(DType.FLOAT, p.dims) if p is not None and _is_narrow(p) else p for p in outputs]
+        """A family that has no row for narrow floats, run on float32: converted before and after. An epilogue stores
+        what it computes in float32 as the results' type itself."""
+        keeps = self._epilogue is not None and any(map(_is_narrow, inputs))
+        wide = [self._wide_temp(p) if p is not None and _is_narrow(p) and not keeps else p for p in outputs]
         self.call(family, [self._widened(p) for p in inputs], wide, params)
         for source, target in zip(wide, outputs, strict=True):
             if source is not None and target is not None and source is not target:
@@ -155,9 +157,13 @@ class Emitter:
         if array is not None:  # a weight, converted once
             buffer = self._buffer(Segment.WEIGHT, array.size * 4, 0, array.astype(np.float32), "widened")
             return replace(place, buffer=buffer, dtype=DType.FLOAT)
-        temp = self.temp(DType.FLOAT, place.dims)
+        temp = self._wide_temp(place)
         self.convert(place, temp)
         return temp
+
+    def _wide_temp(self, place: Place) -> Place:
+        """A float32 tensor whose elements lie in the order of this one's."""
+        return self._dense(Segment.ARENA, DType.FLOAT, place.dims, 0, "temp", place.order)
 
     def convert(self, source: Place, target: Place) -> None:
         tiles = Tiles()
