@@ -66,7 +66,7 @@ class Place:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """The axes from the largest stride down; strides that are no numbers count as large, in the order of the axes."""
+        """The axes from the largest stride down; strides that are no numbers are large, in the order of the axes."""
         sizes = {axis: s for axis, s in enumerate(self.strides) if isinstance(s, int) and s}
         near = sorted(sizes, key=lambda axis: (-abs(sizes[axis]), axis))
         return (*(axis for axis in range(self.rank) if axis not in sizes), *near)

@@ -284,7 +284,7 @@ class OpRecord:
     family        the kernel family that lower calls, of an op that is decomposed on machines without it.
     carries       (node) -> the inputs whose elements the outputs consist of: the op moves, repeats or selects them by
                   place or by order, and computes nothing, so that it works alike on the numbers that stand for them.
-    by_order      it selects by order, what it carries: alike only on bytes, and only where larger ones are larger floats.
+    by_order      what it carries it selects by order: alike only on bytes of which the larger are larger floats.
     commutative   of two inputs either may come first.
     reshapes      the elements of input 0 in the same row-major order, in another shape.
     permutes      the dims of input 0 in another order.

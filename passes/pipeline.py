@@ -29,8 +29,8 @@ from arenaut.passes.fuse_elementwise import fuse_elementwise
 from arenaut.passes.gather_early import gather_early
 from arenaut.passes.hoist_reshapes import hoist_reshapes
 from arenaut.passes.join_heads import join_heads
-from arenaut.passes.keep_requirements import keep_requirements
 from arenaut.passes.keep_half_weights import keep_half_weights
+from arenaut.passes.keep_requirements import keep_requirements
 from arenaut.passes.keep_weight_codes import keep_weight_codes
 from arenaut.passes.merge_casts import merge_casts
 from arenaut.passes.merge_common_subexpressions import merge_common_subexpressions

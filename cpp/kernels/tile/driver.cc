@@ -9,7 +9,7 @@
 namespace ARN_NS {
 namespace {
 
-constexpr int64_t kLookups = 16384;   // bytes of a unit
+constexpr int64_t kLookups = 16384;  // bytes of a unit
 constexpr int64_t kShortestRun = 8;
 constexpr int32_t kRunDims = 3, kRunSlots = 3;
 constexpr int64_t kLongRow = 512;     // a row of this many elements is cut into tiles of its own
@@ -206,9 +206,8 @@ int32_t run_pair(const void* bound, void* const* operand, int64_t begin, int64_t
   const PairBound& b = *static_cast<const PairBound*>(bound);
   const uint8_t *x = static_cast<const uint8_t*>(operand[0]), *y = static_cast<const uint8_t*>(operand[1]);
   uint8_t* to = static_cast<uint8_t*>(operand[2]);
-  return for_runs(b.runs, begin, end, state, [&](int64_t n, const int64_t* at) {
-    run_byte_pair(b.pair, n, to + at[2], x + at[0], y + at[1]);
-  });
+  return for_runs(b.runs, begin, end, state,
+                  [&](int64_t n, const int64_t* at) { run_byte_pair(b.pair, n, to + at[2], x + at[0], y + at[1]); });
 }
 
 // A form whose units are runs of bytes.
