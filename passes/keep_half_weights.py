@@ -74,4 +74,7 @@ def _as_float16(array: Array) -> Array | None:
 
 def _as_bfloat16(array: Array) -> Array | None:
     bits = np.ascontiguousarray(array).view(np.uint32)
-    return None if (bits & 0xFFFF).any() else (bits >> 16).astype(np.uint16).view(DType.BFLOAT16.numpy)
+    if (bits & 0xFFFF).any():
+        return None
+    high: Array = (bits >> 16).astype(np.uint16)
+    return high.view(DType.BFLOAT16.numpy)

@@ -40,8 +40,9 @@ class Stored:
     def is_rising(self) -> bool:
         """Whether these are bytes of which the larger surely stands for the larger float."""
         scale = self.scale.constant
-        known = self.dtype in (DType.UINT8, DType.INT8) and self.is_single and scale is not None
-        return known and bool(np.isfinite(scale).all() and (scale.astype(np.float64) > 0).all())
+        if scale is None or not self.is_single or self.dtype not in (DType.UINT8, DType.INT8):
+            return False
+        return bool(np.isfinite(scale).all() and (scale.astype(np.float64) > 0).all())
 
     @property
     def axis(self) -> int | None:
