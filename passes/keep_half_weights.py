@@ -76,5 +76,5 @@ def _as_bfloat16(array: Array) -> Array | None:
     bits = np.ascontiguousarray(array).view(np.uint32)
     if (bits & 0xFFFF).any():
         return None
-    high: Array = (bits >> 16).astype(np.uint16)
-    return high.view(DType.BFLOAT16.numpy)
+    high: Array = (bits >> 16).astype(np.uint16).view(DType.BFLOAT16.numpy)
+    return high
