@@ -62,7 +62,7 @@ def half_of(array: Array) -> Array | None:
     for narrowed in (_as_float16, _as_bfloat16):
         found = None if narrowed(some) is None else narrowed(flat)
         if found is not None:
-            return found.reshape(array.shape)
+            return np.asarray(found.reshape(array.shape))
     return None
 
 
@@ -76,5 +76,4 @@ def _as_bfloat16(array: Array) -> Array | None:
     bits = np.ascontiguousarray(array).view(np.uint32)
     if (bits & 0xFFFF).any():
         return None
-    high: Array = (bits >> 16).astype(np.uint16).view(DType.BFLOAT16.numpy)
-    return high
+    return np.asarray((bits >> 16).astype(np.uint16).view(DType.BFLOAT16.numpy))
