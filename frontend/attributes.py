@@ -16,7 +16,7 @@ from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.limits import check_text
 from arenaut.ir.numbers import Numbers
 
-Converter = Callable[[Any, Weights, str], Any]
+Converter = Callable[[Any, Weights, object], Any]
 
 
 # Lists of more numbers than this stay arrays: the tables of tree ensembles hold millions.
@@ -48,13 +48,13 @@ _CONVERTERS: Mapping[int, Converter] = MappingProxyType(
         AttributeType.STRING: lambda a, w, o: text(a.s),
         AttributeType.TENSOR: lambda a, w, o: w.array(a.t, o),
         AttributeType.SPARSE_TENSOR: lambda a, w, o: w.dense(a.sparse_tensor, o),
-        AttributeType.TYPE_PROTO: lambda a, w, o: type_of(a.tp, o),
+        AttributeType.TYPE_PROTO: lambda a, w, o: type_of(a.tp, str(o)),
         AttributeType.FLOATS: lambda a, w, o: _numbers(a.floats, np.float32),
         AttributeType.INTS: lambda a, w, o: _numbers(a.ints, np.int64),
         AttributeType.STRINGS: lambda a, w, o: _texts(a.strings),
         AttributeType.TENSORS: lambda a, w, o: tuple(w.array(t, o) for t in a.tensors),
         AttributeType.SPARSE_TENSORS: lambda a, w, o: tuple(w.dense(t, o) for t in a.sparse_tensors),
-        AttributeType.TYPE_PROTOS: lambda a, w, o: tuple(type_of(t, o) for t in a.type_protos),
+        AttributeType.TYPE_PROTOS: lambda a, w, o: tuple(type_of(t, str(o)) for t in a.type_protos),
     }
 )
 
@@ -106,7 +106,7 @@ def fits(value: Any, kind: int) -> bool:
     return kind not in _PLAIN or isinstance(value, _PLAIN[kind])
 
 
-def convert(attribute: Any, weights: Weights, owner: str) -> Any:
+def convert(attribute: Any, weights: Weights, owner: object) -> Any:
     """The value of an attribute that is no graph. owner: the node, for errors."""
     converter = _CONVERTERS.get(attribute_type(attribute))
     if converter is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from arenaut import _native
 from arenaut.ir.errors import ExternalDataError
 from arenaut.ir.graph import Array
-from arenaut.plain import dataclass
+from arenaut.plain import cached_property, dataclass
 
 # Data at an odd place is copied where that costs next to nothing; what is larger is viewed where it lies.
 LARGE_BYTES = 1 << 16
@@ -116,13 +115,11 @@ class ExternalFiles:
         """folder: where to look when the model did not come from a path."""
         base = folder if folder is not None else (os.path.dirname(os.path.abspath(model_path)) if model_path else None)
         self._base = base
-        self._roots = [] if base is None else [os.path.realpath(base)]
-        if model_path is not None and folder is None:
-            self._roots.append(os.path.dirname(os.path.realpath(model_path)))
+        self._path = os.path.abspath(model_path) if model_path is not None and folder is None else None
         self._open: dict[str, FileStorage] = {}
         self._named: dict[str, str] = {}
 
-    def blob(self, entries: Mapping[str, str], where: str) -> Blob:
+    def blob(self, entries: Mapping[str, str], where: object) -> Blob:
         """The bytes that a tensor's external_data entries name. Raises ExternalDataError."""
         location = entries.get("location", "")
         storage = self._storage(location, where)
@@ -152,7 +149,7 @@ class ExternalFiles:
         for storage in self._open.values():
             storage.close()
 
-    def _storage(self, location: str, where: str) -> FileStorage:
+    def _storage(self, location: str, where: object) -> FileStorage:
         path = self._named[location] = self._resolve(location, where)
         if path not in self._open:
             try:
@@ -168,7 +165,13 @@ class ExternalFiles:
                 ) from None
         return self._open[path]
 
-    def _resolve(self, location: str, where: str) -> str:
+    @cached_property
+    def _roots(self) -> list[str]:
+        """Folders that files may lie in."""
+        roots = [] if self._base is None else [os.path.realpath(self._base)]
+        return roots if self._path is None else [*roots, os.path.dirname(os.path.realpath(self._path))]
+
+    def _resolve(self, location: str, where: object) -> str:
         if self._base is None:
             raise ExternalDataError(
                 f"{where} keeps its data in the file '{location}', but the model was given as bytes. Load the model "
@@ -198,7 +201,7 @@ class HeldFiles(ExternalFiles):
         self._held = held
         self._absent = absent
 
-    def blob(self, entries: Mapping[str, str], where: str) -> Blob:
+    def blob(self, entries: Mapping[str, str], where: object) -> Blob:
         location = entries.get("location", "")
         offset, length = _number(entries, "offset", where) or 0, _number(entries, "length", where)
         if self._absent is not None and length is not None:
@@ -226,7 +229,7 @@ class _AbsentStorage:
         return self.make(self.location, dtype, count)
 
 
-def _number(entries: Mapping[str, str], key: str, where: str) -> int | None:
+def _number(entries: Mapping[str, str], key: str, where: object) -> int | None:
     text = entries.get(key)
     if text is None:
         return None

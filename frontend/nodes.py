@@ -9,7 +9,7 @@ from arenaut.frontend import attributes as attribute_values
 from arenaut.frontend.builder import add_node
 from arenaut.frontend.scope import Scope
 from arenaut.frontend.spec import Spec
-from arenaut.frontend.structure import is_reference, label, node_attributes, normal_domain
+from arenaut.frontend.structure import Label, is_reference, label, node_attributes, normal_domain
 from arenaut.frontend.upgrade import upgrade
 from arenaut.ir import Value
 from arenaut.ir.attribute_values import first_wrong
@@ -24,7 +24,8 @@ def import_nodes(scope: Scope, nodes: Sequence[Any]) -> None:
     choose = scope.model.handler_of
     for proto in nodes:
         scope.model.nodes += 1
-        check_nodes(scope.model.nodes, label(proto))
+        where = Label(proto)
+        check_nodes(scope.model.nodes, where)
         check_time()
         if proto.output and not any(proto.output):
             continue  # nothing could read it
@@ -35,7 +36,7 @@ def import_nodes(scope: Scope, nodes: Sequence[Any]) -> None:
             raise UnsupportedError(
                 f"{label(proto)}: {error}, and arenaut needs it to load this op. State it: load_onnx(..., shapes=...)"
             ) from error
-        scope.define(label(proto), proto.output, values, first_new_node)
+        scope.define(where, proto.output, values, first_new_node)
 
 
 def import_plain(scope: Scope, proto: Any) -> Sequence[Value | None]:
@@ -56,8 +57,9 @@ def spec_of(scope: Scope, proto: Any, given: Mapping[str, Any] | None = None) ->
     stated = convert_attributes(scope, proto, skip=frozenset(given or ()))
     stated.update(given or {})
     check_signature(proto, rule, stated)
-    operands = scope.operands(label(proto), proto.input)
-    check_operands(label(proto), [*operands, *[None] * (len(proto.input) - len(operands))], rule)
+    where = Label(proto)
+    operands = scope.operands(where, proto.input)
+    check_operands(where, [*operands, *[None] * (len(proto.input) - len(operands))], rule)
     return Spec(
         op=proto.op_type,
         domain=domain,
@@ -72,6 +74,7 @@ def spec_of(scope: Scope, proto: Any, given: Mapping[str, Any] | None = None) ->
 def convert_attributes(scope: Scope, proto: Any, skip: frozenset[str] = frozenset()) -> dict[str, Any]:
     """A node's attributes as IR values, those that refer to the enclosing function call resolved."""
     out: dict[str, Any] = {}
+    where = Label(proto)
     for attribute in node_attributes(proto):
         if attribute.name in skip:
             continue
@@ -79,7 +82,7 @@ def convert_attributes(scope: Scope, proto: Any, skip: frozenset[str] = frozense
             if attribute.ref_attr_name in scope.call_attributes:
                 out[attribute.name] = scope.call_attributes[attribute.ref_attr_name]
         else:
-            out[attribute.name] = attribute_values.convert(attribute, scope.model.weights, label(proto))
+            out[attribute.name] = attribute_values.convert(attribute, scope.model.weights, where)
     return out
 
 
@@ -87,9 +90,10 @@ def check_signature(proto: Any, rule: Signature, stated: Mapping[str, Any]) -> N
     def wrong(message: str) -> InvalidModelError:
         return InvalidModelError(f"{label(proto)}, opset {rule.since_version}: {message}. Export the model again")
 
-    for what, count, span in (("inputs", len(proto.input), rule.inputs), ("outputs", len(proto.output), rule.outputs)):
-        if not span[0] <= count <= span[1]:
-            raise wrong(f"it has {count} {what}, expected {_span(*span)}")
+    if not rule.inputs[0] <= len(proto.input) <= rule.inputs[1]:
+        raise wrong(f"it has {len(proto.input)} inputs, expected {_span(*rule.inputs)}")
+    if not rule.outputs[0] <= len(proto.output) <= rule.outputs[1]:
+        raise wrong(f"it has {len(proto.output)} outputs, expected {_span(*rule.outputs)}")
     for name in rule.required_attributes:
         if name not in stated:
             raise wrong(f"its attribute '{name}' is required but absent")
@@ -98,15 +102,17 @@ def check_signature(proto: Any, rule: Signature, stated: Mapping[str, Any]) -> N
         if want is None:
             known = ", ".join(sorted(rule.attribute_types)) or "none"
             raise wrong(f"it has no attribute '{attribute.name}' in this opset; known are {known}")
-        have = attribute_values.attribute_type(attribute)
-        if have != want and not is_reference(attribute):
-            raise wrong(f"its attribute '{attribute.name}' has attribute type {have}, expected {want}")
+        if not is_reference(attribute):
+            have = attribute_values.attribute_type(attribute)
+            if have != want:
+                raise wrong(f"its attribute '{attribute.name}' has attribute type {have}, expected {want}")
+            continue
         value = stated.get(attribute.name)
-        if is_reference(attribute) and value is not None and not attribute_values.fits(value, want):
+        if value is not None and not attribute_values.fits(value, want):
             raise wrong(f"its attribute '{attribute.name}' is given {value!r:.80}, expected attribute type {want}")
 
 
-def check_operands(node: str, operands: Sequence[Value | None], rule: Signature) -> None:
+def check_operands(node: object, operands: Sequence[Value | None], rule: Signature) -> None:
     """Every operand that the schema requires is there and has a type that it allows, those of one type name the same
     one. What is not known at import is left to whoever finds out."""
     bound: dict[str, tuple[str, str]] = {}  # type name -> the name and type of the first operand that binds it
@@ -120,14 +126,15 @@ def check_operands(node: str, operands: Sequence[Value | None], rule: Signature)
         if value is None or value.type is None or formal is None:
             continue
         have = schema_text(value.type)
-        where = f"{node}, opset {rule.since_version}: its input {place} ('{formal.name}'), '{value.name}', is {have}"
-        if have not in formal.types and f"optional({have})" not in formal.types:
-            raise InvalidModelError(f"{where}, expected {' or '.join(formal.types)}. Export the model again")
-        if formal.option == "mixed":
-            continue
-        first, want = bound.setdefault(formal.type_name, (formal.name, have))
-        if have != want:
-            raise InvalidModelError(f"{where}, expected {want}, the type of '{first}'. Export the model again")
+        expected = "" if have in formal.allowed else " or ".join(formal.types)
+        if not expected and formal.option != "mixed":
+            first, want = bound.setdefault(formal.type_name, (formal.name, have))
+            expected = "" if have == want else f"{want}, the type of '{first}'"
+        if expected:
+            raise InvalidModelError(
+                f"{node}, opset {rule.since_version}: its input {place} ('{formal.name}'), '{value.name}', is {have}, "
+                f"expected {expected}. Export the model again"
+            )
 
 
 def _span(low: int, high: int) -> str:

@@ -93,12 +93,13 @@ class Scope:
         self.assign(name, value)
         return value
 
-    def operands(self, node: str, names: Sequence[str]) -> tuple[Value | None, ...]:
+    def operands(self, node: object, names: Sequence[str]) -> tuple[Value | None, ...]:
         """The values of a node's input names; trailing absent ones are dropped."""
+        known = self._values
         values = []
         for name in names:
             try:
-                values.append(self.find(name))
+                values.append(known[name] if name in known else self.find(name))
             except KeyError:
                 raise InvalidModelError(
                     f"{node} reads '{name}', which is no input, no initialiser and no output of any node before it. "
@@ -120,7 +121,7 @@ class Scope:
             )
         return value
 
-    def define(self, node: str, names: Sequence[str], values: Sequence[Value | None], first_new_node: int) -> None:
+    def define(self, node: object, names: Sequence[str], values: Sequence[Value | None], first_new_node: int) -> None:
         """Binds a node's output names to the values made for it, and gives fresh values those names.
 
         first_new_node: how many nodes the graph had before. Names take part in the symbols that inference makes, so

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from arenaut.frontend.attributes import is_body
+from arenaut.frontend.attributes import attribute_type
+from arenaut.frontend.messages import AttributeType
 from arenaut.ir.errors import InvalidModelError
+
+
+_BODY_TYPES = frozenset({int(AttributeType.GRAPH), int(AttributeType.GRAPHS)})
+_TEXT = frozenset({str})
 
 
 def normal_domain(domain: str) -> str:
@@ -17,7 +22,7 @@ def normal_domain(domain: str) -> str:
 def bodies_of(node: Any) -> Iterator[tuple[str, Any]]:
     """The body graphs of a node with their attribute names."""
     for attribute in node.attribute:
-        if is_body(attribute):
+        if (attribute.type or attribute_type(attribute)) in _BODY_TYPES:
             if attribute.graphs:
                 raise InvalidModelError(
                     f"{label(node)}: attribute '{attribute.name}' is a list of graphs, which no op has"
@@ -27,13 +32,31 @@ def bodies_of(node: Any) -> Iterator[tuple[str, Any]]:
 
 def check_text(names: Iterable[Any]) -> None:
     """Raises InvalidModelError for a name that is not UTF-8, which protobuf gives as bytes."""
+    names = list(names)
+    if {*map(type, names)} <= _TEXT:
+        return
     for name in names:
         if not isinstance(name, str):
             raise InvalidModelError(f"the model holds the name {name!r}, which is not UTF-8 text. The file is damaged")
 
 
 def has_bodies(node: Any) -> bool:
-    return any(is_body(a) for a in node.attribute)
+    for attribute in node.attribute:
+        if (attribute.type or attribute_type(attribute)) in _BODY_TYPES:
+            return True
+    return False
+
+
+class Label:
+    """`label` of a node, put together where somebody shows it: most nodes have nothing to tell."""
+
+    __slots__ = ("_node",)
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+
+    def __str__(self) -> str:
+        return label(self._node)
 
 
 def label(node: Any) -> str:
@@ -152,13 +175,14 @@ def _sorted(needs: list[set[int]], nodes: list[Any], graph_name: str) -> list[in
 
 def node_attributes(node: Any) -> list[Any]:
     """The attributes of a node, each name once. Raises InvalidModelError for a name that stands twice."""
-    seen: set[str] = set()
-    check_text(name for a in node.attribute for name in (a.name, a.ref_attr_name))
-    for attribute in node.attribute:
-        if attribute.name in seen:
-            raise InvalidModelError(f"{label(node)} has two attributes named '{attribute.name}'")
-        seen.add(attribute.name)
-    return list(node.attribute)
+    found = list(node.attribute)
+    names = [a.name for a in found]
+    check_text(names)
+    check_text([a.ref_attr_name for a in found])
+    if len(set(names)) != len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise InvalidModelError(f"{label(node)} has two attributes named '{twice}'")
+    return found
 
 
 def is_reference(attribute: Any) -> bool:

@@ -37,6 +37,7 @@ def check_supported(model: Any, opsets: Mapping[str, int]) -> None:
             "Update arenaut, or export for an older opset"
         )
     problems: dict[tuple[str, str, int], _Problem] = {}
+    reasons: dict[tuple[str, str, int | None], str] = {}
     for node, in_force in _all_nodes(model.graph, opsets, functions):
         check_text([node.op_type, node.domain, node.name, *node.input, *node.output])
         domain = normal_domain(node.domain)
@@ -46,7 +47,10 @@ def check_supported(model: Any, opsets: Mapping[str, int]) -> None:
         if not node.op_type:
             raise InvalidModelError(f"{label(node)} names no op. The file is damaged")
         version = in_force.get(domain)
-        reason = _reason(domain, node.op_type, version)
+        asked = (domain, node.op_type, version)
+        if asked not in reasons:
+            reasons[asked] = _reason(*asked)
+        reason = reasons[asked]
         if reason:
             problem = problems.setdefault((domain, node.op_type, version or 0), _Problem(reason))
             problem.nodes.append(node.name or next((o for o in node.output if o), "?"))
@@ -85,6 +89,8 @@ def _all_nodes(
         yield node, in_force
         for _, body in bodies_of(node):
             pending.extend((inner, in_force) for inner in reversed(body.node))
+        if not functions:
+            continue
         key = (normal_domain(node.domain), node.op_type, getattr(node, "overload", ""))
         if key in functions and key not in called:
             called.add(key)

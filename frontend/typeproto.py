@@ -12,7 +12,7 @@ from arenaut.ir.dtypes import dtype_of
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 
 
-def dtype_of_number(number: int, where: str) -> DType:
+def dtype_of_number(number: int, where: object) -> DType:
     """The DType of a TensorProto.DataType number. where: what to name in the error."""
     try:
         return DType(number)

@@ -63,15 +63,15 @@ class Weights:
         assert self._storage is not None
         return self._storage.view(np.dtype(np.uint8), *span).tobytes()
 
-    def array(self, tensor: Any, owner: str = "") -> Array:
+    def array(self, tensor: Any, owner: object = "") -> Array:
         """The tensor as an array. owner: what to name in errors when the tensor has no name of its own.
 
         Raises InvalidModelError when data and shape disagree, ExternalDataError for external data that cannot be used.
         """
-        where = f"tensor '{tensor.name}'" if tensor.name else f"the tensor of {owner or 'an attribute'}"
+        where = _Where(tensor, owner)
         dtype = dtype_of_number(tensor.data_type, where)
-        dims = tuple(int(d) for d in tensor.dims)
-        if any(d < 0 for d in dims):
+        dims = tuple(np.asarray(tensor.dims, np.int64).tolist())
+        if dims and min(dims) < 0:
             raise InvalidModelError(f"{where} has the shape {list(dims)}: a stored tensor cannot have negative dims")
         if tensor.HasField("segment"):
             raise UnsupportedError(f"{where} is stored in segments, which no runtime reads. Save the model again whole")
@@ -83,7 +83,7 @@ class Weights:
             return _from_blob(blob, dtype, dims, where)
         return _from_field(tensor, dtype, dims, where)
 
-    def dense(self, sparse: Any, owner: str = "") -> Array:
+    def dense(self, sparse: Any, owner: object = "") -> Array:
         """A SparseTensorProto as a dense array."""
         values = self.array(sparse.values, owner)
         indices = self.array(sparse.indices, owner).astype(np.int64)
@@ -116,7 +116,7 @@ class Weights:
             out.reshape(-1)[place] = values
         return out
 
-    def _blob(self, tensor: Any, where: str) -> Blob | None:
+    def _blob(self, tensor: Any, where: object) -> Blob | None:
         """Where the tensor's little-endian bytes lie; None when it uses a typed field."""
         if tensor.data_location == 1:  # EXTERNAL
             return self._files.blob({e.key: e.value for e in tensor.external_data}, where)
@@ -129,7 +129,20 @@ class Weights:
         return Blob(self._storage, *raw)
 
 
-def _strings(tensor: Any, dims: tuple[int, ...], where: str) -> Array:
+class _Where:
+    """How errors name a tensor, put together where one is shown."""
+
+    __slots__ = ("_owner", "_tensor")
+
+    def __init__(self, tensor: Any, owner: object) -> None:
+        self._tensor, self._owner = tensor, owner
+
+    def __str__(self) -> str:
+        name = self._tensor.name
+        return f"tensor '{name}'" if name else f"the tensor of {self._owner or 'an attribute'}"
+
+
+def _strings(tensor: Any, dims: tuple[int, ...], where: object) -> Array:
     if tensor.HasField("raw_data") or tensor.data_location == 1:
         raise InvalidModelError(f"{where} holds strings as raw or external data, which the standard forbids")
     # Text that is not UTF-8 survives as surrogates and is written back as the same bytes.
@@ -142,7 +155,7 @@ def _strings(tensor: Any, dims: tuple[int, ...], where: str) -> Array:
     return out.reshape(dims)
 
 
-def _from_blob(blob: Blob, dtype: DType, dims: tuple[int, ...], where: str) -> Array:
+def _from_blob(blob: Blob, dtype: DType, dims: tuple[int, ...], where: object) -> Array:
     bits = _PACKED_BITS.get(dtype)
     count = prod(dims)
     expected = -(-count * bits // 8) if bits else count * dtype.itemsize
@@ -169,7 +182,7 @@ def _swapped(array: Array, dtype: DType) -> Array:
     return np.ascontiguousarray(array.view(np.uint8).reshape(-1, width)[:, ::-1]).view(dtype.numpy).reshape(-1)
 
 
-def _from_field(tensor: Any, dtype: DType, dims: tuple[int, ...], where: str) -> Array:
+def _from_field(tensor: Any, dtype: DType, dims: tuple[int, ...], where: object) -> Array:
     field, bit_type = _TYPED_FIELDS[dtype]
     entries: Sequence[Any] = getattr(tensor, field)
     count, bits = prod(dims), _PACKED_BITS.get(dtype)
@@ -205,7 +218,7 @@ def _unpack(packed: Array, dtype: DType, bits: int, count: int) -> Array:
     return fields.view(dtype.numpy) if dtype.is_float else fields.astype(dtype.numpy)
 
 
-def _count_error(where: str, dims: Sequence[int], expected: int, actual: int, what: str) -> InvalidModelError:
+def _count_error(where: object, dims: Sequence[int], expected: int, actual: int, what: str) -> InvalidModelError:
     return InvalidModelError(
         f"{where} has the shape {list(dims)} and needs {expected} {what}, but {actual} are stored. "
         "The file is damaged or was written wrongly; export it again"

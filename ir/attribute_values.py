@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Union
 
@@ -39,7 +40,7 @@ class AtLeast:
     low: int
 
     def __contains__(self, value: Any) -> bool:
-        return all(v >= self.low for v in (value if isinstance(value, Sequence) else [value]))
+        return min(value, default=self.low) >= self.low if isinstance(value, Sequence) else bool(value >= self.low)
 
     def __str__(self) -> str:
         return f"at least {self.low}"
@@ -159,6 +160,7 @@ _OF_OP: Mapping[tuple[str, str], Range] = {
 RANGES: Mapping[tuple[str, str], Range] = MappingProxyType(dict(_OF_OP))
 
 
+@cache
 def range_of(op: str, attribute: str) -> Range | None:
     """What an attribute of a standard op may be; None where every value of its type may be."""
     return RANGES.get((op, attribute)) or _ANY_OP.get(attribute)

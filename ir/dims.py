@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Union
 
-from arenaut.plain import dataclass
+from arenaut.plain import cached_property, dataclass
 
 Dim = Union[int, "Expr"]
 
@@ -335,11 +335,13 @@ def is_nonnegative(d: Dim) -> bool:
     """True when d >= 0 is proven (symbols are sizes)."""
     if isinstance(d, int):
         return d >= 0
-    return all(c >= 0 and all(_atom_nonnegative(a) or p % 2 == 0 for a, p in m) for m, c in d.terms)
-
-
-def _atom_nonnegative(atom: Atom) -> bool:
-    return not atom.signed if isinstance(atom, Symbol) else atom.nonnegative
+    for monomial, coefficient in d.terms:
+        if coefficient < 0:
+            return False
+        for atom, power in monomial:
+            if power % 2 and (atom.signed if isinstance(atom, Symbol) else not atom.nonnegative):
+                return False
+    return True
 
 
 def minimum(a: Dim, b: Dim) -> Dim:

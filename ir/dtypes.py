@@ -41,34 +41,21 @@ class DType(IntEnum):
     FLOAT6E2M3 = 27
     FLOAT6E3M2 = 28
 
-    @property
-    def short(self) -> str:
-        """The name that dumps and signatures use, e.g. f32."""
-        return _SHORT[self]
+    # Of each type, set below: lookups of these are most of what loading asks.
+    short: str
+    """The name that dumps and signatures use, e.g. f32."""
+    itemsize: int
+    """Bytes held per element in memory; 8 (a reference) for strings."""
+    compute: DType | None
+    """The type that native arithmetic on this one is done in (kernels convert at load and store); None for strings and
+    complex numbers."""
+    is_float: bool
+    is_integer: bool
 
     @property
     def numpy(self) -> np.dtype[Any]:
         plain = _PLAIN.get(self)
         return _narrow_dtypes()[self] if plain is None else plain
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes held per element in memory; 8 (a reference) for strings."""
-        return _BYTES[self]
-
-    @property
-    def compute(self) -> DType | None:
-        """The type that native arithmetic on this one is done in (kernels convert at load and store); None for
-        strings and complex numbers."""
-        return _COMPUTE.get(self)
-
-    @property
-    def is_float(self) -> bool:
-        return self in _FLOATS
-
-    @property
-    def is_integer(self) -> bool:
-        return self in _INTEGERS
 
 
 _SHORT = {
@@ -114,6 +101,10 @@ _NARROW = {
     DType.UINT2: "uint2", DType.INT2: "int2", DType.FLOAT6E2M3: "float6_e2m3fn", DType.FLOAT6E3M2: "float6_e3m2fn",
 }  # fmt: skip
 _BYTES = {d: n.itemsize for d, n in _PLAIN.items()} | dict.fromkeys(_NARROW, 1) | {DType.BFLOAT16: 2}
+
+for _type in DType:
+    _type.short, _type.itemsize, _type.compute = _SHORT[_type], _BYTES[_type], _COMPUTE.get(_type)
+    _type.is_float, _type.is_integer = _type in _FLOATS, _type in _INTEGERS
 
 
 @cache

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 class ArenautError(Exception):
@@ -110,32 +108,42 @@ class memory_errors:
             raise MemoryLimitError(f"{self._what}: this machine has not the memory for it: {error}") from error
 
 
-@contextmanager
-def blamed_on(model: type[ArenautError], what: str) -> Iterator[None]:
-    """What escapes from work on a model, as an error that says whose fault it is. what: begins the message.
+class blamed_on:
+    """What escapes from work on a model, as an error that says whose fault it is. what: its text begins the message.
 
     Errors of arenaut, of files and of missing packages pass. RuleError and nesting without end become `model`; want of
     memory becomes MemoryLimitError; all the rest becomes InternalError.
     """
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOMEM:
-            raise MemoryLimitError(f"{what}: this machine has not the memory for it: {error}") from error
-        raise
-    except (ArenautError, ImportError):
-        raise
-    except (MemoryError, BufferError) as error:  # the native side cannot describe its buffers without memory
-        raise MemoryLimitError(f"{what}: this machine has not the memory for it: {error}") from error
-    except RuleError as error:
-        raise model(
+
+    def __init__(self, model: type[ArenautError], what: object) -> None:
+        self._model = model
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception):
+            blamed = _blamed(self._model, self._what, error)
+            if blamed is not None:
+                raise blamed from error
+
+
+def _blamed(model: type[ArenautError], what: object, error: Exception) -> ArenautError | None:
+    """The error that takes the place of this one; None where it passes."""
+    wants_memory = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    if wants_memory or isinstance(error, (MemoryError, BufferError)):  # natively, a buffer is not described without
+        return MemoryLimitError(f"{what}: this machine has not the memory for it: {error}")
+    if isinstance(error, (ArenautError, ImportError, OSError)):
+        return None
+    if isinstance(error, RuleError):
+        return model(
             f"{what}: {error}. Check the model with onnx.checker.check_model(model, full_check=True); if that accepts "
             "it, please report it"
-        ) from error
-    except RecursionError as error:
-        raise model(f"{what}: it is nested too deeply") from error
-    except Exception as error:
-        raise InternalError(
-            f"{what}: a fault of arenaut, not of the model: {error!r}. Please report it, with the model "
-            "if you can share it; load_onnx(..., optimize=False) may get around it"
-        ) from error
+        )
+    if isinstance(error, RecursionError):
+        return model(f"{what}: it is nested too deeply")
+    return InternalError(
+        f"{what}: a fault of arenaut, not of the model: {error!r}. Please report it, with the model "
+        "if you can share it; load_onnx(..., optimize=False) may get around it"
+    )

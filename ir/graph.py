@@ -88,14 +88,15 @@ class Value:
 
     @property
     def dtype(self) -> DType:
-        return self.tensor.dtype
+        return self.type.dtype if isinstance(self.type, TensorType) else self.tensor.dtype
 
     @property
     def shape(self) -> Shape:
         """The dims; raises UnknownRankError when the rank is unknown."""
-        if self.tensor.shape is None:
+        shape = self.type.shape if isinstance(self.type, TensorType) else self.tensor.shape
+        if shape is None:
             raise UnknownRankError(f"the rank of value '{self.name}' is not known")
-        return self.tensor.shape
+        return shape
 
     @property
     def rank(self) -> int:
@@ -171,6 +172,13 @@ class Node:
 
     def bodies(self) -> Iterator[tuple[str, Graph]]:
         return iter([(name, value) for name, value in self.attributes.items() if isinstance(value, Graph)])
+
+    @property
+    def has_bodies(self) -> bool:
+        for value in self.attributes.values():
+            if isinstance(value, Graph):
+                return True
+        return False
 
     def __repr__(self) -> str:
         label = self.op if not self.domain else f"{self.domain}.{self.op}"
@@ -316,6 +324,9 @@ class Graph:
         for node in gone.values():
             self._drop_uses(node)
             node.graph = None
+            for out in node.outputs:  # or they would keep each other, and what the node reads, alive
+                if out is not None and out.producer is node:
+                    out.producer = None
         if len(gone) <= FEW:
             for node in gone.values():
                 self.nodes.remove(node)

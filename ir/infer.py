@@ -297,9 +297,10 @@ def _unknown_like(context: Inference, index: int) -> Type | None:
 
 
 def _infer_data(node: Node, context: Inference) -> None:
+    for out in node.outputs:
+        if out is not None and not _small_integers(out):
+            return
     record = record_of(node)
-    if not all(_small_integers(v) for v in node.outputs if v is not None):
-        return
     if record.data is not None:
         try:
             results: Sequence[Any] = record.data(context)

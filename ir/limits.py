@@ -69,22 +69,26 @@ def check_time() -> None:
         )
 
 
-def check_nodes(count: int, where: str) -> None:
+def check_nodes(count: int, where: object) -> None:
     """Raises ModelLimitError for more nodes than a model may have."""
-    _check(count, "nodes", f"{where}: the model's graphs and functions expand to more than {{}} nodes")
-
-
-def check_tensor(count: int, where: str) -> None:
-    """Raises ModelLimitError for a constant of so many bytes."""
-    _check(count, "tensor_bytes", f"{where} takes {count} bytes, more than the {{}} that a constant may have")
-
-
-def check_text(count: int, where: str) -> None:
-    """Raises ModelLimitError for a string of so many bytes."""
-    _check(count, "text_bytes", f"{where} holds a string of {count} bytes, more than the {{}} that one may have")
-
-
-def _check(count: int, name: str, text: str) -> None:
-    limit = getattr(_state.limits, name)
+    limit = _state.limits.nodes
     if count > limit:
-        raise ModelLimitError(f"{text.format(limit)}. If the model is meant to be so, load it with Limits({name}=...)")
+        raise _beyond("nodes", f"{where}: the model's graphs and functions expand to more than {limit} nodes")
+
+
+def check_tensor(count: int, where: object) -> None:
+    """Raises ModelLimitError for a constant of so many bytes."""
+    limit = _state.limits.tensor_bytes
+    if count > limit:
+        raise _beyond("tensor_bytes", f"{where} takes {count} bytes, more than the {limit} that a constant may have")
+
+
+def check_text(count: int, where: object) -> None:
+    """Raises ModelLimitError for a string of so many bytes."""
+    limit = _state.limits.text_bytes
+    if count > limit:
+        raise _beyond("text_bytes", f"{where} holds a string of {count} bytes, more than the {limit} that one may have")
+
+
+def _beyond(name: str, text: str) -> ModelLimitError:
+    return ModelLimitError(f"{text}. If the model is meant to be so, load it with Limits({name}=...)")

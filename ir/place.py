@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import pairwise
 
 from arenaut.ir.dims import Dim, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.types import Shape
-from arenaut.plain import dataclass
+from arenaut.plain import cached_property, dataclass
 
 
 def dense_strides(dims: Sequence[Dim]) -> Shape:

@@ -13,7 +13,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from arenaut.plain import dataclass
+from arenaut.plain import cached_property, dataclass
 
 TABLE = os.path.join(os.path.dirname(__file__), "schemas.jsonl")
 
@@ -28,6 +28,12 @@ class Parameter:
     option: str
     types: tuple[str, ...]
     type_name: str
+
+    @cached_property
+    def allowed(self) -> frozenset[str]:
+        """The types that an operand may have: an optional parameter also takes what it would hold."""
+        held = [t[len("optional(") : -1] for t in self.types if t.startswith("optional(")]
+        return frozenset([*self.types, *held])
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,8 @@ def same_dtype(a: Type | None, b: Type | None) -> bool:
 
 
 def _same_dim(a: Dim, b: Dim) -> bool | None:
+    if isinstance(a, int) and isinstance(b, int):
+        return a == b
     if ANY_DIM in (a, b) or NO_ELEMENT[0] in (a, b):
         return None
     answer = equal(a, b)
@@ -120,6 +122,4 @@ def _same_dim(a: Dim, b: Dim) -> bool | None:
 
 
 def _all(answers: Sequence[bool | None]) -> bool | None:
-    if any(answer is False for answer in answers):
-        return False
-    return None if any(answer is None for answer in answers) else True
+    return False if False in answers else None if None in answers else True

@@ -9,6 +9,7 @@ from arenaut.ir.graph import Array, Graph, Node
 from arenaut.ir.ops import record_of
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import is_op
+from arenaut.passes.rewriting.scaling import scaled
 
 
 def fold_batch_norm(graph: Graph, context: PassContext) -> bool:
@@ -63,7 +64,7 @@ def _fold_into(graph: Graph, conv: Node, node: Node, scale: Array, shift: Array)
     per_filter = channels.along(scale, channels.made, weights.constant.ndim)
     bias = conv.input(2)
     old = np.zeros_like(shift) if bias is None or bias.constant is None else bias.constant.astype(np.float64)
-    new_weights = graph.add_constant((weights.constant.astype(np.float64) * per_filter).astype(dtype), weights.name)
+    new_weights = graph.add_constant(scaled(weights.constant, per_filter), weights.name)
     new_bias = graph.add_constant((old * scale + shift).astype(dtype), f"{weights.name}_bias")
     graph.set_inputs(conv, [conv.operand(0), new_weights, new_bias])
     graph.supersede(node.output, conv.output)

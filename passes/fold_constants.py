@@ -83,7 +83,7 @@ def _known(node: Node) -> list[np.ndarray] | None:
 
 
 def _evaluated(node: Node, context: PassContext) -> list[np.ndarray] | None:
-    if any(v is not None and v.constant is None for v in node.inputs) or any(True for _ in node.bodies()):
+    if any(v is not None and v.constant is None for v in node.inputs) or node.has_bodies:
         return None
     record = record_of(node)
     tensors = [v.type for v in node.outputs if v is not None]
@@ -139,7 +139,7 @@ def _from_constants(value: Value, seen: set[int]) -> bool:
             continue
         if maker is None or len(queue) > MAX_VISITED:
             return False
-        if not record_of(maker).deterministic or any(True for _ in maker.bodies()):
+        if not record_of(maker).deterministic or maker.has_bodies:
             return False
         queue += [v for v in maker.inputs if v is not None]
     return True

@@ -15,6 +15,7 @@ from arenaut.ir.ops import record_of
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import Found, Match, Miss, Rule, Rules, is_op, made_by
+from arenaut.passes.rewriting.scaling import keeps_all, scaled
 from arenaut.plain import dataclass
 
 
@@ -65,10 +66,8 @@ def _product(node: Node | None) -> tuple[Array, Array | None] | str:
 
 def _scaled(weights: Array, factor: Array) -> Array | None:
     """weights * factor; None where an element is lost."""
-    with np.errstate(all="ignore"):
-        result = (weights.astype(np.float64) * factor).astype(weights.dtype)
-    lost = ~np.isfinite(result) | ((np.abs(result) < np.finfo(weights.dtype).tiny) & (weights != 0))
-    return None if lost.any() or not np.isfinite(factor).all() else result
+    result = scaled(weights, factor)
+    return result if keeps_all(weights, result) and np.isfinite(factor).all() else None
 
 
 def _find_before(node: Node) -> Found:

@@ -41,7 +41,7 @@ class _Known:
 
     def equal(self, node: Node) -> Node | None:
         """The first node that computes the same; None when this is the first, or may not be merged."""
-        if any(True for _ in node.bodies()) or not record_of(node).deterministic:
+        if node.has_bodies or not record_of(node).deterministic:
             return None
         outline = (
             node.op, node.domain, tuple([None if _is_compared(v) else id(v) for v in node.inputs]),

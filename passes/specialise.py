@@ -48,7 +48,7 @@ def _walk(graph: Graph, anew: bool) -> bool:
 
 
 def _visit(graph: Graph, node: Node, anew: bool) -> bool:
-    if node.domain == ARENAUT_DOMAIN or not any(True for _ in node.bodies()):
+    if node.domain == ARENAUT_DOMAIN or not node.has_bodies:
         if anew:
             infer_node(node)
         return False

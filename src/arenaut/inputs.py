@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import InputError, SizeConflictError
 from arenaut.ir.graph import Array, Value
 from arenaut.ir.types import TensorType, Type
-from arenaut.plain import dataclass
+from arenaut.plain import cached_property, dataclass
 
 MOST_SHOWN = 5  # defaults that are named in a line of text
 

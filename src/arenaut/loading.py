@@ -10,7 +10,7 @@ from functools import partial
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, get_args
 
-from arenaut.collector import held_back
+from arenaut.collector import held_back, holds
 from arenaut.compiled.container import is_compiled
 from arenaut.config import CACHE_VARIABLE, detail, inform, variable
 from arenaut.executor.common import Executor
@@ -172,7 +172,7 @@ def _made(source: Any, given: Mapping[str, Any], held: ExternalFiles | None) -> 
         state=_state_option(given["state"]),
         cache=_cache_type(given["cache_precision"]),
     )
-    with blamed_on(InvalidModelError, "loading the model"), within(given["limits"]):
+    with blamed_on(InvalidModelError, "loading the model"), within(given["limits"]), held_back():
         from arenaut.frontend.source import resolved
 
         began = time.perf_counter()
@@ -296,6 +296,7 @@ def _weights(imported: ImportedModel, options: _Options) -> _Weights:
     constants = ReleasedConstants(imported.graph, again, imported.mapped)
     specialised = options.passes is None and has_open_ranks(imported.graph)
     shared = specialised and constants.bytes <= MOST_SHARED_BYTES
+    holds(constants.bytes if shared else 0)
     store = WeightStore(imported.mapped, None if shared else constants.release)
     return _Weights(constants, store, specialised, shared)
 

@@ -12,11 +12,30 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, FrozenInstanceError, field
 from inspect import get_annotations
 from operator import attrgetter
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dataclasses import dataclass, replace
+    from functools import cached_property
 else:
+
+    class cached_property:
+        """As functools.cached_property, without the lock that it takes before Python 3.12: what two threads compute at
+        once is the same."""
+
+        def __init__(self, function):
+            self._function = function
+            self.__doc__ = function.__doc__
+
+        def __set_name__(self, owner, name):
+            self._name = name
+
+        def __get__(self, instance, owner=None):
+            if instance is None:
+                return self
+            found = instance.__dict__[self._name] = self._function(instance)
+            return found
 
     def dataclass(cls=None, /, *, frozen=False, eq=True, order=False, slots=False, kw_only=False):
         """As dataclasses.dataclass. Without InitVar and KW_ONLY; kw_only is of all fields."""
@@ -124,8 +143,10 @@ def _first_init(cls: Any, fields: dict[str, Any], frozen: bool, kw_only: bool) -
 
 
 def _init(cls: Any, fields: dict[str, Any], frozen: bool, kw_only: bool) -> Any:
-    names: dict[str, Any] = {"_set": object.__setattr__, "_made": MISSING}
+    names: dict[str, Any] = {"_made": MISSING}
     heads, lines = ["self", *(["*"] if kw_only else [])], []
+    if frozen and hasattr(cls, "__dict__") and cls.__dictoffset__:
+        lines.append("_dict = self.__dict__")
     for name, given in fields.items():
         value = name
         if given.default_factory is not MISSING:
@@ -140,7 +161,12 @@ def _init(cls: Any, fields: dict[str, Any], frozen: bool, kw_only: bool) -> Any:
             heads.append(name)
         else:
             continue
-        lines.append(f"_set(self, {name!r}, {value})" if frozen else f"self.{name} = {value}")
+        slot = getattr(cls, name, None) if frozen else None
+        if isinstance(slot, MemberDescriptorType):
+            names[f"_set_{name}"] = slot.__set__
+            lines.append(f"_set_{name}(self, {value})")
+        else:
+            lines.append(f"_dict[{name!r}] = {value}" if frozen else f"self.{name} = {value}")
     if hasattr(cls, "__post_init__"):
         lines.append("self.__post_init__()")
     exec(f"def __init__({', '.join(heads)}):\n " + "\n ".join(lines or ["pass"]), names)  # names of fields only
@@ -207,4 +233,4 @@ def _state(names: tuple[str, ...]) -> Iterator[Any]:
     yield __setstate__
 
 
-__all__ = ["dataclass", "replace"]
+__all__ = ["cached_property", "dataclass", "replace"]

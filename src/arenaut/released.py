@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 
 from arenaut.ir.errors import ArenautError
 from arenaut.ir.graph import Array, Graph, Value
@@ -74,6 +74,11 @@ def constant_values(graph: Graph) -> Iterator[Value]:
 
 def trim_heap() -> None:
     """Gives freed memory back to the system, where malloc knows how."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = _trim()
     if trim is not None:
         trim(0)
+
+
+@cache
+def _trim() -> Callable[[int], object] | None:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -56,15 +56,16 @@ def this_build() -> tuple[str, int]:
 
 def is_compiled(path: str) -> bool:
     """Whether a file begins like a compiled one; False where it cannot be read."""
+    try:  # opening a pipe must not wait for a writer
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return False
     try:
-        with open(path, "rb", opener=_open_plainly) as file:
-            return file.read(len(MAGIC)) == MAGIC
+        return os.read(descriptor, len(MAGIC)) == MAGIC
     except OSError:
         return False
-
-
-def _open_plainly(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe must not wait for a writer
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True)

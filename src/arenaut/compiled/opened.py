@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from arenaut.lowering.build import Built
 from arenaut.lowering.outline import Outline
 from arenaut.model import Model
 from arenaut.native.target import TIERS, allowed_features, allowed_tier, default_threads, feature_names
+from arenaut.plain import cached_property
 
 if TYPE_CHECKING:
     from arenaut.frontend import ModelInfo

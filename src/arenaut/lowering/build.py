@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any, Protocol
 
 from arenaut import _native
@@ -19,7 +18,7 @@ from arenaut.lowering.typical import typical_of
 from arenaut.lowering.weights import WeightStore
 from arenaut.native.enumerations import enumeration
 from arenaut.native.rows import pack_params
-from arenaut.plain import dataclass
+from arenaut.plain import cached_property, dataclass
 from arenaut.planner import Effort, MemoryPlan, Problem, Share, plan_memory
 
 _OPS = enumeration("ExprOp")

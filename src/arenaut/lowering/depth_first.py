@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from functools import cached_property
 from itertools import pairwise
 from math import gcd
 
@@ -23,7 +22,7 @@ from arenaut.lowering.families import Cut, Sum, cut_output, cut_sum, family_of
 from arenaut.lowering.problem import Facts, problem_of
 from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Segment, SlicedChain, StepKind
 from arenaut.lowering.slices import compacted, only_adds, overlay, part_of
-from arenaut.plain import dataclass, replace
+from arenaut.plain import cached_property, dataclass, replace
 from arenaut.planner import Problem, aligned
 from arenaut.planner.bound import live_bytes
 from arenaut.planner.order import evaluate_order

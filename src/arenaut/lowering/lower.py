@@ -83,7 +83,7 @@ class Lowerer(Emitter):
             check_time()
             node = self._node = part.node if isinstance(part, Fragment) else part
             try:
-                with blamed_on(InvalidModelError, str(node)):
+                with blamed_on(InvalidModelError, node):
                     if isinstance(part, Fragment):
                         self._lower_fragment(node)
                     else:
@@ -216,7 +216,7 @@ class Lowerer(Emitter):
             self.checks.append(Check(need.condition, f"{node}: {need.text}, got ", tuple(need.values)))
 
     def _controls(self, node: Node) -> bool:
-        return any(True for _ in node.bodies())
+        return node.has_bodies
 
     def _undo(self, node: Node, mark: tuple[int, int, int, int, set[str], int]) -> None:
         steps, buffers, values, slots, defined, checks = mark

@@ -39,19 +39,19 @@ class Pair:
 # Names of inputs, and what the output is then called, of exporters: optimum and transformers (past_key_values.0.key,
 # present.0.key), onnxruntime-genai, torch (h, hn), streaming speech models (state, stateN; cache, r_cache, new_cache).
 _NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"past_key_values([._].*)", (r"present\1", r"present_key_values\1", r"present_key_value\1")),
-    (r"(.*)past(.*)", (r"\1present\2",)),
-    (r"(.*)_past_key_values(.*)", (r"\1_present\2",)),
-    (r"(.*?)[._]?(?:in|input)", (r"\1_out", r"\1.out", r"\1_output", r"\1_o", r"\1out")),
-    (r"(?:in|input)_(.*)", (r"out_\1", r"output_\1")),
-    (r"(.*)i", (r"\1o",)),
-    (r"(.*?)[._]?0", (r"\1n", r"\1_n", r"\1N")),
-    (r"(?:prev|previous|old|last|initial)_(.*)", (r"next_\1", r"new_\1", r"\1", r"current_\1", r"final_\1")),
+    (r"past_key_values([._].*)", ("present{0}", "present_key_values{0}", "present_key_value{0}")),
+    (r"(.*)past(.*)", ("{0}present{1}",)),
+    (r"(.*)_past_key_values(.*)", ("{0}_present{1}",)),
+    (r"(.*?)[._]?(?:in|input)", ("{0}_out", "{0}.out", "{0}_output", "{0}_o", "{0}out")),
+    (r"(?:in|input)_(.*)", ("out_{0}", "output_{0}")),
+    (r"(.*)i", ("{0}o",)),
+    (r"(.*?)[._]?0", ("{0}n", "{0}_n", "{0}N")),
+    (r"(?:prev|previous|old|last|initial)_(.*)", ("next_{0}", "new_{0}", "{0}", "current_{0}", "final_{0}")),
     (
         r"(.*)",
         (
-            r"\1n", r"\1N", r"\1_n", r"\1_out", r"\1_output", r"new_\1", r"next_\1", r"updated_\1", r"r_\1",
-            r"out_\1", r"\1_new", r"\1_next", r"present_\1", r"\1_present", r"\1_updated",
+            "{0}n", "{0}N", "{0}_n", "{0}_out", "{0}_output", "new_{0}", "next_{0}", "updated_{0}", "r_{0}",
+            "out_{0}", "{0}_new", "{0}_next", "present_{0}", "{0}_present", "{0}_updated",
         ),
     ),
 )  # fmt: skip
@@ -73,7 +73,8 @@ def _outputs_of(name: str) -> Iterator[str]:
     for pattern, outputs in _NAMES:
         match = re.fullmatch(pattern, name)
         if match is not None:
-            yield from (match.expand(o) for o in outputs)
+            groups = match.groups()
+            yield from [o.format(*groups) for o in outputs]
 
 
 def find_pairs(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 from arenaut import _native
@@ -12,7 +12,7 @@ from arenaut.ir.dims import Dim, Expr
 from arenaut.ir.dtypes import DType
 from arenaut.ir.record import Param
 from arenaut.ir.target import Target
-from arenaut.plain import dataclass
+from arenaut.plain import cached_property, dataclass
 
 # In an in-place pair: the operands of the epilogue.
 TILE_OPERANDS = "t"

@@ -16,6 +16,7 @@ from arenaut.native.rows import all_rows
 TIERS = tuple(enumeration("Tier"))
 ISA_CAP_VARIABLE = "ARENAUT_ISA_MAX"
 FEATURE_CAP_VARIABLE = "ARENAUT_ISA_WITHOUT"
+_LONGEST_SETTING = 1 << 16  # bytes of a file that holds a setting of a control group, or lists the groups
 
 
 def default_threads() -> int:
@@ -88,8 +89,11 @@ def _number_in(folder: str, name: str) -> int | None:
 
 
 def _text_of(folder: str, name: str) -> str:
-    with open(os.path.join(folder, name)) as file:
-        return file.read()
+    descriptor = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _LONGEST_SETTING).decode()
+    finally:
+        os.close(descriptor)
 
 
 def allowed_tier() -> int:
