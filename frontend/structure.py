@@ -9,7 +9,6 @@ from arenaut.frontend.attributes import attribute_type
 from arenaut.frontend.messages import AttributeType
 from arenaut.ir.errors import InvalidModelError
 
-
 _BODY_TYPES = frozenset({int(AttributeType.GRAPH), int(AttributeType.GRAPHS)})
 _TEXT = frozenset({str})
 
@@ -41,10 +40,7 @@ def check_text(names: Iterable[Any]) -> None:
 
 
 def has_bodies(node: Any) -> bool:
-    for attribute in node.attribute:
-        if (attribute.type or attribute_type(attribute)) in _BODY_TYPES:
-            return True
-    return False
+    return any((a.type or attribute_type(a)) in _BODY_TYPES for a in node.attribute)
 
 
 class Label:

@@ -175,10 +175,7 @@ class Node:
 
     @property
     def has_bodies(self) -> bool:
-        for value in self.attributes.values():
-            if isinstance(value, Graph):
-                return True
-        return False
+        return any(isinstance(value, Graph) for value in self.attributes.values())
 
     def __repr__(self) -> str:
         label = self.op if not self.domain else f"{self.domain}.{self.op}"

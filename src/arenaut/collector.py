@@ -41,6 +41,9 @@ def held_back() -> Iterator[None]:
             _inside -= 1
             if _inside == 0 and _was_enabled:
                 _made += gc.get_count()[0]
+                if not gc.get_freeze_count():
+                    gc.freeze()  # what was made is no longer young: the next pass does not walk it either
+                    gc.unfreeze()
                 gc.enable()
 
 

@@ -102,7 +102,10 @@ class Model(_native.Runner):
         self._fed = fed
         self._feeding: dict[frozenset[str], Model] = {}
         self._feeding_lock = threading.Lock()
-        self._enable_fast_path(executor.general if isinstance(executor, SpecialisedExecutor) else executor)
+        if not isinstance(executor, SpecialisedExecutor):
+            self._enable_fast_path(executor)
+        elif not executor.prepared:  # those that a compiled file holds are chosen by what is fed
+            self._enable_fast_path(executor.general)
 
     @property
     def graph(self) -> Graph:

@@ -138,6 +138,22 @@ def test_parts_that_a_run_decides_come_from_the_original_inside(tmp_path: Path) 
     assert np.array_equal(opened.run(feed)["y"], model.run(feed)["y"])
 
 
+def test_prepared_programs_are_in_the_file(tmp_path: Path) -> None:
+    model = arenaut.load_onnx(parse(RESHAPED), threads=1)
+    model.prepare(x=(6,), shape=(2,))
+    model.prepare(x=(6,), shape=(3,))
+    opened = through_a_file(model, tmp_path / "model.arn")
+    for shape in ([2, 3], [1, 2, 3]):
+        feed = {"x": np.arange(6, dtype=np.float32), "shape": np.array(shape)}
+        assert np.array_equal(opened.run(feed)["y"], model.run(feed)["y"])
+        assert opened.profile(feed).steps[0].name == model.profile(feed).steps[0].name
+        assert opened.plan == model.plan
+    assert opened._whole.made is None  # nothing was lowered anew
+    again = through_a_file(opened, tmp_path / "again.arn")
+    assert np.array_equal(again.run(feed)["y"], model.run(feed)["y"]) and again._whole.made is None
+    assert len(container.CompiledFile(str(tmp_path / "again.arn")).names("prepared ")) == 2
+
+
 def test_a_file_with_a_tier_below_runs_and_says_which(net: Path, tmp_path: Path) -> None:
     model = arenaut.load_onnx(net, threads=1, isa="baseline")
     opened = through_a_file(model, tmp_path / "net.arn")

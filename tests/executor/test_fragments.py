@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -272,6 +273,23 @@ def test_open_ranks_do_not_import_onnx() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_loads_leave_behind_is_collected_before_it_is_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    from arenaut import collector
+
+    class Knot:
+        def __init__(self) -> None:
+            self.own = self
+
+    monkeypatch.setattr(collector, "_made", 0)
+    with collector.held_back():
+        left = weakref.ref(Knot())
+        assert left() is not None
+    collector.holds(collector.MOST_OBJECTS * collector.BYTES_OF_AN_OBJECT)
+    assert left() is not None and gc.get_freeze_count() == 0
+    with collector.held_back():
+        assert left() is None
 
 
 def test_no_collection_begins_while_a_program_is_made() -> None:

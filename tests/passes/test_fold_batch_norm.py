@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
+import numpy as np
+
 from arenaut.passes.eliminate_dead_code import eliminate_dead_code
 from arenaut.passes.fold_batch_norm import fold_batch_norm
 from tests.support.models import parse
@@ -37,3 +42,18 @@ def test_statistics_that_are_fed_stay() -> None:
     result = run("c = Neg (x) y = BatchNormalization (c, g, b, fed, v)", inputs=", float[2] fed", fed=draw(2))
     assert result.ops == ["Neg", "BatchNormalization"]
     assert result.reasons("fold") == ["its statistics are not constants, or it is in training mode"]
+
+
+def test_weights_that_were_replaced_are_freed_at_once() -> None:
+    graph = run(f"c = Conv (x, w) y = {NORM}").graph
+    node = graph.add("Neg", [graph.add_constant(np.ones(3, np.float32))])
+    left = weakref.ref(node.inputs[0].constant)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        graph.remove(node)
+        del node
+        assert left() is None
+    finally:
+        if collecting:
+            gc.enable()

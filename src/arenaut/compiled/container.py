@@ -56,8 +56,8 @@ def this_build() -> tuple[str, int]:
 
 def is_compiled(path: str) -> bool:
     """Whether a file begins like a compiled one; False where it cannot be read."""
-    try:  # opening a pipe must not wait for a writer
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        descriptor = _open_plainly(path, os.O_RDONLY)
     except (OSError, ValueError):
         return False
     try:
@@ -66,6 +66,10 @@ def is_compiled(path: str) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def _open_plainly(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe must not wait for a writer
 
 
 @dataclass(frozen=True)

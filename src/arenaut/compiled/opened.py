@@ -12,12 +12,14 @@ from arenaut import _native
 from arenaut.compiled.container import WEIGHTS, CompiledFile, this_build
 from arenaut.compiled.hosted import host_caller
 from arenaut.compiled.info import stored_info
-from arenaut.compiled.parts import Interface, Manifest, ProgramTable
+from arenaut.compiled.parts import Interface, Manifest, ProgramTable, prepared_section
 from arenaut.compiled.tables import DAMAGES, Reader, damaged
 from arenaut.executor.common import Executor
 from arenaut.executor.compiled import CompiledExecutor
+from arenaut.executor.outcomes import MOST_OUTCOMES, Choices, Outcome
 from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.inputs import Inputs
+from arenaut.ir.dims import Expr
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ArenautError, CompiledFileError, StaleFileError
 from arenaut.ir.graph import Graph, Value
@@ -25,7 +27,7 @@ from arenaut.lowering.build import Built
 from arenaut.lowering.outline import Outline
 from arenaut.model import Model
 from arenaut.native.target import TIERS, allowed_features, allowed_tier, default_threads, feature_names
-from arenaut.plain import cached_property
+from arenaut.plain import cached_property, dataclass
 
 if TYPE_CHECKING:
     from arenaut.frontend import ModelInfo
@@ -143,30 +145,54 @@ def _opened(
         raise ValueError(f"threads={threads}: at least 1")
     used = threads or manifest.threads or available
     whole = Whole(reload)
-    program = _read_program(file, manifest, weights, used, whole)
+    read = _Programs(file, manifest, weights, used, whole)
+    program = read.program("program", len(manifest.programs) - sum([each.programs for each in manifest.prepared]))
     executor: Executor = CompiledExecutor(program, max_memory)
     if manifest.specialised:
-        executor = _specialised(manifest, executor, whole)
+        executor = specialised = _specialised(manifest, executor, whole)
+        if len(manifest.prepared) > MOST_OUTCOMES:
+            raise ValueError("more prepared programs than a model may have")
+        for number, each in enumerate(manifest.prepared):
+            made = read.program(prepared_section(number), each.programs)
+            sizes = dict(zip(each.names, each.sizes, strict=True))
+            answers = {a.condition: a.held for a in each.answers if isinstance(a.condition, Expr)}
+            choices = Choices(sizes, answers)
+            specialised.outcomes.add(Outcome(each.ranks, choices, CompiledExecutor(made, max_memory)))
     return OpenedModel(file, manifest, program, executor, whole)
 
 
-def _read_program(
-    file: CompiledFile, manifest: Manifest, weights: memoryview, threads: int, whole: Whole
-) -> OpenedProgram:
-    try:
-        native = _native.read_program(file.section("program"), weights, threads)
-    except ValueError as error:
-        raise damaged(file.path, "its program", error) from None
-    bodies: dict[int, OpenedProgram] = {}
-    for place, (each, table) in enumerate(zip(native.walk(), manifest.programs, strict=True)):
-        if len(table.symbols) != each.symbol_count() or len(table.dtypes) != each.output_count():
-            raise ValueError("a program has other symbols or outputs than its table")
-        program = OpenedProgram(each, table, threads, partial(_outline, file, place), bodies)
-        steps = {h.step: h for h in manifest.hosts if h.program == place}
-        each.host_call = host_caller(file, steps, program)
-        each.open_call = partial(_open_fragment, whole, place)
-        bodies[id(each)] = program
-    return bodies[id(native)]
+@dataclass
+class _Programs:
+    """Reads the programs of a file one after the other, as their tables follow each other. read: tables so far."""
+
+    file: CompiledFile
+    manifest: Manifest
+    weights: memoryview
+    threads: int
+    whole: Whole
+    read: int = 0
+
+    def program(self, section: str, tables: int) -> OpenedProgram:
+        """The program of a section, which has so many tables."""
+        file, first = self.file, self.read
+        if tables < 1:
+            raise ValueError("a program without a table")
+        self.read += tables
+        try:
+            native = _native.read_program(file.section(section), self.weights, self.threads)
+        except ValueError as error:
+            raise damaged(file.path, f"its section '{section}'", error) from None
+        bodies: dict[int, OpenedProgram] = {}
+        own = self.manifest.programs[first : self.read]
+        for place, (each, table) in enumerate(zip(native.walk(), own, strict=True), first):
+            if len(table.symbols) != each.symbol_count() or len(table.dtypes) != each.output_count():
+                raise ValueError("a program has other symbols or outputs than its table")
+            program = OpenedProgram(each, table, self.threads, partial(_outline, file, place), bodies)
+            steps = {h.step: h for h in self.manifest.hosts if h.program == place}
+            each.host_call = host_caller(file, steps, program)
+            each.open_call = partial(_open_fragment, self.whole, place)
+            bodies[id(each)] = program
+        return bodies[id(native)]
 
 
 def _open_fragment(whole: Whole, place: int, step: int, arrays: list[Any]) -> tuple[_native.Program, Sequence[int]]:
@@ -300,7 +326,10 @@ class OpenedModel(Model):
 
     def save(self, path: Any, *, portable: bool = False) -> None:
         """Writes the model as a compiled file, from its original."""
-        self._whole("saving a model that was opened").save(path, portable=portable)
+        whole = self._whole("saving a model that was opened")
+        if isinstance(whole._executor, SpecialisedExecutor) and isinstance(self._executor, SpecialisedExecutor):
+            whole._executor.prepare_as(self._executor.outcomes)
+        whole.save(path, portable=portable)
 
     def trim(self) -> int:
         self._whole.forget()

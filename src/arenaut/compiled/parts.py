@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from arenaut.ir.dims import Dim
 from arenaut.ir.types import Type
 from arenaut.plain import dataclass
 
@@ -48,7 +49,7 @@ class ProgramTable:
 class HostStep:
     """A step that calls an evaluator: a model of one node, in the section "hosts".
 
-    program: which of the program and its bodies; step: in the order of the run.
+    program: which of the manifest's tables; step: in the order of the run.
     operands: which of the step's operands the model is fed, and their types. results: which outputs of the step the
     model makes; types of all.
     """
@@ -64,12 +65,40 @@ class HostStep:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """A condition on sizes, and whether it held where a program was made."""
+
+    condition: Dim
+    held: bool
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A program made ahead of time for what sizes decide, in the section `prepared_section` names.
+
+    ranks: of the inputs whose rank is open. answers: the guards under which it serves. names, sizes: what it was made
+    for. programs: how many tables are its own and its bodies'.
+    """
+
+    ranks: tuple[int, ...]
+    answers: tuple[Answer, ...]
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    programs: int
+
+
+def prepared_section(number: int) -> str:
+    return f"prepared {number}"
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """programs: the tables of the program and of its bodies. specialised: whether ranks hang on sizes. threads: as the
-    model was asked to use; 0: all that there are."""
+    """programs: the tables of the program and of its bodies, then those of each prepared one. specialised: whether
+    ranks hang on sizes. threads: as the model was asked to use; 0: all that there are."""
 
     interface: Interface
     programs: tuple[ProgramTable, ...]
     hosts: tuple[HostStep, ...]
     specialised: bool
     threads: int
+    prepared: tuple[Prepared, ...]

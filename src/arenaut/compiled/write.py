@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from arenaut import _native
@@ -12,9 +12,21 @@ from arenaut.compiled.container import WEIGHTS, Content, Made, this_build, write
 from arenaut.compiled.graphs import graph_section
 from arenaut.compiled.info import info_section
 from arenaut.compiled.origin import Provenance
-from arenaut.compiled.parts import DefaultPort, HostStep, Interface, Manifest, Port, ProgramTable
+from arenaut.compiled.parts import (
+    Answer,
+    DefaultPort,
+    HostStep,
+    Interface,
+    Manifest,
+    Port,
+    Prepared,
+    ProgramTable,
+    prepared_section,
+)
 from arenaut.compiled.tables import Writer
+from arenaut.executor.common import Executor
 from arenaut.executor.compiled import CompiledExecutor
+from arenaut.executor.outcomes import Outcome
 from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Graph, Node, Value
@@ -35,11 +47,20 @@ def save_model(model: Model, path: str | os.PathLike[str], *, portable: bool = F
     if not compiled or origin is None or not isinstance(model._built, Built):
         raise UnsupportedError("only a model that load_onnx compiled (executor='compiled') can be saved compiled")
     weights = _native.ImageWriter()
-    programs = _walk(model._built)
-    opens = any(step.kind is StepKind.OPEN for built in programs for step in built.lowered.steps)
-    inside = portable or opens or isinstance(executor, SpecialisedExecutor) or bool(model.default_inputs)
-    sections: list[tuple[str, Content]] = [("program", weights.add(model._built.native))]
-    sections += _sections(model, origin, programs, inside)
+    root = executor.general.built if isinstance(executor, SpecialisedExecutor) else model._built
+    assert isinstance(root, Built)
+    programs = _walk(root)
+    inside = portable or _opens(programs) or isinstance(executor, SpecialisedExecutor) or bool(model.default_inputs)
+    sections: list[tuple[str, Content]] = [("program", weights.add(root.native))]
+    prepared: list[Prepared] = []
+    for outcome, built in _prepared(executor):
+        sections.append((prepared_section(len(prepared)), weights.add(built.native)))
+        made_for, own = outcome.choices, _walk(built)
+        answers = tuple([Answer(condition, held) for condition, held in made_for.made.items()])
+        names, sizes = tuple(made_for.env), tuple(made_for.env.values())
+        prepared.append(Prepared(outcome.ranks, answers, names, sizes, len(own)))
+        programs += own
+    sections += _sections(model, origin, programs, inside, tuple(prepared))
     if inside:
         sections += origin.sections()
     sections.append((WEIGHTS, _WeightSection(weights)))
@@ -85,7 +106,23 @@ def _all(built: Built) -> list[Built]:
     return [built, *[inner for body in built.bodies for inner in _all(body)]]
 
 
-def _sections(model: Model, origin: Provenance, programs: Sequence[Built], inside: bool) -> list[tuple[str, Content]]:
+def _prepared(executor: Executor) -> Iterator[tuple[Outcome[Executor], Built]]:
+    """The programs that were made ahead of time. One with open parts is made from the original, which makes those."""
+    if not isinstance(executor, SpecialisedExecutor):
+        return
+    for outcome in executor.outcomes.made:
+        built = outcome.program.built
+        if isinstance(built, Built) and outcome.program is not executor.general and not _opens(_walk(built)):
+            yield outcome, built
+
+
+def _opens(programs: Sequence[Built]) -> bool:
+    return any(step.kind is StepKind.OPEN for built in programs for step in built.lowered.steps)
+
+
+def _sections(
+    model: Model, origin: Provenance, programs: Sequence[Built], inside: bool, prepared: tuple[Prepared, ...]
+) -> list[tuple[str, Content]]:
     hosts = bytearray()
     steps: list[HostStep] = []
     for place, built in enumerate(programs):
@@ -101,6 +138,7 @@ def _sections(model: Model, origin: Provenance, programs: Sequence[Built], insid
         hosts=tuple(steps),
         specialised=isinstance(model._executor, SpecialisedExecutor),
         threads=origin.options["threads"] or 0,
+        prepared=prepared,
     )
     first, outline, events = Writer(), Writer(), Writer()
     sections: list[tuple[str, Content]] = [

@@ -98,9 +98,13 @@ class Outcomes(Generic[P]):
         if found is None and len(self.made) < MOST_OUTCOMES:
             choices = Choices(env)
             found = self._build(choices, self._types(ranks))
-            self.made.append(Outcome(ranks, choices, found))
-            self._take_note(choices)
+            self.add(Outcome(ranks, choices, found))
         return found
+
+    def add(self, outcome: Outcome[P]) -> None:
+        """One more that was made; there must be room."""
+        self.made.append(outcome)
+        self._take_note(outcome.choices)
 
     def _find(self, ranks: tuple[int, ...], env: Mapping[str, int]) -> P | None:
         return next((o.program for o in self.made if o.ranks == ranks and o.choices.hold(env)), None)

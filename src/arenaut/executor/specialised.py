@@ -34,14 +34,14 @@ class SpecialisedExecutor(Executor):
         self.built = general.built
         self.general = general
         self.build = build
-        self._outcomes = Outcomes(inputs, lambda oracle, types: build(oracle, types) or general)
+        self.outcomes = Outcomes(inputs, lambda oracle, types: build(oracle, types) or general)
         self._by_key: dict[tuple[Any, ...], Executor] = {}
         self._lock = threading.Lock()
 
     @property
     def prepared(self) -> list[Executor]:
         """What was made ahead of time."""
-        return [o.program for o in self._outcomes.made]
+        return [o.program for o in self.outcomes.made]
 
     def run(self, inputs: Sequence[Any], timeout: float | None = None, asked: Asked = ALL) -> list[Any]:
         chosen = self._chosen(inputs)
@@ -53,7 +53,7 @@ class SpecialisedExecutor(Executor):
 
     def chosen_by_shapes(self, inputs: Sequence[Any]) -> Executor | None:
         """What runs these inputs, and all of their shapes; None where elements of inputs decide too."""
-        return None if self._outcomes.asked else self._chosen(inputs)
+        return None if self.outcomes.asked else self._chosen(inputs)
 
     def built_by(self, inputs: Sequence[Any]) -> Described:
         return self._chosen(inputs).built
@@ -64,11 +64,16 @@ class SpecialisedExecutor(Executor):
         return next((b for b in programs if b.native is native), self.built)
 
     def built_for(self, sizes: Mapping[str, int]) -> Described:
-        return self._prepare(lambda: self._outcomes.choose_at((), dict(sizes)))
+        return self._prepare(lambda: self.outcomes.choose_at((), dict(sizes)))
+
+    def prepare_as(self, other: Outcomes[Executor]) -> None:
+        """What another executor of the same model has prepared."""
+        for outcome in other.made:
+            self._prepare(lambda each=outcome: self.outcomes.choose_at(each.ranks, each.choices.env))  # type: ignore[misc]
 
     def prepare(self, shapes: Shapes) -> Described:
         """The program of inputs of these shapes, None where one is not known."""
-        return self._prepare(lambda: self._outcomes.choose(shapes, ()))
+        return self._prepare(lambda: self.outcomes.choose(shapes, ()))
 
     def _prepare(self, choose: Callable[[], Executor | None]) -> Described:
         with self._lock:
@@ -77,14 +82,14 @@ class SpecialisedExecutor(Executor):
             return chosen.built
 
     def _chosen(self, inputs: Sequence[Any]) -> Executor:
-        if not self._outcomes.made:
+        if not self.outcomes.made:
             return self.general
         shapes = tuple([getattr(x, "shape", None) for x in inputs])
-        key = (shapes, *[inputs[i].tobytes() for i in self._outcomes.asked])
+        key = (shapes, *[inputs[i].tobytes() for i in self.outcomes.asked])
         found = self._by_key.get(key)
         if found is None:
             with self._lock:
-                found = self._outcomes.find(shapes, inputs) or self.general
+                found = self.outcomes.find(shapes, inputs) or self.general
                 if len(self._by_key) >= MOST_SHAPES:
                     self._by_key.clear()
                 self._by_key[key] = found
