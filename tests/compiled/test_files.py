@@ -154,6 +154,22 @@ def test_prepared_programs_are_in_the_file(tmp_path: Path) -> None:
     assert len(container.CompiledFile(str(tmp_path / "again.arn")).names("prepared ")) == 2
 
 
+def test_what_runs_made_of_open_parts_is_in_the_file(tmp_path: Path) -> None:
+    model = arenaut.load_onnx(parse(RESHAPED), threads=1)
+    feeds = [{"x": np.arange(6, dtype=np.float32), "shape": np.array(s)} for s in ([2, 3], [1, 2, 3], [3, -1])]
+    want = [model.run(f)["y"] for f in feeds]
+    opened = through_a_file(model, tmp_path / "model.arn")
+    for feed, y in zip(feeds, want, strict=True):
+        got = opened.run(feed)["y"]
+        assert np.array_equal(got, y) and got.shape == y.shape
+    assert opened._whole.made is None
+    assert [s.name for s in opened.profile(feeds[0]).steps] == [s.name for s in model.profile(feeds[0]).steps]
+    other = {"x": np.arange(6, dtype=np.float32), "shape": np.array([6])}
+    assert opened.run(other)["y"].shape == (6,) and opened._whole.made is not None
+    for feed, y in zip(feeds, want, strict=True):
+        assert np.array_equal(opened.run(feed)["y"], y)
+
+
 def test_a_file_with_a_tier_below_runs_and_says_which(net: Path, tmp_path: Path) -> None:
     model = arenaut.load_onnx(net, threads=1, isa="baseline")
     opened = through_a_file(model, tmp_path / "net.arn")

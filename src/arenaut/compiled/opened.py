@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import field
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from arenaut import _native
 from arenaut.compiled.container import WEIGHTS, CompiledFile, this_build
 from arenaut.compiled.hosted import host_caller
 from arenaut.compiled.info import stored_info
-from arenaut.compiled.parts import Interface, Manifest, ProgramTable, prepared_section
+from arenaut.compiled.parts import Interface, Manifest, Prepared, ProgramTable, prepared_section
 from arenaut.compiled.tables import DAMAGES, Reader, damaged
 from arenaut.executor.common import Executor
 from arenaut.executor.compiled import CompiledExecutor
-from arenaut.executor.outcomes import MOST_OUTCOMES, Choices, Outcome
+from arenaut.executor.outcomes import MOST_OUTCOMES, Choices, Outcome, Outcomes
 from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.inputs import Inputs
 from arenaut.ir.dims import Expr
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 # Loads the model anew from its original, with the options it was compiled with. The text: what for.
 Reload = Callable[[str], Model]
+P = TypeVar("P")
 
 
 class Whole:
@@ -146,24 +148,25 @@ def _opened(
     used = threads or manifest.threads or available
     whole = Whole(reload)
     read = _Programs(file, manifest, weights, used, whole)
-    program = read.program("program", len(manifest.programs) - sum([each.programs for each in manifest.prepared]))
+    others = [*manifest.prepared, *[met for each in manifest.opened for met in each.met]]
+    program = read.program("program", len(manifest.programs) - sum([each.programs for each in others]))
     executor: Executor = CompiledExecutor(program, max_memory)
     if manifest.specialised:
         executor = specialised = _specialised(manifest, executor, whole)
-        if len(manifest.prepared) > MOST_OUTCOMES:
-            raise ValueError("more prepared programs than a model may have")
-        for number, each in enumerate(manifest.prepared):
-            made = read.program(prepared_section(number), each.programs)
-            sizes = dict(zip(each.names, each.sizes, strict=True))
-            answers = {a.condition: a.held for a in each.answers if isinstance(a.condition, Expr)}
-            choices = Choices(sizes, answers)
-            specialised.outcomes.add(Outcome(each.ranks, choices, CompiledExecutor(made, max_memory)))
+        read.into(specialised.outcomes, manifest.prepared, lambda made: CompiledExecutor(made, max_memory))
+    for step in manifest.opened:
+        known = Outcomes[OpenedProgram]([(p.name, p.type) for p in step.inputs], _made_elsewhere)
+        read.into(known, step.met, lambda made: made)
+        read.opened[step.program, step.step] = known
     return OpenedModel(file, manifest, program, executor, whole)
 
 
 @dataclass
 class _Programs:
-    """Reads the programs of a file one after the other, as their tables follow each other. read: tables so far."""
+    """Reads the programs of a file one after the other, as their tables follow each other.
+
+    read: tables so far; images: prepared programs so far. opened: what open steps have met, by table and step.
+    """
 
     file: CompiledFile
     manifest: Manifest
@@ -171,6 +174,19 @@ class _Programs:
     threads: int
     whole: Whole
     read: int = 0
+    images: int = 0
+    opened: dict[tuple[int, int], Outcomes[OpenedProgram]] = field(default_factory=dict)
+
+    def into(self, outcomes: Outcomes[P], stored: Sequence[Prepared], of: Callable[[OpenedProgram], P]) -> None:
+        """Adds the next prepared programs to what serves the same inputs."""
+        if len(stored) > MOST_OUTCOMES:
+            raise ValueError("more programs than sizes may decide between")
+        for each in stored:
+            made = self.program(prepared_section(self.images), each.programs)
+            self.images += 1
+            sizes = dict(zip(each.names, each.sizes, strict=True))
+            answers = {a.condition: a.held for a in each.answers if isinstance(a.condition, Expr)}
+            outcomes.add(Outcome(each.ranks, Choices(sizes, answers), of(made)))
 
     def program(self, section: str, tables: int) -> OpenedProgram:
         """The program of a section, which has so many tables."""
@@ -190,18 +206,30 @@ class _Programs:
             program = OpenedProgram(each, table, self.threads, partial(_outline, file, place), bodies)
             steps = {h.step: h for h in self.manifest.hosts if h.program == place}
             each.host_call = host_caller(file, steps, program)
-            each.open_call = partial(_open_fragment, self.whole, place)
+            each.open_call = partial(_open_fragment, self.opened, self.whole, place)
             bodies[id(each)] = program
         return bodies[id(native)]
 
 
-def _open_fragment(whole: Whole, place: int, step: int, arrays: list[Any]) -> tuple[_native.Program, Sequence[int]]:
-    """The program of a fragment: the original has the same steps, and makes it."""
+def _made_elsewhere(oracle: Oracle, types: Sequence[Type | None]) -> OpenedProgram:
+    raise CompiledFileError("a compiled file makes no programs of its own")
+
+
+def _open_fragment(
+    opened: Mapping[tuple[int, int], Outcomes[OpenedProgram]], whole: Whole, place: int, step: int, arrays: list[Any]
+) -> tuple[_native.Program, Sequence[int]]:
+    """The program of a fragment: one that the file holds, else the original has the same steps, and makes it."""
+    known = opened.get((place, step))
+    if known is not None and len(known.inputs) == len(arrays):
+        met = known.find(tuple([getattr(x, "shape", None) for x in arrays]), arrays)
+        if met is not None:
+            return met.native, known.asked
     root = whole("running parts whose ranks only a run knows")._built
     native = root.native.walk()[place]
     found = next(b for b in root.inside() if b.native is native)
     assert isinstance(found, Built)
-    return found.host.open(step, arrays)
+    made, asked = found.host.open(step, arrays)
+    return made, asked if known is None else sorted({*asked, *known.asked})
 
 
 def _outline(file: CompiledFile, place: int) -> Outline:

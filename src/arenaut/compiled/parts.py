@@ -6,6 +6,8 @@ from arenaut.ir.dims import Dim
 from arenaut.ir.types import Type
 from arenaut.plain import dataclass
 
+PREPARED = "prepared "
+
 
 @dataclass(frozen=True)
 class Port:
@@ -74,7 +76,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A program made ahead of time for what sizes decide, in the section `prepared_section` names.
+    """A program made for what sizes decide, in the section that `prepared_section` names.
 
     ranks: of the inputs whose rank is open. answers: the guards under which it serves. names, sizes: what it was made
     for. programs: how many tables are its own and its bodies'.
@@ -87,13 +89,28 @@ class Prepared:
     programs: int
 
 
+@dataclass(frozen=True)
+class OpenStep:
+    """A step whose ranks only a run knows, and the programs that runs made of it before the model was saved.
+
+    program: which of the manifest's tables; step: in the order of the run. inputs: of the fragment's graph.
+    """
+
+    program: int
+    step: int
+    inputs: tuple[DefaultPort, ...]
+    met: tuple[Prepared, ...]
+
+
 def prepared_section(number: int) -> str:
-    return f"prepared {number}"
+    """Of the prepared program of that number; those of open steps follow in the order of the manifest."""
+    return f"{PREPARED}{number}"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """programs: the tables of the program and of its bodies, then those of each prepared one. specialised: whether
+    """programs: the tables of the program and of its bodies, then those of each prepared one, then of those that open
+    steps have met. specialised: whether
     ranks hang on sizes. threads: as the model was asked to use; 0: all that there are."""
 
     interface: Interface
@@ -102,3 +119,4 @@ class Manifest:
     specialised: bool
     threads: int
     prepared: tuple[Prepared, ...]
+    opened: tuple[OpenStep, ...]

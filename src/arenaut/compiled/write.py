@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from arenaut import _native
 from arenaut.compiled.container import WEIGHTS, Content, Made, this_build, write_container
@@ -13,11 +13,13 @@ from arenaut.compiled.graphs import graph_section
 from arenaut.compiled.info import info_section
 from arenaut.compiled.origin import Provenance
 from arenaut.compiled.parts import (
+    PREPARED,
     Answer,
     DefaultPort,
     HostStep,
     Interface,
     Manifest,
+    OpenStep,
     Port,
     Prepared,
     ProgramTable,
@@ -26,6 +28,8 @@ from arenaut.compiled.parts import (
 from arenaut.compiled.tables import Writer
 from arenaut.executor.common import Executor
 from arenaut.executor.compiled import CompiledExecutor
+from arenaut.executor.fragments import OpenFragment
+from arenaut.executor.host import ProgramHost
 from arenaut.executor.outcomes import Outcome
 from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.ir.errors import UnsupportedError
@@ -52,15 +56,24 @@ def save_model(model: Model, path: str | os.PathLike[str], *, portable: bool = F
     programs = _walk(root)
     inside = portable or _opens(programs) or isinstance(executor, SpecialisedExecutor) or bool(model.default_inputs)
     sections: list[tuple[str, Content]] = [("program", weights.add(root.native))]
-    prepared: list[Prepared] = []
-    for outcome, built in _prepared(executor):
-        sections.append((prepared_section(len(prepared)), weights.add(built.native)))
-        made_for, own = outcome.choices, _walk(built)
+    general = list(programs)
+
+    def stored(outcome: Outcome[Any], built: Built) -> Prepared:
+        own = _walk(built)
+        images = sum([name.startswith(PREPARED) for name, _ in sections])
+        sections.append((prepared_section(images), weights.add(built.native)))
+        programs.extend(own)
+        made_for = outcome.choices
         answers = tuple([Answer(condition, held) for condition, held in made_for.made.items()])
-        names, sizes = tuple(made_for.env), tuple(made_for.env.values())
-        prepared.append(Prepared(outcome.ranks, answers, names, sizes, len(own)))
-        programs += own
-    sections += _sections(model, origin, programs, inside, tuple(prepared))
+        return Prepared(outcome.ranks, answers, tuple(made_for.env), tuple(made_for.env.values()), len(own))
+
+    prepared = tuple([stored(outcome, built) for outcome, built in _prepared(executor)])
+    opened = tuple([
+        OpenStep(place, step, tuple([DefaultPort(name, t) for name, t in fragment.outcomes.inputs]),
+                 tuple([stored(o, o.program) for o in _met(fragment)]))
+        for place, built in enumerate(general) for step, fragment in _fragments(built)
+    ])  # fmt: skip
+    sections += _sections(model, origin, programs, inside, (prepared, opened))
     if inside:
         sections += origin.sections()
     sections.append((WEIGHTS, _WeightSection(weights)))
@@ -116,12 +129,29 @@ def _prepared(executor: Executor) -> Iterator[tuple[Outcome[Executor], Built]]:
             yield outcome, built
 
 
+def _fragments(built: Built) -> list[tuple[int, OpenFragment]]:
+    """The open steps of a program that runs have met."""
+    host = built.host
+    assert isinstance(host, ProgramHost)
+    return [(step, f) for step, f in sorted(host.fragments.items()) if isinstance(f, OpenFragment)]
+
+
+def _met(fragment: OpenFragment) -> list[Outcome[Built]]:
+    """Those of its programs that are made for what inputs decide, and have no open parts of their own."""
+    found = [o for o in fragment.outcomes.made if not fragment.is_general(o.program)]
+    return [o for o in found if not _opens(_walk(o.program))]
+
+
 def _opens(programs: Sequence[Built]) -> bool:
     return any(step.kind is StepKind.OPEN for built in programs for step in built.lowered.steps)
 
 
 def _sections(
-    model: Model, origin: Provenance, programs: Sequence[Built], inside: bool, prepared: tuple[Prepared, ...]
+    model: Model,
+    origin: Provenance,
+    programs: Sequence[Built],
+    inside: bool,
+    made: tuple[tuple[Prepared, ...], tuple[OpenStep, ...]],
 ) -> list[tuple[str, Content]]:
     hosts = bytearray()
     steps: list[HostStep] = []
@@ -138,7 +168,8 @@ def _sections(
         hosts=tuple(steps),
         specialised=isinstance(model._executor, SpecialisedExecutor),
         threads=origin.options["threads"] or 0,
-        prepared=prepared,
+        prepared=made[0],
+        opened=made[1],
     )
     first, outline, events = Writer(), Writer(), Writer()
     sections: list[tuple[str, Content]] = [

@@ -34,6 +34,10 @@ class OpenFragment:
         every = [o.program for o in self.outcomes.made] + [b for b in (self._general,) if b is not None]
         return list({id(b): b for b in every}.values())
 
+    def is_general(self, built: Built) -> bool:
+        """Whether it is the program that serves all inputs, node by node."""
+        return built is self._general
+
     def choose(self, arrays: Sequence[Any]) -> tuple[_native.Program, Sequence[int]]:
         shapes = tuple([getattr(x, "shape", None) for x in arrays])
         with self._lock:
