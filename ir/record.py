@@ -273,6 +273,8 @@ class OpRecord:
     data          the rule for symbolic elements, where evaluate cannot be it: (infer) -> one object array per output
                   (None where not known).
     view          the outputs as views of input 0's place, or None when they are not; needs no kernel.
+    direct        (node) -> how the native side answers the node's host call without the evaluator: a name of
+                  cpp/python/direct.h and its arguments; None: it does not.
     tile          the op as tile instructions: elementwise with numpy broadcasting.
     tile_when     which nodes of the op `tile` does (None: all); the others are lowered or decomposed.
     lower         emits kernel steps. Tried after view and tile.
@@ -314,6 +316,7 @@ class OpRecord:
     symbolic: bool = False
     data: Callable[[Infer], Sequence[Array | None]] | None = None
     view: ViewRule | None = None
+    direct: Callable[[Node], tuple[str, tuple[Any, ...]] | None] | None = None
     tile: TileRule | None = None
     tile_when: Callable[[Node], bool] | None = None
     lower: LowerRule | None = None

@@ -1,4 +1,4 @@
-"""Rows that make or read places and counts."""
+"""Rows that make or read places, counts and draws."""
 
 from __future__ import annotations
 
@@ -67,6 +67,25 @@ def gram_counts(row: Row) -> Iterator[Case]:
     yield Case("256 rows of 64, 64 words", [x, *tables], [np.zeros((256, 64), np.float32)], params, constant=(3,))
 
 
+def draw(row: Row) -> Iterator[Case]:
+    dtype = types(row)[0][0]
+    for kind, name in enumerate(("uniform", "normal") if dtype == np.float32 else ("uniform",)):
+        params = blob(row, kind=kind, seeded=0, seed=0, first=0.0, second=1.0)
+        yield Case(f"{name}, 1024x64", [], [np.zeros((1024, 64), dtype)], params)
+
+
+def multinomial(row: Row) -> Iterator[Case]:
+    draws = np.random.default_rng(0).random((128, 4))
+    yield Case("4 of 64, 128 rows", [noise((128, 64)), draws], [np.zeros((128, 4), np.int32)])
+
+
+def mel_weights(row: Row) -> Iterator[Case]:
+    integers = [np.array(n, np.int64) for n in (80, 512, 16000)]
+    bounds = [np.array(f, np.float32) for f in (20, 7600)]
+    yield Case("80 bands, 512 points", [*integers, *bounds], [np.zeros((257, 80), np.float32)])
+
+
 INDEXED = {"NonZeroCount": non_zero_count, "NonZeroFill": non_zero_fill, "Range": range_row,
            "RangeCount": range_count, "Trilu": trilu, "OneHot": one_hot, "ReverseSequence": reverse_sequence,
-           "Unique": unique, "GramCounts": gram_counts}  # fmt: skip
+           "Unique": unique, "GramCounts": gram_counts, "Draw": draw,
+           "Multinomial": multinomial, "MelWeights": mel_weights}  # fmt: skip

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "exec/run.h"
+#include "python/direct.h"
 #include "python/module.h"
 #include "python/state.h"
 #include "python/weights.h"
@@ -97,6 +98,10 @@ class PyProgram {
   void set_plan(const std::vector<int32_t>& order, const std::vector<std::array<int32_t, 5>>& regions,
                 const std::vector<std::array<int32_t, 2>>& members, const std::vector<int32_t>& placement);
   void seal(const py::dict& rest);
+  // From now on the host step is answered so; see direct_call.
+  void answer(int32_t step, const std::string& name, const py::tuple& arguments);
+  // Whether the host step has its outputs without Python.
+  bool answered(int32_t step, const std::vector<Tensor>& inputs, std::vector<Tensor>* out) const;
   // (part of the state, input, output or -1, axis or -1) of each port; total: see StateUse.
   void use_state(const std::vector<std::array<int32_t, 4>>& ports, int32_t total);
 
@@ -127,6 +132,7 @@ class PyProgram {
 
   std::shared_ptr<Program> program = std::make_shared<Program>();
   py::object host_call = py::none(), open_call = py::none();
+  std::map<int32_t, std::unique_ptr<const DirectCall>> direct;  // by host step; under the interpreter lock
   std::shared_ptr<OutputPool> outputs = std::make_shared<OutputPool>();
   StateUse use;  // no ports: runs need no state
   PyHost host{this};

@@ -100,6 +100,7 @@ void register_program(py::module_& m) {
       .def("run", &PyProgram::run, py::arg("arrays"), py::arg("max_memory") = -1, py::arg("timeout") = -1.0,
            py::arg("stop") = nullptr, py::arg("needed") = py::none(), py::arg("given") = py::dict(),
            py::arg("state") = nullptr)
+      .def("answer", &PyProgram::answer, py::arg("step"), py::arg("name"), py::arg("arguments"))
       .def("use_state", &PyProgram::use_state, py::arg("ports"), py::arg("total"))
       .def("profile", &PyProgram::profile)
       .def("describe", &PyProgram::describe)

@@ -13,12 +13,13 @@ from arenaut.ir.dims import Dim
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.elements import Choice, Coordinates, Elements
 from arenaut.ir.errors import RuleError
-from arenaut.ir.graph import Array, Node
+from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import kept_for, only_element, tensor_like
+from arenaut.ir.ops.support.composite import cast
 from arenaut.ir.ops.support.requirements import range_requires, sizes_require
 from arenaut.ir.ops.support.samples import i64
-from arenaut.ir.record import Infer, Lower, OpRecord, Sample, UnknownError
+from arenaut.ir.record import Build, Infer, Lower, LowerRule, NoRowError, OpRecord, Param, Sample, UnknownError
 from arenaut.ir.types import TensorType, Type
 from arenaut.plain import dataclass, replace
 
@@ -284,12 +285,53 @@ def _multinomial_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [np.minimum(picked, logits.shape[1] - 1).astype(dtype)]
 
 
+# At the numbers of the C enumeration.
+DRAWS = ("UNIFORM", "NORMAL")
+
+
+def _draw_params(node: Node, kind: str, first: float, second: float) -> dict[str, Param]:
+    seed = _seed_of(node)
+    return {"kind": DRAWS.index(kind), "seeded": int(seed is not None), "seed": 0 if seed is None else int(seed),
+            "first": first, "second": second}  # fmt: skip
+
+
+def _drawn_lower(kind: str, drawing: Callable[[Node], _Drawing]) -> LowerRule:
+    def lower_draw(lower: Lower, node: Node) -> None:
+        known, to = drawing(node), lower.write(node.output)
+        wide = DType.FLOAT if known.wide is np.float32 else DType.DOUBLE
+        if wide is DType.DOUBLE and kind != "UNIFORM":
+            raise NoRowError("normal numbers of float64")
+        out = to if to.dtype is wide else lower.temp(wide, to.dims)
+        lower.call("Draw", [], [out], _draw_params(node, kind, float(known.first), float(known.second)))
+        if out is not to:
+            lower.convert(out, to)
+
+    return lower_draw
+
+
+def _bernoulli_decompose(build: Build, node: Node) -> Sequence[Value]:
+    odds, to = node.operand(0), DType(node.attr("dtype") or node.operand(0).dtype)
+    wide = DType.DOUBLE if to is DType.DOUBLE else DType.FLOAT
+    drawn = build.op("RandomUniformLike", odds, dtype=int(wide), low=0.0, high=1.0, seed=node.attr("seed"))
+    return [cast(build, build.op("Less", drawn, cast(build, odds, wide)), to)]
+
+
+def _multinomial_lower(lower: Lower, node: Node) -> None:
+    x, to = lower.read(node.operand(0)), lower.write(node.output)
+    if x.dtype not in (DType.FLOAT, DType.DOUBLE):
+        wide = lower.temp(DType.FLOAT, x.dims)
+        lower.convert(x, wide)
+        x = wide
+    draws = lower.temp(DType.DOUBLE, to.dims)
+    lower.call("Draw", [], [draws], _draw_params(node, "UNIFORM", 0.0, 1.0))
+    lower.call("Multinomial", [x, draws], [to])
+
+
 _RANDOM = {
     "RandomNormal": _normal_evaluate,
     "RandomNormalLike": _normal_evaluate,
     "RandomUniform": _uniform_evaluate,
     "RandomUniformLike": _uniform_evaluate,
-    "Bernoulli": _bernoulli_evaluate,
 }
 
 
@@ -355,8 +397,18 @@ RECORDS: tuple[OpRecord, ...] = (
     ),
     OpRecord(op="EyeLike", infer=_eye_infer, evaluate=_eye_evaluate, lower=_eye_lower, samples=_eye_samples),
     *(
-        OpRecord(op=op, infer=_random_infer, evaluate=evaluate, deterministic=False)
+        OpRecord(
+            op=op, infer=_random_infer, evaluate=evaluate, deterministic=False,
+            lower=_drawn_lower("UNIFORM", _UNIFORM) if "Uniform" in op else _drawn_lower("NORMAL", _NORMAL),
+        )
         for op, evaluate in _RANDOM.items()
     ),
-    OpRecord(op="Multinomial", infer=_multinomial_infer, evaluate=_multinomial_evaluate, deterministic=False),
+    OpRecord(
+        op="Bernoulli", infer=_random_infer, evaluate=_bernoulli_evaluate, decompose=_bernoulli_decompose,
+        deterministic=False,
+    ),
+    OpRecord(
+        op="Multinomial", infer=_multinomial_infer, evaluate=_multinomial_evaluate, lower=_multinomial_lower,
+        deterministic=False,
+    ),
 )  # fmt: skip

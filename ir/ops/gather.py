@@ -49,6 +49,14 @@ def _gather_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [np.take(np.asarray(inputs[0]), np.asarray(inputs[1]).astype(np.int64), node.attr("axis", 0))]
 
 
+def _gather_direct(node: Node) -> tuple[str, tuple[Any, ...]] | None:
+    """Text that a constant names by its place."""
+    labels = node.operand(0).constant
+    if labels is None or labels.dtype != object or labels.ndim != 1 or node.operand(1).dtype is not DType.INT64:
+        return None
+    return "pick", (tuple(labels.tolist()),)
+
+
 def _gather_samples() -> Iterator[Sample]:
     for dtype in (*MOVABLE, DType.STRING):
         x = samples.draw((4, 5, 3), dtype)
@@ -305,7 +313,7 @@ RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="Gather", carries=first_operand, reads_at=_picked_from(_gather_reads),
         infer=_gather_infer, evaluate=_gather_evaluate, data=data_through(_gather_evaluate, 0),
-        view=_gather_view, lower=_pick, samples=_gather_samples,
+        view=_gather_view, lower=_pick, direct=_gather_direct, samples=_gather_samples,
     ),
     OpRecord(
         op="GatherElements", carries=first_operand, reads_at=_picked_from(_elements_read),

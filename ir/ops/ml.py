@@ -41,6 +41,10 @@ def _zip_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [maps(listed if rows.ndim > 1 else [listed])]
 
 
+def _zip_direct(node: Node) -> tuple[str, tuple[Any, ...]] | None:
+    return ("zip", (tuple(_zip_labels(node)[1]),)) if node.operand(0).dtype is DType.FLOAT else None
+
+
 _MOST_WRITTEN_OUT = 64  # labels
 
 
@@ -223,7 +227,7 @@ RECORDS: tuple[OpRecord, ...] = (
         op="LabelEncoder", domain=ML_DOMAIN, infer=_label_infer, evaluate=_label_evaluate, decompose=_label_decompose,
         samples=_label_samples,
     ),
-    OpRecord(op="ZipMap", domain=ML_DOMAIN, infer=_zip_infer, evaluate=_zip_evaluate),
+    OpRecord(op="ZipMap", domain=ML_DOMAIN, infer=_zip_infer, evaluate=_zip_evaluate, direct=_zip_direct),
     OpRecord(op="CastMap", domain=ML_DOMAIN, infer=_map_infer, evaluate=_map_evaluate),
     OpRecord(op="DictVectorizer", domain=ML_DOMAIN, infer=_vector_infer, evaluate=_vector_evaluate),
     OpRecord(

@@ -7,6 +7,7 @@ runs through numpy's FFT.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -383,10 +384,10 @@ def _mel_infer(context: Infer) -> Sequence[Type]:
 def _mel_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Triangles over the bins of a one-sided spectrum, as the standard's reference places them."""
     bands, length, rate, low, high = (np.asarray(x).reshape(-1)[0] for x in inputs)
-    low_mel, high_mel = (2595 * np.log10(1 + float(f) / 700) for f in (low, high))
-    mels = low_mel + np.arange(bands + 2) * ((high_mel - low_mel) / (bands + 2))
-    edges = np.floor((int(length) + 1) * (700 * (10 ** (mels / 2595) - 1)) / int(rate)).astype(np.int64)
+    edges = _mel_edges(int(bands), int(length), int(rate), float(low), float(high))
     left, center, right = edges[:-2], edges[1:-1], edges[2:]
+    if bands and (left.min() < 0 or (center < left).any() or max(right.max(), center.max() + 1) > length // 2 + 1):
+        raise RuleError(f"triangles from {low} to {high} Hz leave the {length // 2 + 1} bins up to {rate / 2} Hz")
     # Every bin of every triangle: its band, and its bin. The bin in the middle has weight 1.
     counts = np.maximum(right, center + 1) - left
     band = np.repeat(np.arange(len(counts)), counts)
@@ -399,10 +400,45 @@ def _mel_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [to_dtype(out, DType(int(node.attr("output_datatype", 1))).numpy)]
 
 
+def _mel_edges(bands: int, length: int, rate: int, low: float, high: float) -> Array:
+    """The bins at which triangles begin and end, by the C library's functions, as the kernel has them."""
+    try:
+        low_mel, high_mel = (2595 * math.log10(1 + f / 700) for f in (low, high))
+        step = (high_mel - low_mel) / (bands + 2)
+        hertz = [700 * (math.pow(10, (low_mel + i * step) / 2595) - 1) for i in range(bands + 2)]
+        return np.array([math.floor((length + 1) * f / rate) for f in hertz], np.int64)
+    except (ValueError, ArithmeticError) as error:
+        raise RuleError(f"bands from {low} to {high} Hz of a rate of {rate} are none: {error}") from None
+
+
+def _mel_decompose(build: Build, node: Node) -> Sequence[Value]:
+    """In the types that the kernel has."""
+    kinds, to = (*[DType.INT64] * 3, *[DType.FLOAT] * 2), DType(int(node.attr("output_datatype", 1)))
+    if _has_mel_types(node) or any(v.dtype is DType.DOUBLE for v in node.inputs[3:] if v is not None):
+        raise NoRowError("bounds of more than float32, or nothing to convert")
+    given = [cast(build, node.operand(i), kind) for i, kind in enumerate(kinds)]
+    wide = DType.DOUBLE if to is not DType.FLOAT else to
+    return [cast(build, build.op("MelWeightMatrix", *given, output_datatype=int(wide)), to)]
+
+
+def _has_mel_types(node: Node) -> bool:
+    known = [node.operand(i).dtype for i in range(5)] == [*[DType.INT64] * 3, *[DType.FLOAT] * 2]
+    return known and int(node.attr("output_datatype", 1)) in (DType.FLOAT, DType.DOUBLE)
+
+
+def _mel_lower(lower: Lower, node: Node) -> None:
+    if not _has_mel_types(node):
+        raise NoRowError("other types")
+    lower.call("MelWeights", [lower.read(node.operand(i)) for i in range(5)], [lower.write(node.output)])
+
+
 def _mel_samples() -> Iterator[Sample]:
     for bands, length, rate, low, high in ((8, 16, 8192, 0.0, 4096.0), (20, 512, 16000, 20.0, 7600.0)):
         integers = (np.array(n, np.int64) for n in (bands, length, rate))
         yield Sample((*integers, np.array(low, np.float32), np.array(high, np.float32)))
+    short = (np.array(n, np.int32) for n in (8, 16, 8192))
+    bounds = (np.array([v], np.float16) for v in (0.0, 4096.0))
+    yield Sample((*short, *bounds), {"output_datatype": int(DType.FLOAT16)})
 
 
 _TRANSFORMS = (
@@ -415,8 +451,8 @@ _TRANSFORMS = (
         tolerance=_SUMS, samples=_stft_samples,
     ),
     OpRecord(
-        op="MelWeightMatrix", infer=_mel_infer, evaluate=_mel_evaluate, tolerance=Tolerance("ulp", 4),
-        samples=_mel_samples,
+        op="MelWeightMatrix", infer=_mel_infer, evaluate=_mel_evaluate, lower=_mel_lower, decompose=_mel_decompose,
+        tolerance=Tolerance("ulp", 4), samples=_mel_samples,
     ),
 )  # fmt: skip
 

@@ -69,6 +69,10 @@ def _split_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [filled_up(split, x.shape, ""), counts][: len(node.outputs)]
 
 
+def _split_direct(node: Node) -> tuple[str, tuple[Any, ...]]:
+    return "split", _delimiting(node)
+
+
 def _delimiting(node: Node) -> tuple[str | None, int]:
     limit = node.attr("maxsplit")
     return node.text("delimiter") or None, -1 if limit is None else int(limit)
@@ -310,7 +314,9 @@ RECORDS: tuple[OpRecord, ...] = (
         op="RegexFullMatch", infer=lambda context: [TensorType(DType.BOOL, tensor_like(context).shape)],
         evaluate=_match_evaluate, samples=_match_samples,
     ),
-    OpRecord(op="StringSplit", infer=_split_infer, evaluate=_split_evaluate, samples=_split_samples),
+    OpRecord(
+        op="StringSplit", infer=_split_infer, evaluate=_split_evaluate, direct=_split_direct, samples=_split_samples
+    ),
     OpRecord(
         op="StringNormalizer", infer=_normalizer_infer, evaluate=_normalizer_evaluate, samples=_normalizer_samples
     ),

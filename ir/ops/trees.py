@@ -41,8 +41,8 @@ _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 
 
 def _scores(table: Table, x: Array, outputs: int, aggregate: int) -> Array:
-    """[rows, outputs] in float64; 0 where no leaf gave anything."""
-    out = np.zeros((len(x), outputs))
+    """[rows, outputs] in the type of x, one tree after the other; 0 where no leaf gave anything."""
+    out = np.zeros((len(x), outputs), x.dtype)
     seen = np.zeros((len(x), outputs), bool)
     for root in table.roots:
         at = np.full(len(x), root, np.int64)
@@ -60,7 +60,7 @@ def _scores(table: Table, x: Array, outputs: int, aggregate: int) -> Array:
                 else:
                     out[row, target] = best(out[row, target], weight) if seen[row, target] else weight
                 seen[row, target] = True
-    return out / (max(1, len(table.roots)) if aggregate == 0 else 1)
+    return np.asarray(out / x.dtype.type(max(1, len(table.roots)) if aggregate == 0 else 1))
 
 
 def _compared(modes: Array, value: Array, split: Array) -> Array:

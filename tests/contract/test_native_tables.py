@@ -10,7 +10,7 @@ from arenaut import _native
 from arenaut.executor import common
 from arenaut.ir.dims import OPAQUE_KINDS
 from arenaut.ir.dtypes import DType
-from arenaut.ir.ops import gather, recurrent, reduce, resize, slicing, text, trees, vision
+from arenaut.ir.ops import constant, gather, recurrent, reduce, resize, slicing, text, trees, vision
 from arenaut.ir.ops.support import tree_table
 from arenaut.lowering.program import Segment, StepKind
 from arenaut.native.enumerations import LIMITS, enumeration
@@ -28,6 +28,7 @@ MIRRORS: Mapping[str, Mapping[str, int]] = {
     "StepKind": {k.name.lower(): int(k) for k in StepKind},
     "Activation": in_order(recurrent.ACTIVATIONS),
     "Cell": in_order(recurrent.CELLS),
+    "DrawKind": in_order(constant.DRAWS),
     "GramMode": in_order(text.GRAM_MODES),
     "GridMode": in_order(vision.GRID_MODES),
     "GridPadding": in_order(vision.GRID_PADDINGS),

@@ -93,3 +93,35 @@ def test_labels_and_scores(
     got = list(arenaut.load_onnx(model).run({"x": ROWS}).values())
     assert got[0].tolist() == list(label)
     np.testing.assert_allclose(got[1], scores, rtol=2e-6, atol=1e-7)
+
+
+def test_votes_that_are_level_fall_as_in_onnxruntime() -> None:
+    """Ten of twenty trees vote 0.05 for a class: what they sum up to in float32 decides the label."""
+    trees, labels = range(20), ["ham", "spam"]
+    node = helper.make_node(
+        "TreeEnsembleClassifier",
+        ["x"],
+        ["label", "y"],
+        domain="ai.onnx.ml",
+        nodes_treeids=[t for t in trees for _ in range(3)],
+        nodes_nodeids=[0, 1, 2] * 20,
+        nodes_featureids=[0] * 60,
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"] * 20,
+        nodes_values=[float(t % 3) - 0.5 for t in trees for _ in range(3)],
+        nodes_truenodeids=[1, 0, 0] * 20,
+        nodes_falsenodeids=[2, 0, 0] * 20,
+        class_treeids=[t for t in trees for _ in range(2)],
+        class_nodeids=[1, 2] * 20,
+        class_ids=[0] * 40,
+        class_weights=[w for t in trees for w in ((0.05, 0.0) if t % 2 else (0.0, 0.05))],
+        classlabels_strings=labels,
+        post_transform="NONE",
+    )
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 1])
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(helper.make_graph([node], "g", [x], outputs), opset_imports=opsets, ir_version=8)
+    got, want = list(arenaut.load_onnx(model).run({"x": ROWS}).values()), by_onnxruntime(model)
+    assert 0.5 < want[1][0, 1] < 0.500001
+    assert got[0].tolist() == list(want[0]) == ["spam", "spam"]
+    np.testing.assert_array_equal(got[1], want[1])

@@ -21,7 +21,6 @@ THROUGH_EVALUATOR = frozenset(
 # are constants, with the reasons: see `python_reason`.
 HOST_CALLS: Mapping[str, str] = {
     "BatchNormalization": "kernel",
-    "Bernoulli": "kernel",
     "Cast": "kernel",
     "Dropout": "kernel",
     "Equal": "text",
@@ -29,13 +28,11 @@ HOST_CALLS: Mapping[str, str] = {
     "ImageDecoder": "kernel",
     "LinearAttention": "kernel",
     "LpPool": "kernel",
-    "MelWeightMatrix": "kernel",
     "Mod": "kernel",
     "OneHot": "kernel",
     "Optional": "objects",
     "OptionalGetElement": "objects",
     "OptionalHasElement": "objects",
-    "RandomUniformLike": "kernel",
     "RegexFullMatch": "text",
     "SequenceAt": "objects",
     "SequenceConstruct": "objects",

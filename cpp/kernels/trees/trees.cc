@@ -86,40 +86,46 @@ void block_leaves(const TreesBound& b, const int32_t* nodes, const T* splits, in
   for (; r < n; ++r) leaves[r] = leaf_of(nodes, splits, root, x + r * b.x_step[0], b.x_step[1], b.comparison);
 }
 
-// Adds one leaf's weights to the totals of a row.
+// Adds the weights of the leaves that n rows reached to their totals.
 template <typename T>
-inline void give(int32_t aggregate, const int32_t* targets, const T* weights, int32_t from, int32_t to, double* total,
-                 char* seen) {
-  for (int32_t w = from; w < to; ++w) {
-    double& sum = total[targets[w]];
-    const double v = static_cast<double>(weights[w]);
-    if (aggregate == ARN_TREES_MIN || aggregate == ARN_TREES_MAX) {
-      const bool better = aggregate == ARN_TREES_MIN ? v < sum : v > sum;
-      if (!seen[targets[w]] || better) sum = v;
+void add_leaves(const TreesBound& b, const int32_t* leaves, const int32_t* targets, const T* weights,
+                const int32_t* reached, int64_t n, T* total) {
+  for (int64_t r = 0; r < n; ++r, total += b.outputs)
+    for (int32_t w = leaves[reached[r]]; w < leaves[reached[r] + 1]; ++w) total[targets[w]] += weights[w];
+}
+
+// As add_leaves, for the least or largest weight of each target. seen: whether a leaf named it before.
+template <typename T>
+void choose_leaves(const TreesBound& b, const int32_t* leaves, const int32_t* targets, const T* weights,
+                   const int32_t* reached, int64_t n, T* total, char* seen) {
+  const bool least = b.aggregate == ARN_TREES_MIN;
+  for (int64_t r = 0; r < n; ++r, total += b.outputs, seen += b.outputs)
+    for (int32_t w = leaves[reached[r]]; w < leaves[reached[r] + 1]; ++w) {
+      T& best = total[targets[w]];
+      if (!seen[targets[w]] || (least ? weights[w] < best : weights[w] > best)) best = weights[w];
       seen[targets[w]] = 1;
-    } else {
-      sum += v;
     }
-  }
 }
 
 template <typename T, typename O>
-void run_block(const TreesBound& b, void* const* operand, int64_t first, int64_t n, double* total, char* seen) {
+void run_block(const TreesBound& b, void* const* operand, int64_t first, int64_t n, T* total, char* seen) {
   const T* x = static_cast<const T*>(operand[0]) + first * b.x_step[0];
   const int32_t *roots = static_cast<const int32_t*>(operand[1]), *nodes = static_cast<const int32_t*>(operand[2]);
   const T* splits = static_cast<const T*>(operand[3]);
   const int32_t *leaves = static_cast<const int32_t*>(operand[4]), *targets = static_cast<const int32_t*>(operand[5]);
   const T* weights = static_cast<const T*>(operand[6]);
+  const bool sums = b.aggregate == ARN_TREES_SUM || b.aggregate == ARN_TREES_AVERAGE;
   for (int64_t i = 0; i < n * b.outputs; ++i) total[i] = 0;
   __builtin_memset(seen, 0, static_cast<size_t>(n * b.outputs));
   int32_t reached[kRows];
   for (int64_t t = 0; t < b.trees; ++t) {
     block_leaves(b, nodes, splits, roots[t], x, n, reached);
-    for (int64_t r = 0; r < n; ++r)
-      give(b.aggregate, targets, weights, leaves[reached[r]], leaves[reached[r] + 1], total + r * b.outputs,
-           seen + r * b.outputs);
+    if (sums)
+      add_leaves(b, leaves, targets, weights, reached, n, total);
+    else
+      choose_leaves(b, leaves, targets, weights, reached, n, total, seen);
   }
-  const double scale = b.aggregate == ARN_TREES_AVERAGE && b.trees > 0 ? static_cast<double>(b.trees) : 1;
+  const T scale = b.aggregate == ARN_TREES_AVERAGE && b.trees > 0 ? static_cast<T>(b.trees) : 1;
   O* y = static_cast<O*>(operand[7]) + first * b.y_step[0];
   for (int64_t r = 0; r < n; ++r)
     for (int64_t o = 0; o < b.outputs; ++o)
@@ -130,7 +136,7 @@ template <typename T, typename O>
 int32_t trees_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* scratch,
                     const arn_state* state) {
   const TreesBound& b = *static_cast<const TreesBound*>(bound);
-  double* total = static_cast<double*>(scratch);
+  T* total = static_cast<T*>(scratch);
   char* seen = reinterpret_cast<char*>(total + kRows * b.outputs);
   return for_tasks(begin, end, b.tasks, b.blocks, state, [&](int64_t from, int64_t to) -> int32_t {
     for (int64_t block = from; block < to; ++block)
@@ -187,7 +193,7 @@ int32_t bind_trees(const arn_bind_args* args, arn_bound* out, void* bound) {
   b->blocks = ceil_div(b->rows, kRows);
   b->tasks = tasks_for(b->blocks, b->rows * b->trees * 512);
   bind_done(out, trees_tasks<T, O>, b->tasks, sizeof(TreesBound), "rows");
-  out->thread_scratch = kRows * b->outputs * 9;
+  out->thread_scratch = kRows * b->outputs * static_cast<int64_t>(sizeof(T) + 1);
   return ARN_OK;
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+from weakref import ref
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ArenautError, ExecutionError, InternalError, MemoryLimitError
 from arenaut.ir.evaluate import evaluated_by, evaluator_of
 from arenaut.ir.graph import Graph, Node
+from arenaut.ir.ops import find_record
 from arenaut.ir.record import Evaluator
 from arenaut.ir.types import TensorType
 from arenaut.lowering.build import Built
@@ -54,10 +56,20 @@ class ProgramHost:
         self._fragment = fragment
         self._calls: dict[int, _Call] = {}
         self.fragments: dict[int, FragmentPrograms] = {}
+        self._native: Callable[[], _native.Program | None] = lambda: None
 
-    def call(self, step: int, arrays: list[Any]) -> list[Any]:
-        """A HostCall step: its outputs, through the op's evaluator."""
-        known = self._calls.get(step) or self._prepared(step)
+    def serve(self, native: _native.Program) -> None:
+        """Which program it is; that keeps the host, not the host it."""
+        self._native = ref(native)
+
+    def call(self, step: int, arrays: list[Any]) -> list[Any] | None:
+        """A HostCall step: its outputs, through the op's evaluator. None at the first call of a step that the native
+        side was told how to answer: what it still leaves to the evaluator comes again."""
+        known = self._calls.get(step)
+        if known is None:
+            known, native = self._prepared(step), self._native()
+            if native is not None and answer_directly(native, step, known.node):
+                return None
         node, evaluator = known.node, known.evaluator
         for i, constant in known.constants:
             arrays[i] = constant
@@ -98,6 +110,16 @@ class ProgramHost:
     def opened(self) -> Sequence[Built]:
         """The programs of fragments that were made so far."""
         return [built for fragment in list(self.fragments.values()) for built in fragment.made]
+
+
+def answer_directly(native: _native.Program, step: int, node: Node) -> bool:
+    """Tells the native side how to answer the node's host calls; False where only the evaluator can."""
+    record = find_record(node.domain, node.op)
+    found = record.direct(node) if record is not None and record.direct is not None else None
+    if found is None:
+        return False
+    native.answer(step, *found)
+    return True
 
 
 def evaluated_step(node: object, evaluate: Callable[[], Sequence[Any]]) -> Sequence[Any]:

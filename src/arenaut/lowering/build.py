@@ -133,8 +133,8 @@ class Expressions:
 class Host(Protocol):
     """Python's side of one program. Steps are numbered as the program runs them."""
 
-    def call(self, step: int, arrays: list[Any]) -> list[Any]:
-        """The outputs of a host call."""
+    def call(self, step: int, arrays: list[Any]) -> list[Any] | None:
+        """The outputs of a host call; None where the program has just been told how to make them itself."""
         ...
 
     def open(self, step: int, arrays: list[Any]) -> tuple[_native.Program, Sequence[int]]:
@@ -143,6 +143,10 @@ class Host(Protocol):
 
     def opened(self) -> Sequence[Built]:
         """The programs of fragments that were made so far."""
+        ...
+
+    def serve(self, native: _native.Program) -> None:
+        """Which program it is, once that is sealed."""
         ...
 
 
@@ -236,6 +240,7 @@ class _Builder:
                 "open_call": host.open,
             }
         )
+        host.serve(self.native)
         if use is not None:
             self.native.use_state([(i, p.input, p.output, p.axis) for i, p in enumerate(use.ports)], total)
         position = {index: at for at, index in enumerate(order)}
