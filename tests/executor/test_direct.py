@@ -17,7 +17,7 @@ from arenaut.errors import ExecutionError
 from arenaut.executor import host
 from tests.support.models import parse
 
-SPLIT = 'g (string[n, 2] x) => (string[n, 2, k] y, int64[n, 2] z) { y, z = StringSplit <maxsplit = 2> (x) }'
+SPLIT = "g (string[n, 2] x) => (string[n, 2, k] y, int64[n, 2] z) { y, z = StringSplit <maxsplit = 2> (x) }"
 PICK = """g (int64[a, b] x) => (string[a, b] y) <string[3] labels = {"no", "yes", "Ünï"}>
     { y = Gather <axis = 0> (labels, x) }"""
 ZIP = """<ir_version: 10, opset_import: ["" : 17, "ai.onnx.ml" : 3]> g (float[n, 3] x) => (y)
