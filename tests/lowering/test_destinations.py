@@ -46,3 +46,23 @@ def test_only_parts_of_a_concat_have_a_destination() -> None:
     alone = concat_of("c = Concat <axis = 1> (a, x)", second="").graph
     assert {part.start for part in destinations(joined).values()} == {0, 16}
     assert [part.start for part in destinations(alone).values()] == [0]
+
+
+def test_a_part_made_before_the_size_of_the_whole_is_known_is_copied() -> None:
+    """As where a transformer in the middle of a convolutional network arranges pixels by sizes that it computes."""
+    model = parse("""t (float[n, 16, h, w] x, int64[4] dims, float[16, 16, 1, 1] w0, float[16, 16, 1, 1] w1,
+                        float[16, 32, 1, 1] v) => (float[b, 16, d, e] y) {
+        early = Conv (x, w0)  f = Cast <to = 1> (dims)  u = Ceil (f)  s = Cast <to = 7> (u)
+        r = Reshape (early, s)  late = Conv (r, w1)  c = Concat <axis = 1> (early, late)  y = Conv (c, v)
+    }""")
+    rng = np.random.default_rng(0)
+    feeds = {n: rng.standard_normal(s).astype(np.float32) for n, s in
+             {"x": (2, 16, 9, 7), "w0": (16, 16, 1, 1), "w1": (16, 16, 1, 1), "v": (16, 32, 1, 1)}.items()}  # fmt: skip
+    weights = [numpy_helper.from_array(feeds.pop(n), n) for n in ("w0", "w1", "v")]
+    kept = [i for i in model.graph.input if i.name in ("x", "dims")]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    model.graph.initializer.extend(weights)
+    feeds["dims"] = np.array([2, 16, 9, 7])
+    made = arenaut.load_onnx(model.SerializeToString(), threads=1)
+    np.testing.assert_allclose(made.run(feeds)["y"], ort_outputs(model, feeds)[0], rtol=1e-4, atol=1e-4)

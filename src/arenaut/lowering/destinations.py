@@ -7,9 +7,9 @@ write before it is lowered.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from arenaut.ir.dims import Dim, product
+from arenaut.ir.dims import Dim, product, symbols_of
 from arenaut.ir.graph import Graph, Value, static_shape
 from arenaut.ir.ops import record_of
 from arenaut.ir.types import TensorType
@@ -33,6 +33,7 @@ def destinations(graph: Graph) -> dict[int, Destination]:
     found: dict[int, Destination] = {}
     live = _Live(graph)
     outputs = {id(v) for v in graph.outputs}
+    given = _symbols(graph.inputs)
     for node in reversed(graph.nodes):
         if node.op != "Concat" or node.domain != "" or not node.output.has_shape or node.output.order is None:
             continue
@@ -43,12 +44,17 @@ def destinations(graph: Graph) -> dict[int, Destination]:
         start: Dim = 0
         for value in node.inputs:
             assert value is not None
-            if _can_be_told(value, whole) and id(value) not in found and id(value) not in outputs:
+            early = _symbols([whole]) <= given | _symbols([value])  # the whole's size is known when the part is made
+            if early and _can_be_told(value, whole) and id(value) not in found and id(value) not in outputs:
                 parts.append((value, start))
             start = start + value.shape[axis]
         for value in live.spared(whole, [value for value, _ in parts]):
             found[id(value)] = Destination(whole, axis, next(at for v, at in parts if v is value))
     return found
+
+
+def _symbols(values: Iterable[Value]) -> set[str]:
+    return {s.name for v in values if v.has_shape for d in v.shape for s in symbols_of(d)}
 
 
 def _is_one_run(whole: Value, axis: int) -> bool:
