@@ -559,6 +559,7 @@ UNTIMED: Mapping[str, str] = {
     **dict.fromkeys(
         [
             "com.microsoft.BranchwiseRMSNorm",
+            "com.microsoft.CausalConvWithState",
             "com.microsoft.CropAndResize",
             "com.microsoft.DecoderMaskedMultiHeadAttention",
             "com.microsoft.GatedAdd",

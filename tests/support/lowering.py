@@ -29,6 +29,9 @@ class NoHost:
 
     open = call
 
+    def serve(self, native: Any) -> None:
+        pass
+
 
 def graph_of(body: str, *, opset: int = 21, **weights: Any) -> Graph:
     """The graph of `signature { nodes }`. weights: arrays for inputs of those names, which are no inputs then."""
