@@ -90,9 +90,10 @@ class PixelRows {
     uint16_t* to[ARN_HALF_PLANES] = {};
     if (b_.copied == 0) {
       bool finite = true;
-      for (int64_t i = 0; i < rows; ++i) {
+      Pixel at(s_, p0_ + row);
+      for (int64_t i = 0; i < rows; ++i, at.next()) {
         for (int j = 0; j < count; ++j) to[j] = plane[j] + i * plane_row;
-        finite &= split_(x_ + (place(p0_ + row + i) + k0) * size_, depth, to) != 0;
+        finite &= split_(x_ + (input_place(at) + k0) * size_, depth, to) != 0;
       }
       return finite;
     }
@@ -102,35 +103,61 @@ class PixelRows {
     }
     if (!finite_) return false;
     const size_t rest = static_cast<size_t>(half_depth(depth) - depth) * 2;
-    for (int64_t i = 0; i < rows; ++i)
+    Pixel at(s_, p0_ + row);
+    for (int64_t i = 0; i < rows; ++i, at.next()) {
+      const uint16_t* from = reinterpret_cast<const uint16_t*>(lines_) + copied_place(at);
       for (int j = 0; j < count; ++j) {
         uint16_t* row_of_plane = plane[j] + i * plane_row;
-        gather(reinterpret_cast<const uint16_t*>(lines_) + j * b_.line_elements + place(p0_ + row + i), k0, depth,
-               row_of_plane);
-        __builtin_memset(row_of_plane + depth, 0, rest);
+        gather(from + j * b_.line_elements, k0, depth, row_of_plane);
+        if (rest != 0) __builtin_memset(row_of_plane + depth, 0, rest);
       }
+    }
     return true;
   }
 
   void floats(int64_t row, int64_t rows, int64_t k0, int64_t depth, float* to, int64_t to_row) {
+    Pixel at(s_, p0_ + row);
     if (b_.copied == 0) {
-      for (int64_t i = 0; i < rows; ++i) widen_(x_ + (place(p0_ + row + i) + k0) * size_, depth, to + i * to_row);
+      for (int64_t i = 0; i < rows; ++i, at.next()) widen_(x_ + (input_place(at) + k0) * size_, depth, to + i * to_row);
       return;
     }
     if (copied_ != kFloats) copy_lines<float>(1);
     copied_ = kFloats;
-    for (int64_t i = 0; i < rows; ++i)
-      gather(reinterpret_cast<const float*>(lines_) + place(p0_ + row + i), k0, depth, to + i * to_row);
+    for (int64_t i = 0; i < rows; ++i, at.next())
+      gather(reinterpret_cast<const float*>(lines_) + copied_place(at), k0, depth, to + i * to_row);
   }
 
  private:
   enum Copied { kNothing, kPlanes, kFloats };
 
-  // Elements from x_ or from the copied lines to what pixel p reads first.
-  int64_t place(int64_t p) const {
-    const int64_t y = p / s_.out[2], x = p % s_.out[2];
-    if (b_.copied != 0) return (y - y0_) * s_.step[1] * b_.line + (x - x0_) * s_.step[2] * b_.pixel;
-    return z_ * s_.step[0] * s_.x[0] + y * s_.step[1] * s_.x[1] + x * s_.step[2] * s_.x[2];
+  // An output pixel, and those after it.
+  struct Pixel {
+    Pixel(const ConvShape& s, int64_t p) : width(s.out[2]), y(p / s.out[2]), x(p % s.out[2]) {}
+    void next() {
+      if (++x < width) return;
+      x = 0;
+      ++y;
+    }
+    int64_t width, y, x;
+  };
+  // Elements from the copied lines, or from x_, to what a pixel reads first.
+  int64_t copied_place(const Pixel& p) const {
+    return (p.y - y0_) * s_.step[1] * b_.line + (p.x - x0_) * s_.step[2] * b_.pixel;
+  }
+  int64_t input_place(const Pixel& p) const {
+    return z_ * s_.step[0] * s_.x[0] + p.y * s_.step[1] * s_.x[1] + p.x * s_.step[2] * s_.x[2];
+  }
+
+  // In whole vectors: up to 64 bytes past the end are read and written, which rows of a product and what follows the
+  // copied lines have room for.
+  static void copy_over(void* to, const void* from, int64_t bytes) {
+    char* dst = static_cast<char*>(to);
+    const char* src = static_cast<const char*>(from);
+    for (int64_t i = 0; i < bytes; i += kVectorBytes) {
+      vf32 v;
+      __builtin_memcpy(&v, src + i, sizeof(v));
+      __builtin_memcpy(dst + i, &v, sizeof(v));
+    }
   }
 
   // Inner indices [k0, k0 + depth) of the pixel whose stretches begin at `from`.
@@ -139,7 +166,7 @@ class PixelRows {
     int64_t t = k0 / b_.stretch, skip = k0 % b_.stretch;
     while (depth > 0) {
       const int64_t n = min64(depth, b_.stretch - skip);
-      __builtin_memcpy(to, from + tap_[t++] + skip, static_cast<size_t>(n) * sizeof(T));
+      copy_over(to, from + tap_[t++] + skip, n * static_cast<int64_t>(sizeof(T)));
       to += n;
       depth -= n;
       skip = 0;
@@ -418,7 +445,8 @@ ARN_DEFINE_BIND(half_conv) {
   b->k = tap_count(b->s) * b->s.cg;
   const int64_t pixels = b->s.out[1] * b->s.out[2];
   b->gemm = half_choose(b->k, pixels, x_dtype, w_dtype, p.rounded != 0, true, *args->target);
-  choose_grid(half_rows(b->gemm), b);
+  // Columns are made ready for as many pixels as sums and rows leave room for in L2.
+  choose_grid(b->s.og <= kHalfColumns ? kHalfMostStrips * kHalfStrip : half_rows(b->gemm), b);
   choose_reading(b);
   b->packed_group = half_packed_elements(b->k, b->s.og);
   b->at = half_scratch(b->gemm, b->p_block, b->o_block);
