@@ -68,12 +68,14 @@ def opened(engine: str, path: str, stored: str) -> Any:
     return lambda feeds: model(feeds)
 
 
-def store(engine: str, path: str, stored: str) -> None:
-    """Makes what the engine opens later."""
+def store(engine: str, path: str, stored: str, feeds: Mapping[str, Any]) -> None:
+    """Makes what the engine opens later. arenaut's file is saved after a run: it holds what open parts became."""
     if engine == "arenaut file":
         import arenaut
 
-        arenaut.load_onnx(path, threads=1).save(stored)
+        model = arenaut.load_onnx(path, threads=1)
+        model.run(feeds)
+        model.save(stored)
     elif engine == "onnxruntime file":
         import onnxruntime
 
@@ -108,12 +110,12 @@ def memory() -> dict[str, int]:
 def child(task: Mapping[str, Any]) -> None:
     """One engine, one model: prints what it took as JSON. wait: until a line comes, before memory is read again."""
     prepare_imports(task["engine"])
+    feeds = dict(np.load(task["feeds"], allow_pickle=False)) if task["feeds"] else {}
     if task["store"]:
         begun = time.perf_counter()
-        store(task["engine"], task["path"], task["stored"])
+        store(task["engine"], task["path"], task["stored"], feeds)
         print(json.dumps({"store": time.perf_counter() - begun}), flush=True)
         return
-    feeds = dict(np.load(task["feeds"], allow_pickle=False)) if task["feeds"] else {}
     before = memory()
     begun = time.perf_counter()
     run = opened(task["engine"], task["path"], task["stored"])

@@ -1,12 +1,15 @@
 """What reading a model costs beside its weights: parsing, passes, lowering and planning, and how that grows.
 
     python bench/load.py [NAME...] [--repeat N] [--growth] [--markdown FILE]
+    python bench/load.py [NAME...] --beside
 
 Names, families and tags of bench/zoo.toml. Times are CPU times of this thread, the median of N loads after one that
 warms up, imports and the packing of weights (`WeightStore.pack`) excluded. Shared machines change their pace by the
 minute, so each load stands between two turns of a loop of plain Python, and its times are those of a machine on which
 that loop takes LOOP_MS. The budget is 10 ms + 0.4 ms a stored node.
 --growth: also a decoder of 4, 8 and 16 layers, whose time must grow no faster than its nodes.
+--beside: instead, whole loads in turn with onnxruntime's, in this process, weights included: the medians of wall time
+after one load each, and the geometric mean of the ratios.
 docs/measured/LOAD.md is what `python bench/load.py --growth --markdown docs/measured/LOAD.md` wrote.
 """
 
@@ -20,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Final, TypeVar
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -33,6 +36,11 @@ DEFAULT: Final = (
     "digits", "mlp-3x512", "gpt2-2l", "gpt2-2l-dynamic", "bert-base", "qwen3-2l", "t5-small-encoder", "swin-tiny",
     "whisper-tiny-encoder", "light-densenet121-random", "light-inception-v2-random", "mobilenet-v3-large",
     "segformer-b0", "ppocr-det", "silero-vad", "minilm-l6-int8",
+)  # fmt: skip
+BESIDE: Final = (
+    *DEFAULT, "logreg-iris", "magika", "minilm-l3", "ppocr-rec", "ppocr-cls", "basic-pitch", "asr-nemo80", "asr-kaldi",
+    "asr-wespeaker", "centerface", "romanizer-encoder", "romanizer-decoder", "transformer-block",
+    "light-squeezenet-random", "resnet50",
 )  # fmt: skip
 BASE_MS: Final = 10.0
 NODE_MS: Final = 0.4
@@ -116,6 +124,41 @@ def _load(path: Path, clock: Clock) -> Cost:
     return Cost(nodes, parse, passes, lower + rewritten, plan)
 
 
+def beside(path: Path, repeat: int) -> tuple[float, float]:
+    """Milliseconds of a load in arenaut and in onnxruntime, one thread each, in turns."""
+    import onnxruntime
+
+    import arenaut
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    loads: tuple[Callable[[], object], ...] = (
+        lambda: arenaut.load_onnx(path, threads=1),
+        lambda: onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"]),
+    )
+    times: tuple[list[float], ...] = ([], [])
+    for turn in range(repeat + 1):
+        for load, taken in zip(loads, times, strict=True):
+            start = time.perf_counter()
+            load()
+            if turn:
+                taken.append(1e3 * (time.perf_counter() - start))
+    return median(times[0]), median(times[1])
+
+
+def print_beside(names: Sequence[str], repeat: int) -> None:
+    from bench.subjects import find_subjects
+
+    ratios: list[float] = []
+    print(f"{'ms':28}{'arenaut':>10}{'onnxruntime':>13}{'ratio':>8}")
+    for subject in find_subjects(list(names or BESIDE), {}):
+        ours, theirs = beside(subject.path, repeat)
+        ratios.append(ours / theirs)
+        print(f"{subject.name:28}{ours:10.2f}{theirs:13.2f}{ours / theirs:8.2f}", flush=True)
+    print(f"geometric mean of {len(ratios)}: {geometric_mean(ratios):.2f}, largest {max(ratios):.2f}")
+
+
 def decoder(layers: int, folder: Path) -> Path:
     """A narrow GPT-2 of so many layers."""
     from bench.recognition import ARCHITECTURES, write
@@ -160,8 +203,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--beside", action="store_true")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
+    if options.beside:
+        print_beside(options.names, options.repeat)
+        return 0
     from arenaut.measure.process import machine
     from bench.subjects import find_subjects
 

@@ -395,10 +395,14 @@ def select(condition: Dim, a: Dim, b: Dim) -> Dim:
 
 
 def product(dims: Sequence[Dim]) -> Dim:
-    out: Dim = 1
+    number = 1
+    rest: Dim | None = None
     for d in dims:
-        out = out * d
-    return out
+        if isinstance(d, int):
+            number *= d
+        else:
+            rest = d if rest is None else rest * d
+    return number if rest is None else rest * number
 
 
 def symbols_of(d: Dim) -> tuple[Symbol, ...]:

@@ -198,6 +198,7 @@ class _Builder:
         self.exprs = Expressions(self.native)
         self.bodies: list[Built] = []
         self._values: dict[tuple[Any, ...], int] = {}
+        self._seen: dict[int, tuple[Place, int]] = {}  # by identity, which the place that is kept holds
 
     def build(self) -> Built:
         lowered = self.lowered
@@ -254,6 +255,14 @@ class _Builder:
     # -- steps and values --------------------------------------------------------------------------------------
 
     def _value(self, place: Place) -> int:
+        known = self._seen.get(id(place))
+        if known is not None:
+            return known[1]
+        found = self._equal_value(place)
+        self._seen[id(place)] = place, found
+        return found
+
+    def _equal_value(self, place: Place) -> int:
         key = (place.buffer, int(place.dtype), place.dims, place.strides, place.offset)
         if key not in self._values:
             of = self.exprs.of

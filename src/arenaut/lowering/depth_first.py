@@ -336,8 +336,9 @@ def run_depth_first(lowered: Lowered, env: Mapping[str, int], facts: Facts | Non
     facts: of steps, at these sizes; grows."""
     facts = Facts() if facts is None else facts
     chains = _Finder(lowered).chains()
-    if not chains:
-        return lowered
+    hidden = {b for chain in chains for b in _hidden(lowered, chain)}
+    if sum([evaluate(lowered.buffers[b].bytes, env) for b in hidden]) < WORTH_BYTES:
+        return lowered  # no cut saves more than what it hides
     before = _profile(lowered, env, facts)
     chosen = _choose([_Candidate(chain, lowered, before, env) for chain in chains], before)
     if not chosen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from arenaut import _native
@@ -106,9 +106,15 @@ def select_row(
     family: str, inputs: Sequence[DType | None], outputs: Sequence[DType | None], target: Target
 ) -> Row | None:
     """The best row for these element types that the target runs."""
+    return _selected(family, tuple(inputs), tuple(outputs), target.tier, target.features)
+
+
+@lru_cache(1024)
+def _selected(
+    family: str, inputs: tuple[DType | None, ...], outputs: tuple[DType | None, ...], tier: int, features: int
+) -> Row | None:
     for row in _family(family):
-        runs = row.tier <= target.tier and row.features & ~target.features == 0
-        if runs and row.accepts(inputs, outputs):
+        if row.tier <= tier and row.features & ~features == 0 and row.accepts(inputs, outputs):
             return row
     return None
 
