@@ -58,6 +58,10 @@ class Subjects:
             try:
                 model = arenaut.load_onnx(make(), threads=1)
                 path = os.path.join(self._folder, "whole.arn")
+                feeds = feeds_of(rng, model)
+                if feeds is not None:
+                    with suppress(ArenautError):  # open parts become programs, which the file then holds
+                        model.run(feeds, timeout=TIMEOUT)
                 model.save(path)
             except ArenautError:
                 continue

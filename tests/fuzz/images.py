@@ -18,6 +18,7 @@ import numpy as np
 
 from arenaut import _native
 from arenaut.compiled.container import CompiledFile, write_container
+from arenaut.compiled.parts import PREPARED
 
 _HOSTILE = (0, 1, 2, 3, -1, -2, 7, 8, 9, 15, 24, 63, 64, 65, 100, 255, 256, 1000, 4095, 65536,
             (1 << 31) - 1, -(1 << 31), 1 << 31, 1 << 40, 1 << 62, (1 << 63) - 1, -(1 << 63))  # fmt: skip
@@ -207,7 +208,7 @@ def damaged_file(rng: random.Random, file: CompiledFile, path: str) -> str:
 
 
 def _damaged_section(rng: random.Random, name: str, data: bytes) -> tuple[str, bytes]:
-    if name == "program":
+    if name == "program" or name.startswith(PREPARED):
         where, image = damaged_image(rng, tokens_of(data))
         return f"{name}: {where}", image
     if name.split(".")[0] in ("manifest", "outline", "rewrites", "origin", "info"):
