@@ -142,3 +142,33 @@ def test_two_bytes_in_place_of_either(row: dict) -> None:
         given = [left.copy(), right.copy()]
         assert call(row, given, [given[over]], tile=tile)["status"] == 0
         np.testing.assert_array_equal(given[over], apart)
+
+
+@by_tier
+@pytest.mark.parametrize("cols", [8, 24, 64, 100, 20001])
+def test_rows_of_bytes_with_gaps_between(row: dict, cols: int) -> None:
+    """As parts of a Concat of channels are: of every operand the rows lie otherwise, and nothing between is touched."""
+    rng = np.random.default_rng(9)
+    shape = (2, 3, 7, cols) if cols < 1000 else (3, cols)
+
+    def part(gap: int, order: tuple[int, ...] | None = None) -> tuple[Array, Array]:
+        dims = shape if order is None else tuple(shape[i] for i in order)
+        whole = rng.integers(0, 256, (*dims[:-1], cols + gap)).astype(np.uint8)
+        inner = whole[..., gap // 2 : gap // 2 + cols]
+        return whole, inner if order is None else inner.transpose(np.argsort(order))
+
+    turned = (1, 0, 2, 3) if len(shape) == 4 else (0, 1)
+    (_, x), (_, y), (whole, out) = part(7), part(0, turned), part(13)
+    before = whole.copy()
+    for tile, inputs, variant in (
+        (chain("u8"), [x], "table"),
+        (pair_program("add_f32", (0.02, 0.031, 0.04), (3, 5, 7), "u8", "relu", False), [x, y], "bytes"),
+    ):
+        done = call(row, inputs, [out], tile=tile, parts=3)
+        assert (done["status"], done["variant"]) == (0, variant)
+        dense = np.empty(shape, np.uint8)
+        assert call(row, [np.ascontiguousarray(i) for i in inputs], [dense], tile=tile)["variant"] == variant
+        np.testing.assert_array_equal(out, dense)
+        untouched = np.ones(whole.shape, bool)
+        untouched[..., 6 : 6 + cols] = False
+        np.testing.assert_array_equal(whole[untouched], before[untouched])
