@@ -1,7 +1,9 @@
 """Writes docs/measured/DECODE.md: decoders token by token while their caches grow, beside onnxruntime and OpenVINO.
 
-    python -m bench.decode [MODEL...] [--threads 1,2] [--lengths 64,512,1500] [--rounds N] [--save FOLDER]
+    python -m bench.decode [MODEL...] [--threads 1] [--lengths 64,512,1500] [--rounds N] [--save FOLDER]
     python -m bench.decode --page FOLDER
+
+What is measured is stored length by length, beside what was stored before: slices make one page.
 
 Engines run in processes of their own (bench/decode_engines.py) and take turns: each has so many steps after a cache of
 that length in a round. A figure is the least of the rounds' medians. Tokens: whether arenaut's likeliest tokens are
@@ -80,30 +82,34 @@ class Worker:
         self._process.wait()
 
 
-def measure(model: str, threads: int, lengths: Sequence[int], rounds: int, engines: Sequence[str]) -> dict[str, Any]:
-    """{"times": {engine: {length: seconds or None}}, "same": whether the tokens are onnxruntime's, ...}"""
+def measure(
+    model: str, threads: int, lengths: Sequence[int], rounds: int, engines: Sequence[str], path: Path
+) -> dict[str, Any]:
+    """{"times": {engine: {length: seconds or None}}, "bandwidth": bytes a second, "bytes": {length: of a step}}, as
+    `path` then holds it."""
     entry = decoders()[model]
+    found: dict[str, Any] = (
+        json.loads(path.read_text()) if path.exists() else {"times": {}, "bandwidth": 0, "bytes": {}}
+    )
     workers = {name: Worker(name, model, threads) for name in engines}
-    times: dict[str, dict[str, float | None]] = {name: {} for name in workers}
+    times: dict[str, dict[str, float | None]] = found["times"]
+    weights = weight_bytes(entry)
     readers = [Worker("nothing", model, 1, core) for core in range(threads)]
-    bandwidth = 0.0
     for length in lengths:
         seen: dict[str, list[float]] = {name: [] for name in workers}
         for _ in range(rounds):
-            bandwidth = max(bandwidth, memory_rate(readers))
+            found["bandwidth"] = max(found["bandwidth"], memory_rate(readers))
             for name, worker in workers.items():
                 seconds = worker.ask(length=length, steps=STEPS)
                 seen[name] += [statistics.median(seconds)] if seconds else []
-        for name, found in seen.items():
-            times[name][str(length)] = min(found, default=None)
-            print(f"{model} {threads} {length} {name}: {[round(1e3 * x, 2) for x in found]}", flush=True)
+        for name, seconds in seen.items():
+            times.setdefault(name, {})[str(length)] = min(seconds, default=None)
+            print(f"{model} {threads} {length} {name}: {[round(1e3 * x, 2) for x in seconds]}", flush=True)
+        found["bytes"][str(length)] = weights + sum(a.nbytes for a in caches_at(entry, length).values())
+        path.write_text(json.dumps(found))
     for worker in (*workers.values(), *readers):
         worker.close()
-    return {
-        "times": times,
-        "bandwidth": bandwidth,
-        "bytes": {str(n): weight_bytes(entry) + sum(a.nbytes for a in caches_at(entry, n).values()) for n in lengths},
-    }
+    return found
 
 
 def memory_rate(readers: Sequence[Worker]) -> float:
@@ -185,7 +191,7 @@ def table(threads: int, rows: Mapping[str, Any]) -> list[str]:
     columns = ["model", "length", *engines, "onnxruntime / arenaut", "bandwidth"]
     lines += [f"| {' | '.join(columns)} |", f"|---|{'--:|' * (len(columns) - 1)}"]
     for name, row in rows.items():
-        for length in row["bytes"]:
+        for length in sorted(row["bytes"], key=int):
             times = {n: row["times"].get(n, {}).get(length) for n in engines}
             ours = min((times[n] for n in OURS if times.get(n)), default=None)
             theirs = min((times[n] for n in PEERS[:2] if times.get(n)), default=None)
@@ -204,9 +210,9 @@ def versions() -> str:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*")
-    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--threads", default="1")
     parser.add_argument("--lengths", default="64,512,1500")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--engines", default=",".join((*OURS, *PEERS)))
     parser.add_argument("--save", type=Path, default=ROOT / "build" / "decode")
     parser.add_argument("--no-tokens", action="store_true", help="do not compare tokens")
@@ -219,8 +225,7 @@ def main(arguments: Sequence[str]) -> int:
     engines, lengths = chosen.engines.split(","), [int(n) for n in chosen.lengths.split(",")]
     for model in chosen.models or decoders():
         for threads in [int(n) for n in chosen.threads.split(",") if n]:
-            result = measure(model, threads, lengths, chosen.rounds, engines)
-            (chosen.save / f"{model}@{threads}.json").write_text(json.dumps(result))
+            measure(model, threads, lengths, chosen.rounds, engines, chosen.save / f"{model}@{threads}.json")
         if not chosen.no_tokens:
             same = same_tokens(model, [n for n in OURS if n in engines])
             print(f"{model}: {same}", flush=True)
