@@ -74,7 +74,7 @@ class Writer {
     for (const Step& s : p.steps) step(s);
     numbers(p.stage_ends);
     number(static_cast<int64_t>(p.inputs.size()));
-    for (const Input& i : p.inputs) number(i.place), number(i.host ? 1 : 0);
+    for (const Input& i : p.inputs) number(i.place), number(i.host ? 1 : 0), number(i.whole);
     numbers(p.outputs);
     numbers(p.placement);
   }
@@ -224,8 +224,8 @@ class Reader {
     p.steps.resize(count(12));
     for (Step& s : p.steps) step(&s, depth);
     p.stage_ends = numbers();
-    p.inputs.resize(count(2));
-    for (Input& i : p.inputs) i.place = small(), i.host = below(2) != 0;
+    p.inputs.resize(count(3));
+    for (Input& i : p.inputs) i.place = small(), i.host = below(2) != 0, i.whole = small();
     p.outputs = numbers();
     p.placement = numbers();
     p.seal();

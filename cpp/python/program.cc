@@ -342,6 +342,14 @@ void PyProgram::use_state(const std::vector<std::array<int32_t, 4>>& ports, int3
     if (axis >= 0 && (input < 0 || program->inputs[at(input)].whole < 0 || total < 0))
       throw std::invalid_argument("a port that appends to what has no room");
     if (input >= 0 && program->inputs[at(input)].host) throw std::invalid_argument("a port that is no array");
+    const Place* taken = input < 0 ? nullptr : &program->places[at(program->inputs[at(input)].place)];
+    const Place* given = output < 0 ? nullptr : &program->places[at(program->outputs[at(output)])];
+    if (taken != nullptr && axis >= static_cast<int32_t>(taken->dims.size()))
+      throw std::invalid_argument("a port that appends along no axis");
+    const bool host = given != nullptr && program->buffers[at(given->buffer)].segment == Segment::kHost;
+    if (taken != nullptr && given != nullptr && !host &&
+        (taken->dtype != given->dtype || taken->dims.size() != given->dims.size()))
+      throw std::invalid_argument("a port that becomes something else");
     made.ports.push_back({part, input, output, axis});
   }
   use = std::move(made);

@@ -102,6 +102,9 @@ void register_program(py::module_& m) {
            py::arg("state") = nullptr)
       .def("answer", &PyProgram::answer, py::arg("step"), py::arg("name"), py::arg("arguments"))
       .def("use_state", &PyProgram::use_state, py::arg("ports"), py::arg("total"))
+      .def("input_dtype",
+           [](const PyProgram& p, size_t i) { return p.program->places[p.program->inputs.at(i).place].dtype; })
+      .def_property_readonly("state_total", [](const PyProgram& p) { return p.use.total; })
       .def("profile", &PyProgram::profile)
       .def("describe", &PyProgram::describe)
       .def("describe_with", &PyProgram::describe_with)

@@ -89,6 +89,9 @@ void StateCall::give_inputs(const Program& program, Run* run) const {
     if (port.input < 0) continue;
     const StatePart& part = state_->parts.at(at(port.part));
     Tensor& t = run->input(at(port.input));
+    const Place& place = program.places[at(program.inputs[at(port.input)].place)];
+    if (part.dtype != place.dtype || part.dims.size() != place.dims.size())
+      throw std::invalid_argument("a state of another program");
     t.dtype = part.dtype;
     t.data = part.memory.data();
     t.dims.assign(part.dims.begin(), part.dims.end());

@@ -231,9 +231,12 @@ def _load(imported: ImportedModel, options: _Options) -> Model:
 
     model = Model(imported, stored_nodes, rewrites, weights.constants, built, runner, fed)
     if stateful is not None:
+        assert stateful.lowered.state is not None
+        kept = {i: place.dtype for i, place in stateful.lowered.wholes.items()}
         model._stateful = Stateful(
-            stateful, pairs, model._inputs, model._output_names, model._results, options.max_memory
-        )
+            stateful, stateful.lowered.state, kept, pairs, model._inputs, model._output_names, model._results,
+            options.max_memory,
+        )  # fmt: skip
     if options.lowering.hints and isinstance(runner, SpecialisedExecutor):
         model.prepare(options.lowering.hints)
     return model

@@ -21,8 +21,9 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import InputError, MemoryLimitError, OptionError, StateError, memory_errors
 from arenaut.ir.graph import Array, Value
 from arenaut.ir.types import TensorType
-from arenaut.lowering.build import Built
+from arenaut.lowering.outline import Described
 from arenaut.lowering.pairs import Change, Pair
+from arenaut.lowering.program import StateUse
 from arenaut.options import refused, whole
 from arenaut.plain import dataclass, replace
 from arenaut.results.plan import Plan, plan_at
@@ -61,19 +62,20 @@ class Stateful:
 
     def __init__(
         self,
-        built: Built,
+        program: Described,
+        use: StateUse,
+        types: Mapping[int, DType],
         pairs: Sequence[Pair],
         inputs: Inputs,
         output_names: Sequence[str],
         outputs: Sequence[Value],
         max_memory: int | None,
     ) -> None:
-        """inputs, outputs: all of the model's. pairs: those that the program was lowered with."""
-        assert built.lowered.state is not None
-        self.built, self.use = built, built.lowered.state
-        self.executor = CompiledExecutor(built, max_memory)
-        stored = {i: place.dtype for i, place in built.lowered.wholes.items()}
-        self.parts = [_part(inputs.names[p.input], inputs.values[p.input], p, stored.get(p.input)) for p in pairs]
+        """inputs, outputs: all of the model's. types: by number of an input that lies in the state, the type it has
+        there. pairs: those that the program was lowered with."""
+        self.built, self.use, self.types, self.pairs = program, use, types, pairs
+        self.executor = CompiledExecutor(program, max_memory)
+        self.parts = [_part(inputs.names[p.input], inputs.values[p.input], p, types.get(p.input)) for p in pairs]
         self.names = {part.name: i for i, part in enumerate(self.parts)}
         held = {p.input for p in pairs}
         self.fed = [i for i in range(len(inputs.names)) if i not in held]

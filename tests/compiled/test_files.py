@@ -306,7 +306,7 @@ def too_many(data: bytearray) -> bytes:
 
 
 @pytest.mark.parametrize(("damage", "text"), [
-    (other_format, "of format 9, and this arenaut reads 1"),
+    (other_format, "of format 9, and this arenaut reads 2"),
     (other_order, "other byte order"),
     (other_header, "the checksum of its header is another"),
     (other_section, "the checksum of its section 'program' is another"),

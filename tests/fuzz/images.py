@@ -102,6 +102,7 @@ class _Parser:
         for _ in range(self.number("inputs")):
             self.number("input place")
             self.number("input host")
+            self.number("input whole")
         self.numbers("output place")
         self.numbers("placement")
 

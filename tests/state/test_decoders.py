@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 
 import arenaut
-from arenaut.errors import ExecutionError, InputError, MemoryLimitError, OptionError, StateError
+from arenaut.compiled import write
+from arenaut.compiled.container import WEIGHTS, CompiledFile
+from arenaut.errors import CompiledFileError, ExecutionError, InputError, MemoryLimitError, OptionError, StateError
 from arenaut.ir.dims import symbols_of
+from arenaut.ir.dtypes import DType
 from arenaut.lowering.pairs import Change
 from arenaut.model import Model
+from arenaut.plain import replace
 from arenaut.state import State
 from tests.support.skeletons import load_skeleton
 
@@ -339,14 +343,84 @@ def test_the_bytes_of_a_state_are_predicted_and_limited() -> None:
         decode(tight, tight.new_state(capacity=64), prompt(1, 8))
 
 
-def test_a_compiled_file_has_the_state_of_its_original(gpt2: Model, tmp_path: Path) -> None:
-    gpt2.save(tmp_path / "model.arn", portable=True)
+@pytest.mark.parametrize("kept", ["stored", "bfloat16"])
+@pytest.mark.parametrize("name", ["gpt2-cached-tiny", "whisper-micro-cached"])
+def test_a_compiled_file_holds_the_program_that_keeps_a_state(name: str, kept: Any, tmp_path: Path) -> None:
+    """Without its original: the same bytes, the same plan, and the same weights as the other program's."""
+    original = arenaut.load_onnx(load_skeleton(name), threads=1, cache_precision=kept)
+    original.save(tmp_path / "model.arn")
     model = arenaut.load_onnx(tmp_path / "model.arn", threads=1)
-    state, expected = model.new_state(capacity=16), gpt2.new_state(capacity=16)
-    model.trim()
+    state, expected = model.new_state(capacity=16), original.new_state(capacity=16)
+    assert (state.names, state.nbytes) == (expected.names, expected.nbytes)
+    rng = np.random.default_rng(0)
+    encoder = {}
+    for i in model.inputs:
+        if i.name.startswith("past") and i.name not in state.names:
+            dims = [d if isinstance(d, int) else 1 + 7 * axis for axis, d in enumerate(i.shape or ())]
+            encoder[i.name] = rng.standard_normal(dims).astype(np.float32)
     for seed in range(3):
         ids = prompt(1, 4, seed)
-        np.testing.assert_array_equal(decode(model, state, ids), decode(gpt2, expected, ids))
+        found, wanted = (
+            m.run({**fed(m, ids, s.length), **encoder}, state=s)["logits"]
+            for m, s in ((model, state), (original, expected))
+        )
+        np.testing.assert_array_equal(found, wanted)
+    state.save(tmp_path / "state.npz")
+    np.testing.assert_array_equal(
+        original.load_state(tmp_path / "state.npz").read(state.names[0]), state.read(state.names[0])
+    )
+    sizes = {"sequence": 2} | ({"total": 14} if name.startswith("gpt2") else {"source": 15})
+    names = {str(d) for i in model.inputs for d in i.shape or () if isinstance(d, str)}
+    sizes = {n: v for n, v in sizes.items() if n in names}
+    assert repr(model.memory(sizes, state=state)) == repr(original.memory(sizes, state=expected))
+    arenaut.load_onnx(load_skeleton(name), threads=1, state=False).save(tmp_path / "plain.arn")
+    weights, plain = (
+        len(CompiledFile(str(tmp_path / f"{file}.arn")).section(WEIGHTS, check=True)) for file in ("model", "plain")
+    )
+    assert weights - plain < 4096
+
+
+def test_a_program_refuses_ports_that_are_none(gpt2: Model) -> None:
+    """What a damaged file may say."""
+    assert gpt2._stateful is not None
+    native, ports = gpt2._stateful.built.native, [(i, p.input, p.output, p.axis)
+                                                  for i, p in enumerate(gpt2._stateful.use.ports)]  # fmt: skip
+    total, (part, number, _, axis) = native.state_total, ports[0]
+    for port, text in (
+        ((part, 99, -1, axis), "no input or output"),
+        ((part, number, 99, -1), "no input or output"),
+        ((part, number, -1, 4), "along no axis"),
+        ((part, 0, -1, 0), "has no room"),
+        ((part, number, 0, -1), "becomes something else"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            native.use_state([port, *ports[1:]], total)
+    with pytest.raises(ValueError, match="no expression"):
+        native.use_state(ports, 1 << 20)
+
+
+@pytest.mark.parametrize("change", [
+    lambda parts: [replace(parts[0], kept=int(DType.INT8)), *parts[1:]],
+    lambda parts: [replace(parts[0], input=-1), *parts[1:]],
+    lambda parts: [replace(parts[0], axis=7), *parts[1:]],
+    lambda parts: [replace(parts[0], output=99), *parts[1:]],
+    lambda parts: [replace(parts[0], change="vanishes"), *parts[1:]],
+    lambda parts: parts[1:],
+])  # fmt: skip
+def test_a_damaged_table_of_a_state_is_refused(
+    gpt2: Model, change: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write._state_table
+
+    def damaged(*args: Any) -> Any:
+        made = table(*args)
+        return replace(made, parts=tuple(change(list(made.parts))))
+
+    monkeypatch.setattr(write, "_state_table", damaged)
+    gpt2.save(tmp_path / "model.arn")
+    model = arenaut.load_onnx(tmp_path / "model.arn", threads=1)
+    with pytest.raises(CompiledFileError, match="its state makes no sense"):
+        model.new_state(capacity=8)
 
 
 def test_memory_stays_where_it_is() -> None:

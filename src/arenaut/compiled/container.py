@@ -24,7 +24,7 @@ from arenaut.ir.errors import CompiledFileError
 from arenaut.plain import dataclass
 
 MAGIC = b"\x89arn\r\n\x1a\n"
-CONTAINER_VERSION = 1
+CONTAINER_VERSION = 2
 PAGE = 4096
 MOST_SECTIONS = 4096
 WEIGHTS = "weights"

@@ -13,7 +13,7 @@ from arenaut import _native
 from arenaut.compiled.container import WEIGHTS, CompiledFile, this_build
 from arenaut.compiled.hosted import host_caller
 from arenaut.compiled.info import stored_info
-from arenaut.compiled.parts import Interface, Manifest, Prepared, ProgramTable, prepared_section
+from arenaut.compiled.parts import Interface, Manifest, Prepared, ProgramTable, StateTable, prepared_section
 from arenaut.compiled.tables import DAMAGES, Reader, damaged
 from arenaut.executor.common import Executor
 from arenaut.executor.compiled import CompiledExecutor
@@ -28,7 +28,7 @@ from arenaut.lowering.build import Built
 from arenaut.lowering.outline import Outline
 from arenaut.model import Model
 from arenaut.native.target import TIERS, allowed_features, allowed_tier, default_threads, feature_names
-from arenaut.plain import cached_property, dataclass
+from arenaut.plain import cached_property, dataclass, replace
 
 if TYPE_CHECKING:
     from arenaut.frontend import ModelInfo
@@ -149,7 +149,9 @@ def _opened(
     whole = Whole(reload)
     read = _Programs(file, manifest, weights, used, whole)
     others = [*manifest.prepared, *[met for each in manifest.opened for met in each.met]]
-    program = read.program("program", len(manifest.programs) - sum([each.programs for each in others]))
+    keeping = 0 if manifest.state is None else manifest.state.programs
+    own = len(manifest.programs) - keeping - sum([each.programs for each in others])
+    program = read.program("program", own)
     executor: Executor = CompiledExecutor(program, max_memory)
     if manifest.specialised:
         executor = specialised = _specialised(manifest, executor, whole)
@@ -158,7 +160,7 @@ def _opened(
         known = Outcomes[OpenedProgram]([(p.name, p.type) for p in step.inputs], _made_elsewhere)
         read.into(known, step.met, lambda made: made)
         read.opened[step.program, step.step] = known
-    return OpenedModel(file, manifest, program, executor, whole)
+    return OpenedModel(file, manifest, program, executor, whole, read, max_memory)
 
 
 @dataclass
@@ -273,11 +275,13 @@ class OpenedModel(Model):
     """A model opened from a compiled file. What only people ask for is read when they ask."""
 
     def __init__(
-        self, file: CompiledFile, manifest: Manifest, program: OpenedProgram, executor: Executor, whole: Whole
-    ) -> None:
+        self, file: CompiledFile, manifest: Manifest, program: OpenedProgram, executor: Executor, whole: Whole,
+        read: _Programs, max_memory: int | None,
+    ) -> None:  # fmt: skip
         face: Interface = manifest.interface
         self._file = file
         self._whole = whole
+        self._left, self._max_memory = read, max_memory
         self.stored_nodes = face.stored_nodes
         self._name, self._nodes = face.name, face.nodes
         inputs = [Value(p.value, p.type) for p in face.inputs]
@@ -344,10 +348,43 @@ class OpenedModel(Model):
             return super().profile(*args, repeat=repeat, **kwargs)
 
     def _stateful_or_refuse(self) -> Stateful:
-        """The program that keeps a state is not in the file: the original has it, loaded once and with its weights."""
-        if self._stateful is None:
+        """The program that keeps a state is read when it is first asked for. One with open parts is made from the
+        original."""
+        table = self._left.manifest.state
+        if self._stateful is None and table is not None and table.programs == 0:
             self._stateful = self._whole("keeping a state")._stateful
+        if self._stateful is None and table is not None:
+            try:
+                self._stateful = self._read_stateful(table)
+            except DAMAGES as error:
+                raise damaged(self._file.path, "its state", error) from None
         return super()._stateful_or_refuse()
+
+    def _read_stateful(self, table: StateTable) -> Stateful:
+        from arenaut.lowering.pairs import Change, Pair
+        from arenaut.lowering.program import Port, StateUse
+        from arenaut.state import Stateful
+
+        left = replace(self._left, read=len(self._left.manifest.programs) - table.programs)
+        program = left.program("state program", table.programs)
+        pairs = [Pair(p.input, p.output, Change(p.change), p.axis, p.told) for p in table.parts]
+        values, count = self._inputs.values, len(self._output_names)
+        for pair in pairs:
+            known = 0 <= pair.input < len(values) and 0 <= pair.output < count
+            if not known or not -1 <= pair.axis < values[pair.input].rank:
+                raise ValueError("a part of the state that is no input or output")
+        ports = tuple([Port(p.input, p.output, p.axis) for p in table.ports])
+        if [p.input for p in ports] != [p.input for p in pairs]:
+            raise ValueError("parts of the state that the program does not take")
+        program.native.use_state([(i, p.input, p.output, p.axis) for i, p in enumerate(ports)], table.length)
+        types = {p.input: DType(p.kept) for p in table.parts if p.kept is not None}
+        for pair in pairs:
+            if types.get(pair.input, values[pair.input].dtype) != program.native.input_dtype(pair.input):
+                raise ValueError("a part of the state of another type than the program takes")
+        return Stateful(
+            program, StateUse(ports, table.total, table.capacity), types, pairs, self._inputs, self._output_names,
+            self._results, self._max_memory,
+        )  # fmt: skip
 
     def _fed_anew(self, names: Collection[str]) -> Model:
         return self._whole("feeding inputs that have defaults").feeding(*names)

@@ -108,10 +108,45 @@ def prepared_section(number: int) -> str:
 
 
 @dataclass(frozen=True)
+class StatePart:
+    """A pair of lowering.pairs, its change by name. kept: the type that it has in the state."""
+
+    input: int
+    output: int
+    change: str
+    axis: int
+    told: bool
+    kept: int | None
+
+
+@dataclass(frozen=True)
+class StatePort:
+    """See lowering.program.Port."""
+
+    input: int
+    output: int
+    axis: int
+
+
+@dataclass(frozen=True)
+class StateTable:
+    """What a state consists of, and how the program that keeps it uses it. total: how long it is afterwards; length:
+    the same, by its number in the program. programs: how many tables are the program's and its bodies'; 0: it is made
+    from the original."""
+
+    parts: tuple[StatePart, ...]
+    ports: tuple[StatePort, ...]
+    total: Dim | None
+    length: int
+    capacity: str
+    programs: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """programs: the tables of the program and of its bodies, then those of each prepared one, then of those that open
-    steps have met. specialised: whether
-    ranks hang on sizes. threads: as the model was asked to use; 0: all that there are."""
+    steps have met, then of the one that keeps the model's state, if it has one. specialised: whether ranks hang on
+    sizes. threads: as the model was asked to use; 0: all that there are."""
 
     interface: Interface
     programs: tuple[ProgramTable, ...]
@@ -120,3 +155,4 @@ class Manifest:
     threads: int
     prepared: tuple[Prepared, ...]
     opened: tuple[OpenStep, ...]
+    state: StateTable | None

@@ -23,6 +23,9 @@ from arenaut.compiled.parts import (
     Port,
     Prepared,
     ProgramTable,
+    StatePart,
+    StatePort,
+    StateTable,
     prepared_section,
 )
 from arenaut.compiled.tables import Writer
@@ -38,6 +41,7 @@ from arenaut.lowering.build import Built
 from arenaut.lowering.program import LoweredStep, StepKind
 from arenaut.model import Model
 from arenaut.plain import replace
+from arenaut.state import Stateful
 
 
 def save_model(model: Model, path: str | os.PathLike[str], *, portable: bool = False) -> None:
@@ -73,7 +77,15 @@ def save_model(model: Model, path: str | os.PathLike[str], *, portable: bool = F
                  tuple([stored(o, o.program) for o in _met(fragment)]))
         for place, built in enumerate(general) for step, fragment in _fragments(built)
     ])  # fmt: skip
-    sections += _sections(model, origin, programs, inside, (prepared, opened))
+    state: StateTable | None = None
+    if model._stateful is not None:
+        keeping = _walk(model._stateful.built) if isinstance(model._stateful.built, Built) else []
+        keeping = [] if _opens(keeping) else keeping
+        if keeping:
+            sections.append(("state program", weights.add(keeping[0].native)))
+        state = _state_table(model._stateful, len(keeping))
+        programs += keeping
+    sections += _sections(model, origin, programs, inside, (prepared, opened, state))
     if inside:
         sections += origin.sections()
     sections.append((WEIGHTS, _WeightSection(weights)))
@@ -146,12 +158,23 @@ def _opens(programs: Sequence[Built]) -> bool:
     return any(step.kind is StepKind.OPEN for built in programs for step in built.lowered.steps)
 
 
+def _state_table(stateful: Stateful, programs: int) -> StateTable:
+    parts = [
+        StatePart(p.input, p.output, p.change.value, p.axis, p.told,
+                  int(stateful.types[p.input]) if p.input in stateful.types else None)
+        for p in stateful.pairs
+    ]  # fmt: skip
+    use, length = stateful.use, stateful.built.native.state_total
+    ports = tuple([StatePort(p.input, p.output, p.axis) for p in use.ports])
+    return StateTable(tuple(parts), ports, use.total, length, use.capacity, programs)
+
+
 def _sections(
     model: Model,
     origin: Provenance,
     programs: Sequence[Built],
     inside: bool,
-    made: tuple[tuple[Prepared, ...], tuple[OpenStep, ...]],
+    made: tuple[tuple[Prepared, ...], tuple[OpenStep, ...], StateTable | None],
 ) -> list[tuple[str, Content]]:
     hosts = bytearray()
     steps: list[HostStep] = []
@@ -170,6 +193,7 @@ def _sections(
         threads=origin.options["threads"] or 0,
         prepared=made[0],
         opened=made[1],
+        state=made[2],
     )
     first, outline, events = Writer(), Writer(), Writer()
     sections: list[tuple[str, Content]] = [
