@@ -26,6 +26,7 @@ PAGES: Final[Mapping[str, Sequence[Sequence[str]]]] = MappingProxyType(
         "MODELS": (("bench.table",),),
         "MEMORY": (("bench.memory",),),
         "LOAD": (("bench.load", "--growth", "--repeat", "4", "--markdown", "docs/measured/LOAD.md"),),
+        "COMPILED": (("bench.compiled", "--markdown", "docs/measured/COMPILED.md"),),
         "STEPS": (("bench.steps",),),
         "GEMM": (("bench.gemm",),),
         "QGEMM": (("bench.qgemm",),),

@@ -51,6 +51,11 @@ else:
         return each.__class__(**changes)
 
 
+def field_names(kind: type) -> tuple[str, ...]:
+    """Of a class made here, without what dataclasses.fields makes."""
+    return tuple(kind._fields_of_plain)  # type: ignore[attr-defined]
+
+
 def _dataclass(cls: Any, frozen: bool, eq: bool, order: bool, slots: bool, kw_only: bool) -> Any:
     fields = _inherited(cls)
     own = [name for name, kind in get_annotations(cls).items() if not _is_class_variable(kind)]
@@ -233,4 +238,4 @@ def _state(names: tuple[str, ...]) -> Iterator[Any]:
     yield __setstate__
 
 
-__all__ = ["cached_property", "dataclass", "replace"]
+__all__ = ["cached_property", "dataclass", "field_names", "replace"]

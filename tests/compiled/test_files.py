@@ -154,6 +154,19 @@ def test_prepared_programs_are_in_the_file(tmp_path: Path) -> None:
     assert len(container.CompiledFile(str(tmp_path / "again.arn")).names("prepared ")) == 2
 
 
+def test_opening_a_file_imports_nothing_heavy(net: Path, tmp_path: Path) -> None:
+    arenaut.load_onnx(net, threads=1).save(tmp_path / "net.arn")
+    code = (
+        "import sys, arenaut\n"
+        f"model = arenaut.load_onnx({str(tmp_path / 'net.arn')!r})\n"
+        "heavy = {'onnx', 'ml_dtypes', 'numpy.random', 'logging', 'hashlib', 'tempfile', 'shutil',"
+        " 'arenaut.compiled.cache', 'arenaut.frontend.importer', 'arenaut.passes.pipeline'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_runs_made_of_open_parts_is_in_the_file(tmp_path: Path) -> None:
     model = arenaut.load_onnx(parse(RESHAPED), threads=1)
     feeds = [{"x": np.arange(6, dtype=np.float32), "shape": np.array(s)} for s in ([2, 3], [1, 2, 3], [3, -1])]

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from arenaut.compiled.cache import through_cache
 from arenaut.compiled.container import CompiledFile
 from arenaut.compiled.opened import open_compiled
 from arenaut.compiled.origin import PLAIN_REVISION, Original, kept_options, no_original, original_of
@@ -55,6 +54,8 @@ def open_file(path: str, given: Mapping[str, Any], load: Load) -> Model:
 def load_through(source: Any, folder: str, given: Mapping[str, Any], target: Target, load: Load) -> Model:
     """A model by way of a cache folder: of a path, or of bytes. Others, and what is changed while it is read, load as
     usual. Raises CacheError."""
+    from arenaut.compiled.cache import through_cache
+
     revision = given["revision"]
     path = os.path.abspath(source) if isinstance(source, (str, os.PathLike)) else source
     changed = revision is not None and bool(revision.initializers)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -34,18 +32,24 @@ class OriginFile:
         return os.stat(self.path).st_size if self.data is None else len(self.data)
 
     def sha256(self) -> str:
-        return sha256_of_file(self.path) if self.data is None else hashlib.sha256(self.data).hexdigest()
+        from hashlib import sha256
+
+        return sha256_of_file(self.path) if self.data is None else sha256(self.data).hexdigest()
 
     def copy_to(self, file: BinaryIO) -> None:
         if self.data is not None:
             file.write(self.data)
             return
+        from shutil import copyfileobj
+
         with open(self.path, "rb") as source:
-            shutil.copyfileobj(source, file, _CHUNK)
+            copyfileobj(source, file, _CHUNK)
 
 
 def sha256_of_file(path: str) -> str:
-    digest = hashlib.sha256()
+    from hashlib import sha256
+
+    digest = sha256()
     with open(path, "rb", buffering=0) as file:
         room = memoryview(bytearray(_CHUNK))
         while n := file.readinto(room):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -17,6 +17,7 @@ from arenaut.ir.dims import OPAQUE_KINDS, REBUILD, Dim, Expr, Opaque, Symbol, sy
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import CompiledFileError
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
+from arenaut.plain import field_names
 
 _SIZE: Any = Union[int, Expr]
 _HIGHEST_POWER = 16
@@ -61,7 +62,7 @@ class Writer:
         if isinstance(value, _TYPES):
             return self.type(value)  # type: ignore[arg-type]
         if is_dataclass(value):
-            return [self.record(getattr(value, f.name)) for f in fields(value)]
+            return [self.record(getattr(value, name)) for name in field_names(type(value))]
         if isinstance(value, (tuple, list)):
             return [self.record(v) for v in value]
         return value
@@ -158,7 +159,7 @@ class Reader:
 @cache
 def _hints(kind: type) -> Sequence[Any]:
     hints = get_type_hints(kind, localns={"Expr": Expr})
-    return [hints[f.name] for f in fields(kind)]
+    return [hints[name] for name in field_names(kind)]
 
 
 def number(given: Any) -> int:
