@@ -1,9 +1,11 @@
-"""onnxruntime's convolution over what came before, by the standard's op of that name."""
+"""onnxruntime's convolution over what came before, and the one whose pads are an input, by the standard's ops."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+
+import numpy as np
 
 from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs
 from arenaut.frontend.spec import Spec
@@ -28,10 +30,26 @@ def _causal(build: Build, spec: Spec) -> Outputs:
     return list(build.ops("CausalConvWithState", *inputs, outputs=2, activation=activation))
 
 
+def _transposed(build: Build, spec: Spec) -> Outputs:
+    """X, W, pads, which the model must hold, and bias."""
+    pads, rank = spec.operand(2).constant, spec.operand(0).rank - 2
+    if pads is None:
+        raise spec.unsupported("pads that only running knows; store them in the model")
+    if pads.size != 2 * rank:
+        raise spec.invalid(f"{pads.size} pads for {rank} spatial dims")
+    given = {k: v for k, v in spec.attributes.items() if v is not None}
+    given["pads"] = tuple(int(p) for p in np.asarray(pads).reshape(-1))
+    operands = [spec.operand(0), spec.operand(1), *([] if spec.input(3) is None else [spec.operand(3)])]
+    return [build.op("ConvTranspose", *operands, **given)]
+
+
+_CONV = {**dict.fromkeys(("kernel_shape", "output_padding", "dilations", "strides")), "auto_pad": "NOTSET", "group": 1}
+
 OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
     {
         (MICROSOFT, "CausalConvWithState"): ContribOp(
             _causal, (2, 4), {"activation": "none", **_ONLY}, outputs=2, dtypes=(0, 0)
-        )
+        ),
+        (MICROSOFT, "ConvTransposeWithDynamicPads"): ContribOp(_transposed, (3, 4), _CONV),
     }
 )

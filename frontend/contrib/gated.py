@@ -1,4 +1,4 @@
-"""onnxruntime's sums and norms with gates, by the standard's ops."""
+"""onnxruntime's sums and norms with gates and those of several residual streams, by the standard's ops."""
 
 from __future__ import annotations
 
@@ -50,15 +50,8 @@ def _gated_rms_norm(build: Build, spec: Spec) -> Outputs:
 
 def _branchwise_rms_norm(build: Build, spec: Spec) -> Outputs:
     """scale: of a branch, or of all of them, side by side or as rows."""
-    given, scale, branches = _wide(build, spec.operand(0)), spec.input(1), int(spec.attr("num_branches"))
-    x = given
-    if branches:
-        width = settled(given.shape[-1])
-        if width is None:
-            raise UnknownError(f"the width of '{given.name}' is not known")
-        if branches < 0 or width % branches:
-            raise spec.invalid(f"{width} columns are no {branches} branches")
-        x = _by_groups(build, given, width // branches)
+    given, scale = _wide(build, spec.operand(0)), spec.input(1)
+    x = _grouped(build, spec, given)
     normed = _normed(build, spec, x, None)
     if scale is not None:
         size, all_of_it = settled(x.shape[-1]), settled(scale.shape[-1])
@@ -82,11 +75,73 @@ def _scaled_silu(build: Build, spec: Spec) -> Outputs:
     return [build.op("Mul", scaled, build.op("Sigmoid", scaled))]
 
 
+def _known(value: Value, axis: int) -> int:
+    found = settled(value.shape[axis])
+    if found is None:
+        raise UnknownError(f"dim {axis} of '{value.name}' is not known")
+    return found
+
+
+def _grouped(build: Build, spec: Spec, x: Value) -> Value:
+    """Streams that lie side by side as [..., streams, features]."""
+    count = int(spec.attr("num_branches"))
+    if not count:
+        return x
+    width = _known(x, -1)
+    if count < 0 or width % count:
+        raise spec.invalid(f"{width} columns are no {count} branches")
+    return _by_groups(build, x, width // count)
+
+
+def _factors(build: Build, spec: Spec, mix: Value, streams: Value) -> Value:
+    """A number for each stream or each of its features, given as [..., streams], [..., streams, 1 or features] or side
+    by side: of the streams' rank."""
+    factors = _wide(build, mix)
+    if factors.rank == streams.rank:
+        return factors
+    if factors.rank != streams.rank - 1:
+        raise spec.invalid(f"'{mix.name}' has rank {mix.rank}, expected {streams.rank - 1} or {streams.rank}")
+    if _known(factors, -1) == _known(streams, -2):
+        return build.op("Unsqueeze", factors, ints(build, -1))
+    return _by_groups(build, factors, _known(streams, -1))
+
+
+def _pre_mix(build: Build, spec: Spec) -> Outputs:
+    streams = _grouped(build, spec, _wide(build, spec.operand(0)))
+    weighed = build.op("Mul", streams, _factors(build, spec, spec.operand(1), streams))
+    summed = build.op("ReduceSum", weighed, ints(build, -2), keepdims=0)
+    scaled = build.op("Mul", summed, scalar_like(build, spec.attr("reduction_scale"), summed))
+    return [cast(build, scaled, spec.operand(0).dtype)]
+
+
+def _post_mix(build: Build, spec: Spec) -> Outputs:
+    streams, mix = _grouped(build, spec, _wide(build, spec.operand(0))), spec.input(3)
+    added = build.op("Unsqueeze", _wide(build, spec.operand(1)), ints(build, -2))
+    added = build.op("Mul", added, _factors(build, spec, spec.operand(2), streams))
+    if mix is not None:
+        last = [*range(mix.rank - 2), mix.rank - 1, mix.rank - 2]
+        streams = build.op("MatMul", build.op("Transpose", _wide(build, mix), perm=last), streams)
+    whole = build.op("Reshape", build.op("Add", streams, added), build.op("Shape", spec.operand(0)))
+    return [cast(build, whole, spec.operand(0).dtype)]
+
+
+def _gate(build: Build, spec: Spec) -> Outputs:
+    """decay_scale * Softplus(a + dt_bias), and the sigmoid of b, in float32."""
+    a, b = spec.operand(0), spec.input(3)
+    raised = build.op("Add", _wide(build, a), _wide(build, spec.operand(1)))
+    decay = build.op("Mul", build.op("Softplus", raised), _wide(build, spec.operand(2)))
+    beta = None if b is None else cast(build, build.op("Sigmoid", _wide(build, b)), b.dtype)
+    return [cast(build, decay, a.dtype), beta]
+
+
 OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
     {
         (MICROSOFT, "GatedAdd"): ContribOp(_gated_add, (3, 4)),
         (MICROSOFT, "GatedRMSNorm"): ContribOp(_gated_rms_norm, (3, 3), {"activation": "silu", "epsilon": 1e-5}),
         (MICROSOFT, "BranchwiseRMSNorm"): ContribOp(_branchwise_rms_norm, (1, 2), {"num_branches": 0, "epsilon": 1e-5}),
         (MICROSOFT, "ScaledSiLU"): ContribOp(_scaled_silu, (1, 2), {"alpha": 1.0}),
+        (MICROSOFT, "HyperConnectionPreMix"): ContribOp(_pre_mix, (2, 2), {"num_branches": 0, "reduction_scale": 1.0}),
+        (MICROSOFT, "HyperConnectionPostMix"): ContribOp(_post_mix, (3, 4), {"num_branches": 0}),
+        (MICROSOFT, "LinearAttentionGate"): ContribOp(_gate, (3, 4), outputs=2, dtypes=(0, 0)),
     }
 )

@@ -42,11 +42,10 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
             *_each(_ROUTED, "MoEPacked MoEGroupRouter RouterGateUpProj"),
             *_each(_NEW, "ConvStateReplay EngramGate GatedDeltaNet "
                    "GatedDeltaNetStateReplay GatherPacked HyperConnectionLowRankMix "
-                   "HyperConnectionPostMix "
-                   "HyperConnectionPreMix LinearAttention LinearAttentionGate MRotaryEmbedding Mamba2Verify "
+                   "LinearAttention MRotaryEmbedding Mamba2Verify "
                    "NGramHashMapping PackedSparseAttentionIndexer PackedSparseAttentionIndexerMerge RMSNormRotary "
                    "SpeculativePrefixCommit SwiGLU VarlenCausalConvWithState VarlenNGramHashMapping"),
-            *_each(_OTHER, "AttnLSTM BifurcationDetector ConvTransposeWithDynamicPads DynamicTimeWarping "
+            *_each(_OTHER, "AttnLSTM BifurcationDetector DynamicTimeWarping "
                    "SparseAttention"),
             *_each("its first operand is a sparse tensor, a type that no value has here; store it dense for "
                    "MatMul", "SparseToDenseMatMul"),

@@ -299,8 +299,8 @@ def _drawn_lower(kind: str, drawing: Callable[[Node], _Drawing]) -> LowerRule:
     def lower_draw(lower: Lower, node: Node) -> None:
         known, to = drawing(node), lower.write(node.output)
         wide = DType.FLOAT if known.wide is np.float32 else DType.DOUBLE
-        if wide is DType.DOUBLE and kind != "UNIFORM":
-            raise NoRowError("normal numbers of float64")
+        if not to.dtype.is_float or (wide is DType.DOUBLE and kind != "UNIFORM"):
+            raise NoRowError("normal numbers of float64, or no floats")
         out = to if to.dtype is wide else lower.temp(wide, to.dims)
         lower.call("Draw", [], [out], _draw_params(node, kind, float(known.first), float(known.second)))
         if out is not to:

@@ -315,6 +315,10 @@ _IMAGE = normal(1, 2, 4, 4)
      InvalidModelError, "block_size is 10"),
     (("MoE", [normal(2, 4), normal(2, 3), normal(3, 4, 4), None, normal(3, 4, 4), None, normal(3, 4, 4)], {}, []),
      UnsupportedError, "third layer"),
+    (("ConvTransposeWithDynamicPads", [_IMAGE, normal(2, 2, 3, 3), np.ones(4, np.int64)], {}, []), UnsupportedError,
+     "only running knows"),
+    (("HyperConnectionPreMix", [normal(2, 7), normal(2, 3)], {"num_branches": 3}, []), InvalidModelError,
+     "no 3 branches"),
     (("DecoderMaskedMultiHeadAttention", [normal(1, 1, 4)] * 3 + [None, None, normal(1, 2, 3, 2), normal(1, 2, 3, 2)],
       {"num_heads": 2}, []), UnsupportedError, "buffer of the present"),
 ], ids=lambda v: v[0] if isinstance(v, tuple) else "")  # fmt: skip
@@ -338,6 +342,27 @@ def gates() -> Iterator[Case]:
         yield "BranchwiseRMSNorm", [normal(2, 5, 3, 4), *more], {"epsilon": 1e-3}, []
     yield "ScaledSiLU", [normal(3, 4)], {"alpha": 1.5}, []
     yield "ScaledSiLU", [normal(3, 4), np.array(0.5, np.float32)], {}, [1]
+
+
+def streams() -> Iterator[tuple[Case, int]]:
+    side, apart, block = normal(2, 3, 20), normal(2, 3, 4, 5), normal(2, 3, 5)
+    for factors in (normal(2, 3, 4), normal(2, 3, 4, 1), normal(2, 3, 4, 5)):
+        for given, more in ((side, {"num_branches": 4}), (apart, {})):
+            yield ("HyperConnectionPreMix", [given, factors], {**more, "reduction_scale": 0.5}, []), 1
+            yield ("HyperConnectionPostMix", [given, block, factors], more, []), 1
+            yield ("HyperConnectionPostMix", [given, block, factors, normal(2, 3, 4, 4)], more, []), 1
+    yield ("HyperConnectionPreMix", [side, normal(2, 3, 20)], {"num_branches": 4}, []), 1
+    yield ("LinearAttentionGate", [normal(2, 3, 4), normal(4), normal(4)], {}, [1, 2]), 1
+    yield ("LinearAttentionGate", [normal(2, 3, 4), normal(4), normal(4), normal(2, 3, 4)], {}, []), 2
+    image, weight = normal(1, 3, 5, 6), normal(3, 2, 3, 3)
+    for pads in ([1, 1, 1, 1], [0, 1, 1, 0]):
+        operands = [image, weight, np.array(pads), normal(2)]
+        yield ("ConvTransposeWithDynamicPads", operands, {"strides": [2, 2], "kernel_shape": [3, 3]}, [1, 2, 3]), 1
+
+
+@pytest.mark.parametrize(("case", "outputs"), list(streams()), ids=lambda v: v[0] if isinstance(v, tuple) else "")
+def test_streams(case: Case, outputs: int) -> None:
+    check(case, outputs)
 
 
 @pytest.mark.parametrize("case", list(gates()), ids=lambda case: case[0])

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import arenaut
 from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.evaluate import evaluate_node
 from arenaut.ir.graph import Graph, Node
 from arenaut.ir.types import TensorType
+from tests.support.models import parse
 
 
 def node(op: str, *inputs: np.ndarray, outputs: int = 1, **attributes: Any) -> Node:
@@ -97,3 +99,12 @@ def test_a_seed_fixes_draws() -> None:
         np.testing.assert_array_equal(first, again)
         assert (first != other).any()
         assert (evaluated(op, shape=(3, 4), **more)[0] != evaluated(op, shape=(3, 4), **more)[0]).any()
+
+
+@pytest.mark.parametrize("op", ["RandomNormalLike", "RandomUniformLike"])
+@pytest.mark.parametrize("dtype", [np.bool_, np.int32, np.uint8])
+def test_draws_of_types_that_no_kernel_draws(op: str, dtype: type) -> None:
+    name = np.dtype(dtype).name
+    model = parse(f"g ({name}[40] x) => ({name}[40] y) {{ y = {op} (x) }}")
+    (drawn,) = arenaut.load_onnx(model).run({"x": np.zeros(40, dtype)}).values()
+    assert drawn.dtype == dtype and drawn.shape == (40,)

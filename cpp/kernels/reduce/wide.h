@@ -2,6 +2,8 @@
 // the logarithm of a sum of exponentials.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/reduce/fold.h"
 #include "kernels/reduce/params.h"
 #include "kernels/reduce/space.h"
@@ -123,9 +125,67 @@ static inline double wide_finish(int64_t kind, double total, int64_t count) {
   }
 }
 
+// exp(-k) for whole k, as products of exp(-2^i), to 1e-15; what would not be normal by much is 0.
+constexpr int64_t kWholeExps = 746;
+struct WholeExps {
+  double of[kWholeExps];
+};
+constexpr WholeExps whole_exps() {
+  constexpr double kPowers[] = {0.36787944117144233,    0.1353352832366127,     0.01831563888873418,
+                                0.00033546262790251185, 1.1253517471925912e-07, 1.2664165549094176e-14,
+                                1.603810890548638e-28,  2.572209372642415e-56,  6.616261056709485e-112,
+                                4.377491037053051e-223};
+  WholeExps made{};
+  for (int k = 0; k + 1 < kWholeExps; ++k) {
+    made.of[k] = 1;
+    for (int i = 0; i < 10; ++i)
+      if ((k >> i & 1) != 0) made.of[k] *= kPowers[i];
+  }
+  return made;
+}
+static constexpr WholeExps kWholeExp = whole_exps();
+
+// log(sum(exp(x))) of integers, which lie whole numbers below the largest.
+template <typename T>
+static double whole_log_sum_exp(const ReduceSpace& s, const T* base) {
+  using U = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
+  if (s.count == 0) return -__builtin_inf();
+  T most = *base, buffer[kChunk];
+  double sum[4] = {};
+  for (int pass = 0; pass < 2; ++pass) {
+    Cursor<1> c;
+    walk_seek(s.reduced, 0, &c);
+    for (int64_t r = 0; r < s.folds; ++r) {
+      for (int64_t at = 0; at < s.inner; at += kChunk) {
+        const int64_t n = min64(kChunk, s.inner - at);
+        const T* p = gathered(base + c.offset[0] + at * s.inner_in, s.inner_in, n, buffer);
+        if (pass == 0) {
+          T best = p[0];
+          for (int64_t i = 0; i < n; ++i) best = p[i] > best ? p[i] : best;
+          most = best > most ? best : most;
+          continue;
+        }
+        const auto term = [&](int64_t i) {
+          const U below = static_cast<U>(most) - static_cast<U>(p[i]);
+          return kWholeExp.of[below < kWholeExps ? below : kWholeExps - 1];
+        };
+        int64_t i = 0;
+        for (; i + 4 <= n; i += 4)
+          for (int k = 0; k < 4; ++k) sum[k] += term(i + k);
+        for (; i < n; ++i) sum[0] += term(i);
+      }
+      walk_next(s.reduced, &c);
+    }
+  }
+  return static_cast<double>(most) + __builtin_log((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
 // The result of one output whose first element `base` addresses.
 template <typename T>
 static double wide_row_result(const ReduceSpace& s, int64_t kind, const T* base) {
+  if constexpr (std::is_integral_v<T>) {
+    if (kind == ARN_REDUCE_LOG_SUM_EXP) return whole_log_sum_exp(s, base);
+  }
   if (kind == ARN_REDUCE_LOG_SUM_EXP) {
     const double most = wide_rows(s, WideMost{}, base);
     if (most - most != 0) return most;  // infinite or NaN
