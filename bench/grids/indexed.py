@@ -68,7 +68,7 @@ def gram_counts(row: Row) -> Iterator[Case]:
 
 
 def draw(row: Row) -> Iterator[Case]:
-    dtype = types(row)[0][0]
+    dtype = types(row)[1][0]
     for kind, name in enumerate(("uniform", "normal") if dtype == np.float32 else ("uniform",)):
         params = blob(row, kind=kind, seeded=0, seed=0, first=0.0, second=1.0)
         yield Case(f"{name}, 1024x64", [], [np.zeros((1024, 64), dtype)], params)
