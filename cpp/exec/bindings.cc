@@ -113,7 +113,7 @@ void Program::set_symbols(const std::vector<int64_t>& key, Binding* b) const {
 }
 
 void Program::check_key(const std::vector<int64_t>& key, const Binding& b) const {
-  visit_key(key, [this, &b](int32_t expr, int64_t size) {
+  visit_key(key, [&b](int32_t expr, int64_t size) {
     require(b.values[at(expr)] == size, "input dims contradict the model's");
   });
 }
