@@ -1,4 +1,5 @@
 // Running of the integer convolutions.
+#include "kernels/copy/plane.h"
 #include "kernels/qconv/qconv.h"
 #include "kernels/qmatmul/finish.h"
 #include "kernels/qmatmul/quanta.h"
@@ -130,6 +131,8 @@ class Run {
     } else if (s_.xc == 1 || channels == 1) {
       for (int64_t i = 0; i < count; ++i)
         __builtin_memcpy(to + i * pixel, from + i * s_.x[2], static_cast<size_t>(channels));
+    } else if (s_.x[2] == 1) {
+      transpose_plane<uint8_t>(from, to, {count, channels, 1, s_.xc, pixel, 1});
     } else {
       for (int64_t c = 0; c < channels; ++c)
         for (int64_t i = 0; i < count; ++i) to[i * pixel + c] = from[c * s_.xc + i * s_.x[2]];

@@ -1,5 +1,6 @@
 #include "kernels/qmatmul/finish.h"
 
+#include "kernels/copy/plane.h"
 #include "kernels/qmatmul/quanta.h"
 
 namespace ARN_NS {
@@ -138,6 +139,17 @@ void move(void* to, int64_t to_step, const void* from, int64_t from_step, int64_
   }
 }
 
+constexpr int64_t kStagedBytes = 64;  // times kWidest: of all rows that are at hand
+
+// Rows that are `line` bytes apart to where the result has them; columns that lie apart are written along the rows.
+void place(const QFinish& f, const char* staged, int64_t line, int64_t rows, int64_t cols, int64_t size, char* out) {
+  if (f.out_row == 1 && f.out_col != 1 && rows > 1) {
+    const Plane p = {cols, rows, size, line, f.out_col * size, size};
+    return size == 1 ? transpose_plane<uint8_t>(staged, out, p) : transpose_plane<uint32_t>(staged, out, p);
+  }
+  for (int64_t i = 0; i < rows; ++i) move(out + i * f.out_row * size, f.out_col, staged + i * line, 1, cols, size);
+}
+
 }  // namespace
 
 void qgemm_finish(const QFinish& f, const ActivationRows& activation, const QBlock& b) {
@@ -156,26 +168,30 @@ void qgemm_finish(const QFinish& f, const ActivationRows& activation, const QBlo
   const int64_t out_row = f.out_row * size, with_row = with == nullptr ? 0 : f.added_row * added_size;
   const bool straight = f.out_col == 1 && (with == nullptr || f.added_col == 1);
   if (straight && !between) return fn(f, c, {b.sums, b.sums_row, with, with_row, out, out_row, b.rows, b.cols});
-  // Rows one by one, in place of their sums and by way of the stack.
-  alignas(64) char staged[kWidest * 4];
+  // Rows one by one, in place of their sums and by way of the stack, which holds as many as fit.
+  alignas(64) char staged[kWidest * kStagedBytes];
   alignas(64) char gathered[kWidest * 4];
-  for (int64_t i = 0; i < b.rows; ++i) {
-    int32_t* sums = b.sums + i * b.sums_row;
-    const char* from = with == nullptr ? nullptr : with + i * with_row;
-    if (from != nullptr) {
-      move(gathered, 1, from, f.added_col, b.cols, added_size);
-      from = gathered;
-    }
-    fn(f, c, {sums, 0, from, 0, between ? reinterpret_cast<char*>(sums) : staged, 0, 1, b.cols});
-    if (between) {
+  const int64_t line = kWidest * size, most = kStagedBytes / size;
+  for (int64_t first = 0; first < b.rows; first += most) {
+    const int64_t rows = min64(most, b.rows - first);
+    for (int64_t i = 0; i < rows; ++i) {
+      int32_t* sums = b.sums + (first + i) * b.sums_row;
+      char* to = staged + i * line;
+      const char* from = with == nullptr ? nullptr : with + (first + i) * with_row;
+      if (from != nullptr) {
+        move(gathered, 1, from, f.added_col, b.cols, added_size);
+        from = gathered;
+      }
+      fn(f, c, {sums, 0, from, 0, between ? reinterpret_cast<char*>(sums) : to, 0, 1, b.cols});
+      if (!between) continue;
       float* values = reinterpret_cast<float*>(sums);
       activation.run(values, values, b.cols);
       if (bytes)
-        quantize_row(f, sums, staged, b.cols);
+        quantize_row(f, sums, to, b.cols);
       else
-        __builtin_memcpy(staged, values, static_cast<size_t>(b.cols) * 4);
+        __builtin_memcpy(to, values, static_cast<size_t>(b.cols) * 4);
     }
-    move(out + i * out_row, f.out_col, staged, 1, b.cols, size);
+    place(f, staged, line, rows, b.cols, size, out + first * out_row);
   }
 }
 
