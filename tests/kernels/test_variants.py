@@ -320,7 +320,7 @@ def test_every_path_of_a_folder_with_choices_is_taken() -> None:
     folders = {name.split("/")[0] for name in CHOICES}
     taken = {v for c in CALLS for v in ([c.variant] if isinstance(c.variant, str) else c.variant.values())}
     # Of rows that have one path, or whose parameters mean another result.
-    alone = {"eliminate", "fill", "lines", "slices", "planes with indices"}
+    alone = {"eliminate", "fill", "lines", "slices", "planes with indices", "triangles"}
     named = re.compile(r"(?:bind_done\(|bind_units\(|variant = |kVariants\[\] = |kNames\[\] = |kKernel = |kPairs = |"
                        r"kPlain = |return \{)([^;]*);")  # fmt: skip
     for folder, code in _sources().items():
