@@ -10,6 +10,7 @@
 //     static B load_b(const int8_t*); static A load_a(const uint8_t*);
 //     static V step(V, const A&, const B&);
 //     static constexpr int rows_for(int vectors);      // most rows of a tile of so many vectors
+//     static constexpr int kFewSums;                   // of which two sets leave registers for operands
 //   };
 #pragma once
 
@@ -27,7 +28,7 @@ template <typename P, int MR, int NV>
 void dot_tile(const arn_dots& d, int64_t row, int64_t v0) {
   typedef typename P::V V;
   typedef V Unaligned __attribute__((aligned(4), may_alias));
-  constexpr int U = MR * NV <= 8 ? 2 : 1;
+  constexpr int U = MR * NV <= P::kFewSums ? 2 : 1;
   V acc[U][MR][NV] = {};
   const int8_t* b = d.b + v0 / kParts * d.panel + v0 % kParts * kVectorBytes;
   const int64_t panel = d.panel, a_row = d.a_row;

@@ -17,6 +17,7 @@ struct Pairs {
     vi16 even, odd;
   };
   static constexpr int64_t kGroupBytes = 8;
+  static constexpr int kFewSums = ARN_TIER_LEVEL >= 2 ? 8 : 4;
   static constexpr int rows_for(int vectors) {
     return ARN_TIER_LEVEL >= 2 ? (vectors <= 2 ? 9 : vectors == 3 ? 6 : 4) : (vectors == 1 ? 6 : vectors == 2 ? 4 : 2);
   }
@@ -24,10 +25,11 @@ struct Pairs {
     const vi16 both = (vi16) * reinterpret_cast<const vi32u*>(p);
     return {(vi16)(both << 8) >> 8, both >> 8};
   }
+  // Two loads that fill a vector each: halves of one load would go through the registers of integers.
   static A load_a(const uint8_t* p) {
-    int32_t x[2];
-    __builtin_memcpy(x, p, 8);
-    return {(vi16)(x[0] - vi32{}), (vi16)(x[1] - vi32{})};
+    typedef int32_t Word __attribute__((aligned(1), may_alias));
+    const Word* words = reinterpret_cast<const Word*>(p);
+    return {(vi16)(words[0] - vi32{}), (vi16)(words[1] - vi32{})};
   }
   static V step(V sum, const A& a, const B& b) {
     return sum + multiply_pairs(a.even, b.even) + multiply_pairs(a.odd, b.odd);

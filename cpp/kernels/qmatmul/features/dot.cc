@@ -11,6 +11,7 @@ struct Dot {
   typedef int8x16_t B;
   typedef int8x16_t A;
   static constexpr int64_t kGroupBytes = 4;
+  static constexpr int kFewSums = 8;
   static constexpr int rows_for(int vectors) { return (32 - 2 - vectors) / vectors; }
   static B load_b(const int8_t* p) { return vld1q_s8(p); }
   static A load_a(const uint8_t* p) {

@@ -22,6 +22,7 @@ struct Vnni {
   typedef vi32 B;
   typedef vi32 A;
   static constexpr int64_t kGroupBytes = 4;
+  static constexpr int kFewSums = 8;
   static constexpr int rows_for(int vectors) { return (kRegisters - 1 - vectors) / vectors; }
   static B load_b(const int8_t* p) { return *reinterpret_cast<const vi32u*>(p); }
   static A load_a(const uint8_t* p) {
