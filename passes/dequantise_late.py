@@ -45,12 +45,12 @@ def _numbers(node: Node, carried: list[int], first: Stored) -> dict[int, object]
     for index in carried:
         value = node.input(index)
         other = stored(value)
-        if other is not None:
-            if not other.means_as(first):
-                return f"'{other.node.output.name}' has another scale"
+        if other is not None and other.means_as(first):
             result[index] = other.x
             continue
-        real = 0.0 if value is None else number_of(value)
+        if other is not None and other.known is None:
+            return f"'{other.node.output.name}' has another scale"
+        real = other.known if other is not None else 0.0 if value is None else number_of(value)
         number = None if real is None else first.number(real)
         if number is None:
             return f"input {index} is no number of this scale"

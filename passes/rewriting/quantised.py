@@ -7,7 +7,7 @@ import numpy as np
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.quantize import of_one_scale
-from arenaut.passes.rewriting.pattern import is_op, made_by, same_value
+from arenaut.passes.rewriting.pattern import is_op, made_by, number_of, same_value
 from arenaut.plain import dataclass
 
 
@@ -66,6 +66,14 @@ class Stored:
     @property
     def _real(self) -> Value:
         return self.node.output if is_op(self.node, "DequantizeLinear") else self.node.operand(0)
+
+    @property
+    def known(self) -> float | None:
+        """The float that x stands for, where it is one constant number of a constant scale."""
+        x, scale, zero = number_of(self.x), number_of(self.scale), 0.0 if self.zero is None else number_of(self.zero)
+        if x is None or scale is None or zero is None or self._real.dtype is not DType.FLOAT:
+            return None
+        return float(np.float32(x - zero) * np.float32(scale))
 
     def number(self, real: float) -> Array | None:
         """The number that stands for exactly this float; None where there is none, or the scale is not known."""

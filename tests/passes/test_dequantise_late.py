@@ -7,7 +7,7 @@ from arenaut.passes.dequantise_late import dequantise_late
 from tests.support.models import parse
 from tests.support.rewriting import Rewritten, rewrite
 
-CONSTANTS = """<float s = {0.5}, float t = {0.25}, uint8 z = {7}, uint8 none = {0}, float[3] each = {0.5, 1.0, 2.0},
+CONSTANTS = """<float s = {0.5}, float t = {0.25}, uint8 z = {7}, uint8 none = {0}, uint8 few = {1}, float[3] each = {0.5, 1.0, 2.0},
  uint8[3] zs = {0, 1, 2}, int64[2] flat = {2, 12}, int64[1] one = {1}, int64[1] two = {2}, int64[1] axis = {1},
  int64[6] around = {0, 1, 0, 0, 1, 0}, float pad = {-3.5}, float odd = {0.1},
  float down = {-0.5}, float[3] ones = {1.0, 1.0, 2.0}>"""
@@ -21,6 +21,7 @@ LATE = {
     "d = DequantizeLinear(x, s) e = DequantizeLinear(w, s, none) y = Concat <axis = 1> (d, e)": ["Concat", DQ],
     "d = DequantizeLinear(x, s, z) y = Pad(d, around)": ["Pad", DQ],
     "d = DequantizeLinear(x, s, z) y = Pad(d, around, pad)": ["Pad", DQ],
+    "d = DequantizeLinear(x, s, z) v = DequantizeLinear(few, t, z) y = Pad(d, around, v)": ["Pad", DQ],
     'd = DequantizeLinear(x, s, z) y = Pad <mode = "edge"> (d, around)': ["Pad", DQ],
     "d = DequantizeLinear(x, s, z) a, b = Split <axis = 2, num_outputs = 2> (d) y = Concat <axis = 2> (b, a)":
         ["Split", "Concat", DQ],
@@ -34,6 +35,8 @@ APART = {
     "d = DequantizeLinear(x, s, z) e = DequantizeLinear(w, s, none) y = Concat <axis = 1> (d, e)": "another scale",
     "d = DequantizeLinear <axis = 1> (x, each, zs) y = Reshape(d, flat)": "differ along an axis",
     "d = DequantizeLinear(x, s, z) y = Pad(d, around, odd)": "no number of this scale",
+    "d = DequantizeLinear(x, s, z) v = DequantizeLinear(few, odd, z) y = Pad(d, around, v)": "no number of this scale",
+    "d = DequantizeLinear(x, s, z) v = DequantizeLinear(w, t, z) y = Concat <axis = 0> (d, v)": "another scale",
     "d = DequantizeLinear(x, down, z) y = MaxPool <kernel_shape = [2]> (d)": "no bytes of a positive scale",
     "d = DequantizeLinear(x, s, z) y = MaxPool <kernel_shape = [2], dilations = [2]> (d)": None,
     "d = DequantizeLinear(x, s, z) y, places = MaxPool <kernel_shape = [2]> (d)": None,
