@@ -7,7 +7,8 @@ from arenaut.passes.dequantise_late import dequantise_late
 from tests.support.models import parse
 from tests.support.rewriting import Rewritten, rewrite
 
-CONSTANTS = """<float s = {0.5}, float t = {0.25}, uint8 z = {7}, uint8 none = {0}, uint8 few = {1}, float[3] each = {0.5, 1.0, 2.0},
+CONSTANTS = """<float s = {0.5}, float t = {0.25}, uint8 z = {7}, uint8 none = {0}, uint8 few = {1},
+ float[3] each = {0.5, 1.0, 2.0},
  uint8[3] zs = {0, 1, 2}, int64[2] flat = {2, 12}, int64[1] one = {1}, int64[1] two = {2}, int64[1] axis = {1},
  int64[6] around = {0, 1, 0, 0, 1, 0}, float pad = {-3.5}, float odd = {0.1},
  float down = {-0.5}, float[3] ones = {1.0, 1.0, 2.0}>"""
