@@ -184,9 +184,17 @@ def _block_product(node: Node, inputs: Sequence[Any]) -> Any:
     return (a.astype(np.float64) @ weight).astype(a.dtype)
 
 
+def _half_product(node: Node, inputs: Sequence[Any]) -> Any:
+    """One sum of products in float64 for each element."""
+    a, b = (x.astype(np.float64) for x in inputs)
+    columns = b if node.attr("transB") else b.T
+    return np.stack([(a * column).sum(-1) for column in columns], -1).astype(np.float32)
+
+
 # Ops of our own with a source that shares no code at all with their record.
 _OWN: Mapping[str, Callable[[Node, Sequence[Any]], Any]] = {
     "BlockMatMul": _block_product,
+    "HalfMatMul": _half_product,
     "QConv": _integer_product,
     "QMatMul": _integer_product,
 }

@@ -31,7 +31,7 @@ def doubling(factor: float = 2.0, dtype: int = TensorProto.FLOAT) -> onnx.ModelP
 def weighty(mebibytes: int = 32) -> onnx.ModelProto:
     """A product with so many MiB of weights."""
     size = int((mebibytes << 20) // 4) // 1024
-    weights = np.full((1024, size), 1 / 1024, np.float32)
+    weights = np.full((1024, size), 1 / 1000, np.float32)  # 16 bits do not hold it
     return model(
         [helper.make_node("MatMul", ["x", "w"], ["y"])],
         [("x", TensorProto.FLOAT, ["batch", 1024])], [("y", TensorProto.FLOAT, ["batch", size])], {"w": weights},
