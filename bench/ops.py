@@ -39,7 +39,8 @@ from arenaut.ir.record import OpRecord, Sample  # noqa: E402
 from arenaut.measure.engines import version_of  # noqa: E402
 from arenaut.measure.process import machine  # noqa: E402
 from arenaut.measure.stats import geometric_mean  # noqa: E402
-from bench.op_sizes import ML, SUB, TABLE, UNTIMED, Arg, Line, Made  # noqa: E402
+from bench.op_sizes import ML, SUB, TABLE, Arg, Line, Made  # noqa: E402
+from bench.op_untimed import UNTIMED  # noqa: E402
 
 PAGE: Final = ROOT / "docs" / "measured" / "OPS.md"
 TYPES: Final = ("float32", "float64", "float16", "int32", "int64", "uint8", "int8", "bool", "string")

@@ -87,7 +87,7 @@ def _trips(node: Node, body: Graph) -> tuple[int, str]:
     trips = int(known)
     if not 0 < trips <= MAX_TRIPS or trips * len(body.nodes) > MAX_NODES:
         return 0, f"{trips} iterations of {len(body.nodes)} nodes are too many or too few to be written out"
-    if any(True for inner in body.nodes for _ in inner.bodies()):
+    if any(inner.has_bodies for inner in body.nodes):
         return 0, "its body holds control flow"
     if any(v.type is None for v in body.outputs) or any(v is None for v in node.inputs[2:]):
         return 0, "a carried value is absent or has no type"

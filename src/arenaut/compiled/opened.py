@@ -17,7 +17,7 @@ from arenaut.compiled.parts import Interface, Manifest, Prepared, ProgramTable, 
 from arenaut.compiled.tables import DAMAGES, Reader, damaged
 from arenaut.executor.common import Executor
 from arenaut.executor.compiled import CompiledExecutor
-from arenaut.executor.outcomes import MOST_OUTCOMES, Choices, Outcome, Outcomes
+from arenaut.executor.outcomes import MOST_OUTCOMES, Choices, Outcome, Outcomes, shapes_of
 from arenaut.executor.specialised import SpecialisedExecutor
 from arenaut.inputs import Inputs
 from arenaut.ir.dims import Expr
@@ -223,7 +223,7 @@ def _open_fragment(
     """The program of a fragment: one that the file holds, else the original has the same steps, and makes it."""
     known = opened.get((place, step))
     if known is not None and len(known.inputs) == len(arrays):
-        met = known.find(tuple([getattr(x, "shape", None) for x in arrays]), arrays)
+        met = known.find(shapes_of(arrays), arrays)
         if met is not None:
             return met.native, known.asked
     root = whole("running parts whose ranks only a run knows")._built

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from arenaut import _native
-from arenaut.executor.outcomes import Outcomes
+from arenaut.executor.outcomes import Outcomes, shapes_of
 from arenaut.ir.graph import Graph
 from arenaut.ir.infer import Oracle
 from arenaut.ir.types import Type
@@ -39,7 +39,7 @@ class OpenFragment:
         return built is self._general
 
     def choose(self, arrays: Sequence[Any]) -> tuple[_native.Program, Sequence[int]]:
-        shapes = tuple([getattr(x, "shape", None) for x in arrays])
+        shapes = shapes_of(arrays)
         with self._lock:
             built = self.outcomes.choose(shapes, arrays) or self._for_all()
             return built.native, self.outcomes.asked

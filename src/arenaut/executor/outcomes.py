@@ -61,6 +61,11 @@ class Choices:
         return {s.name for condition in self.made for s in condition.symbols}
 
 
+def shapes_of(inputs: Sequence[Any]) -> Shapes:
+    """Of each; None of what is no array."""
+    return tuple([getattr(x, "shape", None) for x in inputs])
+
+
 @dataclass
 class Outcome(Generic[P]):
     """A program, the ranks of the inputs whose rank is open, and the answers that it was made with."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from arenaut import _native
 from arenaut.executor.common import ALL, Asked, Executor
-from arenaut.executor.outcomes import Outcomes, Shapes
+from arenaut.executor.outcomes import Outcomes, Shapes, shapes_of
 from arenaut.ir.errors import InputError
 from arenaut.ir.infer import Oracle
 from arenaut.ir.types import TensorType, Type
@@ -84,7 +84,7 @@ class SpecialisedExecutor(Executor):
     def _chosen(self, inputs: Sequence[Any]) -> Executor:
         if not self.outcomes.made:
             return self.general
-        shapes = tuple([getattr(x, "shape", None) for x in inputs])
+        shapes = shapes_of(inputs)
         key = (shapes, *[inputs[i].tobytes() for i in self.outcomes.asked])
         found = self._by_key.get(key)
         if found is None:

@@ -194,14 +194,10 @@ def _continued(value: Value) -> Value | None:
     if node.op == "Concat":
         return node.operand(0) if sum(v is node.operand(0) for v in node.inputs) == 1 else None
     if node.op == "TensorScatter":
-        return node.operand(0) if _text(node.attr("mode", "linear")) == "linear" else None
+        return node.operand(0) if node.text("mode", "linear") == "linear" else None
     if node.op == "Attention":
         return next((node.input(p) for p, o in ((4, 1), (5, 2)) if node.outputs[o : o + 1] == [value]), None)
     return None
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _axis_of(value: Value) -> int:
