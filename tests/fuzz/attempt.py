@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from tests.fuzz.pieces import piece, pieces
 
 MOST_MEMORY = 1 << 28
 MOST_ELEMENTS = 1 << 16
-TIMEOUT = 2.0
+TIMEOUT = 0.5
 _HOSTILE = (0, 1, -1, 2, 7, 100, 1 << 31, -(1 << 31), 1 << 40, (1 << 63) - 1, -(1 << 63))
 _HOSTILE_FLOATS = (0.0, 1.0, -1.0, 1e9, 1e30, -1e30, float("nan"), float("inf"), float("-inf"), 1e-30)
 
@@ -27,11 +27,12 @@ Outcome = tuple[str, str]  # "ok", "refused" or "failed", and why
 
 
 def models() -> Sequence[tuple[str, Callable[[], bytes]]]:
-    """Small models by name: our own, pieces of real ones, and those of the official cases."""
+    """Small models by name: our own, pieces of real ones, and those of the official cases. Each is made once."""
     own = [(name, lambda body=body: seeds.serialized(body)) for name, body in sorted(seeds.MODELS.items())]
     official = {c.name: c for c in cases() if c.suite != "real"}
     cut = [(f"{name}/{number}", partial(piece, name, number)) for name, number in pieces()]
-    return [*own, *cut, *((name, lambda c=c: c.model().SerializeToString()) for name, c in sorted(official.items()))]
+    given = [(name, lambda c=c: c.model().SerializeToString()) for name, c in sorted(official.items())]
+    return [*own, *((name, cache(make)) for name, make in (*cut, *given))]
 
 
 def damaged(index: int, seed: int, known: Sequence[tuple[str, Callable[[], bytes]]]) -> tuple[str, bytes]:

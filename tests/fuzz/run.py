@@ -1,8 +1,8 @@
 """Damages models until the time is up: python -m tests.fuzz.run --seconds 300 --seed 1
 
-Each model is loaded and run in a child process. What may come of it is a result or an error of arenaut.errors; a crash,
-a hang, another exception and more memory than the limit are failures, listed with the number that repeats them:
-python -m tests.fuzz.run --seed 1 --only 4711
+Each model is loaded and run in a child of a process that has imported everything. What may come of it is a result or an
+error of arenaut.errors; a crash, a hang, another exception and more memory than the limit are failures, listed with the
+number that repeats them: python -m tests.fuzz.run --seed 1 --only 4711
 
 --compiled: compiled files instead, damaged with knowledge of their structure and with right checksums.
 --state FILE: goes on where the file says that the last call of this seed stopped, and adds to its counts. The long
@@ -17,29 +17,57 @@ import json
 import os
 import resource
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 EXTRA_MEMORY = 2 << 30  # bytes beyond what the child has after its imports
 PATIENCE = 60.0  # seconds of CPU time for one case
 SLEEP = 900.0  # seconds in which a child has done nothing: it waits for what will not come
-CASES = 2500  # of one child
+CASES = 2000  # of one child
 REPORT_LINES = 16  # of what a child that died had written
 
+Known = Sequence[tuple[str, Callable[[], bytes]]]
 
-def serve(seed: int, first: int, count: int, compiled: bool = False) -> None:
+
+def nursery(seed: int, compiled: bool, ready: bool) -> None:
+    """Imports everything once, then forks a child for each line `first count` that it is given, and says how it ended.
+    ready: makes all models ahead, which a long search needs more than once."""
+    from tests.fuzz.attempt import models
+
+    known = models()
+    if ready:
+        for _, make in known:
+            make()
+    for line in sys.stdin:
+        first, count = map(int, line.split())
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                print("born", os.getpid(), flush=True)
+                serve(known, seed, first, count, compiled)
+                status = 0
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+        print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def serve(known: Known, seed: int, first: int, count: int, compiled: bool = False) -> None:
     """The child: cases one after the other, each announced before it starts."""
-    from tests.fuzz.attempt import attempt, damaged, models
+    from tests.fuzz.attempt import attempt, damaged
 
     if compiled:
-        serve_compiled(seed, first, count)
+        serve_compiled(known, seed, first, count)
         return
-    known = models()
     with open("/proc/self/statm") as file:
         pages = int(file.read().split()[0])
     limit = pages * resource.getpagesize() + EXTRA_MEMORY
@@ -52,12 +80,11 @@ def serve(seed: int, first: int, count: int, compiled: bool = False) -> None:
         print(outcome, index, name, repr(why), flush=True)
 
 
-def serve_compiled(seed: int, first: int, count: int) -> None:
-    from tests.fuzz.attempt import models
+def serve_compiled(known: Known, seed: int, first: int, count: int) -> None:
     from tests.fuzz.compiled import Subjects, attempt
 
     with tempfile.TemporaryDirectory() as folder:
-        subjects = Subjects(models(), seed, folder)
+        subjects = Subjects(known, seed, folder)
         for index in range(first, first + count):
             subject = subjects.of(index)
             print("start", index, subject.name, flush=True)
@@ -65,17 +92,61 @@ def serve_compiled(seed: int, first: int, count: int) -> None:
             print(outcome, index, subject.name, repr(f"{why} [{where}]"), flush=True)
 
 
-def read_line(child: subprocess.Popen[str]) -> str | None:
-    """None where the child takes too long. Its CPU time counts, since machines are shared and processes stopped."""
-    assert child.stdout is not None
-    begun, used = time.monotonic(), cpu_seconds(child.pid)
-    with selectors.DefaultSelector() as selector:
-        selector.register(child.stdout, selectors.EVENT_READ)
-        while not selector.select(5):
-            now = cpu_seconds(child.pid)
-            if now - used > PATIENCE or (time.monotonic() - begun > SLEEP and now - used < 1):
-                return None
-        return child.stdout.readline()
+class Nursery:
+    """The process that forks, and the child that it has. What they write to stderr goes into `said`."""
+
+    def __init__(self, seed: int, compiled: bool, ready: bool, said: IO[bytes]) -> None:
+        self._said = said
+        command = [sys.executable, "-m", "tests.fuzz.run", "--nursery", "--seed", str(seed),
+                   *(["--compiled"] if compiled else []), *(["--ready"] if ready else [])]  # fmt: skip
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True
+        )
+        self._child = 0
+
+    def ask(self, first: int, count: int) -> None:
+        """Begins a child. What it writes to its stderr begins anew."""
+        os.lseek(self._said.fileno(), 0, os.SEEK_SET)
+        os.ftruncate(self._said.fileno(), 0)
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{first} {count}\n")
+        self._process.stdin.flush()
+        born = self._stdout().readline().split()
+        if born[:1] != ["born"]:
+            raise SystemExit("\n".join(["no child can be made:", *self.report()]))
+        self._child = int(born[1])
+
+    def _stdout(self) -> IO[str]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def read_line(self) -> str | None:
+        """What the child says, or how it ended; None where it takes too long. Its CPU time counts, since machines are
+        shared and processes stopped."""
+        begun, used = time.monotonic(), cpu_seconds(self._child)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stdout(), selectors.EVENT_READ)
+            while not selector.select(5):
+                now = cpu_seconds(self._child)
+                if now - used > PATIENCE or (time.monotonic() - begun > SLEEP and now - used < 1):
+                    return None
+            return self._stdout().readline()
+
+    def report(self) -> list[str]:
+        return report_of(os.pread(self._said.fileno(), 1 << 20, 0).decode(errors="replace").splitlines())
+
+    def stop_child(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self._child, signal.SIGKILL)
+        while not self._stdout().readline().startswith("ended"):
+            pass
+
+    def close(self) -> None:
+        with suppress(ProcessLookupError):
+            if self._child:
+                os.kill(self._child, signal.SIGKILL)
+        self._process.kill()
+        self._process.communicate()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -89,48 +160,48 @@ def cpu_seconds(pid: int) -> float:
 
 
 def search(
-    seed: int, first: int, seconds: float, most: int, compiled: bool = False, outcomes: Counter[str] | None = None
-) -> tuple[Counter[str], list[str]]:
-    """How often each outcome came (added to those given), and the failures."""
+    seed: int, first: int, seconds: float, most: int, compiled: bool = False, outcomes: Counter[str] | None = None,
+    each: Callable[[Counter[str], list[str]], None] | None = None,
+) -> tuple[Counter[str], list[str]]:  # fmt: skip
+    """How often each outcome came (added to those given), and the failures. each: is told both now and then."""
     outcomes = Counter() if outcomes is None else outcomes
     failures: list[str] = []
     end, at = time.monotonic() + seconds, first
-    while time.monotonic() < end and at < first + most:
-        command = [sys.executable, "-m", "tests.fuzz.run", "--serve", "--seed", str(seed), "--first", str(at),
-                   "--most", str(min(first + most - at, CASES)), *(["--compiled"] if compiled else [])]  # fmt: skip
-        with tempfile.TemporaryFile("w+", errors="replace") as said:
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
-            try:
-                at = follow(child, said, at, min(first + most, at + CASES), end, outcomes, failures)
-            finally:
-                child.kill()
-                child.communicate()
+    with tempfile.TemporaryFile() as said, closing(Nursery(seed, compiled, most > CASES, said)) as nursery:
+        while time.monotonic() < end and at < first + most:
+            at = follow(nursery, at, min(first + most, at + CASES), end, outcomes, failures)
+            if each:
+                each(outcomes, failures)
     return outcomes, failures
 
 
 def follow(
-    child: subprocess.Popen[str], said: IO[str], at: int, last: int, end: float, outcomes: Counter[str],
-    failures: list[str],
+    nursery: Nursery, at: int, last: int, end: float, outcomes: Counter[str], failures: list[str]
 ) -> int:  # fmt: skip
     """Counts what a child says until it ends or the time is up; the case to go on with."""
     current = f"case {at}"
-    while time.monotonic() < end and at < last:
-        line = read_line(child)
-        if line is None or not line:
-            what = "hung" if line is None else f"crashed with status {child.wait()}"
-            said.seek(0)
-            failures.append("\n".join([f"{current}: {what}", *report_of(said.read().splitlines())]))
+    nursery.ask(at, last - at)
+    while time.monotonic() < end:
+        line = nursery.read_line()
+        kind, _, rest = (line or "hung").rstrip("\n").partition(" ")
+        if kind in ("hung", "ended"):
+            if kind == "hung":
+                nursery.stop_child()
+            elif at == last and rest == "0":
+                return at
+            failures.append("\n".join([f"{current}: {'hung' if kind == 'hung' else f'crashed with status {rest}'}",
+                                       *nursery.report()]))  # fmt: skip
             outcomes["crash or hang"] += 1
             return at + 1
-        kind, index, name, *rest = line.rstrip("\n").split(" ", 3)
+        index, name, *said = rest.split(" ", 2)
         current = f"case {index} ({name})"
         at = int(index)
         if kind == "start":
             continue
         at += 1
-        outcomes[kind if kind != "refused" else "refused: " + rest[0].split(":")[0].strip("'\"")] += 1
+        outcomes[kind if kind != "refused" else "refused: " + said[0].split(":")[0].strip("'\"")] += 1
         if kind == "failed":
-            failures.append(f"{current}: {rest[0]}")
+            failures.append(f"{current}: {said[0]}")
     return at
 
 
@@ -142,17 +213,19 @@ def report_of(lines: list[str]) -> list[str]:
 
 def slice_of(state: Path, seed: int, seconds: float, most: int, compiled: bool) -> tuple[Counter[str], list[str]]:
     """One more slice of a long search; all counts and failures so far."""
-    before = json.loads(state.read_text()) if state.exists() else {"seed": seed, "outcomes": {}, "failures": []}
+    before: Any = json.loads(state.read_text()) if state.exists() else {"seed": seed, "outcomes": {}, "failures": []}
     if before["seed"] != seed:
         raise SystemExit(f"{state} is of seed {before['seed']}")
-    outcomes, failures = Counter(before["outcomes"]), list(before["failures"])
-    while sum(outcomes.values()) < most and seconds > 0:
-        begun = time.monotonic()
-        done = sum(outcomes.values())
-        failures += search(seed, done, min(seconds, 300.0), most - done, compiled, outcomes)[1]
-        state.write_text(json.dumps({"seed": seed, "outcomes": outcomes, "failures": failures}, indent=1))
-        seconds -= time.monotonic() - begun
-    return outcomes, failures
+    outcomes, earlier = Counter[str](before["outcomes"]), list(before["failures"])
+    done = sum(outcomes.values())
+
+    def kept(outcomes: Counter[str], failures: list[str]) -> None:
+        state.write_text(json.dumps({"seed": seed, "outcomes": outcomes, "failures": earlier + failures}, indent=1))
+
+    if done >= most:
+        return outcomes, earlier
+    outcomes, failures = search(seed, done, seconds, most - done, compiled, outcomes, kept)
+    return outcomes, earlier + failures
 
 
 def main() -> None:
@@ -163,13 +236,16 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=1 << 30)
     parser.add_argument("--state", type=Path, metavar="FILE")
     parser.add_argument("--only", type=int, help="one case, in this process")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--nursery", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--ready", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--compiled", action="store_true", help="compiled files instead of models")
     given = parser.parse_args()
     if given.only is not None:
-        serve(given.seed, given.only, 1, given.compiled)
-    elif given.serve:
-        serve(given.seed, given.first, given.most, given.compiled)
+        from tests.fuzz.attempt import models
+
+        serve(models(), given.seed, given.only, 1, given.compiled)
+    elif given.nursery:
+        nursery(given.seed, given.compiled, given.ready)
     else:
         if given.state:
             outcomes, failures = slice_of(given.state, given.seed, given.seconds, given.most, given.compiled)
