@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from arenaut.ir.dims import Expr, symbols_of
 from arenaut.ir.errors import UnknownError
-from arenaut.ir.graph import Graph, Node, Requirement
+from arenaut.ir.graph import Graph, Node, Requirement, Value
 from arenaut.ir.infer import data_symbols_of
 from arenaut.ir.ops import record_of
+from arenaut.ir.types import TensorType
 from arenaut.passes.context import PassContext
 
 
@@ -30,12 +31,19 @@ def keep_requirements(graph: Graph, context: PassContext) -> bool:
 
 
 def _requirements(node: Node) -> list[Requirement]:
-    """None where a rank is open: what runs such a node checks for itself."""
+    """None where a rank is open: what runs such a node checks for itself. Rules rely on what inference checked, which
+    it did where it could tell what the node makes."""
     rule = record_of(node).requires
+    if rule is None or any(value is not None and _is_open(value) for value in node.outputs):
+        return []
     try:
-        return [] if rule is None else list(rule(node))
+        return list(rule(node))
     except UnknownError:
         return []
+
+
+def _is_open(value: Value) -> bool:
+    return value.type is None or (isinstance(value.type, TensorType) and value.type.shape is None)
 
 
 def _asks_of(need: Requirement, known: set[str]) -> bool:

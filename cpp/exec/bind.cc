@@ -270,8 +270,9 @@ class Binder {
     int64_t bytes = 0;
     for (const arn_desc& d : descs) {
       int64_t n = element_bytes(d.dtype);
-      for (int i = 0; i < d.rank; ++i) n *= d.dims[i];
-      bytes += n;
+      for (int i = 0; i < d.rank; ++i)  // beside a dim of 0 the others may be of any size
+        if (__builtin_mul_overflow(n, d.dims[i], &n)) n = kMaxBytes;
+      bytes += std::min(n, kMaxBytes);
     }
     return bytes;
   }

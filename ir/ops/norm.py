@@ -11,7 +11,7 @@ from arenaut.ir.dims import Dim, exact_div, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import agree, axis_in, same_as_input, tensor_like, to_dtype, widen
+from arenaut.ir.ops.support.common import agree, axis_in, from_front, same_as_input, tensor_like, to_dtype, widen
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Param, Sample, Tolerance
 from arenaut.ir.types import TensorType, Type
 
@@ -256,7 +256,15 @@ _MVN_EPSILON = 1e-9
 
 
 def _mvn_axes(node: Node, rank: int) -> tuple[int, ...]:
-    return tuple(int(a) % rank for a in node.attr("axes", _MVN_AXES))
+    return tuple(from_front(node.attr("axes", _MVN_AXES), rank))
+
+
+def _mvn_infer(context: Infer) -> Sequence[Type]:
+    t = tensor_like(context)
+    if t.shape is not None:
+        for axis in context.node.attr("axes", _MVN_AXES):
+            axis_in(context, int(axis), len(t.shape))
+    return [t]
 
 
 def _mvn_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
@@ -344,7 +352,7 @@ RECORDS: tuple[OpRecord, ...] = (
         tolerance=_NORMALISED, samples=_lp_samples,
     ),
     OpRecord(
-        op="MeanVarianceNormalization", infer=same_as_input, evaluate=_mvn_evaluate, decompose=_mvn_decompose,
+        op="MeanVarianceNormalization", infer=_mvn_infer, evaluate=_mvn_evaluate, decompose=_mvn_decompose,
         flops=_flops(6), tolerance=_NORMALISED, samples=_mvn_samples,
     ),
     OpRecord(

@@ -250,6 +250,10 @@ RULES = {
         "float x) => (y) <float[1] s = {2.0}> { y = Resize <axes = [0]> (x, , s",
         "out of range for rank 0",
     ),
+    "norms along an axis of a scalar": (
+        "float x) => (float y) { y = MeanVarianceNormalization <axes = [0]> (x",
+        "out of range for rank 0",
+    ),
 }
 
 
@@ -260,6 +264,20 @@ def test_what_a_rule_refuses_is_the_models(what: str) -> None:
     data = parse(f"agraph ({text}) }}", opset=21).SerializeToString()
     with pytest.raises(ModelError, match=message):
         arenaut.load_onnx(data, threads=1).run({})
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_a_scalar_among_what_is_joined_beside_an_open_rank(optimize: bool) -> None:
+    text = """agraph (int64 a, int64 b, int64[k] axes) => (int64[] y) {
+        u = Unsqueeze (b, axes)  y = Concat <axis = 0> (a, u) }"""
+    model = arenaut.load_onnx(parse(text, opset=21), threads=1, optimize=optimize)
+    with pytest.raises(ExecutionError, match="Concat"):
+        model.run({"a": np.array(1), "b": np.array(2), "axes": ints(0)})
+
+
+def test_a_dim_beside_an_empty_one_may_be_of_any_size() -> None:
+    outputs = model_of("shapes").run({"x": np.zeros((0, 1), np.float32), "k": ints(MOST)})
+    assert outputs["y"].shape == (1, 0) and outputs["s"].shape == (2,)
 
 
 def test_what_an_evaluator_refuses_is_the_feeds() -> None:
