@@ -58,3 +58,10 @@ def test_numbers_that_are_none_are_reduced_at_load(op: str) -> None:
     model = helper.make_model(helper.make_graph([node], "g", [], [out], stored),
                               opset_imports=[helper.make_opsetid("", 20)])  # fmt: skip
     assert arenaut.load_onnx(model).run({})["y"].shape == (2, 0)
+
+
+def test_products_of_no_rows() -> None:
+    """Of float16, which is widened, multiplied and narrowed part by part."""
+    w = np.zeros((2, 33), np.float16)
+    text = "agraph (float16[2, 0] x) => (float16[] y) { y = Gemm <transA = 1, alpha = 0.5> (x, w, b) }"
+    check(text, {"x": np.zeros((2, 0), np.float16)}, w=w, b=np.zeros(33, np.float16))

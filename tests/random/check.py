@@ -14,7 +14,7 @@ import arenaut
 from arenaut.errors import ArenautError
 from tests.random.cases import Case, Facts
 from tests.random.compare import ROUNDING, Allowance, allowance, constants, difference, for_onnxruntime, magnitude
-from tests.random.known import explained, may_ask, open_fault
+from tests.random.known import BOTH, explained, may_ask, open_fault
 from tests.random.oracles import Answer, by_onnxruntime, by_reference
 
 TIMEOUT = 75.0  # seconds for a run: only what hangs, on a machine however loaded
@@ -158,7 +158,7 @@ def _judge(
             got.outputs, outputs, ROUNDING, max(scale, 1.0), wide=wide
         )
         text += "".join(f" ({n} agrees)" for n, t in texts.items() if not t) + " (the oracles agree)" * agreed
-        reason = "" if agreed and not rounding else explained(name, facts, text, rounding)
+        reason = explained(BOTH if agreed and not rounding else name, facts, text, rounding)
         if reason:
             outcome.explained.append(f"{name}: {reason}")
         else:

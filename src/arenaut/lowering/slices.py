@@ -12,7 +12,7 @@ from arenaut.plain import dataclass, replace
 def part_of(place: Place, axis: int, start: int, count: int, extent: int) -> Place | None:
     """Elements [start, start + count) of `extent`, in units of the place's own axis; None if they are not whole."""
     size = place.dims[axis]
-    if not isinstance(size, int) or (start * size) % extent or (count * size) % extent:
+    if not isinstance(size, int) or not extent or (start * size) % extent or (count * size) % extent:
         return None
     return place.slice(axis, start * size // extent, count * size // extent)
 
