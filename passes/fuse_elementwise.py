@@ -20,7 +20,7 @@ def fuse_elementwise(graph: Graph, context: PassContext) -> bool:
     position = {id(n): i for i, n in enumerate(graph.nodes)}
     outputs = {id(v) for v in graph.outputs}
     for root in reversed(list(graph.nodes)):
-        if root.graph is not graph or not is_elementwise(root):
+        if root.graph is not graph or not is_elementwise(root) or _is_left_to_readers(root, outputs, context):
             continue
         group = _of_one_byte(_grow(root, outputs, context))
         group = _without_rounded(group, _anchors(group, outputs, context))
@@ -79,6 +79,26 @@ def _copied(group: list[Node], context: PassContext) -> list[Node]:
     return copies
 
 
+def _is_left_to_readers(node: Node, outputs: set[int], context: PassContext) -> bool:
+    """Whether a node that widens a byte is better not in the group that rounds it: elementwise readers widen the byte
+    themselves (_copied), and a group that ends in a byte may be a table."""
+    rounding = node.inputs[0].producer if node.inputs[0] is not None else None
+    if not record_of(node).widens or rounding is None or not is_elementwise(rounding) or not _rounds_to_byte(rounding):
+        return False
+    if any(is_elementwise(u) and same_shape(u.output.shape, node.output.shape) for u, _ in node.output.uses):
+        return True
+    group = _of_one_byte(_grow(rounding, outputs, context))
+    read = _read(group)
+    return len(group) > 1 and len(read) == 1 and read[0].dtype.itemsize == 1
+
+
+def _read(group: list[Node]) -> list[Value]:
+    """What the nodes read of others, but for constants of one element."""
+    made = {id(n.output) for n in group}
+    read = {id(v): v for n in group for v in n.inputs if v is not None and id(v) not in made}
+    return [v for v in read.values() if v.constant is None or v.constant.size != 1]
+
+
 def _of_one_byte(group: list[Node]) -> list[Node]:
     """What follows the first rounding to a byte, where it depends on that byte alone and ends in a byte: a table of 256
     results, which is quicker than any instructions. What comes before is a group of its own."""
@@ -90,9 +110,7 @@ def _of_one_byte(group: list[Node]) -> list[Node]:
         if node is not root and _rounds_to_byte(node):
             before = {id(n) for n in _ancestors(node, after)}
             rest = [n for n in group if id(n) not in before]
-            made = {id(n.output) for n in rest} | {id(node.output)}
-            read = [v for n in rest for v in n.inputs if v is not None and id(v) not in made]
-            if all(v.constant is not None and v.constant.size == 1 for v in read):
+            if all(v is node.output for v in _read(rest)):
                 return rest
     return group
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.ops import held_in_register
 
-# Well inside a tile program's limits, whatever number of instructions an op takes.
+# Well inside a tile program's limits, whatever number of instructions and numbers of its own an op takes.
 MAX_NODES = 20
 MAX_OPERANDS = 12
+MAX_NUMBERS = 12  # constants of one element, which lie in the program
 
 
 def why_no_tile(nodes: Sequence[Node]) -> str | None:
@@ -17,13 +18,21 @@ def why_no_tile(nodes: Sequence[Node]) -> str | None:
     if len(nodes) > MAX_NODES:
         return f"{len(nodes)} elementwise ops are more than the {MAX_NODES} of one program"
     made = {id(n.output) for n in nodes}
-    read = {id(v) for n in nodes for v in n.inputs if v is not None and id(v) not in made}
-    if len(read) > MAX_OPERANDS:
-        return f"{len(read)} operands are more than the {MAX_OPERANDS} of one program"
+    read = {id(v): v for n in nodes for v in n.inputs if v is not None and id(v) not in made}
+    operands = sum(not _is_number(v) for v in read.values())
+    if operands > MAX_OPERANDS:
+        return f"{operands} operands are more than the {MAX_OPERANDS} of one program"
+    numbers = len({(v.dtype, v.constant.tobytes()) for v in read.values() if v.constant is not None and _is_number(v)})
+    if numbers > MAX_NUMBERS:
+        return f"{numbers} constants of one element are more than the {MAX_NUMBERS} of one program"
     for node in nodes[:-1]:
         if not held_in_register(node):
             return f"'{node.output.name}' must be rounded to {node.output.dtype.short}"
     return None
+
+
+def _is_number(value: Value) -> bool:
+    return value.constant is not None and value.constant.size == 1
 
 
 class FusedBody:
@@ -44,7 +53,7 @@ class FusedBody:
 
     def _input(self, value: Value) -> Value:
         if id(value) not in self._inner:
-            if value.constant is not None and value.constant.size == 1:
+            if value.constant is not None and _is_number(value):
                 inner = self.graph.add_constant(value.constant, value.name)
             else:
                 inner = self.graph.add_input(value.name, value.type)

@@ -49,3 +49,37 @@ def test_narrow_floats_are_limited_before_they_are_rounded() -> None:
         loaded, plain = (arenaut.load_onnx(parse(text), optimize=o) for o in (True, False))
         assert len(loaded.graph.nodes) == len(loaded._built.lowered.steps) == count, last
         assert loaded.run(feeds)["y"].tobytes() == plain.run(feeds)["y"].tobytes()
+
+
+BYTES = """t (float[5, 60] x) => (float[5, 60] y) <float s = {0.03}, uint8 z = {130}, float t = {0.02}> {
+    a = QuantizeLinear (x, s, z) b = DequantizeLinear (a, s, z)
+    c = Tanh (b) d = Mul (b, c) e = QuantizeLinear (d, t, z) f = DequantizeLinear (e, t, z)
+    """
+
+
+def test_bytes_before_a_reduction_are_looked_up_and_widened_by_its_readers() -> None:
+    """What follows of one byte ends in a byte, so that it is a table; readers of the floats widen that byte."""
+    model = parse(BYTES + 'r = ReduceL2 <keepdims = 1> (f) y = Mul (f, r) }')  # fmt: skip
+    result = rewrite(model, fuse_elementwise, feeds={"x": draw(5, 60)})
+    assert result.ops == ["QuantizeLinear", "Fused", "DequantizeLinear", "ReduceL2", "Fused"]
+    (_, table), (_, last) = [bodies for n in result.graph.nodes if n.op == "Fused" for bodies in n.bodies()]
+    assert [n.op for n in table.nodes] == ["DequantizeLinear", "Tanh", "Mul", "QuantizeLinear"]
+    assert [n.op for n in last.nodes] == ["DequantizeLinear", "Mul"]
+
+
+def test_floats_rounded_for_a_reduction_are_one_program() -> None:
+    """No table stands for what floats become, and a reduction widens no bytes: one program writes its floats."""
+    model = parse("""t (float[5, 60] x) => (float[5, 1] y) <float s = {0.03}, uint8 z = {130}> {
+        a = Tanh (x) b = QuantizeLinear (a, s, z) c = DequantizeLinear (b, s, z) y = ReduceL2 <keepdims = 1> (c) }""")
+    result = rewrite(model, fuse_elementwise, feeds={"x": draw(5, 60)})
+    assert result.ops == ["Fused", "ReduceL2"]
+
+
+def test_numbers_in_a_program_are_not_operands() -> None:
+    """Scales and zero points lie in the program, so that many of them part no chain."""
+    steps = "".join(f"a{i} = QuantizeLinear (x{i}, s{i}, z) b{i} = DequantizeLinear (a{i}, s{i}, z) x{i + 1} = Mul (b{i}, x) "
+                    for i in range(6))  # fmt: skip
+    scales = ", ".join(f"float s{i} = {{{0.01 + i / 100}}}" for i in range(6))
+    model = parse(f"t (float[5, 60] x) => (float[5, 60] y) <uint8 z = {{130}}, {scales}> "
+                  f"{{ x0 = Neg (x) {steps} y = Exp (x6) }}")  # fmt: skip
+    assert rewrite(model, fuse_elementwise, feeds={"x": draw(5, 60)}).ops == ["Fused"]
