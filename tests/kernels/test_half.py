@@ -138,6 +138,9 @@ GEOMETRIES = [
     ((2, 5, 30), (7, 5, 4), {"pads": [1, 2], "strides": [3]}),
     ((1, 130, 6, 6), (140, 130, 3, 3), {"pads": [1, 1, 1, 1]}),
     ((1, 8, 1, 1), (16, 8, 1, 1), {}),
+    ((2, 32, 9, 11), (24, 32, 3, 3), {"pads": [1, 1, 1, 1]}),
+    ((1, 64, 19, 21), (40, 32, 3, 2), {"pads": [2, 0, 1, 1], "group": 2, "dilations": [2, 1]}),
+    ((1, 32, 4, 5, 6), (8, 32, 2, 3, 3), {"pads": [0, 1, 1, 1, 1, 1]}),
 ]
 
 
@@ -194,10 +197,11 @@ def test_convolutions_err_as_float32_does(variant: Any, index: int) -> None:
 
 
 @pytest.mark.parametrize("variant", CONVS, ids=variant_id)
-def test_a_convolution_of_infinities_is_right_elsewhere(variant: Any) -> None:
+@pytest.mark.parametrize("channels", [16, 32])
+def test_a_convolution_of_infinities_is_right_elsewhere(variant: Any, channels: int) -> None:
     row, mask = variant
     rng = np.random.default_rng(3)
-    x, w = draw(rng, (1, 16, 20, 20), np.float16), draw(rng, (20, 16, 3, 3), np.float16)
+    x, w = draw(rng, (1, channels, 20, 20), np.float16), draw(rng, (20, channels, 3, 3), np.float16)
     x[0, 3, 10, 10] = np.inf
     blob, sizes = conv_params(x.shape, w.shape, {"pads": [1, 1, 1, 1]}, 0)
     with np.errstate(invalid="ignore"):
@@ -218,7 +222,7 @@ def test_a_residual_and_an_activation_in_registers(variant: Any) -> None:
     conv = row["name"] == "half_conv"
     tile = program([F32, F32], REGISTER_FORM, ["t"], first_operand=3)
     for x_dtype, other_dtype in ((np.float16, np.float16), (BF16, BF16), (np.float16, np.float32)):
-        shape, filters = ((2, 24, 5, 7), (37, 24, 3, 3)) if conv else ((9, 70), (70, 37))
+        shape, filters = ((2, 32, 5, 7), (37, 32, 3, 3)) if conv else ((9, 70), (70, 37))
         a, b = draw(rng, shape, x_dtype), draw(rng, filters, x_dtype)
         if conv:
             blob, sizes = conv_params(shape, filters, {"pads": [1, 1, 1, 1]}, 0)

@@ -96,6 +96,12 @@ def half_product(variant: str | Mapping[str, str], m: int, *, pack: bool = True)
                 {"alpha": 1.0, "beta": 1.0, "rounded": 1}, [1] * pack)  # fmt: skip
 
 
+def half_convolution(variant: str | Mapping[str, str], channels: int, stride: int = 1) -> Call:
+    x, y = channels_last(f32(1, channels, 20, 20)), channels_last(f32(1, 16, 20 // stride, 20 // stride))
+    return Call("half_conv", variant, [x, f32(16, channels, 3, 3), None], y,
+                {**window(3, stride, 1, group=1), "rounded": 1}, [1])  # fmt: skip
+
+
 def copy(variant: str, x: Array) -> Call:
     return Call("copy", variant, [x], f32(*x.shape))
 
@@ -184,6 +190,7 @@ _DOTS = {"amx_int8": "amx", "vnni": "vnni", "avx_vnni": "vnni", "dot": "dot", ""
 _FEW = {"vnni": "vnni", "avx_vnni": "vnni", "dot": "dot", "": "pairs"}
 _BLOCKS = {"amx_int8": "amx", "vnni": "vnni", "avx_vnni": "vnni", "": "plain"}
 _HALF = {"amx_bf16": "amx", "bf16": "bf16", "": "floats"}
+_HALF_LINES = {**_HALF, "amx_bf16": "lines"}
 _FEW_HALF = {"bf16": "bf16", "": "floats"}
 _DEPTHWISE = {"vnni": "depthwise vnni", "avx_vnni": "depthwise vnni", "": "depthwise"}
 
@@ -213,6 +220,8 @@ CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
     "gather/columns": ([Call("gather", "columns", [f32(40, 9), np.zeros(5, np.int64)], f32(40, 5), {"axis": 1})],
                        [gather("elements", 100)]),
     "gather/elements": ([gather("elements", 100)], [gather("slices", 100, 7)]),
+    "half/lines": ([half_convolution(_HALF_LINES, 32)],
+                   [half_convolution(_HALF, 16), half_convolution(_HALF, 32, stride=2)]),
     "half/few rows": ([half_product("few rows", 1)], [half_product(_HALF, 64)]),
     "half/amx": ([half_product(_HALF, 64)], [half_product(_FEW_HALF, 2, pack=False)]),
     "half/bf16": ([half_product(_FEW_HALF, 2, pack=False)], []),

@@ -77,8 +77,8 @@ def test_floats_rounded_for_a_reduction_are_one_program() -> None:
 
 def test_numbers_in_a_program_are_not_operands() -> None:
     """Scales and zero points lie in the program, so that many of them part no chain."""
-    steps = "".join(f"a{i} = QuantizeLinear (x{i}, s{i}, z) b{i} = DequantizeLinear (a{i}, s{i}, z) x{i + 1} = Mul (b{i}, x) "
-                    for i in range(6))  # fmt: skip
+    step = "a{0} = QuantizeLinear (x{0}, s{0}, z) b{0} = DequantizeLinear (a{0}, s{0}, z) x{1} = Mul (b{0}, x) "
+    steps = "".join(step.format(i, i + 1) for i in range(6))
     scales = ", ".join(f"float s{i} = {{{0.01 + i / 100}}}" for i in range(6))
     model = parse(f"t (float[5, 60] x) => (float[5, 60] y) <uint8 z = {{130}}, {scales}> "
                   f"{{ x0 = Neg (x) {steps} y = Exp (x6) }}")  # fmt: skip

@@ -10,7 +10,11 @@ namespace ARN_NS {
 //   bool planes(int64_t row, int64_t rows, int64_t k0, int64_t depth, uint16_t* const* plane, int64_t plane_row);
 //   void floats(int64_t row, int64_t rows, int64_t k0, int64_t depth, float* to, int64_t to_row);
 // which write `rows` rows, the first at plane[i]; planes() also zeros up to a multiple of 32, and says whether all are
-// finite. Finish: called as finish(row, rows, col, cols, sums, sums_row) for parts of the block whose sums are whole;
+// finite. Rows that lie in planes already need none of that:
+//   bool lie(int64_t k0, arn_half_dots* d);             whether they do; then says in *d how
+//   bool lie_finite();                                  makes them lie there; whether all are finite
+//   const uint16_t* plane(int32_t i, int64_t row) const;
+// Finish: called as finish(row, rows, col, cols, sums, sums_row) for parts of the block whose sums are whole;
 // it may write to them, up to whole panels.
 template <typename Rows, typename Finish>
 class HalfBlock {
@@ -59,17 +63,20 @@ class HalfBlock {
     uint16_t* plane[ARN_HALF_PLANES];
     bool finite[kHalfMostStrips];
     const int64_t strips = ceil_div(m_, kHalfStrip);
+    arn_half_dots d{};
+    d.a_row = s_.row;
+    const bool lie = rows_.lie(k0_, &d), all_finite = lie && rows_.lie_finite();
     for (int64_t i = 0; i < strips; ++i) {
+      finite[i] = all_finite;
+      if (lie) continue;
       planes_at(i * kHalfStrip, plane);
       finite[i] = rows_.planes(i * kHalfStrip, min64(kHalfStrip, m_ - i * kHalfStrip), k0_, depth_, plane, s_.row);
     }
     const bool in_place = half_in_place(g_);
-    arn_half_dots d{};
     d.steps = half_depth(depth_) / ARN_HALF_STEP;
     d.a_planes = g_.a_planes;
     d.b_planes = g_.b_planes;
     d.order = g_.order;
-    d.a_row = s_.row;
     d.out_row = s_.sums_row;
     d.add = k0_ > 0 ? 1 : 0;
     d.panel = in_place ? g_.panel : half_depth(depth_) * ARN_HALF_LANES;
@@ -89,8 +96,8 @@ class HalfBlock {
         if (splits && finite[i]) {
           if (held != kPlanes) half_slab_planes(g_, b_, k0_, depth_, c, cols, slab, at<float>(s_.turned));
           held = kPlanes;
-          planes_at(row, plane);
-          for (int p = 0; p < ARN_HALF_PLANES; ++p) d.a[p] = plane[p];
+          if (!lie) planes_at(row, plane);
+          for (int p = 0; p < g_.a_planes; ++p) d.a[p] = lie ? rows_.plane(p, row) : plane[p];
           if (kernel_->begin != nullptr && d.rows != begun_) kernel_->begin(d.rows);
           begun_ = d.rows;
           kernel_->run(&d);

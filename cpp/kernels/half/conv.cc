@@ -4,6 +4,10 @@
 // index of the product is k = tap * cg + channel, taps in row-major order. Where padding surrounds X, or its channels
 // do not lie next to each other, or windows have more than one tap, the input lines of a unit are made ready once, with
 // their padding, and rows are put together of stretches of them; else rows are read in place.
+//
+// Tiles can read rows of the product where the input lines were made ready: at equal steps from pixel to pixel also
+// from a line to the next, as if outputs went on over the columns that padding adds. What comes out for those is
+// dropped.
 #include "kernels/conv/direct/conv.h"
 
 #include "kernels/half/block.h"
@@ -23,8 +27,10 @@ struct HalfConvBound {
   int64_t pixel, line, slice;  // elements between neighbours of what is read, in place or copied
   int64_t stretches, stretch;  // of consecutive elements, that a row of the product is; their length
   int64_t line_elements;       // of the copied lines, of one plane
+  int64_t run;                 // rows of the product from a line of outputs to the next; 0: rows are put together
   int64_t p_block, o_block, p_blocks, o_blocks, block_count, units, units_per_task;
-  int64_t at_lines, at_raw, at_taps, at_bias, at_filters, epilogue_scratch;  // offsets in thread scratch, in bytes
+  int64_t at_lines, at_raw, at_taps, at_steps, at_bias, at_filters,
+      epilogue_scratch;  // offsets in thread scratch, in bytes
   int64_t bias_stride;
   int64_t add_n, add[3];  // strides of what a register form adds
   int32_t has_bias, bias_dtype, copied, packed;
@@ -62,6 +68,7 @@ class PixelRows {
         lines_(scratch + b.at_lines),
         raw_(scratch + b.at_raw),
         tap_(reinterpret_cast<int64_t*>(scratch + b.at_taps)),
+        step_(reinterpret_cast<int64_t*>(scratch + b.at_steps)),
         split_(half_split(b.gemm)),
         widen_(half_widen(b.gemm.a_dtype, b.gemm.rounded != 0)) {
     const int64_t columns = b.stretches / (s_.taps[0] * s_.taps[1]);
@@ -70,6 +77,8 @@ class PixelRows {
       for (int64_t y = 0; y < s_.taps[1]; ++y)
         for (int64_t x = 0; x < columns; ++x)
           tap_[at++] = z * b.slice + y * s_.tap_step[1] * b.line + x * s_.tap_step[2] * b.pixel;
+    for (int64_t k = 0; k < b.k && b.run != 0; k += ARN_HALF_STEP)
+      step_[k / ARN_HALF_STEP] = tap_[k / b.stretch] + k % b.stretch;
   }
 
   // Pixels [p0, p1) at depth z; x is at the first channel of the group in the image.
@@ -83,6 +92,36 @@ class PixelRows {
     x0_ = one ? p0 % s_.out[2] : 0;
     x1_ = one ? (p1 - 1) % s_.out[2] + 1 : s_.out[2];
     copied_ = kNothing;
+    rows_before_ = b_.run == 0 ? 0 : run_place(p0);
+    rows_ = b_.run == 0 ? p1 - p0 : run_place(p1 - 1) - rows_before_ + 1;
+  }
+
+  // Rows of the product.
+  int64_t count() const { return rows_; }
+  // Calls f(first of them, pixel, n) for the stretches of output pixels among rows [row, row + n).
+  template <typename F>
+  void pixels(int64_t row, int64_t n, F&& f) const {
+    if (b_.run == 0) return f(0, p0_ + row, n);
+    for (int64_t i = 0; i < n;) {
+      const int64_t at = rows_before_ + row + i, y = at / b_.run, x = at % b_.run;
+      const int64_t used = min64(n - i, x1_ - x0_ - x);
+      if (used > 0) f(i, (y0_ + y) * s_.out[2] + x0_ + x, used);
+      i += min64(n - i, b_.run - x);
+    }
+  }
+
+  bool lie(int64_t k0, arn_half_dots* d) const {
+    if (b_.run == 0) return false;
+    d->a_row = s_.step[2] * b_.pixel;
+    d->a_at = step_ + k0 / ARN_HALF_STEP;
+    return true;
+  }
+  bool lie_finite() {
+    make_planes();
+    return finite_;
+  }
+  const uint16_t* plane(int32_t i, int64_t row) const {
+    return reinterpret_cast<const uint16_t*>(lines_) + i * b_.line_elements + run_offset(row);
   }
 
   bool planes(int64_t row, int64_t rows, int64_t k0, int64_t depth, uint16_t* const* plane, int64_t plane_row) {
@@ -97,10 +136,7 @@ class PixelRows {
       }
       return finite;
     }
-    if (copied_ != kPlanes) {
-      finite_ = copy_lines<uint16_t>(count);
-      copied_ = kPlanes;
-    }
+    make_planes();
     if (!finite_) return false;
     const size_t rest = static_cast<size_t>(half_depth(depth) - depth) * 2;
     Pixel at(s_, p0_ + row);
@@ -124,7 +160,8 @@ class PixelRows {
     if (copied_ != kFloats) copy_lines<float>(1);
     copied_ = kFloats;
     for (int64_t i = 0; i < rows; ++i, at.next())
-      gather(reinterpret_cast<const float*>(lines_) + copied_place(at), k0, depth, to + i * to_row);
+      gather(reinterpret_cast<const float*>(lines_) + (b_.run == 0 ? copied_place(at) : run_offset(row + i)), k0, depth,
+             to + i * to_row);
   }
 
  private:
@@ -140,6 +177,14 @@ class PixelRows {
     }
     int64_t width, y, x;
   };
+  void make_planes() {
+    if (copied_ == kPlanes) return;
+    finite_ = copy_lines<uint16_t>(b_.gemm.a_planes);
+    copied_ = kPlanes;
+  }
+  // The row of the product that an output pixel is, counted from the first copied line; where a row reads first.
+  int64_t run_place(int64_t p) const { return (p / s_.out[2] - y0_) * b_.run + p % s_.out[2] - x0_; }
+  int64_t run_offset(int64_t row) const { return (rows_before_ + row) * s_.step[2] * b_.pixel; }
   // Elements from the copied lines, or from x_, to what a pixel reads first.
   int64_t copied_place(const Pixel& p) const {
     return (p.y - y0_) * s_.step[1] * b_.line + (p.x - x0_) * s_.step[2] * b_.pixel;
@@ -247,11 +292,11 @@ class PixelRows {
   const ConvShape& s_;
   int64_t size_;
   char *lines_, *raw_;
-  int64_t* tap_;
+  int64_t *tap_, *step_;
   arn_half_split split_;
   HalfWiden widen_;
   const char* x_ = nullptr;
-  int64_t z_ = 0, p0_ = 0, y0_ = 0, y1_ = 0, x0_ = 0, x1_ = 0;
+  int64_t z_ = 0, p0_ = 0, y0_ = 0, y1_ = 0, x0_ = 0, x1_ = 0, rows_before_ = 0, rows_ = 0;
   Copied copied_ = kNothing;
   bool finite_ = true;
 };
@@ -288,15 +333,19 @@ class Run {
                   b_.bias_stride, count, 1.0f, bias_);
     const char* x = static_cast<const char*>(operand_[0]);
     rows_.begin(x + (n * s.xn + group * s.cg * s.xc) * element_bytes(b_.gemm.a_dtype), z, p0, p1);
-    const auto finish = [&](int64_t row, int64_t rows, int64_t col, int64_t cols, float* sums, int64_t sums_row) {
+    const auto finish_pixels = [&](int64_t p, int64_t rows, int64_t col, int64_t cols, float* sums, int64_t sums_row) {
       if (b_.direct != 0)
-        return store_rows(n, z, p0 + row, rows, channel + col, cols, b_.has_bias != 0 ? bias_ + col : nullptr, sums,
-                          sums_row);
+        return store_rows(n, z, p, rows, channel + col, cols, b_.has_bias != 0 ? bias_ + col : nullptr, sums, sums_row);
       for (int64_t i = 0; i < rows && b_.has_bias != 0; ++i) add_terms(sums + i * sums_row, bias_ + col, cols, 1.0f);
-      epilogue_run(b_.epilogue, operand_, (n * s.out[0] + z) * s.out[1] * s.out[2] + p0 + row, rows, channel + col,
-                   cols, sums, sums_row, after_);
+      epilogue_run(b_.epilogue, operand_, (n * s.out[0] + z) * s.out[1] * s.out[2] + p, rows, channel + col, cols, sums,
+                   sums_row, after_);
     };
-    half_block(b_.gemm, b_.at, scratch_, rows_, p1 - p0, columns, count, finish);
+    const auto finish = [&](int64_t row, int64_t rows, int64_t col, int64_t cols, float* sums, int64_t sums_row) {
+      rows_.pixels(row, rows, [&](int64_t i, int64_t p, int64_t some) {
+        finish_pixels(p, some, col, cols, sums + i * sums_row, sums_row);
+      });
+    };
+    half_block(b_.gemm, b_.at, scratch_, rows_, rows_.count(), columns, count, finish);
   }
 
  private:
@@ -352,21 +401,46 @@ int32_t half_conv_run(const void* bound, void* const* operand, int64_t begin, in
   return for_units(begin, end, b.units, b.units_per_task, state, [&](int64_t u) { run.unit(u); });
 }
 
-void choose_reading(HalfConvBound* b) {
+// Rows of the product that n output pixels are at most.
+int64_t rows_of_pixels(const HalfConvBound& b, int64_t n) {
+  const int64_t width = b.s.out[2], crossed = n < 2 ? 0 : (n - 2) / width + 1;
+  return b.run == 0 ? n : n + min64(crossed, b.s.out[1] - 1) * (b.run - width);
+}
+
+// How rows of the product are made; for at most so many of them returns the output pixels that a unit may have.
+int64_t choose_rows(int64_t most, HalfConvBound* b) {
   const ConvShape& s = b->s;
+  const int64_t pixels = s.out[1] * s.out[2];
   b->copied = s.xc == 1 || s.cg == 1 ? 0 : 1;
   for (int i = 0; i < 3; ++i)
     if (s.taps[i] != 1 || s.first[i] != 0 || (s.out[i] - 1) * s.step[i] >= s.in[i]) b->copied = 1;
   b->stretches = 1;
   b->stretch = s.cg;
-  if (b->copied == 0) return;
-  const int64_t lines = min64(s.out[1], ceil_div(b->p_block - 1, max64(s.out[2], 1)) + 1);
+  b->run = 0;
+  if (b->copied == 0) return most;
   b->pixel = s.cg;
   b->line = spanned(s, 2, s.out[2]) * b->pixel;
-  b->slice = spanned(s, 1, lines) * b->line;
   const bool whole = s.taps[2] == 1 || s.tap_step[2] == 1;
   b->stretches = s.taps[0] * s.taps[1] * (whole ? 1 : s.taps[2]);
   b->stretch = (whole ? s.taps[2] : 1) * s.cg;
+  const arn_half_kernel* kernel = half_kernel(b->gemm);
+  const int64_t to_next = s.step[1] * b->line, each = s.step[2] * b->pixel;
+  const bool finds = kernel != nullptr && kernel->finds != 0 && b->gemm.few == 0;
+  if (!finds || b->stretch % ARN_HALF_STEP != 0 || to_next % each != 0) return most;
+  b->run = to_next / each;
+  int64_t n = pixels;
+  while (n > kHalfStrip && rows_of_pixels(*b, n) > most) n = (n - 1) / kHalfStrip * kHalfStrip;
+  const bool fits = rows_of_pixels(*b, n) <= most && rows_of_pixels(*b, pixels) <= pixels + pixels / 2;
+  if (ARN_CHOICE("half/lines", fits)) return n;
+  b->run = 0;
+  return most;
+}
+
+void choose_lines(HalfConvBound* b) {
+  const ConvShape& s = b->s;
+  if (b->copied == 0) return;
+  const int64_t lines = min64(s.out[1], ceil_div(b->p_block - 1, max64(s.out[2], 1)) + 1);
+  b->slice = spanned(s, 1, lines) * b->line;
   b->line_elements = round_up(s.taps[0] * b->slice + ARN_HALF_STEP, ARN_HALF_STEP);
 }
 
@@ -446,10 +520,10 @@ ARN_DEFINE_BIND(half_conv) {
   const int64_t pixels = b->s.out[1] * b->s.out[2];
   b->gemm = half_choose(b->k, pixels, x_dtype, w_dtype, p.rounded != 0, true, *args->target);
   // Columns are made ready for as many pixels as sums and rows leave room for in L2.
-  choose_grid(b->s.og <= kHalfColumns ? kHalfMostStrips * kHalfStrip : half_rows(b->gemm), b);
-  choose_reading(b);
+  choose_grid(choose_rows(b->s.og <= kHalfColumns ? kHalfMostStrips * kHalfStrip : half_rows(b->gemm), b), b);
+  choose_lines(b);
   b->packed_group = half_packed_elements(b->k, b->s.og);
-  b->at = half_scratch(b->gemm, b->p_block, b->o_block);
+  b->at = half_scratch(b->gemm, rows_of_pixels(*b, b->p_block), b->o_block);
   int64_t at = b->at.bytes;
   const auto take = [&](int64_t bytes) {
     const int64_t here = round_up(at, ARN_ALIGN);
@@ -459,6 +533,7 @@ ARN_DEFINE_BIND(half_conv) {
   b->at_lines = take(b->line_elements * max64(2 * b->gemm.a_planes, 4));
   b->at_raw = take(b->copied != 0 ? b->line * 4 : 0);
   b->at_taps = take(b->stretches * 8);
+  b->at_steps = take(b->run == 0 ? 0 : b->k / ARN_HALF_STEP * 8);
   b->at_bias = take((b->o_block + kHalfColumns) * 4);
   b->at_filters = take(b->packed != 0 ? 0 : half_packed_elements(b->k, b->o_block) * 2);
   b->epilogue_scratch = take(0);
@@ -467,7 +542,7 @@ ARN_DEFINE_BIND(half_conv) {
   out->step_scratch = 0;
   out->thread_scratch = b->epilogue_scratch + (b->direct != 0 ? 0 : b->epilogue.core.scratch_bytes);
   out->bound_bytes = sizeof(HalfConvBound);
-  out->variant = half_kernel_name(b->gemm);
+  out->variant = b->run != 0 ? "lines" : half_kernel_name(b->gemm);
   return ARN_OK;
 }
 

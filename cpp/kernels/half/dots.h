@@ -18,10 +18,12 @@ extern "C" {
 enum { ARN_HALF_LANES = 16, ARN_HALF_STEP = 32, ARN_HALF_PLANES = 3 };
 
 // out[i][16 p + j] (+)= sum of A[i][k] B[p][k][j] over `steps` times 32 values of k. Rows of A are a_row elements
-// apart, panels of B `panel`, rows of the output out_row.
+// apart, panels of B `panel`, rows of the output out_row. a_at: null, or how many elements after the first of a row
+// each 32 of its values lie (kernels whose `finds` is set); a row is else one stretch.
 typedef struct {
   const uint16_t* a[ARN_HALF_PLANES];
   const uint16_t* b[ARN_HALF_PLANES];
+  const int64_t* a_at;
   int64_t a_row, panel, steps, rows, panels;
   int32_t a_planes, b_planes, order;
   int32_t add;  // whether `out` holds sums that these are added to
@@ -39,6 +41,7 @@ typedef struct {
   void (*begin)(int64_t rows);  // null, or called before `run` in the thread, again whenever `rows` changes
   void (*run)(const arn_half_dots*);
   void (*end)(void);  // after them
+  int32_t finds;      // whether a_at is read
 } arn_half_kernel;
 
 #ifdef __cplusplus

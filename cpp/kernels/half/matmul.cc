@@ -44,6 +44,9 @@ class MatrixRows {
     }
     return finite;
   }
+  bool lie(int64_t, arn_half_dots*) { return false; }
+  bool lie_finite() { return false; }
+  const uint16_t* plane(int32_t, int64_t) const { return nullptr; }
   void floats(int64_t row, int64_t rows, int64_t k0, int64_t depth, float* to, int64_t to_row) {
     for (int64_t i = 0; i < rows; ++i) widen_(take(row + i, k0, depth), depth, to + i * to_row);
   }

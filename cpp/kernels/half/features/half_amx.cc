@@ -11,7 +11,7 @@ template <typename Step>
 inline void walk(const arn_half_dots& d, int64_t first_panel, Step&& step) {
   for (int64_t s = 0; s < d.steps; ++s)
     for (int32_t i = 0; i < d.a_planes; ++i) {
-      const uint16_t* a = d.a[i] + s * ARN_HALF_STEP;
+      const uint16_t* a = d.a[i] + (d.a_at != nullptr ? d.a_at[s] : s * ARN_HALF_STEP);
       const int32_t last = min64(d.b_planes - 1, d.order - i);
       for (int32_t j = 0; j <= last; ++j)
         step(a, d.b[j] + first_panel * d.panel + s * ARN_HALF_STEP * ARN_HALF_LANES, j == 0);
@@ -147,7 +147,7 @@ int32_t split_f16(const void* from, int64_t n, uint16_t* const* plane) {
   return _mm512_cmpge_epu16_mask(most, _mm512_set1_epi16(0x7c00)) == 0 ? 1 : 0;
 }
 
-const arn_half_kernel kKernel = {"amx", nearest_f32, split_f16, configure_product, run, release_tiles};
+const arn_half_kernel kKernel = {"amx", nearest_f32, split_f16, configure_product, run, release_tiles, 1};
 
 }  // namespace
 }  // namespace ARN_NS

@@ -77,7 +77,7 @@ void run(const arn_half_dots* d) {
   }
 }
 
-const arn_half_kernel kKernel = {"bf16", nullptr, nullptr, nullptr, run, nullptr};
+const arn_half_kernel kKernel = {"bf16", nullptr, nullptr, nullptr, run, nullptr, 0};
 
 }  // namespace
 }  // namespace ARN_NS
