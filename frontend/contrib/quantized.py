@@ -13,9 +13,10 @@ from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs
 from arenaut.frontend.contrib.quantized_lstm import is_plain, quantized_lstm
 from arenaut.frontend.spec import Spec
 from arenaut.ir import ARENAUT_DOMAIN, DType, Value
+from arenaut.ir.dims import product
 from arenaut.ir.ops.block_matmul import BITS
 from arenaut.ir.ops.quantize import narrowest, product_of, restored, rounded
-from arenaut.ir.ops.support.composite import cast, concat, transpose, unsqueeze
+from arenaut.ir.ops.support.composite import cast, concat, dims_of, reshape, transpose, unsqueeze
 from arenaut.ir.record import Build
 
 
@@ -61,6 +62,21 @@ def _unary(op: str, *attributes: str) -> Callable[[Build, Spec], Outputs]:
         return [_rounded(build, spec, y, 3, 4)]
 
     return rule
+
+
+def _global_average(build: Build, spec: Spec) -> Outputs:
+    """Sums of whole numbers, scaled once: products with ones, where images have a known size and no sum overflows."""
+    x = spec.operand(0)
+    scalars = all(v is None or (v.has_shape and v.rank == 0) for v in (spec.input(1), spec.input(2)))
+    size = product(x.shape[2:]) if x.has_shape and x.rank > 2 and not spec.attr("channels_last") else None
+    if not scalars or not isinstance(size, int) or not 0 < size < 1 << 23:
+        return _unary("GlobalAveragePool")(build, spec)
+    ones = build.constant(np.ones((size, 1), np.int8))
+    total = build.op("MatMulInteger", reshape(build, x, dims_of(build, x, 0, 2), size), ones, spec.input(2))
+    unit = build.op("Div", spec.operand(1), build.constant(np.array(size, np.float32)))
+    mean = build.op("Mul", cast(build, total, DType.FLOAT), unit)
+    ended = reshape(build, mean, dims_of(build, x, 0, 2), *(1 for _ in x.shape[2:]))
+    return [_rounded(build, spec, ended, 3, 4)]
 
 
 def _softmax(build: Build, spec: Spec) -> Outputs:
@@ -210,7 +226,7 @@ OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
             "QLinearSigmoid": ContribOp(_unary("Sigmoid"), (4, 5)),
             "QLinearLeakyRelu": ContribOp(_unary("LeakyRelu", "alpha"), (4, 5), {"alpha": 0.01}),
             "QLinearAveragePool": ContribOp(_unary("AveragePool", *_POOL_ATTRIBUTES), (4, 5), _POOL),
-            "QLinearGlobalAveragePool": ContribOp(_unary("GlobalAveragePool"), (5, 5), {"channels_last": 0}),
+            "QLinearGlobalAveragePool": ContribOp(_global_average, (5, 5), {"channels_last": 0}),
             "QLinearSoftmax": ContribOp(_softmax, (5, 5), {"axis": -1, "opset": None}),
             "QLinearConcat": ContribOp(_concat, (5, 1 << 20), {"axis": None}),
             "QLinearWhere": ContribOp(_where, (9, 9)),

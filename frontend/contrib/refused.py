@@ -16,7 +16,9 @@ _PACKED = "its weights lie in the layout of one GPU; quantise the model for MatM
 _TRAINING = "it belongs to training"
 _ROUTED = "experts that data chooses are not read yet; export them as If or as dense products"
 _NEW = "an op that onnxruntime added lately and that is not read yet; export it as standard ops"
-_OTHER = "another op of onnxruntime's that is not read yet; export with its optimiser off"
+_RECURRENT = "a recurrence over tokens that has no kernel here; export it as ONNX's LinearAttention or as a Scan"
+_VARLEN = "it packs sequences whose bounds are data; export a padded batch and the op without Varlen"
+_HASHED = "it hashes token ids before the model computes anything; do so where the feeds are made"
 
 
 def _each(reason: str, ops: str) -> Iterable[tuple[tuple[str, str], str]]:
@@ -39,14 +41,24 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
                    "QOrderedAttention QOrderedGelu QOrderedLayerNormalization QOrderedLongformerAttention "
                    "QOrderedMatMul QuantizeBFP QuantizeWithOrder"),
             *_each(_TRAINING, "BiasDropout BitmaskBiasDropout BitmaskDropout IsAllFinite"),
-            *_each(_ROUTED, "MoEPacked MoEGroupRouter RouterGateUpProj"),
-            *_each(_NEW, "ConvStateReplay EngramGate GatedDeltaNet "
-                   "GatedDeltaNetStateReplay GatherPacked HyperConnectionLowRankMix "
-                   "LinearAttention MRotaryEmbedding Mamba2Verify "
-                   "NGramHashMapping PackedSparseAttentionIndexer PackedSparseAttentionIndexerMerge RMSNormRotary "
-                   "SpeculativePrefixCommit SwiGLU VarlenCausalConvWithState VarlenNGramHashMapping"),
-            *_each(_OTHER, "AttnLSTM BifurcationDetector DynamicTimeWarping "
-                   "SparseAttention"),
+            *_each(_ROUTED, "MoEPacked RouterGateUpProj"),
+            *_each("Sigmoid, TopK and ScatterElements say the same of a router's groups; export those",
+                   "MoEGroupRouter"),
+            *_each(_NEW, "ConvStateReplay EngramGate HyperConnectionLowRankMix MRotaryEmbedding "
+                   "PackedSparseAttentionIndexer PackedSparseAttentionIndexerMerge RMSNormRotary "
+                   "SpeculativePrefixCommit SwiGLU"),
+            *_each(_RECURRENT, "GatedDeltaNet GatedDeltaNetStateReplay LinearAttention Mamba2Verify"),
+            *_each(_VARLEN, "VarlenCausalConvWithState"),
+            *_each(_HASHED, "NGramHashMapping VarlenNGramHashMapping"),
+            *_each("its rows lie in packed formats of onnxruntime's own; export GatherBlockQuantized",
+                   "GatherPacked"),
+            *_each("an LSTM with attention that no exporter writes; export its steps as a Loop or Scan", "AttnLSTM"),
+            *_each("it compares lists of tokens between the steps of a generation loop; do so in the program around "
+                   "the decoder", "BifurcationDetector"),
+            *_each("it walks a matrix of costs after the model has computed it, as for the times of Whisper's words; "
+                   "output that matrix and walk it in the program around", "DynamicTimeWarping"),
+            *_each("which keys a query sees is said by indices of blocks, which no attention here reads; export "
+                   "GroupQueryAttention, or Attention with a mask", "SparseAttention"),
             *_each("its first operand is a sparse tensor, a type that no value has here; store it dense for "
                    "MatMul", "SparseToDenseMatMul"),
             *((("", op), "an experiment of the standard's that it withdrew and that onnxruntime does not run") for op in

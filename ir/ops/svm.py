@@ -180,20 +180,21 @@ def _probabilities(
     q = build.op("Sub", number(build, 1, DType.FLOAT), p)
     place = {**{pair: k for k, pair in enumerate(pairs)}, **{(j, i): k + len(pairs) for k, (i, j) in enumerate(pairs)}}
     order = [place.get((i, j), 0) for i in range(classes) for j in range(classes)]
-    square = reshape(
-        build, build.op("Gather", concat(build, [p, q], 1), ints(build, *order), axis=1), -1, classes, classes
-    )
-    identity = np.eye(classes, dtype=np.float32)
+    # Classes go first, so that a step takes all rows side by side.
+    both = transpose(build, concat(build, [p, q], 1), (1, 0))
+    square = reshape(build, build.op("Gather", both, ints(build, *order), axis=0), classes, classes, -1)
+    identity = np.eye(classes, dtype=np.float32)[:, :, None]
     won = build.op("Mul", square, build.constant(1 - identity))
-    lost = transpose(build, won, (0, 2, 1))
-    squares = build.op("ReduceSumSquare", lost, ints(build, 2), keepdims=1)
+    lost = transpose(build, won, (1, 0, 2))
+    squares = build.op("ReduceSumSquare", lost, ints(build, 1), keepdims=1)
     crossed = build.op("Mul", squares, build.constant(identity))
     matrix = build.op("Sub", crossed, build.op("Mul", won, lost))
-    diagonal = build.op("Squeeze", squares, ints(build, 2))
+    diagonal = build.op("Squeeze", squares, ints(build, 1))
     start = build.op("Expand", number(build, 1 / classes, DType.FLOAT), build.op("Shape", diagonal))
     most = number(build, max(100, classes), DType.INT64)
     body = _coupling(start, matrix, diagonal, classes)
-    return build.op("Loop", most, None, start, matrix, diagonal, body=body, captures=2)
+    coupled = build.op("Loop", most, None, start, matrix, diagonal, body=body, captures=2)
+    return transpose(build, coupled, (1, 0))
 
 
 def _coupling(start: Value, matrix: Value, diagonal: Value, classes: int) -> Graph:
@@ -204,23 +205,22 @@ def _coupling(start: Value, matrix: Value, diagonal: Value, classes: int) -> Gra
     p, m, d = (graph.add_input(n, v.type) for n, v in (("p", start), ("m", matrix), ("d", diagonal)))
     build = GraphBuilder(graph)
     unit = number(build, 1, DType.FLOAT)
-    pull = build.op("ReduceSum", build.op("Mul", m, unsqueeze(build, p, 1)), ints(build, 2), keepdims=0)
-    mean = build.op("ReduceSum", build.op("Mul", p, pull), ints(build, 1), keepdims=1)
-    off = build.op("ReduceMax", build.op("Abs", build.op("Sub", pull, mean)), ints(build, 1), keepdims=1)
+    pull = build.op("ReduceSum", build.op("Mul", m, unsqueeze(build, p, 0)), ints(build, 1), keepdims=0)
+    mean = build.op("ReduceSum", build.op("Mul", p, pull), ints(build, 0), keepdims=1)
+    off = build.op("ReduceMax", build.op("Abs", build.op("Sub", pull, mean)), ints(build, 0), keepdims=1)
     moving = build.op("GreaterOrEqual", off, number(build, 0.005 / classes, DType.FLOAT))
     now = p
     for t in range(classes):
-        at, pulled = slice_of(build, d, 1, t, t + 1), slice_of(build, pull, 1, t, t + 1)
+        at, pulled = slice_of(build, d, 0, t, t + 1), slice_of(build, pull, 0, t, t + 1)
         step = build.op("Div", build.op("Sub", mean, pulled), at)
         grown = build.op("Add", step, unit)
         bent = build.op("Add", build.op("Mul", step, at), build.op("Add", pulled, pulled))
         mean = build.op("Div", build.op("Add", mean, build.op("Mul", step, bent)), build.op("Mul", grown, grown))
-        here = build.constant(np.eye(classes, dtype=np.float32)[t : t + 1])
+        here = build.constant(np.eye(classes, dtype=np.float32)[:, t : t + 1])
         now = build.op("Div", build.op("Add", now, build.op("Mul", step, here)), grown)
-        row = build.op("Squeeze", slice_of(build, m, 1, t, t + 1), ints(build, 1))
+        row = build.op("Squeeze", slice_of(build, m, 0, t, t + 1), ints(build, 0))
         pull = build.op("Div", build.op("Add", pull, build.op("Mul", step, row)), grown)
-    any_moving = build.op("ReduceMax", cast(build, moving, DType.INT32), keepdims=0)
-    graph.outputs = [cast(build, any_moving, DType.BOOL), build.op("Where", moving, now, p)]
+    graph.outputs = [build.op("ReduceMax", moving, keepdims=0), build.op("Where", moving, now, p)]
     return graph
 
 

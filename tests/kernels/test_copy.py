@@ -62,6 +62,29 @@ def test_enlarges(row: dict, dtype: type, width: int) -> None:
 
 
 @each("copy")
+@pytest.mark.parametrize("dtype", SIZES)
+def test_repeats_a_dense_piece(row: dict, dtype: type) -> None:
+    for shape, times in [((3, 5), 2), ((2, 7), 400), ((1, 300), 33), ((2, 3, 16), 9), ((40, 200), 3)]:
+        source = some(shape, dtype)
+        for piece in [source, source.T, source[::-1], np.broadcast_to(source[:, None], (shape[0], 4, *shape[1:]))]:
+            view = np.broadcast_to(piece, (times, *piece.shape))
+            (got,) = run(row, [view], [(view.shape, dtype)], parts=(1, 3))
+            np.testing.assert_array_equal(got, view)
+    a = np.broadcast_to(some((2, 64), dtype)[:, ::-1], (300, 2, 64))
+    assert call(row, [a], [np.empty(a.shape, dtype)])["variant"] == "periods"
+
+
+@each("copy")
+@pytest.mark.parametrize("dtype", SIZES)
+@pytest.mark.parametrize("step", [2, 3, 4, 8])
+def test_copies_every_second_or_fourth_element(row: dict, dtype: type, step: int) -> None:
+    for length in range(1, 80, 3):
+        source = some((3, length * step), dtype)[:, step - 1 :: step]
+        (got,) = run(row, [source], [(source.shape, dtype)])
+        np.testing.assert_array_equal(got, source)
+
+
+@each("copy")
 @pytest.mark.parametrize("run_bytes", [*range(1, 70), 1000])
 def test_copies_short_runs_exactly(row: dict, run_bytes: int) -> None:
     rng = np.random.default_rng(run_bytes)

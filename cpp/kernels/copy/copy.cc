@@ -19,13 +19,15 @@ struct CopyBound {
   int64_t b1, b0;   // blocks along each
   int64_t base[2];  // offsets of the walk's first element, in bytes
   int64_t units, tasks;
-  int32_t bytes;  // of one element; of one run for kRuns
+  int64_t period, times;  // times > 1: the above makes the first `period` bytes, which follow each other so many times
+  int32_t bytes;          // of one element; of one run for kRuns
   Kind kind;
   uint64_t value[2];  // Fill's element
 };
 
 constexpr int64_t kBlockBytes = 32 << 10;
 constexpr int64_t kTransposeSide = 128;
+constexpr int64_t kCopiedBytes = 8 << 10;  // of periods that are copied at once: they stay in L1
 
 // Every dim with a positive destination stride, largest outermost.
 bool plan_walk(const arn_desc& to, const int64_t* from_strides, int64_t bytes, CopyBound* b) {
@@ -46,6 +48,22 @@ bool plan_walk(const arn_desc& to, const int64_t* from_strides, int64_t bytes, C
   }
   walk_sort(&b->outer, 1);
   return true;
+}
+
+// Takes away an outermost dim that repeats one dense piece of the destination.
+void plan_periods(int64_t bytes, CopyBound* b) {
+  Walk<2>& w = b->outer;
+  b->period = b->times = 1;
+  if (w.rank < 2 || w.step[0][0] != 0 || w.dims[0] < 2) return;
+  int64_t dense = bytes;
+  for (int i = w.rank - 1; i > 0; --i) {
+    if (w.step[1][i] != dense) return;
+    dense *= w.dims[i];
+  }
+  if (w.step[1][0] != dense || dense == 0 || dense > kBlockBytes || !ARN_CHOICE("copy/periods", true)) return;
+  b->period = dense;
+  b->times = w.dims[0];
+  walk_remove(&w, 0);
 }
 
 void plan_plane(int64_t bytes, CopyBound* b) {
@@ -184,11 +202,27 @@ int32_t copy_units(const CopyBound& b, const char* src, char* dst, int64_t from,
   return ARN_OK;
 }
 
+// Periods [from, to): the first from the source, the others from those before.
+int32_t copy_periods(const CopyBound& b, const char* src, char* dst, int64_t from, int64_t to) {
+  if (from == to) return ARN_OK;
+  char* first = dst + from * b.period;
+  const int32_t status = copy_units(b, src, first, 0, b.units);
+  first += b.base[1];
+  const int64_t all = (to - from) * b.period, most = max64(1, kCopiedBytes / b.period) * b.period;
+  for (int64_t done = b.period, n = 0; done < all; done += n) {
+    n = min64(min64(done, most), all - done);
+    __builtin_memcpy(first + done, first, static_cast<size_t>(n));
+  }
+  return status;
+}
+
 int32_t copy_tasks(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void*,
                    const arn_state* state) {
   const CopyBound& b = *static_cast<const CopyBound*>(bound);
-  return for_tasks(begin, end, b.tasks, b.units, state, [&](int64_t from, int64_t to) {
-    return copy_units(b, static_cast<const char*>(operand[0]), static_cast<char*>(operand[1]), from, to);
+  const bool periods = b.times > 1;
+  return for_tasks(begin, end, b.tasks, periods ? b.times : b.units, state, [&](int64_t from, int64_t to) {
+    return (periods ? copy_periods : copy_units)(b, static_cast<const char*>(operand[0]),
+                                                 static_cast<char*>(operand[1]), from, to);
   });
 }
 
@@ -203,9 +237,12 @@ int32_t fill_tasks(const void* bound, void* const* operand, int64_t begin, int64
 int32_t plan(const arn_desc& to, const int64_t* from_strides, CopyBound* b) {
   const int64_t bytes = element_bytes(to.dtype);
   if (!plan_walk(to, from_strides, bytes, b)) return ARN_UNSUPPORTED;
-  if (plan_repeats(bytes, b)) return ARN_OK;
-  plan_plane(bytes, b);
-  plan_blocks(b);
+  plan_periods(bytes, b);
+  if (!plan_repeats(bytes, b)) {
+    plan_plane(bytes, b);
+    plan_blocks(b);
+  }
+  if (b->times > 1) b->tasks = tasks_for(b->times, b->times * b->period);
   return ARN_OK;
 }
 
@@ -220,7 +257,8 @@ ARN_DEFINE_BIND(copy) {
   const int32_t status = plan(to, from.strides, b);
   if (status != ARN_OK) return status;
   static const char* const kVariants[] = {"runs", "transpose", "strided", "repeats"};
-  return bind_done(out, copy_tasks, b->tasks, sizeof(CopyBound), kVariants[b->kind]);
+  const char* variant = b->times > 1 ? "periods" : kVariants[b->kind];
+  return bind_done(out, copy_tasks, b->tasks, sizeof(CopyBound), variant);
 }
 
 ARN_DEFINE_BIND(fill) {

@@ -78,6 +78,25 @@ static inline void put(char* p, T x) {
   __builtin_memcpy(p, &x, sizeof(T));
 }
 
+// Every kStride-th of the elements that vectors read from src on. The last vector of a run would read past its end.
+template <typename T, int kStride>
+static inline auto every(const char* src) {
+  typedef T V __attribute__((vector_size(16)));
+  if constexpr (kStride == 1)
+    return get<V>(src);
+  else
+    return even_lanes(every<T, kStride / 2>(src), every<T, kStride / 2>(src + kStride / 2 * 16));
+}
+
+// dst[k] = src[kStride * k]; returns how many of the n are done.
+template <typename T, int kStride>
+static inline int64_t every_row(const char* src, char* dst, int64_t n) {
+  constexpr int64_t kSize = sizeof(T), kLanes = 16 / kSize;
+  int64_t k = 0;
+  for (; k + kLanes < n; k += kLanes) put(dst + k * kSize, every<T, kStride>(src + k * kStride * kSize));
+  return k;
+}
+
 template <typename T>
 static inline void strided_row(const char* src, char* dst, int64_t n, int64_t s, int64_t d) {
   constexpr int64_t kSize = sizeof(T);
@@ -89,6 +108,11 @@ static inline void strided_row(const char* src, char* dst, int64_t n, int64_t s,
       for (int64_t k = 0; k < n; ++k) put(dst + k * d, x);
   } else if (d == kSize) {
     int64_t k = 0;
+    if constexpr (kSize < 8) {
+      if (s == 2 * kSize) k = every_row<T, 2>(src, dst, n);
+      if (s == 4 * kSize) k = every_row<T, 4>(src, dst, n);
+      src += k * s;
+    }
     for (; k + 4 <= n; k += 4, src += 4 * s) {
       const T a = get<T>(src), b = get<T>(src + s), c = get<T>(src + 2 * s), e = get<T>(src + 3 * s);
       put(dst + k * kSize, a);

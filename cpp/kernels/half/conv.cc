@@ -10,6 +10,7 @@
 // dropped.
 #include "kernels/conv/direct/conv.h"
 
+#include "kernels/copy/plane.h"
 #include "kernels/half/block.h"
 #include "kernels/half/finish.h"
 
@@ -282,6 +283,10 @@ class PixelRows {
   void weave(const char* from, int64_t count) {
     const int64_t pixel = b_.pixel;
     T* to = reinterpret_cast<T*>(raw_);
+    if (s_.x[2] == 1) {
+      const int64_t size = sizeof(T);
+      return transpose_plane<T>(from, raw_, {count, pixel, size, s_.xc * size, pixel * size, size});
+    }
     for (int64_t c = 0; c < pixel; ++c) {
       const T* plane = reinterpret_cast<const T*>(from) + c * s_.xc;
       for (int64_t i = 0; i < count; ++i) to[i * pixel + c] = plane[i * s_.x[2]];

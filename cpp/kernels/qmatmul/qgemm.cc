@@ -43,19 +43,26 @@ const arn_dots_kernel& kernel_of(int32_t kernel) {
   return kPairs;
 }
 
-// Copies n bytes, each with `flip` toggled.
+// Copies n bytes, each with `flip` toggled, in vectors of kBytes, the last one over those before; no if there are
+// fewer.
+template <int kBytes>
+inline bool copy_vectors(uint8_t* to, const uint8_t* from, int64_t n, uint8_t flip) {
+  typedef uint8_t V __attribute__((vector_size(kBytes)));
+  typedef uint8_t VU __attribute__((vector_size(kBytes), aligned(1), may_alias));
+  if (n < kBytes) return false;
+  const V flips = V{} + flip;
+  const auto copy = [&](int64_t i) { *reinterpret_cast<VU*>(to + i) = *reinterpret_cast<const VU*>(from + i) ^ flips; };
+  int64_t i = 0;
+  for (; i + kBytes <= n; i += kBytes) copy(i);
+  if (i < n) copy(n - kBytes);
+  return true;
+}
+
 inline void copy_flipped(uint8_t* to, const uint8_t* from, int64_t n, uint8_t flip) {
-  typedef uint8_t v16 __attribute__((vector_size(16)));
-  typedef uint8_t v16u __attribute__((vector_size(16), aligned(1), may_alias));
   typedef uint64_t u64u __attribute__((aligned(1), may_alias));
-  const v16 flips = v16{} + flip;
+  if (copy_vectors<ARN_VECTOR_BYTES>(to, from, n, flip) || copy_vectors<16>(to, from, n, flip)) return;
   const uint64_t eight = flip * UINT64_C(0x0101010101010101);
   int64_t i = 0;
-  for (; i + 16 <= n; i += 16) *reinterpret_cast<v16u*>(to + i) = *reinterpret_cast<const v16u*>(from + i) ^ flips;
-  if (i < n && n >= 16) {  // once more over the last ones
-    *reinterpret_cast<v16u*>(to + n - 16) = *reinterpret_cast<const v16u*>(from + n - 16) ^ flips;
-    return;
-  }
   for (; i + 8 <= n; i += 8) *reinterpret_cast<u64u*>(to + i) = *reinterpret_cast<const u64u*>(from + i) ^ eight;
   for (; i < n; ++i) to[i] = from[i] ^ flip;
 }

@@ -248,6 +248,15 @@ struct RunFold {
   }
 };
 
+// What fold_rows() gives for one run of n <= kChunk contiguous elements.
+template <typename F, typename T>
+static inline typename F::Wide fold_run(const T* p, int64_t n) {
+  RunFold<F, T> fold;
+  fold.reset();
+  fold.add(p, n);
+  return F::merge(static_cast<typename F::Wide>(F::start), fold.total());
+}
+
 // Folds `inner` elements at stride `step` for every position of walk `w`'s operand `role`; `base` addresses the first.
 template <typename F, typename T, int N>
 static typename F::Wide fold_rows(const F& op, const Walk<N>& w, int role, int64_t inner, int64_t step, const T* base) {
@@ -294,20 +303,26 @@ static void fold_columns(const F* op, const Walk<N>& w, int role, int64_t step, 
   }
   Cursor<N> c;
   walk_seek(w, 0, &c);
-  const int64_t folds = walk_count(w);
+  const int64_t folds = walk_count(w), stride = w.rank == 1 ? w.step[role][0] : 0;
+  const T* from = base;
   for (int64_t r = 0; r < folds;) {
 #pragma GCC unroll 4
     for (int k = 0; k < kVectors; ++k) acc[k] = L::splat(F::start);
     const int64_t until = min64(folds, r + kDeep);
     for (; r < until; ++r) {
-      const T* p = base + c.offset[role];
+      const T* p = from;
       if (!kDirect) {
         for (int64_t i = 0; i < n; ++i) buffer[i] = p[i * step];
         p = buffer;
       }
 #pragma GCC unroll 4
       for (int k = 0; k < kVectors; ++k) acc[k] = op[k].step(acc[k], L::load(p + k * C));
-      walk_next(w, &c);
+      if (w.rank == 1) {
+        from += stride;
+      } else {
+        walk_next(w, &c);
+        from = base + c.offset[role];
+      }
     }
 #pragma GCC unroll 4
     for (int k = 0; k < kVectors; ++k)

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #endif
 
+#include "kernels/copy/plane.h"
 #include "kernels/tile/functions.h"
 #include "simd/shuffle.h"
 
@@ -199,6 +200,14 @@ void move(int64_t rows, int64_t cols, T* dst, int64_t dst_row, int64_t dst_col, 
       transpose(rows, cols, d, dst_col, s, src_row);
     else
       transpose(cols, rows, d, dst_row, s, src_col);
+  } else if (sizeof(T) <= 2 && rows > 1 && cols > 1 && dst_row == 1 && src_col == 1) {
+    const int64_t size = sizeof(T);
+    transpose_plane<T>(reinterpret_cast<const char*>(src), reinterpret_cast<char*>(dst),
+                       {cols, rows, size, src_row * size, dst_col * size, size});
+  } else if (sizeof(T) <= 2 && rows > 1 && cols > 1 && dst_col == 1 && src_row == 1) {
+    const int64_t size = sizeof(T);
+    transpose_plane<T>(reinterpret_cast<const char*>(src), reinterpret_cast<char*>(dst),
+                       {rows, cols, size, src_col * size, dst_row * size, size});
   } else if (rows > 1 && (src_row == 1 || dst_row == 1)) {  // a transpose: walk lines of the strided side
     for (int64_t c = 0; c < cols; ++c) {
       T* d = dst + c * dst_col;

@@ -7,8 +7,12 @@ namespace {
 
 // Zero for a denormal number where those count as zero: the library, which looks at bits, would not see that.
 inline double flushed(double a) {
-  double one = 1.0;
-  __asm__("" : "+m"(one));  // so that the product is one
+  double one = 1.0;  // hidden, so that the product is one
+#ifdef __SSE2__
+  __asm__("" : "+x"(one));
+#else
+  __asm__("" : "+m"(one));
+#endif
   return a * one;
 }
 

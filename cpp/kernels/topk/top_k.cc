@@ -42,8 +42,7 @@ void sift_down(Entry* heap, int64_t n, int64_t at, Entry e) {
 
 // Calls offer(index, key) for the elements from `from` on, leaving out chunks in which none is above worst().
 template <typename U, typename F, typename Worst, typename Offer>
-inline void offer_rest(const TopKBound& b, const char* x, int64_t from, F&& key, uint64_t flip, Worst&& worst,
-                       Offer&& offer) {
+inline void offer_rest(const TopKBound& b, const char* x, int64_t from, F&& key, U flip, Worst&& worst, Offer&& offer) {
   int64_t i = from;
   if (b.step[0] == static_cast<int64_t>(sizeof(U)))
     for (; i + kChunk <= b.length; i += kChunk) {
@@ -55,31 +54,44 @@ inline void offer_rest(const TopKBound& b, const char* x, int64_t from, F&& key,
       if (most > worst())
         for (int64_t l = 0; l < kChunk; ++l) offer(i + l, chunk[l]);
     }
-  for (; i < b.length; ++i) offer(i, key(get<U>(x + i * b.step[0])) ^ flip);
+  for (; i < b.length; ++i) offer(i, static_cast<U>(key(get<U>(x + i * b.step[0])) ^ flip));
 }
 
-// A few best ones are kept in order: what is better than the last is moved to its place.
+// A few best ones are kept in order. Where a new one belongs is no branch: all take part in moving to make room.
 template <typename U, typename F>
-void select_few(const TopKBound& b, const char* x, Entry* best, F&& key, uint64_t flip) {
-  const auto insert = [&](int64_t at, uint64_t now, int64_t i) {
-    for (; at > 0 && best[at - 1].key < now; --at) best[at] = best[at - 1];
-    best[at] = {now, i};
-  };
-  for (int64_t i = 0; i < b.k; ++i) insert(i, key(get<U>(x + i * b.step[0])) ^ flip, i);
-  const auto worst = [&] { return best[b.k - 1].key; };
+void select_few(const TopKBound& b, const char* x, Entry* best, F&& key, U flip) {
+  const int64_t last = b.k - 1;
+  for (int64_t i = 0; i < b.k; ++i) {
+    Entry e = {static_cast<U>(key(get<U>(x + i * b.step[0])) ^ flip), i};
+    int64_t at = i;
+    for (; at > 0 && best[at - 1].key < e.key; --at) best[at] = best[at - 1];
+    best[at] = e;
+  }
+  const auto worst = [&] { return best[last].key; };
   offer_rest<U>(b, x, b.k, key, flip, worst, [&](int64_t i, uint64_t now) {
-    if (now > worst()) insert(b.k - 1, now, i);
+    if (now <= worst()) return;
+    Entry here = best[last];
+    for (int64_t at = last; at > 0; --at) {
+      const Entry above = best[at - 1];
+      const bool lands = here.key < now, moves = above.key < now;
+      here.key = lands ? now : here.key;
+      here.index = lands ? i : here.index;
+      best[at].key = moves ? above.key : here.key;
+      best[at].index = moves ? above.index : here.index;
+      here = above;
+    }
+    if (here.key < now) best[0] = {now, i};
   });
 }
 
 template <typename U, typename F>
 void select(const TopKBound& b, const char* x, Entry* heap, F&& key) {
-  const uint64_t flip = b.largest ? 0 : static_cast<U>(~U{0});
+  const U flip = b.largest ? U{0} : static_cast<U>(~U{0});
   if (b.few != 0) {
     select_few<U>(b, x, heap, key, flip);
     return;
   }
-  for (int64_t i = 0; i < b.k; ++i) heap[i] = {key(get<U>(x + i * b.step[0])) ^ flip, i};
+  for (int64_t i = 0; i < b.k; ++i) heap[i] = {static_cast<U>(key(get<U>(x + i * b.step[0])) ^ flip), i};
   for (int64_t i = b.k / 2 - 1; i >= 0; --i) sift_down(heap, b.k, i, heap[i]);
   const auto offer = [&](int64_t i, uint64_t now) {
     if (now > heap[0].key) sift_down(heap, b.k, 0, {now, i});  // an equal one comes later: it is not better

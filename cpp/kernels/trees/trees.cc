@@ -52,9 +52,37 @@ inline int32_t leaf_of(const int32_t* nodes, const T* splits, int32_t at, const 
 template <bool less, typename T>
 inline void leaves_of(const int32_t* nodes, const T* splits, int32_t root, const T* x, int64_t row_step, int64_t step,
                       int32_t* leaves) {
-  int32_t at[kTogether];
-  for (int r = 0; r < kTogether; ++r) at[r] = root;
-  for (int32_t inside = ~root; inside < 0;) {
+  int32_t at[kTogether], shared = root;
+  // As long as all of them take the same way, one node serves them.
+  while (shared >= 0) {
+    const int32_t* node = nodes + int64_t{shared} * kNode;
+    const T split = splits[shared], *column = x + node[0] * step;
+    int32_t yes[kTogether], count = 0;
+#pragma GCC unroll 8
+    for (int r = 0; r < kTogether; ++r) {
+      const T value = column[r * row_step];
+      yes[r] = static_cast<int32_t>(less ? value < split : value <= split);
+      count += yes[r];
+    }
+    if (node[2] != 0) {
+      count = 0;
+      for (int r = 0; r < kTogether; ++r) {
+        const T value = column[r * row_step];
+        yes[r] |= static_cast<int32_t>(value != value);
+        count += yes[r];
+      }
+    }
+    if (count != 0 && count != kTogether) {
+      for (int r = 0; r < kTogether; ++r) at[r] = node[4 - yes[r]];
+      break;
+    }
+    shared = node[count != 0 ? 3 : 4];
+  }
+  if (shared < 0) {
+    for (int r = 0; r < kTogether; ++r) leaves[r] = ~shared;
+    return;
+  }
+  for (int32_t inside = -1; inside < 0;) {
     inside = 0;
 #pragma GCC unroll 8
     for (int r = 0; r < kTogether; ++r) {
