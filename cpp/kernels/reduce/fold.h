@@ -248,10 +248,11 @@ struct RunFold {
   }
 };
 
-// What fold_rows() gives for one run of n <= kChunk contiguous elements.
+// One run of n <= kChunk contiguous elements.
 template <typename F, typename T>
-static inline typename F::Wide fold_run(const T* p, int64_t n) {
+static inline typename F::Wide fold_run(const F& op, const T* p, int64_t n) {
   RunFold<F, T> fold;
+  fold.op = op;
   fold.reset();
   fold.add(p, n);
   return F::merge(static_cast<typename F::Wide>(F::start), fold.total());
@@ -259,7 +260,8 @@ static inline typename F::Wide fold_run(const T* p, int64_t n) {
 
 // Folds `inner` elements at stride `step` for every position of walk `w`'s operand `role`; `base` addresses the first.
 template <typename F, typename T, int N>
-static typename F::Wide fold_rows(const F& op, const Walk<N>& w, int role, int64_t inner, int64_t step, const T* base) {
+static typename F::Wide fold_walked(const F& op, const Walk<N>& w, int role, int64_t inner, int64_t step,
+                                    const T* base) {
   RunFold<F, T> fold;
   fold.op = op;
   fold.reset();
@@ -284,6 +286,14 @@ static typename F::Wide fold_rows(const F& op, const Walk<N>& w, int role, int64
     walk_next(w, &c);
   }
   return F::merge(total, fold.total());
+}
+
+// The same; most often there is one position, whose elements are contiguous.
+template <typename F, typename T, int N>
+static inline typename F::Wide fold_rows(const F& op, const Walk<N>& w, int role, int64_t inner, int64_t step,
+                                         const T* base) {
+  if (w.rank == 0 && step == 1 && inner <= kChunk) return fold_run(op, base, inner);
+  return fold_walked(op, w, role, inner, step, base);
 }
 
 // kVectors vectors of neighbouring columns, folded over every position of walk `w`'s operand `role`. kDirect: the

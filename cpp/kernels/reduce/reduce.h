@@ -87,7 +87,6 @@ static void reduce_columns(const ReduceBound& b, const T* in, T* out, int64_t fi
 template <typename F, typename T>
 static int32_t reduce_units(const ReduceBound& b, const T* in, T* out, int64_t from, int64_t to) {
   const ReduceSpace& s = b.space;
-  const bool one_run = s.folds == 1 && s.inner_in == 1 && s.inner <= kChunk;
   Cursor<2> c;
   walk_seek(s.kept, from / b.panels, &c);
   int64_t panel = from % b.panels;
@@ -96,8 +95,6 @@ static int32_t reduce_units(const ReduceBound& b, const T* in, T* out, int64_t f
     T* y = out + c.offset[1];
     if (s.columns)
       reduce_columns<F, T>(b, x, y, panel * kPanel * Lanes<T>::kCount);
-    else if (one_run)
-      *y = result<F, T>(b, fold_run<F>(x, s.inner));
     else
       *y = result<F, T>(b, fold_rows(F{}, s.reduced, 0, s.inner, s.inner_in, x));
     if (++panel < b.panels) continue;
