@@ -160,8 +160,7 @@ static double whole_log_sum_exp(const ReduceSpace& s, const T* base) {
         const int64_t n = min64(kChunk, s.inner - at);
         const T* p = gathered(base + c.offset[0] + at * s.inner_in, s.inner_in, n, buffer);
         if (pass == 0) {
-          T best = p[0];
-          for (int64_t i = 0; i < n; ++i) best = p[i] > best ? p[i] : best;
+          const T best = fold_run(MaxFold<T>{}, p, n);
           most = best > most ? best : most;
           continue;
         }
@@ -169,10 +168,19 @@ static double whole_log_sum_exp(const ReduceSpace& s, const T* base) {
           const U below = static_cast<U>(most) - static_cast<U>(p[i]);
           return kWholeExp.of[below < kWholeExps ? below : kWholeExps - 1];
         };
+        double t0 = sum[0], t1 = sum[1], t2 = sum[2], t3 = sum[3];  // an array would be added to in memory
         int64_t i = 0;
-        for (; i + 4 <= n; i += 4)
-          for (int k = 0; k < 4; ++k) sum[k] += term(i + k);
-        for (; i < n; ++i) sum[0] += term(i);
+        for (; i + 4 <= n; i += 4) {
+          t0 += term(i);
+          t1 += term(i + 1);
+          t2 += term(i + 2);
+          t3 += term(i + 3);
+        }
+        for (; i < n; ++i) t0 += term(i);
+        sum[0] = t0;
+        sum[1] = t1;
+        sum[2] = t2;
+        sum[3] = t3;
       }
       walk_next(s.reduced, &c);
     }
