@@ -158,6 +158,8 @@ def memory_table(results: Sequence[Result]) -> list[str]:
 
 
 def document(results: Sequence[Result], how: str) -> str:
+    measured = {result.model for result in results}
+    missing = [entry.name for entry in select([TAG]) if entry.name not in measured]
     versions = ", ".join(f"{each} {version_of(each)}" for each in ENGINES)
     lines = [
         "# Quantised models",
@@ -176,6 +178,7 @@ def document(results: Sequence[Result], how: str) -> str:
         "## Goals",
         "",
         *summary(results),
+        *([f"- Not measured: {', '.join(missing)}."] if missing else []),
     ]
     for count in sorted({row.threads for result in results for row in result.rows}):
         here = [row for result in results for row in result.rows if row.threads == count]
