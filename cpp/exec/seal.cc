@@ -61,10 +61,10 @@ void Program::seal() {
   }
   for (const Place& v : places) {
     require(v.buffer >= 0 && v.buffer < static_cast<int32_t>(buffers.size()), "place without a buffer");
+    require(std::all_of(v.dims.begin(), v.dims.end(), is_expr), "bad dims of a place");  // inputs on the host have some
     if (buffers[at(v.buffer)].segment == Segment::kHost) continue;
     require(v.dims.size() == v.strides.size() && v.dims.size() <= ARN_MAX_RANK && is_expr(v.offset), "bad place");
-    for (size_t i = 0; i < v.dims.size(); ++i)
-      require(is_expr(v.dims[i]) && is_expr(v.strides[i]), "bad dims of a place");
+    require(std::all_of(v.strides.begin(), v.strides.end(), is_expr), "bad strides of a place");
   }
   require(!stage_ends.empty() && stage_ends.back() == static_cast<int32_t>(steps.size()), "bad stages");
   for (const Step& s : steps) {

@@ -7,11 +7,12 @@ So shared parts are written once, however often they occur.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from dataclasses import is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin
 
 from arenaut.ir.dims import OPAQUE_KINDS, REBUILD, Dim, Expr, Opaque, Symbol, symbol
 from arenaut.ir.dtypes import DType
@@ -19,7 +20,7 @@ from arenaut.ir.errors import CompiledFileError
 from arenaut.ir.types import MapType, OptionalType, SequenceType, TensorType, Type
 from arenaut.plain import field_names
 
-_SIZE: Any = Union[int, Expr]
+_SIZE: Any = Dim
 _HIGHEST_POWER = 16
 _MOST_TERMS = 4096
 _TYPES: tuple[type, ...] = (TensorType, SequenceType, OptionalType, MapType)
@@ -116,6 +117,9 @@ class Reader:
     def type(self, given: Any) -> Type | None:
         return None if given is None else self._type(given, 0)
 
+    def type_that_is(self, given: Any) -> Type:
+        return self._type(given, 0)
+
     def _type(self, given: Any, depth: int) -> Type:
         if depth > 32:
             raise ValueError("a type that nests too deeply")
@@ -134,32 +138,60 @@ class Reader:
 
     def record(self, kind: Any, given: Any) -> Any:
         """A value of a type of Python's, as `Writer.record` wrote it."""
-        if kind == _SIZE:
-            return self.dim(given)
-        reader = _SCALARS.get(kind)
-        if reader is not None:
-            return reader(given)
-        origin, arguments = get_origin(kind), get_args(kind)
-        if origin in (Union, UnionType):
-            if given is None and NoneType in arguments:
-                return None
-            rest = tuple([a for a in arguments if a is not NoneType])
-            if rest == _TYPES:
-                return self._type(given, 0)
-            return self.record(_SIZE if rest == get_args(_SIZE) else rest[0], given)
-        if not isinstance(given, list):
-            raise TypeError(f"a list is missing where {kind} is meant")
-        if origin is tuple:
-            each = [arguments[0]] * len(given) if arguments[-1] is Ellipsis else arguments
-            return tuple([self.record(k, v) for k, v in zip(each, given, strict=True)])
-        names = _hints(kind)
-        return kind(*[self.record(k, v) for k, v in zip(names, given, strict=True)])
+        return _converter(kind)(self, given)
+
+
+Converter = Callable[[Reader, Any], Any]
 
 
 @cache
-def _hints(kind: type) -> Sequence[Any]:
-    hints = get_type_hints(kind, localns={"Expr": Expr})
-    return [hints[name] for name in field_names(kind)]
+def _converter(kind: Any) -> Converter:
+    """How values of a type of Python's are read."""
+    if kind == _SIZE:
+        return Reader.dim
+    scalar = _SCALARS.get(kind)
+    if scalar is not None:
+        return lambda reader, given: scalar(given)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        rest = tuple([a for a in arguments if a is not NoneType])
+        if rest == _TYPES:
+            return Reader.type if NoneType in arguments else Reader.type_that_is
+        inner = _converter(_SIZE if rest == get_args(_SIZE) else rest[0])
+        return (
+            (lambda reader, given: None if given is None else inner(reader, given)) if NoneType in arguments else inner
+        )
+    if origin is tuple:
+        return _sequence(arguments)
+    fields = [_converter(hint) for hint in _hints(kind)]
+
+    def record(reader: Reader, given: Any) -> Any:
+        return kind(*[convert(reader, v) for convert, v in zip(fields, _list(given), strict=True)])
+
+    return record
+
+
+def _sequence(arguments: tuple[Any, ...]) -> Converter:
+    if arguments[-1] is not Ellipsis:
+        each = [_converter(a) for a in arguments]
+        return lambda reader, given: tuple([c(reader, v) for c, v in zip(each, _list(given), strict=True)])
+    element = _converter(arguments[0])
+    return lambda reader, given: tuple([element(reader, v) for v in _list(given)])
+
+
+def _list(given: Any) -> list[Any]:
+    if not isinstance(given, list):
+        raise TypeError("a list is missing")
+    return given
+
+
+def _hints(kind: type) -> list[Any]:
+    """The types of a record's fields. Its module's own texts are evaluated, which costs a third of get_type_hints."""
+    names = vars(sys.modules[kind.__module__])
+    return [
+        eval(text, names) if isinstance(text, str) else text
+        for text in (kind.__annotations__[name] for name in field_names(kind))
+    ]
 
 
 def number(given: Any) -> int:
