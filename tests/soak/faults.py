@@ -2,8 +2,9 @@
 
 Models are loaded, run for the first time and run again while one allocation after the other fails, by the preloaded
 counter of tests/executor/alloc_counter.c. Each fault must end in MemoryError or an error of arenaut.errors; the model
-must run right afterwards; and of two such rounds the second must leave no more memory in use than the first.
-Then runs are left after each of their steps, and must leave nothing either.
+must run right afterwards; and such rounds must leave nothing: what is in use may grow from one to the next, as a table
+of the interpreter's does when it is made anew (0.5 to 0.8 MB, up or down), but not from each to the next. Then runs are
+left after each of their steps, and must leave nothing either.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -32,7 +35,8 @@ CASES = ("digits", "loop", "scan", "if", "stages")
 # pybind11 enters each new object in a table of its own, outside of its handlers: where those few bytes cannot be had,
 # it ends the process. So smaller allocations fail in runs only, which make no such objects.
 LEAST = 128
-MOST_LEFT = 16 << 10  # bytes by which two rounds may differ: the interpreter's own
+MOST_LEFT = 16 << 10  # bytes that a round may leave: the interpreter's own
+ROUNDS = 5
 
 
 class _Heap(ctypes.Structure):
@@ -108,7 +112,7 @@ def rounds(case: str, faults: Faults, stride: int) -> int:
         held[0].run(feeds)
 
     count, used = 0, []
-    for _ in range(3):
+    for _ in range(ROUNDS):
         count += faults.everywhere(loaded, lambda: None, stride, LEAST)
         count += faults.everywhere(first_run, lambda: right(held[0]) if held else None, stride, LEAST)
         loaded()
@@ -116,12 +120,12 @@ def rounds(case: str, faults: Faults, stride: int) -> int:
         right(held[0])
         held.clear()
         used.append(bytes_in_use())
-    assert used[2] - used[1] <= MOST_LEFT, f"{case}: {used} bytes in use after rounds of faults"
+    assert left_by_a_round(used) <= MOST_LEFT, f"{case}: {used} bytes in use after rounds of faults"
     return count
 
 
 def steps(case: str) -> int:
-    """Runs that end after each of their steps, four times over; how many. Raises AssertionError as `rounds`."""
+    """Runs that end after each of their steps, so many rounds; how many. Raises AssertionError as `rounds`."""
     from tests.executor.alloc_case import load
 
     model, feeds = load(case, 2)
@@ -129,7 +133,7 @@ def steps(case: str) -> int:
     program: Any = model._built.native
     arrays = [feeds[info.name] for info in model.inputs]
     count, used = 0, []
-    for _ in range(4):
+    for _ in range(ROUNDS):
         for taken in range(len(model._built.outline.steps) + 1):
             run = _native.Run(program, arrays, -1)
             for _ in range(taken):
@@ -140,8 +144,13 @@ def steps(case: str) -> int:
         assert all(np.array_equal(outputs[name], expected[name]) for name in expected), case
         del outputs
         used.append(bytes_in_use())
-    assert used[3] - used[1] <= MOST_LEFT, f"{case}: {used} bytes in use after runs that were left"
+    assert left_by_a_round(used) <= MOST_LEFT, f"{case}: {used} bytes in use after runs that were left"
     return count
+
+
+def left_by_a_round(used: Sequence[int]) -> float:
+    """The median of what each round added to what is in use: one that a table of the interpreter's grew in is none."""
+    return median(after - before for before, after in pairwise(used))
 
 
 def compiled_counter(folder: str) -> str:

@@ -2,7 +2,8 @@
 
 Python threads share models (with two threads of their own each) and run them, stop each other's runs, set time limits,
 load models, save and open compiled files, ask for plans and give memory back. Each outcome must be what a model alone
-gives, or the error of a run that was stopped. Meant to run under ThreadSanitizer: .ci/sanitize thread
+gives, or the error of a run that was stopped. Meant to run under ThreadSanitizer:
+.ci/sanitize thread python -m tests.soak.threads
 """
 
 from __future__ import annotations
