@@ -173,6 +173,8 @@ class Expr:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         return isinstance(other, Expr) and self._hash == other._hash and self.terms == other.terms
 
     def __deepcopy__(self, memo: object) -> Expr:
@@ -199,17 +201,10 @@ class Expr:
         if isinstance(other, Expr):
             return _multiplied(self, other)
         factor = int(other)
-        if factor == 1:
-            return self
-        return Expr(tuple([(m, c * factor) for m, c in self.terms])) if factor else 0
+        return self if factor == 1 else _scaled(self, factor)
 
     def _plus(self, number: int) -> Dim:
-        """The constant term comes last."""
-        *others, last = self.terms
-        if last[0] != ():
-            return Expr((*self.terms, ((), number))) if number else self
-        number += last[1]
-        return Expr((*others, ((), number))) if number else Expr(tuple(others))
+        return _raised(self, number) if number else self
 
     __rmul__ = __mul__
 
@@ -273,6 +268,21 @@ def _make(terms: Mapping[Monomial, int]) -> Dim:
 @lru_cache(_KEPT)
 def _added(a: Expr, b: Expr, sign: int) -> Dim:
     return _make(_sum(_terms(a), _terms(b), sign))
+
+
+@lru_cache(_KEPT)
+def _scaled(a: Expr, factor: int) -> Dim:
+    return Expr(tuple([(m, c * factor) for m, c in a.terms])) if factor else 0
+
+
+@lru_cache(_KEPT)
+def _raised(a: Expr, number: int) -> Expr:
+    """a + number; the constant term comes last."""
+    *others, last = a.terms
+    if last[0] != ():
+        return Expr((*a.terms, ((), number)))
+    number += last[1]
+    return Expr((*others, ((), number))) if number else Expr(tuple(others))
 
 
 @lru_cache(_KEPT)

@@ -63,7 +63,7 @@ class Value:
     @property
     def constant(self) -> Array | None:
         held = self._constant
-        return held.again() if isinstance(held, _Released) else held
+        return held.again() if held is not None and isinstance(held, _Released) else held
 
     @constant.setter
     def constant(self, array: Array | None) -> None:
@@ -171,11 +171,16 @@ class Node:
         return text_of(self.attr(name, default))
 
     def bodies(self) -> Iterator[tuple[str, Graph]]:
+        if not self.has_bodies:
+            return iter(())
         return iter([(name, value) for name, value in self.attributes.items() if isinstance(value, Graph)])
 
     @property
     def has_bodies(self) -> bool:
-        return any(isinstance(value, Graph) for value in self.attributes.values())
+        for value in self.attributes.values():  # noqa: SIM110  a load asks some 20 times a node
+            if isinstance(value, Graph):
+                return True
+        return False
 
     def __repr__(self) -> str:
         label = self.op if not self.domain else f"{self.domain}.{self.op}"
@@ -372,18 +377,15 @@ class Graph:
 
     def values(self) -> Iterator[Value]:
         """Every value: inputs, constants and node outputs, each once."""
-        seen: set[int] = set()
-        for value in self._all_values():
-            if id(value) not in seen:
-                seen.add(id(value))
-                yield value
-
-    def _all_values(self) -> Iterator[Value]:
-        yield from self.inputs
+        found: dict[int, Value | None] = {id(value): value for value in self.inputs}
         for node in self.nodes:
-            yield from (v for v in node.inputs if v is not None)
-            yield from (v for v in node.outputs if v is not None)
-        yield from self.outputs
+            for value in node.inputs:
+                found[id(value)] = value
+            for value in node.outputs:
+                found[id(value)] = value
+        for value in self.outputs:
+            found[id(value)] = value
+        return iter([value for value in found.values() if value is not None])
 
     def constants(self) -> list[Value]:
         return [v for v in self.values() if v._constant is not None]
