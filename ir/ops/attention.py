@@ -14,7 +14,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.attention_lower import lower_attention, lower_rotary
-from arenaut.ir.ops.support.common import agree, check_rank, ranked, same_as_input
+from arenaut.ir.ops.support.common import agree, check_rank, ranked, same_as_input, tensor_like
 from arenaut.ir.ops.support.composite import (
     cast,
     concat,
@@ -61,6 +61,9 @@ def _attention_infer(context: Infer) -> Sequence[Type]:
     total = agree(context, key[2], value[2], "sequence of K and V")
     for past in (4, 5):
         check_rank(context, past, 4)
+    mask = tensor_like(context, 3).shape if context.has(3) else None
+    if mask is not None and not 1 <= len(mask) <= 4:
+        raise context.fail(f"the mask has rank {len(mask)}, expected 1 to 4")
     if context.has(4):
         total = context.shape(4)[2] + total
     kind, kind_v = context.dtype(0), context.dtype(2)

@@ -250,6 +250,10 @@ RULES = {
         "float x) => (y) <float[1] s = {2.0}> { y = Resize <axes = [0]> (x, , s",
         "out of range for rank 0",
     ),
+    "a mask that is a scalar": (
+        "float[1, 1, 2, 4] q, bool m) => (float[1, 1, 2, 4] y) { y = Attention (q, q, q, m",
+        "the mask has rank 0",
+    ),
     "norms along an axis of a scalar": (
         "float x) => (float y) { y = MeanVarianceNormalization <axes = [0]> (x",
         "out of range for rank 0",
@@ -261,7 +265,7 @@ RULES = {
 def test_what_a_rule_refuses_is_the_models(what: str) -> None:
     text, message = RULES[what]
     text = text.replace("=> (y)", "=> (float[] y)")
-    data = parse(f"agraph ({text}) }}", opset=21).SerializeToString()
+    data = parse(f"agraph ({text}) }}", opset=23).SerializeToString()
     with pytest.raises(ModelError, match=message):
         arenaut.load_onnx(data, threads=1).run({})
 
