@@ -115,9 +115,9 @@ const Tensor& Run::stacked(Stack* s, const Program& body, size_t output) {
 }
 
 Run& Run::body_run(const Program& body) {
-  std::unique_ptr<Run>& run = bodies_[&body];
-  if (!run) run = std::make_unique<Run>(body);
-  return *run;
+  auto found = bodies_.find(&body);
+  if (found == bodies_.end()) found = bodies_.emplace(&body, std::make_unique<Run>(body)).first;
+  return *found->second;
 }
 
 const BoundBody* Run::planned_body(const BoundStep& bound, size_t body) const {

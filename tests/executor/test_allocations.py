@@ -80,3 +80,12 @@ def test_the_counter_counts(counter: Path) -> None:
     """A run of an interpreted model copies inputs and outputs of its own: the counter must see that."""
     found = count(counter, "interpreted", "1")
     assert all(warm["small_calls"] > 0 for warm in found["warm"])
+
+
+@pytest.mark.usefixtures("counter")
+def test_a_failing_allocation_leaves_a_usable_model() -> None:
+    """The first run of a loop's body is made while it runs. All cases: python -m tests.soak.faults."""
+    done = subprocess.run([sys.executable, "-m", "tests.soak.faults", "loop", "--rounds", "3"], capture_output=True,
+                          text=True)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing stays" in done.stdout

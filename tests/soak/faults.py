@@ -1,4 +1,4 @@
-"""A fault at every allocation of the native side, one after the other: python -m tests.soak.faults [--stride N]
+"""A fault at every allocation of the native side, one after the other: python -m tests.soak.faults [--stride N] [--rounds N]
 
 Models are loaded, run for the first time and run again while one allocation after the other fails, by the preloaded
 counter of tests/executor/alloc_counter.c. Each fault must end in MemoryError or an error of arenaut.errors; the model
@@ -89,7 +89,7 @@ class Faults:
             at += stride
 
 
-def rounds(case: str, faults: Faults, stride: int) -> int:
+def rounds(case: str, faults: Faults, stride: int, times: int) -> int:
     """All faults of one case; how many. Raises AssertionError where something stays or a result is wrong."""
     from tests.executor.alloc_case import load
 
@@ -112,7 +112,7 @@ def rounds(case: str, faults: Faults, stride: int) -> int:
         held[0].run(feeds)
 
     count, used = 0, []
-    for _ in range(ROUNDS):
+    for _ in range(times):
         count += faults.everywhere(loaded, lambda: None, stride, LEAST)
         count += faults.everywhere(first_run, lambda: right(held[0]) if held else None, stride, LEAST)
         loaded()
@@ -124,7 +124,7 @@ def rounds(case: str, faults: Faults, stride: int) -> int:
     return count
 
 
-def steps(case: str) -> int:
+def steps(case: str, times: int) -> int:
     """Runs that end after each of their steps, so many rounds; how many. Raises AssertionError as `rounds`."""
     from tests.executor.alloc_case import load
 
@@ -133,7 +133,7 @@ def steps(case: str) -> int:
     program: Any = model._built.native
     arrays = [feeds[info.name] for info in model.inputs]
     count, used = 0, []
-    for _ in range(ROUNDS):
+    for _ in range(times):
         for taken in range(len(model._built.outline.steps) + 1):
             run = _native.Run(program, arrays, -1)
             for _ in range(taken):
@@ -167,18 +167,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", default=CASES)
     parser.add_argument("--stride", type=int, default=1, metavar="N", help="every Nth allocation")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--preloaded", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.preloaded is None:
         with tempfile.TemporaryDirectory() as folder:
             library = compiled_counter(folder)
             command = [sys.executable, "-m", "tests.soak.faults", *given.cases, "--stride", str(given.stride),
-                       "--preloaded", library]  # fmt: skip
+                       "--rounds", str(given.rounds), "--preloaded", library]  # fmt: skip
             return subprocess.run(command, env={**os.environ, "LD_PRELOAD": library}).returncode
     faults = Faults(given.preloaded)
     for case in given.cases:
-        failed = rounds(case, faults, given.stride)
-        left = steps(case)
+        failed = rounds(case, faults, given.stride, given.rounds)
+        left = steps(case, given.rounds)
         print(f"{case}: {failed} allocations failed, {left} runs left after a step; nothing stays", flush=True)
     print("outcomes:", ", ".join(f"{n} {name}" for name, n in faults.outcomes.most_common()))
     return 0
