@@ -1,4 +1,4 @@
-"""A fault at every allocation of the native side, one after the other: python -m tests.soak.faults [--stride N] [--rounds N]
+"""A fault at every allocation of the native side, one after the other: python -m tests.soak.faults
 
 Models are loaded, run for the first time and run again while one allocation after the other fails, by the preloaded
 counter of tests/executor/alloc_counter.c. Each fault must end in MemoryError or an error of arenaut.errors; the model
