@@ -110,9 +110,23 @@ def _normalizer_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _tfidf_infer(context: Infer) -> Sequence[Type]:
-    shape, node = context.shape(0), context.node
-    columns = max((int(i) for i in node.attr("ngram_indexes", ())), default=-1) + 1
-    return [TensorType(DType.FLOAT, (*shape[:-1], columns))]
+    shape = context.shape(0)
+    places = [int(i) for i in context.node.attr("ngram_indexes", ())]
+    _check_grams(context, places)
+    return [TensorType(DType.FLOAT, (*shape[:-1], max(places, default=-1) + 1))]
+
+
+def _check_grams(context: Infer, places: Sequence[int]) -> None:
+    """Each n-gram of the pool is whole and has a place; each place is one, and has a weight where there are any."""
+    node = context.node
+    items, weights = len(node.attr("pool_strings") or node.attr("pool_int64s") or ()), node.attr("weights") or ()
+    starts = [int(i) for i in node.attr("ngram_counts", ())]
+    spans = list(zip(starts, [*starts[1:], items], strict=True)) if starts else []
+    if not starts or any(not 0 <= begin <= end or (end - begin) % size for size, (begin, end) in enumerate(spans, 1)):
+        raise context.fail(f"ngram_counts {starts} do not divide a pool of {items} into n-grams")
+    grams = sum((end - begin) // size for size, (begin, end) in enumerate(spans, 1))
+    if grams > len(places) or min(places, default=0) < 0 or (len(weights) and len(weights) != len(places)):
+        raise context.fail(f"{grams} n-grams have {len(places)} ngram_indexes and {len(weights)} weights")
 
 
 def _pool(node: Node) -> dict[tuple[Any, ...], int]:

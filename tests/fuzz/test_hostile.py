@@ -250,6 +250,16 @@ RULES = {
         "float x) => (y) <float[1] s = {2.0}> { y = Resize <axes = [0]> (x, , s",
         "out of range for rank 0",
     ),
+    "n-grams without a place": (
+        'int64[3] x) => (float[3] y) { y = TfIdfVectorizer <mode = "TF", min_gram_length = 1, max_gram_length = 1,'
+        " max_skip_count = 0, ngram_counts = [0], ngram_indexes = [0], pool_int64s = [4, 5]> (x",
+        "2 n-grams have 1 ngram_indexes",
+    ),
+    "n-grams that are no whole ones": (
+        'int64[3] x) => (float[3] y) { y = TfIdfVectorizer <mode = "TF", min_gram_length = 1, max_gram_length = 2,'
+        " max_skip_count = 0, ngram_counts = [0, 0], ngram_indexes = [0, 1], pool_int64s = [4, 5, 6]> (x",
+        "do not divide a pool of 3",
+    ),
     "a mask that is a scalar": (
         "float[1, 1, 2, 4] q, bool m) => (float[1, 1, 2, 4] y) { y = Attention (q, q, q, m",
         "the mask has rank 0",
