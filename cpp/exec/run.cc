@@ -65,10 +65,7 @@ void run_piece(void* context, int32_t slot, int32_t piece) {
   auto* c = static_cast<ParallelCall*>(context);
   const RunOptions& o = *c->options;
   if (o.stopped() || (o.deadline != 0 && now() > o.deadline)) __atomic_store_n(&c->state->stop, 1, __ATOMIC_RELAXED);
-  if (is_stopped(*c->state)) {
-    c->status.store(ARN_CANCELLED, std::memory_order_relaxed);
-    return;
-  }
+  if (is_stopped(*c->state)) return c->status.store(ARN_CANCELLED, std::memory_order_relaxed);
   const BoundStep& b = *c->bound;
   const int64_t begin = b.head.tasks * piece / c->pieces, end = b.head.tasks * (piece + 1) / c->pieces;
   const int32_t status = b.head.run(b.blob, c->operand, begin, end, c->arena + b.step_scratch,
