@@ -27,6 +27,9 @@ Block zeros(int64_t bytes) {
   return block;
 }
 
+// Whether the result leaves the part as it was.
+bool is_spared(const StatePart& part, const Tensor& result) { return part.renewed && tensor_bytes(result) == 0; }
+
 bool is_late(const Program& p, size_t output) {
   const Buffer& buffer = p.buffers[at(p.places[at(p.outputs[output])].buffer)];
   return buffer.segment != Segment::kOutput || buffer.stage > 0;
@@ -44,11 +47,11 @@ bool StateUse::is_result(size_t output) const {
                      [output](const StatePort& p) { return p.output >= 0 && at(p.output) == output; });
 }
 
-PyState::PyState(const std::vector<std::tuple<int32_t, std::vector<int64_t>, int32_t, bool>>& given) {
+PyState::PyState(const std::vector<Given>& given) {
   parts.resize(given.size());
   for (size_t i = 0; i < given.size(); ++i) {
     StatePart& part = parts[i];
-    std::tie(part.dtype, part.dims, part.axis, part.replaced) = given[i];
+    std::tie(part.dtype, part.dims, part.axis, part.replaced, part.renewed) = given[i];
     if (part.axis >= static_cast<int32_t>(part.dims.size())) throw std::invalid_argument("a part has no such axis");
     part.memory = zeros(bytes_of(part));
     if (part.replaced) part.next = Block(std::max<int64_t>(1, bytes_of(part)));
@@ -140,6 +143,7 @@ void StateCall::commit(const Program& program, Run* run) const {
   for (const StatePort& port : use_.ports) {  // nothing throws from here on but for want of a few bytes
     if (port.output < 0) continue;
     StatePart& part = state_->parts[at(port.part)];
+    if (is_spared(part, run->output(at(port.output)))) continue;
     part.dims = run->output(at(port.output)).dims;
     std::swap(part.memory, part.next);
   }
@@ -148,7 +152,7 @@ void StateCall::commit(const Program& program, Run* run) const {
 
 void register_state(py::module_& m) {
   py::class_<PyState, std::shared_ptr<PyState>>(m, "State", "Memory of a model between runs; see arenaut.State.")
-      .def(py::init<const std::vector<std::tuple<int32_t, std::vector<int64_t>, int32_t, bool>>&>(), py::arg("parts"))
+      .def(py::init<const std::vector<PyState::Given>&>(), py::arg("parts"))
       .def_readwrite("_length", &PyState::length)
       .def_readwrite("_capacity", &PyState::capacity)
       .def("_bytes", &PyState::bytes)

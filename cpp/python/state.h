@@ -39,19 +39,22 @@ class FastRun {
 };
 
 // One tensor of a state. dims: all that there is room for, along the axis that it grows along; -1: it does not grow.
-// next: where a run puts what takes its place.
+// next: where a run puts what takes its place. renewed: a result without elements does not.
 struct StatePart {
   int32_t dtype = 0;
   int32_t axis = -1;
-  bool replaced = false;
+  bool replaced = false, renewed = false;
   std::vector<int64_t> dims;
   Block memory, next;
 };
 
 class PyState {
  public:
-  // (dtype, dims, axis, whether runs replace it) of each part. All is zero. Throws std::bad_alloc.
-  explicit PyState(const std::vector<std::tuple<int32_t, std::vector<int64_t>, int32_t, bool>>& parts);
+  // dtype, dims, axis, whether runs replace it, and whether only by something.
+  using Given = std::tuple<int32_t, std::vector<int64_t>, int32_t, bool, bool>;
+
+  // All is zero. Throws std::bad_alloc.
+  explicit PyState(const std::vector<Given>& parts);
 
   int64_t bytes() const;
   // A part's memory as an array of integers of its width, all that there is room for. Valid until it is replaced.

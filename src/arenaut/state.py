@@ -81,7 +81,7 @@ class Stateful:
         self.fed = [i for i in range(len(inputs.names)) if i not in held]
         self.inputs = Inputs([inputs.names[i] for i in self.fed], [inputs.values[i] for i in self.fed])
         self.count = len(inputs.names)
-        gone = {p.output for p in pairs if p.change is not Change.REPLACES}
+        gone = {p.output for p in pairs if not p.change.is_new}
         kept = [i for i in range(len(output_names)) if i not in gone]
         carried = {p.output for p in pairs}
         self.output_names = [output_names[i] if i not in carried else None for i in kept]
@@ -152,7 +152,7 @@ class State(_native.State):
         self._check_memory(_bytes_of(stateful.parts, dims))
         with memory_errors("the state"):
             super().__init__([
-                (int(part.dtype), d, part.axis, part.change is Change.REPLACES)
+                (int(part.dtype), d, part.axis, part.change.is_new, part.change is Change.RENEWS)
                 for part, d in zip(stateful.parts, dims, strict=True)
             ])  # fmt: skip
         self._capacity = room if stateful.grows else 0
@@ -208,7 +208,7 @@ class State(_native.State):
         positions, so that nothing tells what it was before."""
         n = whole("n", n, 0, "how many positions to forget, an integer from 0")
         with self._held():
-            fixed = [part.name for part in self._of.parts if part.change is Change.REPLACES]
+            fixed = [part.name for part in self._of.parts if part.change.is_new]
             if n and not fixed and self._of.room is not None:
                 raise StateError(f"rewind({n}): '{self.names[0]}' is written where a run is told to: feed it an "
                                  "earlier position")  # fmt: skip
@@ -554,7 +554,7 @@ def _bytes_of(parts: Sequence[Part], dims: Sequence[Sequence[int]]) -> int:
         count = part.dtype.itemsize
         for n in d:
             count *= n
-        total += max(1, count) * (2 if part.change is Change.REPLACES else 1)
+        total += max(1, count) * (2 if part.change.is_new else 1)
     return total
 
 

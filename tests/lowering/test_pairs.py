@@ -135,9 +135,8 @@ MERGED = """m (bool c, float[1, n, 4] x, float[1, p, 4] past_0, float[1, k, 4] p
 }"""
 
 
-def test_a_cache_that_a_branch_loses_is_no_state() -> None:
-    """Merged decoders return nothing for the encoder's caches: a state would forget them."""
-    assert found(MERGED) == []
-    with pytest.raises(OptionError, match="a branch of an If returns nothing for it"):
-        found(MERGED, {"past_1": "present_1"})
+def test_a_cache_that_a_branch_returns_nothing_for_stays() -> None:
+    """Merged decoders return nothing for the encoder's caches, which are to stay as they were."""
+    assert found(MERGED) == [Pair(2, 0, Change.REPLACES), Pair(3, 1, Change.RENEWS)]
+    assert found(MERGED, {"past_1": "present_1"}) == [Pair(3, 1, Change.RENEWS)]
     assert [pair.change for pair in found(MERGED.replace("[1, 0, 4]", "[1, 2, 4]"))] == [Change.REPLACES] * 2

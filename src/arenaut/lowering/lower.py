@@ -64,7 +64,7 @@ class Lowerer(Emitter):
         self._capacity = unused_name(graph.dim_names(), "capacity")
         if pairs is not None:
             self._defined.add(self._capacity)
-            gone = [p.output for p in pairs if p.change is not Change.REPLACES]
+            gone = [p.output for p in pairs if not p.change.is_new]
             self.results = [v for i, v in enumerate(graph.outputs) if i not in gone]
 
     # -- whole graph -------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class Lowerer(Emitter):
             grows = pair.change is Change.APPENDS
             if grows and total is None:
                 total = present.shape[pair.axis]
-            output = self.results.index(present) if pair.change is Change.REPLACES else -1
+            output = self.results.index(present) if pair.change.is_new else -1
             ports.append(Port(pair.input, output, pair.axis if grows else -1))
         return StateUse(tuple(ports), total, self._capacity)
 

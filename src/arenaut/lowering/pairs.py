@@ -20,7 +20,13 @@ class Change(Enum):
     APPENDS = "appends"  # along one axis, to what stays as it is, or is written over where the run is told to
     UPDATES = "updates"  # it in place, at positions that the run is told; as large as it was
     REPLACES = "replaces"  # it, whatever the new one has of the old one
+    RENEWS = "renews"  # it, or leaves it as it was where the output has no elements
     KEEPS = "keeps"  # it: the output is the input
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the output lies elsewhere than the input, and takes its place after the run."""
+        return self in (Change.REPLACES, Change.RENEWS)
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,7 @@ def find_pairs(
     graph: Graph, inputs: Sequence[str], outputs: Sequence[str], given: Mapping[str, str] | None = None
 ) -> list[Pair]:
     """The pairs of a graph. inputs, outputs: what its own are called. given: pairs by name, input to output; None: by
-    what exporters call them, where the types allow it; none at all where a branch loses one, since the others would be
-    no whole state. Raises OptionError for given ones that cannot be."""
+    what exporters call them, where the types allow it. Raises OptionError for given ones that cannot be."""
     for name, other in (given or {}).items():
         if name not in inputs or other not in outputs:
             known = f"an input of {', '.join(inputs)} and an output of {', '.join(outputs)}"
@@ -94,11 +99,6 @@ def find_pairs(
     for name, other in named:
         i, j = inputs.index(name), outputs.index(other)
         past, present = graph.inputs[i], graph.outputs[j]
-        if _emptied(present):
-            if given is None:
-                return []
-            lost = "a branch of an If returns nothing for it, so it does not carry what was there before"
-            raise OptionError(f"state={{{name!r}: {other!r}}}: {lost}")
         if _may_become(present, past):
             pairs.append(_classified(graph, i, j))
         elif given is not None:
@@ -121,7 +121,8 @@ def _may_become(present: Value, past: Value) -> bool:
 
 
 def _emptied(present: Value) -> bool:
-    """Whether a branch returns a tensor without elements: merged decoders do for what the caller is to keep itself."""
+    """Whether a branch returns a tensor without elements, as those of merged decoders do for what is to stay as it was.
+    """
     node = present.producer
     if node is None or node.op != "If":
         return False
@@ -131,6 +132,8 @@ def _emptied(present: Value) -> bool:
 
 def _classified(graph: Graph, i: int, j: int) -> Pair:
     past, present = graph.inputs[i], graph.outputs[j]
+    if _emptied(present):
+        return Pair(i, j, Change.RENEWS)
     source = present
     while source.producer is not None and source.producer.op == "Identity" and source.producer.domain == "":
         source = source.producer.operand(0)
