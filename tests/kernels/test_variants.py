@@ -171,8 +171,8 @@ def byte_pair(variant: str, y: Array) -> Call:
     return Call("tile", variant, [u8(*y.shape), u8(*y.shape)], y, tile=program([I32, I32], steps, ["q"], numbers))
 
 
-def attention(variant: str, queries: int) -> Call:
-    q, k = f32(1, 2, queries, 64), f32(1, 2, 40, 64)
+def attention(variant: str, queries: int, heads: int = 2) -> Call:
+    q, k = f32(1, heads, queries, 64), f32(1, 2, 40, 64)
     return Call("attention_f32", variant, [q, k, k, None], q.copy(), {"scale": 0.1})
 
 
@@ -195,6 +195,7 @@ _FEW_HALF = {"bf16": "bf16", "": "floats"}
 _DEPTHWISE = {"vnni": "depthwise vnni", "avx_vnni": "depthwise vnni", "": "depthwise"}
 
 CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
+    "attention/heads together": ([attention("heads together", 1, 4)], [attention("values in place", 1)]),
     "attention/keys in place": ([attention("values in place", 1)], [attention("values packed", 32)]),
     "attention/values in place": ([attention("values in place", 1)], [attention("values packed", 32)]),
     "blocks/amx": ([blocks(64, 4, _BLOCKS)], [blocks(1, 4, {k: v for k, v in _BLOCKS.items() if v != "amx"})]),

@@ -1,7 +1,5 @@
 // Attention for a block of query rows at a time: scores of a block of keys, their running softmax (Milakov and
 // Gimelshein, "Online normalizer calculation for softmax", 2018), then the product with the values, accumulated.
-#include "kernels/attention/attention.h"
-
 #include "kernels/attention/halves.h"
 #include "kernels/attention/params.h"
 #include "kernels/attention/soften.h"
@@ -12,7 +10,6 @@ namespace {
 constexpr int64_t kQueryRows = 64;    // query rows of a task where later rows see more keys
 constexpr int64_t kFullRows = 128;    // and where all see the same: panels of keys and values serve more of them
 constexpr int64_t kTileRows = 256;    // and of products in tiles, which take less time than making panels ready
-constexpr int64_t kFewRows = 8;       // up to here keys and values are read where they lie
 constexpr int64_t kKeyColumns = 256;  // keys of a block; at most kDepth
 constexpr int64_t kWideHead = 64;     // numbers of a head above which a block has half as many keys
 static_assert(kKeyColumns <= kDepth, "a block of keys is one block of the inner index");
@@ -71,9 +68,15 @@ void attend(const AttentionBound& b, void* const* operand, int64_t task, float* 
       soften_block(b, mask, r0, m, c0, n, scratch, [&](int64_t i) { halves.weights(i, n); });
       halves.accumulate(values, n, c0 == 0);
     } else {
-      score_block(b, matrix(q, b.q), matrix(keys, b.k), m, n, scratch);
+      if (b.keys_in_place)
+        score_in_place(b, reinterpret_cast<const float*>(q), b.q.at[2], keys, m, n, scratch);
+      else
+        score_block(b, matrix(q, b.q), matrix(keys, b.k), m, n, scratch);
       soften_block(b, mask, r0, m, c0, n, scratch, [](int64_t) {});
-      accumulate_block(b, matrix(values, b.v), m, n, c0 == 0, scratch);
+      if (b.values_in_place)
+        accumulate_in_place(b, values, m, n, c0 == 0, scratch);
+      else
+        accumulate_block(b, matrix(values, b.v), m, n, c0 == 0, scratch);
     }
   }
   for (int64_t i = 0; i < m; ++i) {
@@ -167,6 +170,25 @@ void choose_halves(AttentionBound* b, bool rounded, const arn_target& target) {
   b->late = b->tiles && b->mask_kind != 1 && b->softcap <= 0.0f && b->scale > 0.0f;
 }
 
+// A single query of heads that share keys and values: as many heads as are few rows become queries of one head, so
+// that each key is read once for them. Returns whether they do.
+bool fold_heads(AttentionBound* b) {
+  int64_t together = max64(1, min64(b->group, kFewRows));
+  while (b->group % together != 0) --together;
+  if (!ARN_CHOICE("attention/heads together", b->rows == 1 && b->heads > 0 && together > 1)) return false;
+  if (b->causal) b->keys = max64(0, min64(b->keys, 1 + b->causal_offset));
+  b->causal = false;
+  b->rows = together;
+  b->heads /= together;
+  b->group /= together;
+  Strides4* const by_head[] = {&b->q, &b->mask, &b->out};
+  for (Strides4* s : by_head) {
+    s->at[2] = s->at[1];
+    s->at[1] *= together;
+  }
+  return true;
+}
+
 bool fits(const arn_desc& d, int64_t a, int64_t b, int64_t c, int64_t e, bool broadcast) {
   const int64_t want[4] = {a, b, c, e};
   if (d.rank != 4) return false;
@@ -218,10 +240,11 @@ int32_t bind_attention(const arn_bind_args* args, void* bound, arn_bound* out, b
   b->v_dtype = v.dtype;
   b->mask_dtype = mask.dtype;
   b->out_dtype = o.dtype;
+  const bool folded = fold_heads(b);
   if (half) choose_halves(b, params->rounded != 0, *args->target);
-  b->keys_in_place = (half || (b->q.at[3] == 1 && b->k.at[3] == 1)) && b->depth % lanes() == 0 && !b->tiles &&
+  b->keys_in_place = (half || b->q.at[3] == 1) && b->k.at[3] == 1 && b->depth % lanes() == 0 && !b->tiles &&
                      ARN_CHOICE("attention/keys in place", b->rows <= kFewRows);
-  b->values_in_place = (half || b->v.at[3] == 1) && b->values % lanes() == 0 &&
+  b->values_in_place = b->v.at[3] == 1 && b->values % lanes() == 0 && !b->tiles &&
                        ARN_CHOICE("attention/values in place", b->rows <= kFewRows);
   b->row_block = even_block(b->rows, b->causal ? kQueryRows : b->tiles ? kTileRows : kFullRows);
   b->row_blocks = ceil_div(b->rows, b->row_block);
@@ -231,7 +254,10 @@ int32_t bind_attention(const arn_bind_args* args, void* bound, arn_bound* out, b
   out->tasks = element_count(o) == 0 ? 0 : q.dims[0] * b->heads * b->row_blocks;
   out->bound_bytes = sizeof(AttentionBound);
   out->run = attention_tasks;
-  out->variant = b->tiles ? half_kernel_name(b->score_gemm) : b->values_in_place ? "values in place" : "values packed";
+  out->variant = b->tiles             ? half_kernel_name(b->score_gemm)
+                 : folded             ? "heads together"
+                 : b->values_in_place ? "values in place"
+                                      : "values packed";
   return ARN_OK;
 }
 

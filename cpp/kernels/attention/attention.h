@@ -48,31 +48,8 @@ float reduce_sum(vf32 v) {
   return total[0];
 }
 
-// The same scores, for few queries: dot products of queries and keys as they lie.
-void score_rows(const AttentionBound& b, const Matrix& q, const Matrix& k, int64_t m, int64_t n, float* scores) {
-  constexpr int64_t kTogether = 4;  // keys whose sums do not wait for each other
-  const float scale = b.late ? 1.0f : b.scale;
-  for (int64_t j = 0; j < n; j += kTogether) {
-    const float* key[kTogether];
-    for (int64_t x = 0; x < kTogether; ++x) key[x] = k.at + min64(j + x, n - 1) * k.row;
-    for (int64_t i = 0; i < m; ++i) {
-      const float* query = q.at + i * q.row;
-      vf32 sums[kTogether];
-      for (vf32& s : sums) s = splat_f32(0.0f);
-      for (int64_t d = 0; d < b.depth; d += lanes()) {
-        const vf32 a = load_f32(query + d);
-#pragma GCC unroll 4
-        for (int64_t x = 0; x < kTogether; ++x) sums[x] += a * load_f32(key[x] + d);
-      }
-      float* row = scores + i * b.score_row + j;
-      for (int64_t x = 0; x < min64(kTogether, n - j); ++x) row[x] = scale * reduce_sum(sums[x]);
-    }
-  }
-}
-
 // scores = scale * Q K^T for m query rows and n keys, rounded up to whole vectors.
 void score_block(const AttentionBound& b, const Matrix& q, const Matrix& k, int64_t m, int64_t n, float* scratch) {
-  if (b.keys_in_place) return score_rows(b, q, k, m, n, scratch + b.scores);
   float* panels = scratch + b.panels;
   pack_panels(panels, b.depth * lanes(), k.at, b.depth, n, k.step, k.row);
   GemmPass<float> p{};
@@ -108,16 +85,11 @@ void accumulate_block(const AttentionBound& b, const Matrix& v, int64_t m, int64
   p.a = scratch + b.scores;
   p.a_row = b.score_row;
   p.a_k = 1;
-  p.b = v.at;
-  p.b_vec = lanes();
-  p.b_k = v.row;
-  if (!b.values_in_place) {
-    float* panels = scratch + b.panels;
-    pack_panels(panels, n * lanes(), v.at, n, b.values, v.row, v.step);
-    p.b = panels;
-    p.b_vec = n * lanes();
-    p.b_k = lanes();
-  }
+  float* panels = scratch + b.panels;
+  pack_panels(panels, n * lanes(), v.at, n, b.values, v.row, v.step);
+  p.b = panels;
+  p.b_vec = n * lanes();
+  p.b_k = lanes();
   p.partial = scratch + b.accumulators;
   p.partial_row = b.accumulator_row;
   p.first = first;

@@ -2,8 +2,7 @@
 // tiles, else float32 a block at a time.
 #pragma once
 
-#include "kernels/attention/attention.h"
-#include "kernels/half/vectors.h"
+#include "kernels/attention/few.h"
 #include "kernels/tile/convert.h"
 
 namespace ARN_NS {
@@ -41,6 +40,7 @@ class Halves {
     }
     if (!wide_) widen_rows(b_.q_dtype, q_, b_.q.at[2], b_.q.at[3], m_, b_.depth, at<float>(b_.wide_q));
     wide_ = true;
+    if (b_.keys_in_place) return score_in_place(b_, at<float>(b_.wide_q), b_.depth, k, m_, n, scratch_);
     widen_rows(b_.k_dtype, k, b_.k.at[2], b_.k.at[3], n, b_.depth, at<float>(b_.wide_k));
     score_block(b_, {at<float>(b_.wide_q), b_.depth, 1}, {at<float>(b_.wide_k), b_.depth, 1}, m_, n, scratch_);
   }
@@ -65,6 +65,7 @@ class Halves {
         half_slab_planes(b_.value_gemm, columns, 0, n, 0, b_.values, slab, at<float>(b_.turned)))
       return multiply(b_.value_gemm, b_.weight_planes, b_.weight_plane, b_.weight_row, n, b_.values, !first,
                       at<float>(b_.accumulators), b_.accumulator_row);
+    if (b_.values_in_place) return accumulate_in_place(b_, v, m_, n, first, scratch_);
     widen_rows(b_.v_dtype, v, b_.v.at[2], b_.v.at[3], n, b_.values, at<float>(b_.wide_k));
     accumulate_block(b_, {at<float>(b_.wide_k), b_.values, 1}, m_, n, first, scratch_);
   }

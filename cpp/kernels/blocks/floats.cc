@@ -44,6 +44,7 @@ struct Fixed {
 
 vf32 zeros_at(const uint8_t* zeros, int64_t at) { return __builtin_convertvector(load_u8(zeros + at), vf32); }
 
+// What the next tile reads is asked for where this one reads, a line for a line.
 template <int kBits, bool kZeros, int MR, int NV>
 void float_tile(const BlockForm& f, const BlockWeights& w, const float* a, int64_t a_row, int64_t v0, float* out,
                 int64_t out_row) {
@@ -63,7 +64,10 @@ void float_tile(const BlockForm& f, const BlockWeights& w, const float* a, int64
     for (int64_t l = 0; l < lines; ++l, codes += 64) {
       vi32 line[NV];
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) line[v] = *reinterpret_cast<const vi32u*>(codes + at(v, f.panel, kVectorBytes));
+      for (int v = 0; v < NV; ++v) {
+        line[v] = *reinterpret_cast<const vi32u*>(codes + at(v, f.panel, kVectorBytes));
+        __builtin_prefetch(codes + at(v, f.panel, kVectorBytes) + at(NV, f.panel, 0));
+      }
       const int64_t k = b * f.block + l * 4 * kGroups;
       if (k >= f.k) continue;
       float last[4 * kGroups];
@@ -89,7 +93,9 @@ void float_tile(const BlockForm& f, const BlockWeights& w, const float* a, int64
     }
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) {
-      const vf32 scale = load_f32(w.scales + first + b * 16 + at(v, f.per_panel, L));
+      const float* scales = w.scales + first + b * 16 + at(v, f.per_panel, L);
+      const vf32 scale = load_f32(scales);
+      __builtin_prefetch(scales + at(NV, f.per_panel, 0));
 #pragma GCC unroll 4
       for (int r = 0; r < MR; ++r) total[r][v] += sum[r][v] * scale;
     }

@@ -18,7 +18,8 @@ inline vi32 group_of(vi32 line, int g) {
   return (line >> (kBits * g)) & kMask;
 }
 
-// Rows [row, row + MR), vectors [v0, v0 + NV) counted over all panels.
+// Rows [row, row + MR), vectors [v0, v0 + NV) counted over all panels. A single row, which waits for memory, asks for
+// what the next tile reads where this one reads, a line for a line.
 template <typename P, int kBits, bool kZeros, int MR, int NV>
 void block_tile(const arn_blocks& d, int64_t row, int64_t v0) {
   constexpr int64_t kGroups = 8 / kBits, kLanes = kVectorBytes / 4;
@@ -42,7 +43,10 @@ void block_tile(const arn_blocks& d, int64_t row, int64_t v0) {
     for (int64_t l = 0; l < lines; ++l) {
       vi32 line[NV];
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) line[v] = load_codes(b + at(v, d.panel, kVectorBytes));
+      for (int v = 0; v < NV; ++v) {
+        line[v] = load_codes(b + at(v, d.panel, kVectorBytes));
+        if (MR == 1) __builtin_prefetch(b + at(v, d.panel, kVectorBytes) + at(NV, d.panel, 0));
+      }
 #pragma GCC unroll 4
       for (int g = 0; g < kGroups; ++g) {
         vi32 codes[NV];
@@ -64,6 +68,7 @@ void block_tile(const arn_blocks& d, int64_t row, int64_t v0) {
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) {
       s[v] = load_f32(scale + at(v, d.per_panel, kLanes));
+      if (MR == 1) __builtin_prefetch(scale + at(v, d.per_panel, kLanes) + at(NV, d.per_panel, 0));
       if (kZeros) z[v] = __builtin_convertvector(load_u8(zero + at(v, d.per_panel, kLanes)), vf32);
     }
 #pragma GCC unroll 8

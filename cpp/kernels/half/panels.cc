@@ -142,6 +142,8 @@ void floats_of_packed(const uint16_t* panel, int64_t depth, float* to) {
     }
 }
 
+constexpr int64_t kAhead = 1024;  // elements of a panel that a single row, which waits for memory, is ahead of itself
+
 template <int kPacked, int MR, int NP>
 void few_tile(const HalfGemm& g, const float* a, int64_t a_row, const uint16_t* panels, float* sums, int64_t sums_row) {
   constexpr int NV = NP * kParts;
@@ -151,7 +153,9 @@ void few_tile(const HalfGemm& g, const float* a, int64_t a_row, const uint16_t* 
 #pragma GCC unroll 16
     for (int v = 0; v < NV; ++v) {
       vf32 x, y;
-      load_two<kPacked>(panels + v / kParts * g.panel, k, v % kParts, &x, &y);
+      const uint16_t* panel = panels + v / kParts * g.panel;
+      if (MR == 1 && v % kParts == 0) __builtin_prefetch(panel + k * kLanesHalf + kAhead);
+      load_two<kPacked>(panel, k, v % kParts, &x, &y);
 #pragma GCC unroll 4
       for (int r = 0; r < MR; ++r) {
         even[r][v] += splat_f32(a[r * a_row + k]) * x;
