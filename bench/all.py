@@ -34,7 +34,7 @@ PAGES: Final[Mapping[str, Sequence[Sequence[str]]]] = MappingProxyType(
         "OPS": (("bench.ops", "--save", RESULTS), ("bench.ops", "--page", RESULTS)),
         "ABLATION": (("bench.ablation",),),
         "ABLATION_MEMORY": (("bench.ablation_memory",),),
-        "DECODE": (("bench.decode",), ("bench.decode", "--page", "build/decode")),
+        "DECODE": (("bench.decode", "--missing"), ("bench.decode", "--page", "build/decode")),
         "QUANTISED": (("bench.quantised",),),
         "SERVING": (("bench.serving", "table"), ("bench.serving", "soak"), ("bench.serving", "scaling")),  # printed
         "RANDOM_SHAPES": (("bench.random_shapes", "--markdown", "docs/measured/RANDOM_SHAPES.md"),),

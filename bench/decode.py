@@ -1,13 +1,15 @@
 """Writes docs/measured/DECODE.md: decoders token by token while their caches grow, beside onnxruntime and OpenVINO.
 
-    python -m bench.decode [MODEL...] [--threads 1] [--lengths 64,512,1500] [--rounds N] [--save FOLDER]
+    python -m bench.decode [MODEL...] [--threads 1,2] [--lengths 64,512,1500] [--rounds N] [--save FOLDER]
+    python -m bench.decode --missing [--seconds N]
     python -m bench.decode --page FOLDER
 
-What is measured is stored length by length, beside what was stored before: slices make one page.
+What is measured is stored part by part, beside what was stored before: slices make one page. --missing measures what
+the folder lacks, so that a call that was ended is taken up by the next.
 
 Engines run in processes of their own (bench/decode_engines.py) and take turns: each has so many steps after a cache of
 that length in a round. A figure is the least of the rounds' medians. Tokens: whether arenaut's likeliest tokens are
-onnxruntime's, 256 steps after a prompt.
+onnxruntime's, 256 steps after a prompt. Streams: models with a recurrent state (bench/streams.py).
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +31,7 @@ import numpy as np
 from arenaut.measure.process import machine
 from bench import zoo
 from bench.decode_engines import caches_at
+from bench.streams import CALLS, STREAMS, stream
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 OUTPUT: Final = ROOT / "docs" / "measured" / "DECODE.md"
@@ -83,33 +89,40 @@ class Worker:
 
 
 def measure(
-    model: str, threads: int, lengths: Sequence[int], rounds: int, engines: Sequence[str], path: Path
-) -> dict[str, Any]:
-    """{"times": {engine: {length: seconds or None}}, "bandwidth": bytes a second, "bytes": {length: of a step}}, as
-    `path` then holds it."""
+    model: str, threads: int, lengths: Sequence[int], rounds: int, engines: Sequence[str], path: Path, until: float
+) -> int:
+    """How many of the lengths were left out, since the clock had passed `until`. `path` then holds
+    {"times": {engine: {length: seconds or None}}, "bandwidth": {length: bytes a second}, "bytes": {length: of a step}}.
+    """
     entry = decoders()[model]
     found: dict[str, Any] = (
-        json.loads(path.read_text()) if path.exists() else {"times": {}, "bandwidth": 0, "bytes": {}}
+        json.loads(path.read_text()) if path.exists() else {"times": {}, "bandwidth": {}, "bytes": {}}
     )
+    left = len(lengths)
     workers = {name: Worker(name, model, threads) for name in engines}
     times: dict[str, dict[str, float | None]] = found["times"]
     weights = weight_bytes(entry)
     readers = [Worker("nothing", model, 1, core) for core in range(threads)]
     for length in lengths:
+        if time.monotonic() > until:
+            break
+        left -= 1
         seen: dict[str, list[float]] = {name: [] for name in workers}
+        rate = 0.0
         for _ in range(rounds):
-            found["bandwidth"] = max(found["bandwidth"], memory_rate(readers))
+            rate = max(rate, memory_rate(readers))
             for name, worker in workers.items():
                 seconds = worker.ask(length=length, steps=STEPS)
                 seen[name] += [statistics.median(seconds)] if seconds else []
         for name, seconds in seen.items():
             times.setdefault(name, {})[str(length)] = min(seconds, default=None)
             print(f"{model} {threads} {length} {name}: {[round(1e3 * x, 2) for x in seconds]}", flush=True)
+        found["bandwidth"][str(length)] = max(rate, memory_rate(readers))
         found["bytes"][str(length)] = weights + sum(a.nbytes for a in caches_at(entry, length).values())
         path.write_text(json.dumps(found))
     for worker in (*workers.values(), *readers):
         worker.close()
-    return found
+    return left
 
 
 def memory_rate(readers: Sequence[Worker]) -> float:
@@ -119,17 +132,48 @@ def memory_rate(readers: Sequence[Worker]) -> float:
     return sum(rate for reader in readers for rate in reader.answer() or [0.0])
 
 
-def same_tokens(model: str, engines: Sequence[str]) -> dict[str, int]:
-    """How many of the first tokens are onnxruntime's, by engine."""
-    found = {}
-    for name in ("onnxruntime", *engines):
-        worker = Worker(name, model, 2)
-        found[name] = worker.ask(prompt=list(PROMPT), tokens=TOKENS) or []
-        worker.close()
-    theirs = found.pop("onnxruntime")
+def same_tokens(model: str, engines: Sequence[str], count: int, path: Path) -> int:
+    """0. How engines' likeliest tokens and logits compare with onnxruntime's, as `path` then holds it:
+    {"own": largest difference of the logits of onnxruntime's two, "engines": {name: see agreement}}."""
+    with tempfile.TemporaryDirectory() as folder:
+
+        def decoded(engine: str, forced: list[int] | None) -> tuple[list[int], np.ndarray]:
+            worker, save = Worker(engine, model, 2), f"{folder}/logits.npy"
+            made = worker.ask(prompt=list(PROMPT), tokens=count, forced=forced, save=save)
+            worker.close()
+            if made is None:
+                raise RuntimeError(f"{engine} does not run {model}")
+            return made, np.load(save)
+
+        theirs, logits = decoded("onnxruntime", None)
+        own = float(np.abs(decoded("onnxruntime unoptimised", theirs)[1] - logits).max())
+        found: dict[str, Any] = {"own": own, "largest": float(np.abs(logits).max()), "engines": {}}
+        for engine in engines:
+            made, ours = decoded(engine, theirs)
+            free = made if made == theirs else decoded(engine, None)[0]
+            found["engines"][engine] = agreement(free, made, ours, theirs, logits, own)
+    print(f"{model}: {found}", flush=True)
+    path.write_text(json.dumps(found))
+    return 0
+
+
+def agreement(
+    free: Sequence[int], made: Sequence[int], ours: np.ndarray, theirs: Sequence[int], logits: np.ndarray, own: float
+) -> dict[str, Any]:
+    """What is said of an engine beside onnxruntime. free: its tokens when it is fed its own; made, ours: tokens and
+    logits when it is fed `theirs`, to which `logits` belong. own: by how much onnxruntime's own two ways differ.
+
+    "beyond": tokens that differ though onnxruntime puts its own above the other one by more than twice `own`, which is
+    how much two logits may come nearer by roundings; "margin": the largest such distance of all that differ.
+    """
+    differ = [i for i, (a, b) in enumerate(zip(made, theirs, strict=True)) if a != b]
+    margins = [float(logits[i, theirs[i]] - logits[i, made[i]]) for i in differ]
     return {
-        name: next((i for i, (a, b) in enumerate(zip(made, theirs, strict=False)) if a != b), len(made))
-        for name, made in found.items()
+        "greedy": next((i for i, (a, b) in enumerate(zip(free, theirs, strict=True)) if a != b), len(theirs)),
+        "forced": len(theirs) - len(differ),
+        "beyond": sum(margin > 2 * own for margin in margins),
+        "margin": max(margins, default=0.0),
+        "difference": float(np.abs(ours - logits).max()),
     }
 
 
@@ -160,14 +204,33 @@ def page(folder: Path) -> str:
         rows = {n: found[f"{n}@{threads}"] for n in order if f"{n}@{threads}" in found}
         if rows:
             lines += table(threads, rows)
-    if any(key.endswith("@tokens") for key in found):
-        lines += ["## Tokens", "", f"How many of the first {TOKENS} tokens are onnxruntime's:", ""]
-        lines += ["| model | tokens |", "|---|--:|"]
-    for name in order:
-        same = found.get(f"{name}@tokens")
-        if same:
-            lines.append(f"| {name} | {', '.join(f'{engine} {count}' for engine, count in same.items())} |")
-    return "\n".join(lines) + "\n"
+    same = {n: found[f"{n}@tokens"] for n in decoders() if f"{n}@tokens" in found}
+    if same:
+        lines += tokens_table(same)
+    streams = {n: found[f"{n}@stream"] for n in STREAMS if f"{n}@stream" in found}
+    if streams:
+        lines += streams_table(streams)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def tokens_table(rows: Mapping[str, Any]) -> list[str]:
+    lines = [TOKENS_HEAD.format(tokens=TOKENS)]
+    columns = ["model", "", "greedy", "forced", "beyond roundings", "margin", "logits differ", "onnxruntime's own"]
+    lines += [f"| {' | '.join(columns)} |", f"|---|---|{'--:|' * (len(columns) - 2)}"]
+    for name, row in rows.items():
+        for engine, said in row["engines"].items():
+            counts = [str(said[n]) for n in ("greedy", "forced", "beyond")]
+            shares = [f"{x / row['largest']:.1e}" for x in (said["margin"], said["difference"], row["own"])]
+            lines.append(f"| {' | '.join([name, engine, *counts, *shares])} |")
+    return [*lines, ""]
+
+
+def streams_table(rows: Mapping[str, Any]) -> list[str]:
+    lines = [STREAMS_HEAD.format(calls=CALLS), "| model | plain | state | state / plain |", "|---|--:|--:|--:|"]
+    for name, row in rows.items():
+        plain, state = row["plain"], row["state"]
+        lines.append(f"| {name} | {1e6 * plain:.1f} | {1e6 * state:.1f} | {state / plain:.2f} |")
+    return [*lines, ""]
 
 
 HEAD: Final = """# Decoding with growing caches
@@ -185,6 +248,19 @@ Generated by `python -m bench.decode`; not edited by hand.
   of what so many threads read from memory in loops of loads, measured between the rounds.
 - Whisper and T5 read the caches of an encoder too, of 1,500 and 100 places.
 """
+TOKENS_HEAD: Final = """## Tokens
+
+{tokens} greedy tokens after a prompt of five, beside onnxruntime's. greedy: how many are the same before the first that
+is another. forced: how many are the same where each step is fed onnxruntime's tokens. Weights are drawn at random, so
+that logits lie close together: beyond roundings are those where onnxruntime's logits of the two tokens are further
+apart than twice what onnxruntime with and without its graph optimisations differ by. margin: the largest distance of
+tokens that differ. All distances are shares of the largest logit.
+"""
+STREAMS_HEAD: Final = """## Recurrent states
+
+Microseconds a call of models that carry a recurrent state, one thread: outputs fed again, and `new_state`; the least of
+the medians of rounds of {calls} calls that take turns. The outputs of both are the same bytes.
+"""
 
 
 def table(threads: int, rows: Mapping[str, Any]) -> list[str]:
@@ -198,7 +274,7 @@ def table(threads: int, rows: Mapping[str, Any]) -> list[str]:
             ours = min((times[n] for n in OURS if times.get(n)), default=None)
             theirs = min((times[n] for n in PEERS[:2] if times.get(n)), default=None)
             ratio = f"{theirs / ours:.2f}" if ours and theirs else "-"
-            share = f"{100 * row['bytes'][length] / ours / row['bandwidth']:.0f} %" if ours else "-"
+            share = f"{100 * row['bytes'][length] / ours / row['bandwidth'][length]:.0f} %" if ours else "-"
             cells = [f"{1e3 * t:.2f}" if (t := times[n]) else "refused" for n in engines]
             lines.append(f"| {' | '.join([name, length, *cells, ratio, share])} |")
     return [*lines, ""]
@@ -212,27 +288,50 @@ def versions() -> str:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*")
-    parser.add_argument("--threads", default="1")
+    parser.add_argument("--threads", default="1,2", help="numbers of threads; empty: measure no times")
     parser.add_argument("--lengths", default="64,512,1500")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--engines", default=",".join((*OURS, *PEERS)))
     parser.add_argument("--save", type=Path, default=ROOT / "build" / "decode")
-    parser.add_argument("--no-tokens", action="store_true", help="do not compare tokens")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="how many tokens are compared; 0: none")
+    parser.add_argument("--missing", action="store_true", help="measure only what the folder does not hold")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin nothing after so long")
     parser.add_argument("--page", type=Path, help="write the page of what was saved; measure nothing")
     chosen = parser.parse_args(arguments)
     if chosen.page is not None:
         OUTPUT.write_text(page(chosen.page))
         return 0
     chosen.save.mkdir(parents=True, exist_ok=True)
-    engines, lengths = chosen.engines.split(","), [int(n) for n in chosen.lengths.split(",")]
-    for model in chosen.models or decoders():
-        for threads in [int(n) for n in chosen.threads.split(",") if n]:
-            measure(model, threads, lengths, chosen.rounds, engines, chosen.save / f"{model}@{threads}.json")
-        if not chosen.no_tokens:
-            same = same_tokens(model, [n for n in OURS if n in engines])
-            print(f"{model}: {same}", flush=True)
-            (chosen.save / f"{model}@tokens.json").write_text(json.dumps(same))
+    until = time.monotonic() + chosen.seconds
+    left = 0
+    for make in parts(chosen, until):
+        left += make() if time.monotonic() < until else 1
+    if left:
+        print(f"{left} parts are left: the same with --missing goes on")
     return 0
+
+
+def parts(chosen: argparse.Namespace, until: float) -> Iterator[Callable[[], int]]:
+    """What is to be measured, by calls that return how much of it they left out."""
+
+    def wanted(path: Path) -> bool:
+        return not (chosen.missing and path.exists())
+
+    for model in chosen.models or [*decoders(), *STREAMS]:
+        if model in STREAMS:
+            path = chosen.save / f"{model}@stream.json"
+            if wanted(path):
+                yield partial(stream, model, path)
+            continue
+        for threads in [int(n) for n in chosen.threads.split(",") if n]:
+            path = chosen.save / f"{model}@{threads}.json"
+            held = [] if wanted(path) else json.loads(path.read_text())["bytes"]
+            lengths = [int(n) for n in chosen.lengths.split(",") if n not in held]
+            if lengths:
+                yield partial(measure, model, threads, lengths, chosen.rounds, chosen.engines.split(","), path, until)
+        path = chosen.save / f"{model}@tokens.json"
+        if chosen.tokens and wanted(path):
+            yield partial(same_tokens, model, OURS, chosen.tokens, path)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m bench.decode_engines ENGINE ENTRY THREADS FIRST_CORE
 
 reads lines {"length": L, "steps": n} and answers each with the seconds of n steps that follow L tokens,
-{"tokens": n, "prompt": [...]} with the likeliest tokens, or {"read": seconds} with the bytes a second that one thread
-reads from memory.
+{"prompt": [...], "tokens": n, "forced": [...] or null, "save": path} with the likeliest tokens, whose logits go to
+`path`, or {"read": seconds} with the bytes a second that one thread reads from memory.
 """
 
 from __future__ import annotations
@@ -92,17 +92,19 @@ class ArenautState:
         return logits
 
 
-def ort_session(path: str, threads: int) -> Any:
+def ort_session(path: str, threads: int, optimised: bool = True) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def ort_plain(path: str, threads: int) -> Engine:
-    session = ort_session(path, threads)
+def ort_plain(path: str, threads: int, optimised: bool = True) -> Engine:
+    session = ort_session(path, threads, optimised)
     names = [o.name for o in session.get_outputs()]
     return Plain(lambda feeds: dict(zip(names, session.run(None, feeds), strict=True)), names)
 
@@ -195,11 +197,13 @@ ENGINES: Final[Mapping[str, Callable[[str, int], Engine]]] = {
     "arenaut state": ArenautState,
     "onnxruntime": ort_plain,
     "onnxruntime binding": OrtBinding,
+    "onnxruntime unoptimised": lambda path, threads: ort_plain(path, threads, optimised=False),
     "OpenVINO": openvino_plain,
     "OpenVINO state": OpenvinoState,
     "nothing": lambda path, threads: Plain(lambda feeds: {}, []),
 }
-"""By name; "nothing" only reads memory."""
+"""By name; "nothing" only reads memory. The unoptimised one computes the same by other kernels: how much logits differ
+by roundings alone."""
 
 
 def feeds_of(entry: zoo.ZooEntry) -> FeedsAt:
@@ -238,17 +242,21 @@ def timed(engine: Engine, entry: zoo.ZooEntry, length: int, steps: int) -> list[
     return seconds[WARM:]
 
 
-def greedy(engine: Engine, entry: zoo.ZooEntry, prompt: list[int], count: int) -> list[int]:
-    """The likeliest tokens after a prompt; an encoder's caches are drawn at random."""
+def greedy(
+    engine: Engine, entry: zoo.ZooEntry, prompt: list[int], count: int, forced: list[int] | None = None
+) -> tuple[list[int], np.ndarray]:
+    """The likeliest tokens after a prompt and the logits [count, vocabulary] that say so. forced: what the engine is
+    fed as its own tokens, whatever it finds likeliest. An encoder's caches are drawn at random."""
     feeds_at = feeds_of(entry)
     engine.start(caches_at(entry, 0))
-    tokens, length, made = np.array([prompt]), 0, []
-    for _ in range(count):
-        logits = engine.step(feeds_at(length, tokens))
+    tokens, length, made, kept = np.array([prompt]), 0, [], []
+    for step in range(count):
+        logits = engine.step(feeds_at(length, tokens))[0, -1].astype(np.float32)
         length += tokens.shape[1]
-        tokens = np.array([[int(logits[0, -1].argmax())]])
-        made.append(int(tokens[0, 0]))
-    return made
+        made.append(int(logits.argmax()))
+        kept.append(logits)
+        tokens = np.array([[made[-1] if forced is None else forced[step]]])
+    return made, np.stack(kept)
 
 
 def serve(name: str, entry: zoo.ZooEntry, threads: int, first_core: int) -> None:
@@ -262,7 +270,8 @@ def serve(name: str, entry: zoo.ZooEntry, threads: int, first_core: int) -> None
         if "read" in asked:
             answer: Any = [_native.read_bandwidth(allowed_tier(), READ_BYTES, asked["read"])]
         elif "tokens" in asked:
-            answer = greedy(engine, entry, asked["prompt"], asked["tokens"])
+            answer, logits = greedy(engine, entry, asked["prompt"], asked["tokens"], asked["forced"])
+            np.save(asked["save"], logits)
         else:
             answer = timed(engine, entry, asked["length"], asked["steps"])
         print(json.dumps(answer), flush=True)
