@@ -121,7 +121,7 @@ def _may_become(present: Value, past: Value) -> bool:
 
 
 def _emptied(present: Value) -> bool:
-    """Whether a branch returns a tensor without elements, as those of merged decoders do for what is to stay as it was."""
+    """Whether a branch returns a tensor without elements: merged decoders do for what is to stay as it was."""
     node = present.producer
     if node is None or node.op != "If":
         return False
