@@ -248,7 +248,7 @@ def scaling(folder: Path) -> None:
 
     model = zoo.ensure(zoo.load_manifest()["mobilenet-v2"])
     rng = np.random.default_rng(0)
-    pixels = rng.random((96, 3 * 224 * 224), np.float32)
+    pixels = rng.random((320, 3 * 224 * 224), np.float32)
     column = pa.FixedSizeListArray.from_arrays(pa.array(pixels.ravel()), pixels.shape[1])
     pq.write_table(pa.table({"image": column}), folder / "images.parquet", row_group_size=8)
     shape = folder / "shape.py"

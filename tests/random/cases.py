@@ -107,7 +107,7 @@ def one_op(seed: int, index: int, only: str | None = None) -> Case:
 def _assemble(rng: random.Random, draws: Sequence[Draw]) -> Case:
     first, node = draws[0], draws[0].node()
     style = rng.choice(["fixed"] * 4 + ["named"] * 5 + ["anonymous", "unknown", "unknown", "computed"])
-    alike = [d for d in draws if d.node() == node and len(d.feeds) == len(first.feeds)] if style != "fixed" else [first]
+    alike = [d for d in draws if d.node() == node and _types(d) == _types(first)] if style != "fixed" else [first]
     constant = [f is not None and rng.random() < f.constant for f in first.feeds]
     feeds = [[d.feeds[i] for d in alike] for i in range(len(first.feeds))]
     if any(c and not _may_repeat(f) for c, f in zip(constant, feeds, strict=True)):
@@ -142,6 +142,10 @@ def _assemble(rng: random.Random, draws: Sequence[Draw]) -> Case:
         for run, same in enumerate([[f[i] for f in feeds] for i in range(len(alike))])
     ]
     return Case("op", first.op, style, model, runs, facts)
+
+
+def _types(d: Draw) -> list[Any]:
+    return [None if f is None else f.array.dtype for f in d.feeds]
 
 
 def _may_be_reshaped(array: Any, d: Draw) -> bool:

@@ -117,6 +117,16 @@ def _nearly_equal(facts: Facts, part: int) -> bool:
     return bool((x.std(axes) * part < np.abs(x).max(axes)).any())
 
 
+def _level_scores(facts: Facts, text: str) -> bool:
+    """Whether the two best scores of a row of LinearClassifier are equal but for the rounding of their sums."""
+    import numpy as np
+
+    x = facts.inputs[0].astype(np.float64)
+    weights = np.reshape(facts.attr("coefficients"), (-1, x.shape[-1]))
+    scores = np.sort(x @ weights.T + np.reshape(facts.attr("intercepts") or 0.0, (1, -1)), -1)
+    return bool(scores.shape[-1] > 1 and (scores[:, -1] - scores[:, -2] < 1e-6 * np.abs(scores).max(-1)).any())
+
+
 def _resized_to_one(facts: Facts, text: str) -> bool:
     """Scales give some axis a length of one and a fraction."""
     if not facts.has(2) or not facts.inputs[2].size:
@@ -212,6 +222,18 @@ ORACLES: Sequence[Known] = (
             > (0 if "onnxruntime agrees" in t else 1)
         ),
     ),
+    Known(
+        REF,
+        "LpPool",
+        "the last window of ceil_mode is another one where strides leave a rest",
+        lambda f, t: f.attr("ceil_mode") == 1 and max(f.attr("strides") or [1]) > 1,
+    ),
+    Known(
+        REF,
+        "MaxPool",
+        "numbers other elements than the largest ones where SAME padding moves the windows",
+        lambda f, t: str(f.attr("auto_pad")).startswith("SAME") and f.dtype(0) == "bfloat16",
+    ),
     Known(REF, "MaxPool", "numbers row by row whatever storage_order is", lambda f, t: f.attr("storage_order") == 1),
     Known(REF, "MaxPool", "numbers within each channel without strides and dilations", _numbers_within_channels),
     Known(
@@ -278,6 +300,12 @@ ORACLES: Sequence[Known] = (
         "LinearClassifier",
         "chooses the label after the transformation, where saturated scores tie and zero falls behind",
         lambda f, t: f.attr("post_transform") in ("LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"),
+    ),
+    Known(
+        REF,
+        "LinearClassifier",
+        "is asked in float64, where nearly equal scores fall the other way",
+        lambda f, t: "onnxruntime agrees" in t and _level_scores(f, t),
     ),
     Known(REF, "LinearClassifier TreeEnsembleRegressor TreeEnsembleClassifier", "keeps the input's type", _type),
     Known(REF, "GridSample", "truncates weights to the type of X", lambda f, t: not f.dtype(0).startswith("float")),
