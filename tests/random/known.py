@@ -224,6 +224,12 @@ ORACLES: Sequence[Known] = (
     ),
     Known(
         REF,
+        "ConvInteger",
+        "takes zero points of channels off along another axis where weights have not 4 dims",
+        lambda f, t: f.has(3) and f.inputs[3].ndim == 1 and f.rank(1) != 4,
+    ),
+    Known(
+        REF,
         "LpPool",
         "the last window of ceil_mode is another one where strides leave a rest",
         lambda f, t: f.attr("ceil_mode") == 1 and max(f.attr("strides") or [1]) > 1,
