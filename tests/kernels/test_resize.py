@@ -59,6 +59,11 @@ def sources(shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> lis
     return [x, last, place(x, rng, zero=True)]
 
 
+def reference_errs(how: str, case: Case) -> bool:
+    """See test_a_length_of_one_takes_the_first_element."""
+    return how == "pytorch_half_pixel" and 1 in case.want.shape
+
+
 TARGETS: list[dict[str, Any]] = [
     {"scales": [1, 1, 2, 3]}, {"scales": [1, 1, 0.5, 1.5]}, {"scales": [1, 1, 2.25, 0.375]},
     {"sizes": [2, 3, 5, 9]}, {"sizes": [2, 3, 1, 2]}, {"sizes": [1, 5, 4, 10]},
@@ -74,6 +79,8 @@ def test_nearest(row: dict, how: str, rounding: str) -> None:
     for target, dtype in zip(TARGETS, dtypes, strict=False):
         for x in sources((2, 3, 4, 5), dtype, rng):
             case = Case(x, "nearest", how, nearest_mode=rounding, extrapolation_value=7.0, **target)
+            if reference_errs(how, case):
+                continue
             (got,) = run(row, [x], [(case.want.shape, dtype)], rng, params=case.params)
             np.testing.assert_array_equal(got, case.want)
 
@@ -88,10 +95,22 @@ def test_interpolation(row: dict, mode: str, how: str, options: dict[str, Any]) 
     for target in TARGETS:
         for x in sources((2, 3, 4, 5), dtype, rng):
             case = Case(x, mode, how, extrapolation_value=2.5, **options, **target)
+            if reference_errs(how, case):
+                continue
             (got,) = run(row, [x], [(case.want.shape, dtype)], rng, params=case.params)
             # Weights are products of up to four of at most 2 in magnitude; elements are below 100. The reference
             # holds the scales in float32 in places.
             np.testing.assert_allclose(got, case.want, rtol=0, atol=100 * 64 * float(np.finfo(np.float32).eps))
+
+
+@every("resize_f32", "resize_f64")
+@pytest.mark.parametrize("scale", [0.5, 0.75])
+def test_a_length_of_one_takes_the_first_element(row: dict, scale: float) -> None:
+    """pytorch_half_pixel's position is 0 there, by the standard's text and onnxruntime; onnx.reference takes -0.5."""
+    x = np.array([[1, 3], [5, 8]], np.float32 if row["name"].endswith("f32") else np.float64)
+    case = Case(x, "cubic", "pytorch_half_pixel", scales=[scale, 1.0])
+    (got,) = run(row, [x], [((1, 2), x.dtype)], params=case.params)
+    np.testing.assert_array_equal(got, x[:1])
 
 
 @every("resize_f32", "resize_nearest")

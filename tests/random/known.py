@@ -128,11 +128,11 @@ def _level_scores(facts: Facts, text: str) -> bool:
 
 
 def _resized_to_one(facts: Facts, text: str) -> bool:
-    """Scales give some axis a length of one and a fraction."""
-    if not facts.has(2) or not facts.inputs[2].size:
-        return False
+    """Whether some axis gets a length of one."""
+    if facts.has(3) and facts.inputs[3].size:
+        return 1 in facts.inputs[3]
     axes = facts.attr("axes") or range(facts.rank(0))
-    return any(1 < facts.inputs[0].shape[a] * float(s) < 2 for a, s in zip(axes, facts.inputs[2].flat, strict=True))
+    return any(1 <= facts.inputs[0].shape[a] * float(s) < 2 for a, s in zip(axes, facts.inputs[2].flat, strict=True))
 
 
 def _beyond_border(facts: Facts, text: str) -> bool:
@@ -531,10 +531,16 @@ ORACLES: Sequence[Known] = (
         ),
     ),
     Known(
-        ORT,
+        REF,
         "Resize",
-        "takes pytorch_half_pixel's length of one by the rounded length; the standard's is size times scale",
+        "puts pytorch_half_pixel's length of one at -0.5, or not at all where size times scale is no whole number",
         lambda f, t: f.attr("coordinate_transformation_mode") == "pytorch_half_pixel" and _resized_to_one(f, t),
+    ),
+    Known(
+        ORT,
+        "DFT",
+        "convolves in float32 for lengths that are no powers of two",
+        lambda f, t: "reference agrees" in t and any(n & (n - 1) for n in f.inputs[0].shape),
     ),
     Known(
         ORT,

@@ -43,7 +43,7 @@ static inline bool resize_source(const ResizeBound& b, const ResizeDim& d, int64
       *x += d.begin * (in - 1);
       return *x >= 0 && *x <= in - 1;
     case ARN_RESIZE_PYTORCH_HALF_PIXEL:
-      *x = length == 1 ? -0.5 : (at + 0.5) / d.scale - 0.5;
+      *x = d.out > 1 ? (at + 0.5) / d.scale - 0.5 : 0;
       return true;
     case ARN_RESIZE_HALF_PIXEL_SYMMETRIC:
       *x = in / 2 * (1 - static_cast<double>(d.out) / length) + (at + 0.5) / d.scale - 0.5;
