@@ -77,13 +77,15 @@ def _same_padding(facts: Facts, text: str) -> bool:
 
 
 def _one_rounded_coordinate(facts: Facts, text: str) -> bool:
-    """Whether a coordinate of Resize lies above an element by less than one added to it can tell."""
+    """Whether a coordinate of Resize lies above an element by less than is left once the window's half is added."""
+    import math
+
     import numpy as np
     from onnx.reference.ops import op_resize
 
     dims, mode = facts.inputs[0].shape, facts.attr("coordinate_transformation_mode", "half_pixel")
     axes = [a % len(dims) for a in facts.attr("axes") or range(len(dims))]
-    if mode == "tf_crop_and_resize" or facts.attr("antialias") == 1 or 0 in dims:
+    if mode == "tf_crop_and_resize" or 0 in dims:
         return False
     sizes = facts.inputs[3].tolist() if facts.has(3) and facts.inputs[3].size else None
     for i, axis in enumerate(axes):
@@ -91,7 +93,9 @@ def _one_rounded_coordinate(facts: Facts, text: str) -> bool:
         scale = sizes[i] / n if sizes is not None else float(facts.inputs[2][i])
         size = sizes[i] if sizes is not None else int(scale * n)
         places = op_resize._compute_x_ori(mode, np.arange(size, dtype=float), scale, n, scale * n, size, None)[0]
-        if ((places != np.floor(places)) & (places + 1 == np.floor(places + 1))).any():
+        half = 2 if facts.attr("mode") == "cubic" else 1
+        half = math.ceil(half / scale) if facts.attr("antialias") == 1 and 0 < scale < 1 else half
+        if ((places != np.floor(places)) & (places + half == np.floor(places + half))).any():
             return True
     return False
 
