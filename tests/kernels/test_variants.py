@@ -216,6 +216,7 @@ CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
                                 [convolution("depthwise planes", 32, 32, 3, group=32),
                                  convolution("depthwise planes", 1, 1, 3, last=True)]),
     "copy/runs": ([copy("runs", f32(64, 64))], [copy("strided", f32(64, 64)[:, ::2])]),
+    "copy/periods": ([copy("periods", np.broadcast_to(f32(1, 30, 8), (8, 30, 8)))], [copy("runs", f32(64, 64))]),
     "copy/repeats": ([copy("repeats", np.broadcast_to(f32(8, 30, 1), (8, 30, 3)))], []),
     "copy/transpose": ([copy("transpose", f32(64, 64).T)], [copy("strided", f32(64, 64)[:, ::2])]),
     "gather/columns": ([Call("gather", "columns", [f32(40, 9), np.zeros(5, np.int64)], f32(40, 5), {"axis": 1})],
