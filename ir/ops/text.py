@@ -224,6 +224,7 @@ def _tfidf_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 # At the numbers of the C enumeration.
 GRAM_MODES = ("TF", "IDF", "TFIDF")
 _MOST_GRAM = 16
+_MOST_SKIPS = 1 << 40  # no row is longer
 
 
 def _tfidf_decompose(build: Build, node: Node) -> Sequence[Value]:
@@ -256,7 +257,7 @@ def _tfidf_lower(lower: Lower, node: Node) -> None:
     sides = [codes.get(size, (none, none)) for size in range(1, _MOST_GRAM + 1)]
     begin = [0, *np.cumsum([len(found) for found, _ in sides]).tolist()]
     params: dict[str, Param] = {
-        "mode": GRAM_MODES.index(mode), "smallest": smallest, "largest": largest, "steps": skips + 1,
+        "mode": GRAM_MODES.index(mode), "smallest": smallest, "largest": largest, "steps": min(skips, _MOST_SKIPS) + 1,
         "base": vocabulary.base, "begin": begin,
     }  # fmt: skip
     table = (vocabulary.elements, *(np.concatenate([side[i] for side in sides]) for i in (0, 1)), weights)

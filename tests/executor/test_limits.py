@@ -101,3 +101,58 @@ def test_tuples_that_address_no_axis() -> None:
     for depth in (0, 3):
         with pytest.raises(ArenautError, match=f"GatherND.*{depth} axes of 2"):
             model.run({"x": x, "i": np.zeros((4, depth), np.int64)})
+
+
+def grams(largest: int, skips: int) -> arenaut.Model:
+    """Counts of 1, of 2, and of 1 before 2 with at most so many elements between them."""
+    return arenaut.load_onnx(
+        parse(
+            f'agraph (int64[n] x) => (float[k] y) {{ y = TfIdfVectorizer <mode = "TF", min_gram_length = 1, '
+            f"max_gram_length = {largest}, max_skip_count = {skips}, ngram_counts = [0, 2], ngram_indexes = [0, 1, 2], "
+            f"pool_int64s = [1, 2, 1, 2]> (x) }}"
+        )
+    )
+
+
+@pytest.mark.parametrize("largest, skips", [(2, 2**63 - 1), (2, 2**62), (2**40, 5), (2**63 - 1, 2**63 - 1)])
+def test_counts_of_n_grams_beyond_any_row(largest: int, skips: int) -> None:
+    """Neither number is looked at further than rows are long."""
+    y = grams(largest, skips).run({"x": np.array([1, 2, 7, 2])})["y"]
+    np.testing.assert_array_equal(y, np.array([1, 2, 2], np.float32))
+
+
+def test_counting_distant_n_grams_obeys_the_deadline() -> None:
+    text = (
+        'agraph (int64[m, n] x) => (float[m, k] y) { y = TfIdfVectorizer <mode = "TF", min_gram_length = 1, '
+        "max_gram_length = 2, max_skip_count = 10000, ngram_counts = [0, 2], ngram_indexes = [0, 1, 2], "
+        "pool_int64s = [1, 2, 1, 2]> (x) }"
+    )
+    model = arenaut.load_onnx(parse(text))
+    with pytest.raises(RunTimeoutError):
+        model.run({"x": np.ones((100, 13_000), np.int64)}, timeout=0.01)
+    with pytest.raises(ArenautError, match="a size is too large"):
+        model.run({"x": np.ones((1, 100_000), np.int64)})
+
+
+@pytest.mark.parametrize("start, end, step", [
+    (-(2**63), 2**63 - 1, 1), (2**63 - 1, -(2**63), -1), (0, 2**63 - 1, 2**63 - 1), (2**63 - 1, -(2**63), -(2**63)),
+    (-(2**63), 2**63 - 1, 2**40), (3, 2**63 - 1, 3), (1 - 2**63, 5, 1),
+])  # fmt: skip
+def test_slices_by_fed_bounds_at_the_limits(start: int, end: int, step: int) -> None:
+    bounds = ", ".join(f"int64[1] {name}" for name in "abcs")
+    text = f"agraph (float[n] x, {bounds}) => (float[] y) {{ y = Slice (x, a, b, c, s) }}"
+    x = np.arange(9, dtype=np.float32)
+    fed = {k: np.array([v]) for k, v in {"a": start, "b": end, "c": 0, "s": step}.items()}
+    last = None if step < 0 and end < -9 else end
+    np.testing.assert_array_equal(arenaut.load_onnx(parse(text)).run({"x": x, **fed})["y"], x[slice(start, last, step)])
+
+
+@pytest.mark.parametrize("scale, message", [
+    (1e9, "bytes"), (1e18, "a size is too large"), (1e38, "does not define"), (1e-38, "does not define"),
+])  # fmt: skip
+def test_hostile_scales_end_at_once(scale: float, message: str) -> None:
+    model = arenaut.load_onnx(
+        parse('agraph (float[1,1,n,m] x, float[4] s) => (float[] y) { y = Resize <mode = "cubic"> (x, "", s) }')
+    )
+    with pytest.raises(ArenautError, match=message):
+        model.run({"x": np.ones((1, 1, 2, 2), np.float32), "s": np.array([1, 1, scale, 1], np.float32)}, timeout=60)

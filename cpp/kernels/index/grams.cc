@@ -50,13 +50,17 @@ struct GramRun {
     }
   }
 
-  void row(float* out) const {
+  // A row with many distances between its elements takes long: `stop` is polled at each.
+  int32_t row(float* out, const arn_state* state) const {
     int32_t* counts = reinterpret_cast<int32_t*>(out);
     __builtin_memset(counts, 0, static_cast<size_t>(b.columns) * sizeof(int32_t));
     for (int64_t size = b.p.smallest; size <= b.p.largest; ++size) {
       if (b.p.begin[size] == b.p.begin[size - 1]) continue;
-      const int64_t most = min64(size == 1 ? 1 : b.p.steps, max64(b.length - 1, 1));
-      for (int64_t step = 1; step <= most && (size - 1) * step < b.length; ++step) count(size, step, counts);
+      const int64_t most = size == 1 ? 1 : b.p.steps;
+      for (int64_t step = 1; step <= most && (size - 1) * step < b.length; ++step) {
+        if (state->stop != 0) return ARN_CANCELLED;
+        count(size, step, counts);
+      }
     }
     for (int64_t c = 0; c < b.columns; ++c) {
       int32_t found;
@@ -67,6 +71,7 @@ struct GramRun {
       for (int64_t c = 0; c < b.columns; ++c) out[c] = out[c] > 0 ? weights[c] : 0.0f;
     if (b.p.mode == ARN_GRAM_TFIDF)
       for (int64_t c = 0; c < b.columns; ++c) out[c] *= weights[c];
+    return ARN_OK;
   }
 };
 
@@ -85,7 +90,8 @@ int32_t gram_tasks(const void* bound, void* const* operand, int64_t begin, int64
         r.read(static_cast<const int64_t*>(operand[0]) + i * b.length);
       else
         r.read(static_cast<const int32_t*>(operand[0]) + i * b.length);
-      r.row(static_cast<float*>(operand[5]) + i * b.columns);
+      const int32_t status = r.row(static_cast<float*>(operand[5]) + i * b.columns, state);
+      if (status != ARN_OK) return status;
     }
     return ARN_OK;
   });
@@ -119,13 +125,16 @@ ARN_DEFINE_BIND(gram_counts) {
   b->wide = x.dtype == ARN_I64;
   b->rows = 1;
   for (int i = 0; i < x.rank - 1; ++i) b->rows *= x.dims[i];
-  const arn_gram_params& p = b->p;
+  arn_gram_params& p = b->p;
   const int64_t codes = args->operand[2].dims[0];
   bool fits = p.smallest >= 1 && p.largest <= ARN_GRAM_MOST && p.steps >= 1 && p.begin[0] >= 0 &&
               p.begin[ARN_GRAM_MOST] <= codes && args->operand[3].dims[0] == codes &&
-              args->operand[4].dims[0] == b->columns && b->length <= INT32_MAX / (ARN_GRAM_MOST * p.steps + 1);
+              args->operand[4].dims[0] == b->columns;
   for (int i = 0; i < ARN_GRAM_MOST; ++i) fits = fits && p.begin[i] <= p.begin[i + 1];
   if (!fits || !columns_fit(args, b->columns)) return ARN_SHAPE_MISMATCH;
+  p.steps = min64(p.steps, max64(b->length - 1, 1));
+  // A column's count fits 32 bits: n-grams of n elements start at fewer places the further these lie apart.
+  if (b->length > INT32_MAX / ARN_GRAM_MOST / p.steps) return ARN_OVERFLOW;
   b->tasks = tasks_for(b->rows, b->rows * (b->columns + b->length * p.steps * (p.largest - p.smallest + 1)) * 8);
   bind_done(out, gram_tasks, b->tasks, sizeof(GramBound), "search");
   out->thread_scratch = b->length * static_cast<int64_t>(sizeof(int64_t));
