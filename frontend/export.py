@@ -20,6 +20,7 @@ from onnx import AttributeProto, helper
 from arenaut.frontend.opsets import Opsets, state_opsets
 from arenaut.frontend.weights import packed_bytes
 from arenaut.ir import ARENAUT_DOMAIN, ONNX_DOMAIN, Graph, Node, Value, dtype_of
+from arenaut.ir.attribute_values import bytes_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import UnsupportedError
 from arenaut.ir.graph import Array
@@ -131,7 +132,7 @@ def tensor_proto(array: Array, name: str = "") -> Any:
     dtype = dtype_of(array)
     proto = onnx.TensorProto(data_type=int(dtype), dims=array.shape, name=name)
     if dtype is DType.STRING:
-        proto.string_data.extend(_bytes_of(s) for s in array.reshape(-1))
+        proto.string_data.extend(bytes_of(s) for s in array.reshape(-1))
     else:
         proto.raw_data = packed_bytes(array, dtype)
     return proto
@@ -147,10 +148,6 @@ def absent_tensor(array: Array, name: str, location: str) -> Any:
     for key, value in (("location", location), ("length", str(size))):
         proto.external_data.append(onnx.StringStringEntryProto(key=key, value=value))
     return proto
-
-
-def _bytes_of(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -378,5 +375,5 @@ def _attribute(name: str, value: Any, declared: int | None) -> Any:
         value = [tensor_proto(v) if isinstance(v, np.ndarray) else v for v in value]
         value = [type_proto(v, str) if isinstance(v, _TYPES) else v for v in value]
     if declared in (AttributeProto.STRING, AttributeProto.STRINGS):
-        value = _bytes_of(value) if declared == AttributeProto.STRING else [_bytes_of(v) for v in value]
+        value = bytes_of(value) if declared == AttributeProto.STRING else [bytes_of(v) for v in value]
     return helper.make_attribute(name, value, attr_type=declared)

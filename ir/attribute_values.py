@@ -16,8 +16,13 @@ from arenaut.plain import dataclass
 
 
 def text_of(value: Any) -> str:
-    """An attribute's text, or an element of one, which files hold as bytes."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    """An attribute's text, or an element of one, which files hold as bytes. What is no UTF-8 survives as surrogates."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def bytes_of(text: str | bytes) -> bytes:
+    """The bytes that a file holds for a text, surrogates as what they stand for."""
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ _ANY_OP: Mapping[str, Range] = {
 }  # fmt: skip
 
 _OF_OP: Mapping[tuple[str, str], Range] = {
+    ("EyeLike", "dtype"): ElementType(),
     ("BitShift", "direction"): OneOf(("LEFT", "RIGHT")),
     ("CumSum", "reverse"): _FLAG,
     ("CumProd", "reverse"): _FLAG,

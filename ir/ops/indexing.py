@@ -14,7 +14,17 @@ from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node
 from arenaut.ir.ops.cast import cast_array
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import agree, axis_in, data_through, known_ints, only_element, to_dtype, widen
+from arenaut.ir.ops.support.common import (
+    agree,
+    axis_in,
+    check_rank,
+    data_through,
+    known_ints,
+    only_element,
+    ranked,
+    to_dtype,
+    widen,
+)
 from arenaut.ir.ops.support.requirements import one_hot_requires, top_k_requires
 from arenaut.ir.ops.support.samples import FLOATS, MOVABLE, i64
 from arenaut.ir.place import Place
@@ -383,6 +393,10 @@ def _reverse_samples() -> Iterator[Sample]:
 def _cache_infer(context: Infer) -> Sequence[Type]:
     cache, update = context.shape(0), context.shape(1)
     axis = axis_in(context, context.node.attr("axis", -2), len(cache))
+    ranked(context, 1, len(cache))
+    check_rank(context, 2, 1)
+    if axis == 0:
+        raise context.fail("the axis is that of the samples")
     for i, (have, new) in enumerate(zip(cache, update, strict=True)):
         if i != axis:
             agree(context, have, new, f"dim {i} of the update differs")

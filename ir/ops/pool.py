@@ -268,9 +268,14 @@ def _unpooled(node: Node, spatial: Sequence[Any]) -> list[Any]:
 
 def _unpool_infer(context: Infer) -> Sequence[Type]:
     x, t = context.shape(0), tensor_like(context)
+    if len(x) < 3:
+        raise context.fail(f"input 0 has rank {len(x)}, expected 3 or more")
+    pooled = (*x[:2], *_unpooled(context.node, x[2:]))
     if context.has(2):
+        if context.data(2).size != len(x):
+            raise context.fail(f"input 2, the output's shape, has {context.data(2).size} elements, expected {len(x)}")
         return [TensorType(t.dtype, tuple(d for d in context.data(2).flat))]
-    return [TensorType(t.dtype, (*x[:2], *_unpooled(context.node, x[2:])))]
+    return [TensorType(t.dtype, pooled)]
 
 
 def _unpool_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:

@@ -35,16 +35,22 @@ def _axis(node: Node, rank: int) -> int:
     return 0 if rank < 2 else int(node.attr("axis", 1)) % rank
 
 
-def _check_scale(context: Infer, index: int) -> None:
-    """Raises ShapeError unless the scale is one number, one an index of the axis, or one a block."""
+def _check_scales(context: Infer) -> None:
+    """Raises ShapeError unless scale and zero point are one number, one an index of the axis, or one a block."""
+    _check_scale(context, 1, "scale")
+    if context.has(2):
+        _check_scale(context, 2, "zero point")
+
+
+def _check_scale(context: Infer, index: int, what: str) -> None:
     x, scale = tensor_like(context).shape, tensor_like(context, index).shape
     if x is None or scale is None or len(scale) == 0 or product(scale) == 1:
         return
     axis = axis_in(context, int(context.node.attr("axis", 1)), len(x)) if len(x) > 1 else 0
     if len(scale) == 1 and not context.node.attr("block_size", 0):
-        agree(context, scale[0], x[axis], f"the scale against dim {axis}")
+        agree(context, scale[0], x[axis], f"the {what} against dim {axis}")
     elif len(scale) != len(x):
-        raise context.fail(f"a scale of rank {len(scale)} for an input of rank {len(x)}")
+        raise context.fail(f"a {what} of rank {len(scale)} for an input of rank {len(x)}")
 
 
 def _spread(scale: Array, shape: Sequence[int], axis: int, block: int) -> Array:
@@ -61,9 +67,9 @@ def spread_node(build: Build, scale: Value, x: Value, axis: int, block: int) -> 
     """The same as nodes. Raises NoRowError where a dim of the blocks is not known."""
     if scale.rank == 0:
         return scale
+    if product(scale.shape) == 1:
+        return build.op("Squeeze", scale, ints(build, *range(scale.rank)))
     if scale.rank == 1 and not block:
-        if scale.shape[0] == 1:
-            return build.op("Squeeze", scale, ints(build, 0))
         around = [i for i in range(x.rank) if i != axis]
         return build.op("Unsqueeze", scale, ints(build, *around)) if around else scale
     length, blocks = x.shape[axis], scale.shape[axis]
@@ -93,7 +99,7 @@ def _precision(node: Node, scale: DType) -> DType:
 
 
 def _quantize_infer(context: Infer) -> Sequence[Type]:
-    _check_scale(context, 1)
+    _check_scales(context)
     zero_point = context.dtype(2) if context.has(2) else None
     return [TensorType(_quantised_type(context.node, zero_point), tensor_like(context).shape)]
 
@@ -178,7 +184,7 @@ def _restored_type(node: Node, scale: DType) -> DType:
 
 
 def _dequantize_infer(context: Infer) -> Sequence[Type]:
-    _check_scale(context, 1)
+    _check_scales(context)
     return [TensorType(_restored_type(context.node, context.dtype(1)), tensor_like(context).shape)]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from arenaut.ir.attribute_values import text_of
+from arenaut.ir.attribute_values import bytes_of, text_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ExecutionError
 from arenaut.ir.graph import Array, Node
@@ -264,7 +264,7 @@ def _hash_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x, seed = np.asarray(inputs[0]), int(node.attr("seed", 0)) & 0xFFFFFFFF
     with np.errstate(over="ignore"):
         if x.dtype.kind in "OUS":
-            hashes = _hashes_of_texts([text_of(s).encode() for s in x.reshape(-1).tolist()], seed)
+            hashes = _hashes_of_texts([bytes_of(s) for s in x.reshape(-1).tolist()], seed)
         else:
             words = np.ascontiguousarray(x).reshape(-1).view(np.uint32).reshape(x.size, x.dtype.itemsize // 4)
             none, length = np.zeros(x.size, np.uint32), np.full(x.size, x.dtype.itemsize, np.uint32)

@@ -13,7 +13,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import known_ints, ranked, tensor_like, to_dtype, widen
+from arenaut.ir.ops.support.common import agree, check_rank, known_ints, ranked, tensor_like, to_dtype, widen
 from arenaut.ir.ops.support.composite import reshape, transpose
 from arenaut.ir.ops.support.windows import ints_attribute
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Param, Sample, Tolerance
@@ -121,7 +121,9 @@ def _nms_samples() -> Iterator[Sample]:
 
 
 def _roi_infer(context: Infer) -> Sequence[Type]:
-    x, rois, node = context.shape(0), context.shape(1), context.node
+    x, rois, node = ranked(context, 0, 4), ranked(context, 1, 2), context.node
+    check_rank(context, 2, 1)
+    agree(context, 4, rois[1], "the coordinates of a region")
     size = (int(node.attr("output_height", 1)), int(node.attr("output_width", 1)))
     return [TensorType(context.dtype(0), (rois[0], x[1], *size))]
 
@@ -203,7 +205,13 @@ def _roi_samples() -> Iterator[Sample]:
 
 
 def _affine_infer(context: Infer) -> Sequence[Type]:
-    size = _dims(context.data(1))
+    size, theta = _dims(context.data(1)), tensor_like(context).shape
+    if len(size) not in (4, 5):
+        raise context.fail(f"input 1, the size, has {len(size)} elements, expected 4 or 5")
+    check_rank(context, 0, 3)
+    if theta is not None:
+        for axis, d in enumerate((size[0], len(size) - 2, len(size) - 1)):
+            agree(context, theta[axis], d, f"dim {axis} of input 0 against the size")
     return [TensorType(context.dtype(0), (size[0], *size[2:], len(size) - 2))]
 
 
@@ -216,7 +224,10 @@ def _base_grid(spatial: Sequence[int], align_corners: bool) -> Array:
 
 
 def _affine_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
-    theta, spatial = np.asarray(inputs[0]), [int(d) for d in np.asarray(inputs[1]).flat][2:]
+    theta, size = np.asarray(inputs[0]), [int(d) for d in np.asarray(inputs[1]).flat]
+    if len(size) not in (4, 5) or theta.shape != (size[0], len(size) - 2, len(size) - 1):
+        raise RuleError(f"theta of {theta.shape} for a grid of size {size}")
+    spatial = size[2:]
     base = _base_grid(spatial, bool(node.attr("align_corners", 0)))
     grid = np.matmul(base, widen(theta).astype(np.float64).swapaxes(1, 2))
     return [to_dtype(grid.reshape(theta.shape[0], *spatial, len(spatial)), theta.dtype)]

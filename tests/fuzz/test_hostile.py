@@ -264,6 +264,43 @@ RULES = {
         "float[1, 1, 2, 4] q, bool m) => (float[1, 1, 2, 4] y) { y = Attention (q, q, q, m",
         "the mask has rank 0",
     ),
+    "EyeLike of the type that stands for none": (
+        "float[2, 2] x) => (y) { y = EyeLike <dtype = 0> (x",
+        "'dtype' is 0",
+    ),
+    "regions that are scalars": (
+        "float[1, 1, 4, 4] x, float r, int64[1] b) => (y) { y = RoiAlign (x, r, b",
+        "input 1 has rank 0, expected 2",
+    ),
+    "regions of three coordinates": (
+        "float[1, 1, 4, 4] x, float[1, 3] r, int64[1] b) => (y) { y = RoiAlign (x, r, b",
+        "4 is not 3",
+    ),
+    "a grid of one dim": (
+        "float[1, 2, 3] t) => (y) <int64[1] s = {1}> { y = AffineGrid (t, s",
+        "1 elements, expected 4 or 5",
+    ),
+    "a grid of three dims by transforms of two": (
+        "float[1, 2, 3] t) => (y) <int64[5] s = {1, 1, 2, 2, 2}> { y = AffineGrid (t, s",
+        "2 is not 3",
+    ),
+    "an update of another rank than the cache": (
+        "float[1, 2, 4, 5] c, float[1] u) => (y) { y = TensorScatter (c, u",
+        "input 1 has rank 1, expected 4",
+    ),
+    "a cache along the samples": (
+        "float[1, 2, 4, 5] c, float[1, 2, 4, 5] u) => (y) { y = TensorScatter <axis = 0> (c, u",
+        "the axis is that of the samples",
+    ),
+    "MaxUnpool to a matrix": (
+        "float[1, 1, 2, 2] x, int64[1, 1, 2, 2] i) => (y) <int64[2] s = {4, 4}> {"
+        " y = MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (x, i, s",
+        "2 elements, expected 4",
+    ),
+    "a zero point of another rank": (
+        "uint8[2, 3] x) => (y) <float s = {0.5}, uint8[1, 1, 2] z = {1, 2}> { y = DequantizeLinear (x, s, z",
+        "a zero point of rank 3",
+    ),
     "norms along an axis of a scalar": (
         "float x) => (float y) { y = MeanVarianceNormalization <axes = [0]> (x",
         "out of range for rank 0",
@@ -275,7 +312,7 @@ RULES = {
 def test_what_a_rule_refuses_is_the_models(what: str) -> None:
     text, message = RULES[what]
     text = text.replace("=> (y)", "=> (float[] y)")
-    data = parse(f"agraph ({text}) }}", opset=23).SerializeToString()
+    data = parse(f"agraph ({text}) }}", opset=24).SerializeToString()
     with pytest.raises(ModelError, match=message):
         arenaut.load_onnx(data, threads=1).run({})
 
@@ -287,6 +324,23 @@ def test_a_scalar_among_what_is_joined_beside_an_open_rank(optimize: bool) -> No
     model = arenaut.load_onnx(parse(text, opset=21), threads=1, optimize=optimize)
     with pytest.raises(ExecutionError, match="Concat"):
         model.run({"a": np.array(1), "b": np.array(2), "axes": ints(0)})
+
+
+def test_text_that_is_not_utf_8_reaches_an_evaluator() -> None:
+    model = parse("""agraph (uint8[n] x) => (uint8[] y) { y = ImageDecoder <pixel_format = "?"> (x) }""", opset=20)
+    model.graph.node[0].attribute[0].s = b"\xaf?"
+    with pytest.raises(ExecutionError, match="ImageDecoder"):
+        arenaut.load_onnx(model.SerializeToString(), threads=1).run({"x": np.zeros(3, np.uint8)})
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_a_scale_of_one_element_is_a_number_at_any_rank(optimize: bool) -> None:
+    text = """agraph (uint8[2, 2, 3] a) => (uint8[] y)
+        <float[1, 1] s = {0.5}, uint8[1, 1] z = {1}, uint8[3, 1] b = {3, 5, 7}, float t = {1.0}, uint8 o = {0}> {
+        y = QLinearMatMul (a, s, z, b, s, z, t, o) }"""
+    model = arenaut.load_onnx(parse(text, opset=21), threads=1, optimize=optimize)
+    y = model.run({"a": np.arange(12, dtype=np.uint8).reshape(2, 2, 3)})["y"]
+    assert y.tolist() == [[[1], [10]], [[19], [28]]]
 
 
 def test_a_dim_beside_an_empty_one_may_be_of_any_size() -> None:

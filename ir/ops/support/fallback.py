@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from arenaut.ir.attribute_values import bytes_of
 from arenaut.ir.dims import Dim, Expr
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import RuleError, UnsupportedError
@@ -62,6 +63,11 @@ def type_from_proto(proto: Any, dim_of: Callable[[int, Any], Dim]) -> Type | Non
     return None
 
 
+def _text_as_bytes(array: Array) -> Array:
+    out: Array = np.array([bytes_of(s) for s in array.flat], object)
+    return out.reshape(array.shape)
+
+
 def _attribute(schema: Any, name: str, value: Any) -> Any:
     import onnx.helper as helper
     from onnx import numpy_helper
@@ -69,11 +75,15 @@ def _attribute(schema: Any, name: str, value: Any) -> Any:
     if isinstance(value, Graph):
         raise UnsupportedError(f"attribute '{name}' holds a graph, which the reference evaluator is not given")
     if isinstance(value, np.ndarray):
-        value = numpy_helper.from_array(value.astype(np.str_).astype(object) if value.dtype == object else value)
+        value = numpy_helper.from_array(_text_as_bytes(value) if value.dtype == object else value)
     elif isinstance(value, (TensorType, SequenceType, OptionalType, MapType)):
         value = type_proto(value, str)
     elif isinstance(value, Numbers):
         value = list(value)
+    elif isinstance(value, str):
+        value = bytes_of(value)
+    elif isinstance(value, tuple):
+        value = [bytes_of(v) if isinstance(v, str) else v for v in value]
     declared = None if schema is None else schema.attributes.get(name)
     return helper.make_attribute(name, value, attr_type=None if declared is None else declared.type.value)
 
