@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from arenaut.ir.errors import ExecutionError, RuleError, UnknownRankError, UnsupportedError
+from arenaut.ir.errors import ArenautError, ExecutionError, RuleError, ShapeError, UnknownRankError, UnsupportedError
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.infer import alone
 from arenaut.ir.limits import check_time
@@ -108,7 +108,23 @@ def _evaluated(evaluate: Evaluator, node: Node, inputs: Sequence[Any]) -> list[A
         results = evaluate(node, inputs)
     except UnknownRankError:  # of the node, not of these inputs
         results = evaluate(alone(node, _types_of(node, inputs))[1], inputs)
+    except ArenautError:
+        raise
+    except Exception:
+        _check_types(node, inputs)
+        raise
     return [_text_as_objects(r) for r in results]
+
+
+def _check_types(node: Node, inputs: Sequence[Any]) -> None:
+    """Raises ExecutionError for inputs that the op's rule refuses. Evaluators trust the rule, which is not asked while
+    ranks are open."""
+    given = [(v, x) for v, x in zip(node.inputs, inputs, strict=True) if v is not None and x is not None]
+    if any(not v.has_shape for v, _ in given) and all(isinstance(v.type, TensorType) for v, _ in given):
+        try:
+            alone(node, _types_of(node, inputs))
+        except ShapeError as error:
+            raise ExecutionError(str(error)) from error
 
 
 def _types_of(node: Node, inputs: Sequence[Any]) -> list[TensorType | None]:

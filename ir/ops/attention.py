@@ -14,7 +14,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.attention_lower import lower_attention, lower_rotary
-from arenaut.ir.ops.support.common import agree, check_rank, ranked, same_as_input, tensor_like
+from arenaut.ir.ops.support.common import agree, check_rank, ranked, tensor_like
 from arenaut.ir.ops.support.composite import (
     cast,
     concat,
@@ -284,6 +284,13 @@ def _attention_samples() -> Iterator[Sample]:
 # -- RotaryEmbedding -----------------------------------------------------------------------------------------------
 
 
+def _rotary_infer(context: Infer) -> Sequence[Type]:
+    x = tensor_like(context)
+    if x.shape is not None and len(ranked(context, 0, 3, 4)) == 3 and not context.node.attr("num_heads", 0):
+        raise context.fail("num_heads is required for an input of rank 3")
+    return [x]
+
+
 def _rotary_decompose(build: Build, node: Node) -> Sequence[Value]:
     x, cos, sin, positions = (node.input(i) for i in range(4))
     assert x is not None and cos is not None and sin is not None
@@ -405,7 +412,7 @@ RECORDS: tuple[OpRecord, ...] = (
         samples=_attention_samples,
     ),
     OpRecord(
-        op="RotaryEmbedding", infer=same_as_input, evaluate=through_decomposition(_rotary_decompose),
+        op="RotaryEmbedding", infer=_rotary_infer, evaluate=through_decomposition(_rotary_decompose),
         lower=lower_rotary, decompose=_rotary_decompose, flops=lambda node: 3 * product(node.output.shape),
         tolerance=_SUMS, samples=_rotary_samples,
     ),

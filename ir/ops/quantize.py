@@ -48,7 +48,7 @@ def _check_scale(context: Infer, index: int, what: str) -> None:
         return
     axis = axis_in(context, int(context.node.attr("axis", 1)), len(x)) if len(x) > 1 else 0
     if len(scale) == 1 and not context.node.attr("block_size", 0):
-        agree(context, scale[0], x[axis], f"the {what} against dim {axis}")
+        agree(context, scale[0], x[axis] if x else 1, f"the {what} against dim {axis}")
     elif len(scale) != len(x):
         raise context.fail(f"a {what} of rank {len(scale)} for an input of rank {len(x)}")
 
@@ -67,7 +67,7 @@ def spread_node(build: Build, scale: Value, x: Value, axis: int, block: int) -> 
     """The same as nodes. Raises NoRowError where a dim of the blocks is not known."""
     if scale.rank == 0:
         return scale
-    if product(scale.shape) == 1:
+    if product(scale.shape) == 1 or (scale.rank == 1 and x.rank == 0):
         return build.op("Squeeze", scale, ints(build, *range(scale.rank)))
     if scale.rank == 1 and not block:
         around = [i for i in range(x.rank) if i != axis]

@@ -217,9 +217,11 @@ def _infer(context: Infer) -> Sequence[Type]:
         raise context.fail(f"direction is {direction!r}, expected forward, reverse or bidirectional")
     directions = 2 if direction == "bidirectional" else 1
     agree(context, w[0], directions, f"directions of W for '{direction}'")
+    agree(context, r[0], directions, f"directions of R for '{direction}'")
     hidden: Dim = node.attr("hidden_size") or r[2]
     agree(context, r[2], hidden, "the hidden size of R")
     agree(context, w[1], _KINDS[node.op].gates * hidden, "rows of W against the gates times the hidden size")
+    agree(context, r[1], _KINDS[node.op].gates * hidden, "rows of R against the gates times the hidden size")
     kind = context.dtype(0)
     if node.attr("layout", 0):
         batch, length = x[0], x[1]

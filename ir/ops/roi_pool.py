@@ -9,6 +9,7 @@ import numpy as np
 
 from arenaut.ir.graph import Node
 from arenaut.ir.ops.support import samples
+from arenaut.ir.ops.support.common import agree
 from arenaut.ir.record import Infer, Lower, OpRecord, Sample
 from arenaut.ir.types import TensorType, Type
 
@@ -17,7 +18,11 @@ def _infer(context: Infer) -> Sequence[Type]:
     x, rois = context.shape(0), context.shape(1)
     if len(x) != 4 or len(rois) != 2:
         raise context.fail(f"ranks {len(x)} and {len(rois)}, expected 4 and 2")
-    return [TensorType(context.dtype(0), (rois[0], x[1], *context.node.attr("pooled_shape")))]
+    agree(context, rois[1], 5, "the numbers of a region")
+    pooled = context.node.attr("pooled_shape")
+    if len(pooled) != 2:
+        raise context.fail(f"pooled_shape has {len(pooled)} entries, expected 2")
+    return [TensorType(context.dtype(0), (rois[0], x[1], *pooled))]
 
 
 def _edges(first: int, last: int, bins: int, size: int) -> list[slice]:

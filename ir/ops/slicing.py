@@ -371,6 +371,8 @@ def _crop_axes(node: Node, rank: int) -> list[int]:
 
 def _crop_infer(context: Infer) -> Sequence[Type]:
     shape, wanted = list(context.shape(0)), context.data(1)
+    for axis in context.node.attr("axes") or ():
+        axis_in(context, axis, len(shape))
     axes = _crop_axes(context.node, len(shape))
     if wanted.size != len(axes):
         raise context.fail(f"{wanted.size} sizes for {len(axes)} axes")

@@ -34,6 +34,10 @@ def _nms_infer(context: Infer) -> Sequence[Type]:
         shape = tensor_like(context, index).shape
         if shape is not None and len(shape) != 3:
             raise context.fail(f"input {index} has rank {len(shape)}, expected 3")
+    for index in (2, 3, 4):
+        limit = tensor_like(context, index).shape if context.has(index) else None
+        if limit is not None:
+            agree(context, product(limit), 1, f"the number of elements of input {index}")
     return [TensorType(DType.INT64, (context.fresh(0, 0), 3))]
 
 
@@ -378,6 +382,8 @@ def _image_infer(context: Infer) -> Sequence[Type]:
     if context.dtype(0) is DType.STRING:
         raise context.fail("its columns are texts, which have no sum")
     x, image, block = ranked(context, 0, 3), _dims(context.data(1)), _dims(context.data(2))
+    if len(image) != len(block):
+        raise context.fail(f"an image of {len(image)} dims from blocks of {len(block)}")
     return [TensorType(context.dtype(0), (x[0], floordiv(x[1], product(block)), *image))]
 
 

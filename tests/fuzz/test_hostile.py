@@ -301,6 +301,34 @@ RULES = {
         "uint8[2, 3] x) => (y) <float s = {0.5}, uint8[1, 1, 2] z = {1, 2}> { y = DequantizeLinear (x, s, z",
         "a zero point of rank 3",
     ),
+    "a region of three numbers": (
+        "float[1, 1, 4, 4] x, float[1, 3] r) => (y) { y = MaxRoiPool <pooled_shape = [2, 2]> (x, r",
+        "3 is not 5",
+    ),
+    "regions pooled to three dims": (
+        "float[1, 1, 4, 4] x, float[1, 5] r) => (y) { y = MaxRoiPool <pooled_shape = [2, 2, 2]> (x, r",
+        "3 entries, expected 2",
+    ),
+    "boxes without a limit that is there": (
+        "float[1, 3, 4] b, float[1, 2, 3] s, int64[0] n) => (int64[] y) { y = NonMaxSuppression (b, s, n",
+        "0 is not 1",
+    ),
+    "images of blocks of other rank": (
+        "float[1, 4, 4] x) => (y) <int64[2] s = {2, 2}, int64[3] b = {1, 1, 1}> { y = Col2Im (x, s, b",
+        "2 dims from blocks of 3",
+    ),
+    "cropping along an axis of a scalar": (
+        "float x) => (y) <int64[1] s = {2}> { y = CenterCropPad <axes = [0]> (x, s",
+        "out of range for rank 0",
+    ),
+    "recurrences of three directions": (
+        "float[1, 1, 2] x, float[1, 2, 2] w, float[3, 2, 2] r) => (y) { y = RNN <hidden_size = 2> (x, w, r",
+        "directions of R",
+    ),
+    "rotation of packed heads, which are not counted": (
+        "float[1, 2, 4] x, float[1, 2, 2] c) => (y) { y = RotaryEmbedding (x, c, c",
+        "num_heads is required",
+    ),
     "norms along an axis of a scalar": (
         "float x) => (float y) { y = MeanVarianceNormalization <axes = [0]> (x",
         "out of range for rank 0",
@@ -324,6 +352,18 @@ def test_a_scalar_among_what_is_joined_beside_an_open_rank(optimize: bool) -> No
     model = arenaut.load_onnx(parse(text, opset=21), threads=1, optimize=optimize)
     with pytest.raises(ExecutionError, match="Concat"):
         model.run({"a": np.array(1), "b": np.array(2), "axes": ints(0)})
+
+
+@pytest.mark.parametrize("op", ["ArgMax", "Softmax", "LayerNormalization", "EyeLike", "CenterCropPad"])
+def test_a_rank_that_only_the_feed_has_is_refused_as_any(op: str) -> None:
+    more = {"LayerNormalization": ", s", "CenterCropPad": ", n"}.get(op, "")
+    y = "int64[]" if op == "ArgMax" else "float[]"
+    axes = " <axes = [0]>" if op == "CenterCropPad" else ""
+    model = parse(f"agraph (float[] x, float[1] s, int64[1] n) => ({y} y) {{ y = {op}{axes} (x{more}) }}", opset=21)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    made = arenaut.load_onnx(model.SerializeToString(), threads=1)
+    with pytest.raises((ExecutionError, ShapeError), match=op):
+        made.run({"x": np.array(1, np.float32), "s": np.ones(1, np.float32), "n": ints(1)})
 
 
 def test_text_that_is_not_utf_8_reaches_an_evaluator() -> None:

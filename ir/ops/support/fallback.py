@@ -64,8 +64,9 @@ def type_from_proto(proto: Any, dim_of: Callable[[int, Any], Dim]) -> Type | Non
 
 
 def _text_as_bytes(array: Array) -> Array:
-    out: Array = np.array([bytes_of(s) for s in array.flat], object)
-    return out.reshape(array.shape)
+    out = np.empty(array.shape, object)
+    out.reshape(-1)[:] = [bytes_of(s) for s in array.flat]
+    return out
 
 
 def _attribute(schema: Any, name: str, value: Any) -> Any:
