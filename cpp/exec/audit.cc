@@ -46,7 +46,8 @@ bool ends_with(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
 
-bool side_accepts(std::string_view side, const int32_t* dtypes, size_t count) {
+// may_be_empty: whether a pattern that repeats also stands for no operand.
+bool side_accepts(std::string_view side, const int32_t* dtypes, size_t count, bool may_be_empty) {
   size_t i = 0;
   std::string_view last;
   bool repeated = false;
@@ -54,7 +55,7 @@ bool side_accepts(std::string_view side, const int32_t* dtypes, size_t count) {
     std::string_view pattern = next_part(&side, ',');
     repeated = ends_with(pattern, "...");
     if (repeated) pattern.remove_suffix(3);
-    const bool optional = ends_with(pattern, "?") || repeated;
+    const bool optional = ends_with(pattern, "?") || (repeated && may_be_empty);
     if (ends_with(pattern, "?")) pattern.remove_suffix(1);
     const int32_t dtype = i < count ? dtypes[i] : ARN_NONE;
     if (dtype == ARN_NONE ? !optional : !matches(pattern, dtype)) return false;
@@ -311,8 +312,8 @@ bool accepts(const arn_row& row, const std::vector<int32_t>& dtypes, int32_t n_i
   const std::string_view signature(row.signature);
   const size_t middle = std::min(signature.find('>'), signature.size());
   const std::string_view outputs = signature.substr(std::min(middle + 1, signature.size()));
-  return side_accepts(signature.substr(0, middle), dtypes.data(), at(n_in)) &&
-         side_accepts(outputs, dtypes.data() + n_in, dtypes.size() - at(n_in));
+  return side_accepts(signature.substr(0, middle), dtypes.data(), at(n_in), true) &&
+         side_accepts(outputs, dtypes.data() + n_in, dtypes.size() - at(n_in), false);  // kernels read the first
 }
 
 void audit(const Program& p) { Auditor(p).run(); }

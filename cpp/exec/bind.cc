@@ -15,7 +15,6 @@
 namespace arenaut {
 namespace {
 
-constexpr int64_t kMaxBytes = int64_t{1} << 46;
 constexpr int64_t kGuessedBytesPerNanosecond = 8;
 // Placements tried where the planned one misses the lower bound.
 constexpr int kRetries = 24;
@@ -196,6 +195,8 @@ class Binder {
   // Every element of the view must lie inside its buffer: nothing a model says can make a kernel leave it.
   void check_range(int32_t step, const Place& v, const arn_desc& d) const {
     int64_t lo = value_of(v.offset), hi = lo;
+    if (lo < -kMaxBytes || lo > kMaxBytes)
+      fail(step, ARN_OVERFLOW, "a view's extent overflows");  // also of an empty view
     for (int i = 0; i < d.rank; ++i) {
       if (d.dims[i] == 0) return;
       int64_t reach = 0;

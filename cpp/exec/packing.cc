@@ -1,7 +1,9 @@
 #include "exec/packing.h"
 
+#include <algorithm>
 #include <stdexcept>
 
+#include "exec/checks.h"
 #include "exec/registry.h"
 #include "kernels/element.h"
 
@@ -9,6 +11,17 @@ namespace arenaut {
 namespace {
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+// Whether rows may count with its dims: products of those, rounded up to panels, stay far from overflow. An empty
+// weight's other dims count too, since partial products leave out the dim that is 0.
+bool is_countable(const arn_desc& d) {
+  int64_t elements = 1;
+  for (int i = 0; i < d.rank; ++i) {
+    if (d.dims[i] < 0 || d.dims[i] > kMaxBytes / elements) return false;
+    elements *= std::max<int64_t>(1, d.dims[i]);
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -39,8 +52,9 @@ PackView::PackView(const Program& p, const Step& step, const std::vector<int64_t
       descs[i].dims[k] = known[at(v.dims[k])];
       descs[i].strides[k] = known[at(v.strides[k])];
     }
-    if (b.segment == Segment::kWeight && b.data != nullptr)
-      constants[i] = static_cast<const char*>(b.data) + known[at(v.offset)] * element_bytes(v.dtype);
+    const int64_t offset = known[at(v.offset)];
+    if (b.segment == Segment::kWeight && b.data != nullptr && -kMaxBytes <= offset && offset <= kMaxBytes)
+      constants[i] = static_cast<const char*>(b.data) + offset * element_bytes(v.dtype);
   }
   args.n_in = step.n_in;
   args.n_out = static_cast<int32_t>(descs.size()) - step.n_in;
@@ -61,8 +75,7 @@ void check_packed(const Program& p) {
     for (size_t i = 0; i < step.packed_weights.size(); ++i) {
       if (!step.packed_weights[i]) continue;
       const arn_desc& d = view.descs[i];
-      for (int k = 0; k < d.rank; ++k)
-        if (d.dims[k] < 0) throw std::invalid_argument("a packed weight of no known size");
+      if (!is_countable(d)) throw std::invalid_argument("a packed weight of no known or of an impossible size");
       if (step.packed_weights[i]->data == nullptr ||
           row.pack_bytes(&view.args, static_cast<int32_t>(i)) != step.packed_weights[i]->bytes)
         throw std::invalid_argument("a packed weight of another size than its row wants");

@@ -115,6 +115,16 @@ void register_program(py::module_& m) {
       .def_readwrite("open_call", &PyProgram::open_call)
       .def("symbol_count", [](const PyProgram& p) { return p.program->symbol_stage.size(); })
       .def("output_count", [](const PyProgram& p) { return p.program->outputs.size(); })
+      .def("host_steps",
+           [](const PyProgram& p) {  // (step, inputs, outputs) of those that call the host
+             py::list out;
+             for (size_t i = 0; i < p.program->steps.size(); ++i) {
+               const Step& s = p.program->steps[i];
+               const auto n_in = static_cast<size_t>(s.n_in);
+               if (s.kind == StepKind::kHost) out.append(py::make_tuple(i, n_in, s.operands.size() - n_in));
+             }
+             return out;
+           })
       .def("bodies_of",
            [](const PyProgram& p, size_t step) {
              py::list out;

@@ -554,8 +554,9 @@ ARN_DEFINE_BIND(half_conv) {
 ARN_DEFINE_PACK_BYTES(half_conv) {
   using namespace ARN_NS;
   const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
-  if (operand != 1 || args->n_in < 2 || args->operand[1].rank != p.spatial + 2 || p.group < 1) return 0;
+  if (operand != 1 || args->n_in < 2 || args->operand[1].rank != p.spatial + 2) return 0;
   const arn_desc& d = args->operand[1];
+  if (!has_groups(d, p)) return 0;
   if (d.dtype == ARN_F32 && p.rounded == 0) return 0;
   for (int i = 0; i < d.rank; ++i)
     if (d.dims[i] < 0) return 0;

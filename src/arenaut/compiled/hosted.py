@@ -16,7 +16,20 @@ from arenaut.ir.evaluate import evaluate_graph
 from arenaut.ir.graph import Graph
 
 if TYPE_CHECKING:
+    from arenaut import _native
     from arenaut.compiled.opened import OpenedProgram
+
+
+def check_hosts(steps: Mapping[int, HostStep], native: _native.Program) -> None:
+    """Its steps that call an evaluator have these operands and results. Raises ValueError."""
+    for step, n_in, n_out in native.host_steps():
+        host = steps.get(step)
+        if host is None:
+            raise ValueError(f"step {step} has no evaluator")
+        if len(host.result_types) != n_out or not all(0 <= i < n_out for i in host.results):
+            raise ValueError(f"step {step} has other results than its table")
+        if len(host.types) != len(host.operands) or not all(0 <= i < n_in for i in host.operands):
+            raise ValueError(f"step {step} has other operands than its table")
 
 
 def host_caller(
@@ -26,17 +39,20 @@ def host_caller(
     make them itself."""
 
     served, told = ref(program.native), set[int]()  # the program keeps this callback
+    described: dict[int, str] = {}
 
     @cache
     def graph_of(step: int) -> Graph:
         from arenaut.frontend import import_model
 
         try:
-            host = steps[step]
-            hosts = file.section("hosts")
+            host, hosts = steps[step], file.section("hosts")
+            described[step] = program.outline.steps[step].text
             if not 0 <= host.offset <= host.offset + host.size <= len(hosts):
                 raise ValueError("a step outside the section of steps")
             graph = import_model(hosts[host.offset : host.offset + host.size]).graph
+        except CompiledFileError:
+            raise
         except (*DAMAGES, ModelError) as error:
             raise damaged(file.path, f"step {step}", error) from None
         if len(graph.inputs) != len(host.operands) or len(graph.outputs) != len(host.results):
@@ -51,7 +67,7 @@ def host_caller(
                 return None
         host = steps[step]
         inputs = [typed_array(arrays[i], t) for i, t in zip(host.operands, host.types, strict=True)]
-        made = evaluated_step(program.outline.steps[step].text, lambda: evaluate_graph(graph, inputs))
+        made = evaluated_step(described[step], lambda: evaluate_graph(graph, inputs))
         results: list[Any] = [None] * len(host.result_types)
         for i, result in zip(host.results, made, strict=True):
             results[i] = packed_result(result, host.result_types[i])

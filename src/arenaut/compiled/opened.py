@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from arenaut import _native
 from arenaut.compiled.container import WEIGHTS, CompiledFile, this_build
-from arenaut.compiled.hosted import host_caller
+from arenaut.compiled.hosted import check_hosts, host_caller
 from arenaut.compiled.info import stored_info
 from arenaut.compiled.parts import Interface, Manifest, Prepared, ProgramTable, StateTable, prepared_section
 from arenaut.compiled.tables import DAMAGES, Reader, damaged
@@ -207,6 +207,7 @@ class _Programs:
                 raise ValueError("a program has other symbols or outputs than its table")
             program = OpenedProgram(each, table, self.threads, partial(_outline, file, place), bodies)
             steps = {h.step: h for h in self.manifest.hosts if h.program == place}
+            check_hosts(steps, each)
             each.host_call = host_caller(file, steps, program)
             each.open_call = partial(_open_fragment, self.opened, self.whole, place)
             bodies[id(each)] = program
@@ -227,9 +228,10 @@ def _open_fragment(
         if met is not None:
             return met.native, known.asked
     root = whole("running parts whose ranks only a run knows")._built
-    native = root.native.walk()[place]
-    found = next(b for b in root.inside() if b.native is native)
-    assert isinstance(found, Built)
+    natives = root.native.walk()
+    found = next((b for b in root.inside() if place < len(natives) and b.native is natives[place]), None)
+    if not isinstance(found, Built) or not found.opens_at(step):
+        raise CompiledFileError("a compiled file has other programs than its original. Compile the model again")
     made, asked = found.host.open(step, arrays)
     return made, asked if known is None else sorted({*asked, *known.asked})
 

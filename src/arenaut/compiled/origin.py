@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
 from arenaut.compiled.container import CompiledFile, Content
 from arenaut.compiled.tables import DAMAGES, boolean, damaged, number, text
@@ -196,9 +196,29 @@ _OPTIONS: Mapping[str, tuple[type, ...]] = {
 
 
 def _options(given: Any) -> dict[str, Any]:
-    for name, value in given.items():
-        if not isinstance(value, _OPTIONS[name]):
-            raise TypeError(f"the option {name} is {value!r}")
+    """All options as `kept_options` gave them: what load_onnx takes, or refuses with an OptionError."""
+    if set(given) != {*PLAIN, *PLAIN_REVISION}:
+        raise ValueError("other options than load_onnx has")
+    from arenaut.ir.target import OPTIMISATIONS, Precision, WeightForm
+
+    for name in ("optimize", "exact_conv", "separate"):
+        boolean(given[name])
+    for name in ("threads", "stop_after", "winograd_limit"):
+        if given[name] is not None:
+            number(given[name])
+    for name in ("shapes", "dims", "denotations"):
+        for size in given[name].values():
+            number(size)
+    for name, known in (("precision", get_args(Precision)), ("weights", get_args(WeightForm))):
+        if given[name] not in known:
+            raise ValueError(f"the option {name} is {given[name]!r}")
+    for name in ("optimize_memory", "cache_precision"):
+        text(given[name])
+    if not isinstance(given["without"], list) or not all(text(name) in OPTIMISATIONS for name in given["without"]):
+        raise ValueError("it leaves out what is no optimisation")
+    if given["state"] is not None and not isinstance(given["state"], bool):
+        for output in given["state"].values():
+            text(output)
     return dict(given)
 
 

@@ -75,6 +75,11 @@ class Built:
         for inner in (*self.bodies, *self.host.opened()):
             yield from inner.inside()
 
+    def opens_at(self, position: int) -> bool:
+        """Whether the native step is one whose ranks only a run knows."""
+        steps = self.lowered.steps
+        return position < len(self.step_order) and steps[self.step_order[position]].kind is StepKind.OPEN
+
     def bodies_of(self, position: int) -> list[Built]:
         index = self.step_order[position]
         first = sum([len(step.bodies) for step in self.lowered.steps[:index]])

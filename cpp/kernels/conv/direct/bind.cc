@@ -204,7 +204,7 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
 int64_t conv_pack_bytes(const arn_bind_args* args, bool transposed) {
   const arn_conv_params& p = *static_cast<const arn_conv_params*>(args->params);
   const arn_desc& w = args->operand[1];
-  if (p.spatial < 1 || p.spatial > 3 || p.group < 1 || w.rank != p.spatial + 2) return 0;
+  if (p.spatial < 1 || p.spatial > 3 || w.rank != p.spatial + 2 || !has_groups(w, p)) return 0;
   for (int i = 0; i < w.rank; ++i)
     if (w.dims[i] < 0) return 0;
   for (int64_t i = 0; i < p.spatial; ++i)

@@ -38,6 +38,11 @@ static inline RawWeights raw_weights(const arn_desc& w, const arn_conv_params& p
   return r;
 }
 
+// Whether there is a channel for every group: else the number of groups says nothing of the weights' size.
+static inline bool has_groups(const arn_desc& w, const arn_conv_params& p) {
+  return p.group >= 1 && (p.group == 1 || p.group <= w.dims[0]);
+}
+
 // Strides and dilations of the three axes.
 struct Steps {
   int64_t stride[3], dilation[3], pad[3];
