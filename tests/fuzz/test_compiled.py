@@ -188,6 +188,23 @@ def test_options_of_an_original_are_all_there_and_of_their_types(tmp_path: Path)
 
 
 RESHAPED = "g (float[N] x, int64[K] shape) => (float[] y) { y = Reshape(x, shape) }"
+
+
+def test_options_that_another_version_did_not_have_are_plain(tmp_path: Path) -> None:
+    path, changed = tmp_path / "model.arn", tmp_path / "changed.arn"
+    arenaut.load_onnx(seeds.serialized(RESHAPED), threads=1).save(path, portable=True)
+    file = CompiledFile(str(path))
+    document = json.loads(bytes(file.section("origin")))
+    for name in ("separate", "cache_precision", "state"):
+        del document["options"][name]
+    sections: list[tuple[str, Any]] = [(name, bytes(file.section(name))) for name in file.names("")]
+    sections = [(name, json.dumps(document).encode() if name == "origin" else data) for name, data in sections]
+    with open(changed, "w+b") as target:
+        write_container(target, replace(file.made, version="0.0"), sections)
+    feeds = {"x": np.arange(4, dtype=np.float32), "shape": np.array([2, 2])}
+    assert arenaut.load_onnx(changed, threads=1).run(feeds)["y"].tolist() == [[0, 1], [2, 3]]
+
+
 OTHER = "g (float[N] x, int64[K] shape) => (float[N] y) { y = Relu(x) }"
 
 

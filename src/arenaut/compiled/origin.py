@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
-from arenaut.compiled.container import CompiledFile, Content
+from arenaut.compiled.container import CompiledFile, Content, this_build
 from arenaut.compiled.tables import DAMAGES, boolean, damaged, number, text
 from arenaut.ir.errors import CompiledFileError
 from arenaut.plain import dataclass
@@ -131,7 +131,10 @@ def original_of(file: CompiledFile) -> Original | None:
     same files beside it; None: there is none. Raises CompiledFileError for a damaged file."""
     try:
         document = json.loads(bytes(file.section("origin")))
-        options = _options(document["options"])
+        options = document["options"]
+        if file.made.version != this_build()[0]:  # which had fewer options
+            options = {**PLAIN, **PLAIN_REVISION, **options}
+        options = _options(options)
         files = [_file(each) for each in document["files"]]
         inside = boolean(document["inside"])
     except DAMAGES as error:
