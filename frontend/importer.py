@@ -23,6 +23,7 @@ from arenaut.frontend.survey import check_supported
 from arenaut.frontend.typeproto import stored_type
 from arenaut.frontend.weights import Weights
 from arenaut.ir import Graph, Type, Value
+from arenaut.ir.attribute_values import shown_text
 from arenaut.ir.errors import InvalidModelError
 from arenaut.plain import dataclass
 
@@ -132,15 +133,15 @@ def _import_again(
 def _info(model: Any, opsets: Mapping[str, int], revision: Revision) -> ModelInfo:
     return ModelInfo(
         graph=model.graph.name,
-        producer=model.producer_name,
-        producer_version=model.producer_version,
-        domain=model.domain,
+        producer=shown_text(model.producer_name),
+        producer_version=shown_text(model.producer_version),
+        domain=shown_text(model.domain),
         version=model.model_version,
-        doc=model.doc_string,
-        graph_doc=model.graph.doc_string,
+        doc=shown_text(model.doc_string),
+        graph_doc=shown_text(model.graph.doc_string),
         ir_version=model.ir_version,
         opsets=opsets,
-        metadata={p.key: p.value for p in model.metadata_props},
+        metadata={shown_text(p.key): shown_text(p.value) for p in model.metadata_props},
         shapes={v.name: revision.stated_shape(v.type, v.name) for v in [*model.graph.input, *model.graph.output]},
     )
 

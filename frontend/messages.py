@@ -6,7 +6,7 @@ raw_data is where the bytes lie, (offset, length) in what was read. A test holds
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from functools import cache
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from arenaut import _native
+from arenaut.ir.errors import InvalidModelError
 
 # Kinds: "int", "float", "text", "bytes", "span" (offset and length), arrays "ints", "uints", "floats", "doubles", or
 # the name of a message; "*" behind one of the first group or a message: a list.
@@ -76,6 +77,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     ),
     "Dimension": ("dim_value", "dim_param"),
 }  # fmt: skip
+
+
+_TEXT = frozenset({str})
 
 
 class AttributeType(IntEnum):
@@ -148,6 +152,16 @@ def read_model(data: bytes | memoryview) -> Any:
     return _reader().read(data, "ModelProto")
 
 
+def check_text(names: Iterable[Any]) -> None:
+    """Raises InvalidModelError for a name that is not UTF-8, which protobuf gives as bytes."""
+    names = list(names)
+    if {*map(type, names)} <= _TEXT:
+        return
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidModelError(f"the model holds the name {name!r}, which is not UTF-8 text. The file is damaged")
+
+
 def to_protobuf(message: Any, proto: Any, bytes_of: Callable[[tuple[int, int]], bytes]) -> Any:
     """Fills the protobuf message `proto` from one of ours; bytes_of: what lies at an offset of what that was read
     from, for a length."""
@@ -157,6 +171,8 @@ def to_protobuf(message: Any, proto: Any, bytes_of: Callable[[tuple[int, int]], 
     kinds = dict(FIELDS[type(message).__name__].values())
     for name, value in vars(message).items():
         kind = kinds[name]
+        if kind in ("text", "text*"):
+            check_text([value] if kind == "text" else value)
         if kind == "span":
             setattr(proto, name, bytes_of(value))
         elif isinstance(value, Message):

@@ -12,7 +12,7 @@ from arenaut.frontend.spec import Spec
 from arenaut.frontend.structure import Label, is_reference, label, node_attributes, normal_domain
 from arenaut.frontend.upgrade import upgrade
 from arenaut.ir import Value
-from arenaut.ir.attribute_values import first_wrong
+from arenaut.ir.attribute_values import first_wrong, shown_text
 from arenaut.ir.errors import InvalidModelError, UnknownRankError, UnsupportedError
 from arenaut.ir.limits import check_nodes, check_time
 from arenaut.ir.schemas import Signature, default_attributes, signature
@@ -145,7 +145,7 @@ def _check_ranges(spec: Spec) -> None:
     found = first_wrong(spec.op, spec.attributes) if spec.domain in ("", "ai.onnx.ml") else None
     if found is not None:
         name, value, allowed = found
-        shown = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        shown = shown_text(value) if isinstance(value, (str, bytes)) else value
         raise spec.invalid(f"its attribute '{name}' is {shown}, expected {allowed}. Export the model again")
 
 

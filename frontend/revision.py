@@ -10,6 +10,7 @@ import numpy as np
 
 from arenaut.frontend.typeproto import type_of
 from arenaut.ir import TensorType, Type, symbol
+from arenaut.ir.attribute_values import shown_text
 from arenaut.ir.dims import Dim
 from arenaut.ir.errors import InputError
 from arenaut.ir.graph import Array
@@ -53,7 +54,8 @@ class Revision:
         if not isinstance(t, TensorType) or t.shape is None:
             return None
         stated = proto.tensor_type.shape.dim
-        return tuple(d if isinstance(d, int) else stated[i].dim_param or None for i, d in enumerate(t.shape))
+        named = [shown_text(d.dim_param) or None for d in stated]
+        return tuple(d if isinstance(d, int) else named[i] for i, d in enumerate(t.shape))
 
     def _dim(self, d: Dim, stated: Any, own: str) -> Dim:
         if isinstance(d, int):

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from arenaut.frontend.attributes import attribute_type
-from arenaut.frontend.messages import AttributeType
+from arenaut.frontend.messages import AttributeType, check_text
 from arenaut.ir.errors import InvalidModelError
 
 _BODY_TYPES = frozenset({int(AttributeType.GRAPH), int(AttributeType.GRAPHS)})
-_TEXT = frozenset({str})
 
 
 def normal_domain(domain: str) -> str:
@@ -27,16 +26,6 @@ def bodies_of(node: Any) -> Iterator[tuple[str, Any]]:
                     f"{label(node)}: attribute '{attribute.name}' is a list of graphs, which no op has"
                 )
             yield attribute.name, attribute.g
-
-
-def check_text(names: Iterable[Any]) -> None:
-    """Raises InvalidModelError for a name that is not UTF-8, which protobuf gives as bytes."""
-    names = list(names)
-    if {*map(type, names)} <= _TEXT:
-        return
-    for name in names:
-        if not isinstance(name, str):
-            raise InvalidModelError(f"the model holds the name {name!r}, which is not UTF-8 text. The file is damaged")
 
 
 def has_bodies(node: Any) -> bool:

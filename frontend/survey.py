@@ -9,7 +9,8 @@ from typing import Any
 from arenaut.frontend.contrib.refused import REASONS
 from arenaut.frontend.functions import function_key
 from arenaut.frontend.handlers import HANDLERS
-from arenaut.frontend.structure import bodies_of, check_text, label, normal_domain
+from arenaut.frontend.messages import check_text
+from arenaut.frontend.structure import bodies_of, label, normal_domain
 from arenaut.ir.errors import InvalidModelError, UnsupportedError
 from arenaut.ir.schemas import newest_opset, newest_signature, signature
 from arenaut.plain import dataclass

@@ -25,6 +25,11 @@ def bytes_of(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
+def shown_text(text: str | bytes) -> str:
+    """A text of a file to be shown, or written where only UTF-8 may stand."""
+    return bytes_of(text).decode("utf-8", "replace")
+
+
 @dataclass(frozen=True)
 class OneOf:
     """One of some words or numbers."""

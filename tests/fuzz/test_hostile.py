@@ -366,6 +366,49 @@ def test_a_rank_that_only_the_feed_has_is_refused_as_any(op: str) -> None:
         made.run({"x": np.array(1, np.float32), "s": np.ones(1, np.float32), "n": ints(1)})
 
 
+@pytest.mark.parametrize(
+    ("x", "w", "wanted"),
+    [
+        ((1, 4, 6, 5), (0, 4, 3, 2), (1, 0, 4, 4)),
+        ((1, 4, 6, 5), (0, 2, 3, 2), (1, 0, 4, 4)),
+        ((1, 4, 6, 1), (2, 4, 3, 2), (1, 2, 4, 0)),
+        ((1, 4, 6, 1), (4, 1, 3, 2), (1, 4, 4, 0)),
+        ((1, 4, 2, 5), (2, 4, 3, 2), (1, 2, 0, 4)),
+    ],
+)
+def test_integer_convolutions_of_nothing(x: Any, w: Any, wanted: Any) -> None:
+    text = f"agraph (uint8{[*x]} x, uint8{[*w]} w) => (int32[] y) {{ y = ConvInteger <group = {4 // w[1]}> (x, w) }}"
+    model = arenaut.load_onnx(parse(text, opset=21), threads=1)
+    y = model.run({"x": np.ones(x, np.uint8), "w": np.ones(w, np.uint8)})["y"]
+    assert y.shape == wanted and y.dtype == np.int32
+
+
+def test_texts_about_a_model_are_shown_whatever_their_bytes(tmp_path: Path) -> None:
+    model = parse("agraph (float[batch] x) => (float[batch] y) { y = Relu (x) }", opset=21)
+    model.producer_name, model.doc_string, model.graph.doc_string = "made by", "made of", "made for"
+    model.metadata_props.add(key="made at", value="made in")
+    data = model.SerializeToString().replace(b"made ", b"made\xab").replace(b"batch", b"\xabatch")
+    made = arenaut.load_onnx(data, threads=1)
+    made.save(tmp_path / "m")
+    info = arenaut.load_onnx(tmp_path / "m").info
+    assert (info.producer, info.doc, info.graph_doc) == ("made\ufffdby", "made\ufffdof", "made\ufffdfor")
+    assert info.metadata == {"made\ufffdat": "made\ufffdin"} and info.shapes["x"] == ("\ufffdatch",)
+
+
+def test_a_name_that_is_not_utf_8_in_the_body_of_a_function() -> None:
+    score = TensorProto.FLOAT
+    inputs = [helper.make_tensor_value_info(n, score, [1, 1, 2, 4]) for n in "qkv"]
+    value = helper.make_tensor_value_info("a_score", score, None)
+    body = helper.make_graph([helper.make_node("Identity", ["a_score"], ["b_score"])], "bias", [value],
+                             [helper.make_tensor_value_info("b_score", score, None)])  # fmt: skip
+    node = helper.make_node("FlexAttention", ["q", "k", "v"], ["y"], domain="ai.onnx.preview", score_mod=body)
+    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", score, None)])
+    imports = [helper.make_opsetid("", 24), helper.make_opsetid("ai.onnx.preview", 1)]
+    data = helper.make_model(graph, opset_imports=imports, ir_version=11).SerializeToString()
+    with pytest.raises(InvalidModelError, match="not UTF-8"):
+        arenaut.load_onnx(data.replace(b"bias", b"b\xabas"), threads=1)
+
+
 def test_text_that_is_not_utf_8_reaches_an_evaluator() -> None:
     model = parse("""agraph (uint8[n] x) => (uint8[] y) { y = ImageDecoder <pixel_format = "?"> (x) }""", opset=20)
     model.graph.node[0].attribute[0].s = b"\xaf?"

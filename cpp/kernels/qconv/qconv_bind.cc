@@ -47,7 +47,7 @@ void choose_reading(QConvBound* b) {
   b->line = s.x[1];
   b->slice = s.x[0] * s.tap_step[0];
   if (b->copied != 0) {
-    const int64_t lines = min64(s.out[1], ceil_div(b->p_block - 1, s.out[2]) + 1);
+    const int64_t lines = min64(s.out[1], ceil_div(b->p_block - 1, max64(1, s.out[2])) + 1);
     const int64_t columns = b->p_block >= s.out[2] || s.out[1] > 1 ? s.out[2] : b->p_block;
     b->pixel = b->copy_channels;
     b->line = span(s, 2, columns) * b->pixel;
@@ -72,7 +72,8 @@ void choose_grid(const arn_target& target, QConvBound* b) {
   } else {
     const int64_t quad = 4 * ARN_DOT_LANES;
     const int64_t fit = target.l2_bytes / 4 / max64(1, b->k) / quad * quad;
-    o_block = min64(max64(quad, min64(b->use_epilogue != 0 ? 256 : 512, fit)), round_up(columns, ARN_DOT_LANES));
+    o_block =
+        min64(max64(quad, min64(b->use_epilogue != 0 ? 256 : 512, fit)), round_up(max64(1, columns), ARN_DOT_LANES));
     p_block = min64(1024, max64(224, 4 * s.out[2]));
   }
   const double outer = static_cast<double>(s.batch * s.out[0]) * static_cast<double>(b->depthwise != 0 ? 1 : s.groups);
