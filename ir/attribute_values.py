@@ -120,7 +120,7 @@ _ANY_OP: Mapping[str, Range] = {
     "to": ElementType(),
     "stash_type": ElementType(),
     "output_datatype": ElementType(),
-    "dtype": ElementType(or_none=True),
+    "dtype": ElementType(),
     "output_dtype": ElementType(or_none=True),
     "softmax_precision": ElementType(or_none=True),
     "kernel_type": OneOf(("LINEAR", "POLY", "RBF", "SIGMOID")),
@@ -129,7 +129,6 @@ _ANY_OP: Mapping[str, Range] = {
 }  # fmt: skip
 
 _OF_OP: Mapping[tuple[str, str], Range] = {
-    ("EyeLike", "dtype"): ElementType(),
     ("BitShift", "direction"): OneOf(("LEFT", "RIGHT")),
     ("CumSum", "reverse"): _FLAG,
     ("CumProd", "reverse"): _FLAG,

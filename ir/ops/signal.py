@@ -18,7 +18,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
-from arenaut.ir.ops.support.common import axis_in, input_ints, known_ints, to_dtype, widen
+from arenaut.ir.ops.support.common import axis_in, input_ints, known_ints, only_element, ranked, to_dtype, widen
 from arenaut.ir.ops.support.composite import (
     cast,
     counting,
@@ -138,7 +138,7 @@ def _dft_infer(context: Infer) -> Sequence[Type]:
     length = _natural_length(shape[axis], inverse, onesided)
     if context.has(1):
         known = context.known_data(1)
-        length = context.fresh(0, axis) if known is None else known.reshape(-1)[0]
+        length = context.fresh(0, axis) if known is None else only_element(context, index, known)
     shape[axis] = floordiv(length, 2) + 1 if onesided and not inverse else length
     if context.has(1) and context.known_data(1) is None:
         shape[axis] = context.fresh(0, axis)
@@ -242,7 +242,7 @@ def _stft_infer(context: Infer) -> Sequence[Type]:
         if isinstance(known, int) and known < 1:
             raise context.fail(f"input {index} ({name}) is {known}, expected at least 1")
     if length is None and not context.has(3):
-        length = context.shape(2)[0] if context.has(2) else shape[1]
+        length = ranked(context, 2, 1)[0] if context.has(2) else shape[1]
     frames = context.fresh(0, 1) if step is None or length is None else floordiv(shape[1] - length, step) + 1
     bins = context.fresh(0, 2) if length is None else floordiv(length, 2) + 1 if node.attr("onesided", 1) else length
     return [TensorType(context.dtype(0), (shape[0], frames, bins, 2))]

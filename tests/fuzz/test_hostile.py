@@ -268,6 +268,14 @@ RULES = {
         "float[2, 2] x) => (y) { y = EyeLike <dtype = 0> (x",
         "'dtype' is 0",
     ),
+    "Bernoulli of the type that stands for none": (
+        "float[2, 2] x) => (y) { y = Bernoulli <dtype = 0> (x",
+        "'dtype' is 0",
+    ),
+    "a window that is a scalar": (
+        "float[1, 8, 1] x, float w) => (y) <int64 s = {2}> { y = STFT (x, s, w",
+        "input 2 has rank 0, expected 1",
+    ),
     "regions that are scalars": (
         "float[1, 1, 4, 4] x, float r, int64[1] b) => (y) { y = RoiAlign (x, r, b",
         "input 1 has rank 0, expected 2",
