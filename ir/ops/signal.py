@@ -138,7 +138,7 @@ def _dft_infer(context: Infer) -> Sequence[Type]:
     length = _natural_length(shape[axis], inverse, onesided)
     if context.has(1):
         known = context.known_data(1)
-        length = context.fresh(0, axis) if known is None else only_element(context, index, known)
+        length = context.fresh(0, axis) if known is None else only_element(context, 1, known)
     shape[axis] = floordiv(length, 2) + 1 if onesided and not inverse else length
     if context.has(1) and context.known_data(1) is None:
         shape[axis] = context.fresh(0, axis)
@@ -230,7 +230,7 @@ def _dft_samples() -> Iterator[Sample]:
 def _first(context: Infer, index: int) -> Dim | None:
     """An optional scalar input as a dim; None when absent or not known."""
     known = context.known_data(index)
-    return None if not context.has(index) or known is None else known.reshape(-1)[0]
+    return None if not context.has(index) or known is None else only_element(context, index, known)
 
 
 def _stft_infer(context: Infer) -> Sequence[Type]:
