@@ -274,6 +274,9 @@ def _unpool_infer(context: Infer) -> Sequence[Type]:
     if context.has(2):
         if context.data(2).size != len(x):
             raise context.fail(f"input 2, the output's shape, has {context.data(2).size} elements, expected {len(x)}")
+        for axis, (given, least) in enumerate(zip(context.data(2).flat, pooled, strict=True)):
+            if isinstance(given, int) and isinstance(least, int) and given < least:
+                raise context.fail(f"dim {axis} of the output's shape is {given}, below the {least} that were pooled")
         return [TensorType(t.dtype, tuple(d for d in context.data(2).flat))]
     return [TensorType(t.dtype, pooled)]
 

@@ -305,6 +305,11 @@ RULES = {
         " y = MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (x, i, s",
         "2 elements, expected 4",
     ),
+    "MaxUnpool to less than was pooled": (
+        "float[1, 1, 2, 2] x, int64[1, 1, 2, 2] i) => (y) <int64[4] s = {1, 1, 5, 3}> {"
+        " y = MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (x, i, s",
+        "below the 4 that were pooled",
+    ),
     "a zero point of another rank": (
         "uint8[2, 3] x) => (y) <float s = {0.5}, uint8[1, 1, 2] z = {1, 2}> { y = DequantizeLinear (x, s, z",
         "a zero point of rank 3",
