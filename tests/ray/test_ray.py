@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 # Ray gives its own processes 30 s to start, and Serve its proxies 60 s, however busy the machine is.
 LATE = ("timed out during startup", "HTTP proxies not available")
-PLAIN = "import ray; ray.init(address='local', num_cpus=1, include_dashboard=False); ray.get(ray.remote(int).remote())"
+PLAIN = (
+    "import ray; ray.init(address='local', num_cpus=1, include_dashboard=False);"
+    "assert ray.get(ray.remote(lambda: 1).remote()) == 1"
+)
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs pip install 'arenaut[ray]'")
 
 ENVIRONMENT = {
