@@ -139,8 +139,8 @@ def served(folder: Path) -> None:
     (folder / "models").mkdir()
     for name, factor in (("two", 2.0), ("three", 3.0)):
         onnx.save(doubling(factor), folder / "models" / f"{name}.onnx")
-    port = free_port()
     ray.init(address="local", num_cpus=3, object_store_memory=100 << 20, log_to_driver=False, include_dashboard=False)
+    port = free_port()  # of those that Ray's own processes leave
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     application = arenaut.ray.deployment(
         str(folder / "models"), batch=8, wait=0.05, cache=str(folder / "cache"), max_ongoing_requests=64,
