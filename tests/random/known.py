@@ -9,6 +9,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.random.cases import Facts
+from tests.random.predicates import (
+    before_opset_13,
+    beyond_border,
+    by_one,
+    differs_in_shape,
+    dilated_same,
+    holds_nan,
+    level_scores,
+    more_than_basic,
+    nearly_equal,
+    numbers_within_channels,
+    of_doubles,
+    one_rounded_coordinate,
+    only_type,
+    outrun_same,
+    padded_same,
+    resized_to_one,
+    undilated,
+    uneven_pads,
+)
 
 ORT, REF = "onnxruntime", "reference"
 BOTH = "both oracles"  # they agree with each other, and each has the error
@@ -31,135 +51,10 @@ class Known:
         return fits and self.applies(facts, text)
 
 
-def _double(facts: Facts, text: str) -> bool:
-    return facts.dtype(0) == "float64" or facts.attr("output_datatype") == 11
-
-
-def _type(facts: Facts, text: str) -> bool:
-    """Only the element type differs."""
-    return text.startswith("type: ") and not _shape(facts, text)
-
-
-def _shape(facts: Facts, text: str) -> bool:
-    return text.startswith("type: shape")
-
-
-def _flattened(facts: Facts, text: str) -> bool:
-    return facts.opset < 13
-
-
-def _by_one(facts: Facts, text: str) -> bool:
-    return "by one)" in text
-
-
-def _more_than_basic(facts: Facts, text: str) -> bool:
-    """Recurrence with what the reference does not read."""
-    return facts.has(4) or any(n in facts.attributes for n in ("clip", "activations", "input_forget"))
-
-
-def _requantised(facts: Facts, text: str) -> bool:
-    return "by one)" in text
-
-
-def _uneven_pads(pads: list[int]) -> bool:
-    """Whether begins and ends, told apart wrongly, are others."""
-    half = len(pads) // 2
-    return list(zip(pads[::2], pads[1::2], strict=True)) != list(zip(pads[:half], pads[half:], strict=True))
-
-
-def _same_padding(facts: Facts, text: str) -> bool:
-    """SAME padding of strides that outrun the windows: it may be negative."""
-    strides, dilations = facts.attr("strides") or [1], facts.attr("dilations")
-    kernel = facts.attr("kernel_shape") or [1]
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations or [1] * len(kernel), strict=True)]
-    outrun = any(s > r for s, r in zip(strides, reach, strict=False))
-    return str(facts.attr("auto_pad")).startswith("SAME") and outrun
-
-
-def _one_rounded_coordinate(facts: Facts, text: str) -> bool:
-    """Whether a coordinate of Resize lies above an element by less than is left once the window's half is added."""
-    import math
-
-    import numpy as np
-    from onnx.reference.ops import op_resize
-
-    dims, mode = facts.inputs[0].shape, facts.attr("coordinate_transformation_mode", "half_pixel")
-    axes = [a % len(dims) for a in facts.attr("axes") or range(len(dims))]
-    if mode == "tf_crop_and_resize" or 0 in dims:
-        return False
-    sizes = facts.inputs[3].tolist() if facts.has(3) and facts.inputs[3].size else None
-    for i, axis in enumerate(axes):
-        n = dims[axis]
-        scale = sizes[i] / n if sizes is not None else float(facts.inputs[2][i])
-        size = sizes[i] if sizes is not None else int(scale * n)
-        places = op_resize._compute_x_ori(mode, np.arange(size, dtype=float), scale, n, scale * n, size, None)[0]
-        half = 2 if facts.attr("mode") == "cubic" else 1
-        half = math.ceil(half / scale) if facts.attr("antialias") == 1 and 0 < scale < 1 else half
-        if ((places != np.floor(places)) & (places + half == np.floor(places + half))).any():
-            return True
-    return False
-
-
-def _undilated(facts: Facts, text: str) -> bool:
-    """SAME padding of dilated windows, where arenaut gives the sizes that the standard states: size / stride, up."""
-    dilated = str(facts.attr("auto_pad")).startswith("SAME") and max(facts.attr("dilations") or [1]) > 1
-    if not dilated or not _shape(facts, text):
-        return False
-    sizes = facts.inputs[0].shape[2:]
-    ceiled = [-(-n // s) for n, s in zip(sizes, facts.attr("strides") or [1] * len(sizes), strict=True)]
-    return f"{', '.join(map(str, ceiled))}) is not" in text
-
-
-def _nearly_equal(facts: Facts, part: int) -> bool:
-    """Whether a row or group that is normalised deviates by less than such a part of its magnitude."""
-    import numpy as np
-
-    x = facts.inputs[0].astype(np.float64)
-    if facts.op == "GroupNormalization":
-        x = x.reshape(len(x), facts.attr("num_groups"), -1)
-    axes = tuple(range(facts.attr("axis", -1) % x.ndim, x.ndim))
-    return bool((x.std(axes) * part < np.abs(x).max(axes)).any())
-
-
-def _level_scores(facts: Facts, text: str) -> bool:
-    """Whether the two best scores of a row of LinearClassifier are equal but for the rounding of their sums."""
-    import numpy as np
-
-    x = facts.inputs[0].astype(np.float64)
-    weights = np.reshape(facts.attr("coefficients"), (-1, x.shape[-1]))
-    scores = np.sort(x @ weights.T + np.reshape(facts.attr("intercepts") or 0.0, (1, -1)), -1)
-    return bool(scores.shape[-1] > 1 and (scores[:, -1] - scores[:, -2] < 1e-6 * np.abs(scores).max(-1)).any())
-
-
-def _resized_to_one(facts: Facts, text: str) -> bool:
-    """Whether some axis gets a length of one."""
-    if facts.has(3) and facts.inputs[3].size:
-        return 1 in facts.inputs[3]
-    axes = facts.attr("axes") or range(facts.rank(0))
-    return any(1 <= facts.inputs[0].shape[a] * float(s) < 2 for a, s in zip(axes, facts.inputs[2].flat, strict=True))
-
-
-def _beyond_border(facts: Facts, text: str) -> bool:
-    import numpy as np
-
-    return bool((np.abs(facts.inputs[1].astype(np.float64)) > 1).any())
-
-
-def _numbers_within_channels(facts: Facts, text: str) -> bool:
-    steps = [*(facts.attr("strides") or [1]), *(facts.attr("dilations") or [1])]
-    return max(steps) == 1 and "onnxruntime agrees" in text and "." not in text.split(" (")[1]
-
-
-def _missing(facts: Facts, text: str) -> bool:
-    import numpy as np
-
-    return facts.dtype(0).startswith("float") and bool(np.isnan(facts.inputs[0]).any())
-
-
 ORACLES: Sequence[Known] = (
     # -- onnx.reference: rounding
     Known(REF, "Erf Gelu", "computes erf in float32", rounding=True),
-    Known(REF, "DeformConv", "takes coordinates as float32", _double, rounding=True),
+    Known(REF, "DeformConv", "takes coordinates as float32", of_doubles, rounding=True),
     Known(REF, "HannWindow HammingWindow BlackmanWindow", "computes in another order", rounding=True),
     # -- onnx.reference: types
     Known(
@@ -178,15 +73,20 @@ ORACLES: Sequence[Known] = (
         REF,
         "FeatureVectorizer LinearRegressor Normalizer Scaler SVMRegressor SVMClassifier",
         "keeps the input's type; the output is float32",
-        _type,
+        only_type,
     ),
-    Known(REF, "ReduceSumSquare ReduceSum ReduceProd ReduceL1", "numpy widens sums of integers", _type),
-    Known(REF, "LayerNormalization", "gives mean and deviation the type of X; the standard's are float32", _type),
-    Known(REF, "AffineGrid", "gives float32 or float64 whatever theta is", _type),
-    Known(REF, "Optional", "wraps the value in a list", _type),
+    Known(REF, "ReduceSumSquare ReduceSum ReduceProd ReduceL1", "numpy widens sums of integers", only_type),
+    Known(REF, "LayerNormalization", "gives mean and deviation the type of X; the standard's are float32", only_type),
+    Known(REF, "AffineGrid", "gives float32 or float64 whatever theta is", only_type),
+    Known(REF, "Optional", "wraps the value in a list", only_type),
     # -- onnx.reference: meaning
-    Known(REF, "GlobalMaxPool", "reduces two dims of images of any rank", lambda f, t: _shape(f, t) and f.rank(0) != 4),
-    Known(REF, "Softmax LogSoftmax Hardmax", "does not flatten to two dims before opset 13", _flattened),
+    Known(
+        REF,
+        "GlobalMaxPool",
+        "reduces two dims of images of any rank",
+        lambda f, t: differs_in_shape(f, t) and f.rank(0) != 4,
+    ),
+    Known(REF, "Softmax LogSoftmax Hardmax", "does not flatten to two dims before opset 13", before_opset_13),
     Known(
         REF,
         "LRN",
@@ -195,7 +95,7 @@ ORACLES: Sequence[Known] = (
     ),
     Known(REF, "LpNormalization", "sums powers of x, not of its magnitude", lambda f, t: f.attr("p") == 1),
     Known(REF, "BatchNormalization", "trains before opset 14 whatever the outputs are", lambda f, t: f.opset < 14),
-    Known(REF, "LSTM GRU RNN", "does not read clip, activations or sequence_lens", _more_than_basic),
+    Known(REF, "LSTM GRU RNN", "does not read clip, activations or sequence_lens", more_than_basic),
     Known(
         REF,
         "OneHotEncoder",
@@ -203,12 +103,12 @@ ORACLES: Sequence[Known] = (
         lambda f, t: f.dtype(0).startswith("float"),
     ),
     Known(REF, "LinearRegressor", "makes NaN of missing intercepts", lambda f, t: f.attr("intercepts") is None),
-    Known(REF, "QLinearConv QLinearMatMul", "requantises in another order: ties fall to the other side", _requantised),
+    Known(REF, "QLinearConv QLinearMatMul", "requantises in another order: ties fall to the other side", by_one),
     Known(
         REF,
         "QLinearConv",
         "takes bias and zero points of one channel for several",
-        lambda f, t: _shape(f, t) and f.rank(4) == 1,
+        lambda f, t: differs_in_shape(f, t) and f.rank(4) == 1,
     ),
     Known(
         REF,
@@ -216,7 +116,7 @@ ORACLES: Sequence[Known] = (
         "strips accents, leaves empty texts out, and compares stop words before changing case",
         lambda f, t: bool(f.attr("stopwords")) or not all(x and str(x).isascii() for x in f.inputs[0].flat),
     ),
-    Known(REF, "TreeEnsembleRegressor TreeEnsembleClassifier", "takes NaN as beyond every split", _missing),
+    Known(REF, "TreeEnsembleRegressor TreeEnsembleClassifier", "takes NaN as beyond every split", holds_nan),
     Known(
         REF,
         "AveragePool LpPool MaxPool",
@@ -242,15 +142,15 @@ ORACLES: Sequence[Known] = (
         REF,
         "MaxPool",
         "numbers other elements than the largest ones where SAME padding moves the windows",
-        lambda f, t: str(f.attr("auto_pad")).startswith("SAME") and f.dtype(0) == "bfloat16",
+        lambda f, t: padded_same(f) and f.dtype(0) == "bfloat16",
     ),
     Known(REF, "MaxPool", "numbers row by row whatever storage_order is", lambda f, t: f.attr("storage_order") == 1),
-    Known(REF, "MaxPool", "numbers within each channel without strides and dilations", _numbers_within_channels),
+    Known(REF, "MaxPool", "numbers within each channel without strides and dilations", numbers_within_channels),
     Known(
         REF,
         "MaxPool",
         "takes pads as pairs of begin and end, where strides and dilations are 1",
-        lambda f, t: _shape(f, t) and _uneven_pads(f.attr("pads") or []),
+        lambda f, t: differs_in_shape(f, t) and uneven_pads(f.attr("pads") or []),
     ),
     Known(
         REF,
@@ -270,7 +170,7 @@ ORACLES: Sequence[Known] = (
         "inserts axes in the order they are listed in; the standard's order means nothing",
         lambda f, t: list(f.attr("axes") or ()) != sorted(f.attr("axes") or ()) and "onnxruntime agrees" in t,
     ),
-    Known(REF, "MaxPool", "halves negative SAME padding downwards: windows start within the image", _same_padding),
+    Known(REF, "MaxPool", "halves negative SAME padding downwards: windows start within the image", outrun_same),
     Known(
         REF,
         "MaxPool",
@@ -281,7 +181,7 @@ ORACLES: Sequence[Known] = (
         REF,
         "ConvTranspose",
         "SAME_LOWER and SAME_UPPER give a stride's pixels more",
-        lambda f, t: _shape(f, t) and str(f.attr("auto_pad")).startswith("SAME"),
+        lambda f, t: differs_in_shape(f, t) and str(f.attr("auto_pad")).startswith("SAME"),
     ),
     Known(
         REF,
@@ -303,8 +203,8 @@ ORACLES: Sequence[Known] = (
     ),
     Known(REF, "Unique", "sorts although sorted is 0", lambda f, t: f.attr("sorted") == 0),
     Known(REF, "Shape", "an end before the first dim counts from the last", lambda f, t: f.attr("end", 0) <= -9),
-    Known(REF, "Slice", "a negative end beyond the start counts from the end again", _shape),
-    Known(REF, "Loop", "joins scan outputs instead of stacking them", lambda f, t: _shape(f, t)),
+    Known(REF, "Slice", "a negative end beyond the start counts from the end again", differs_in_shape),
+    Known(REF, "Loop", "joins scan outputs instead of stacking them", lambda f, t: differs_in_shape(f, t)),
     Known(
         REF,
         "LinearClassifier",
@@ -315,9 +215,9 @@ ORACLES: Sequence[Known] = (
         REF,
         "LinearClassifier",
         "is asked in float64, where nearly equal scores fall the other way",
-        lambda f, t: "onnxruntime agrees" in t and _level_scores(f, t),
+        lambda f, t: "onnxruntime agrees" in t and level_scores(f, t),
     ),
-    Known(REF, "LinearClassifier TreeEnsembleRegressor TreeEnsembleClassifier", "keeps the input's type", _type),
+    Known(REF, "LinearClassifier TreeEnsembleRegressor TreeEnsembleClassifier", "keeps the input's type", only_type),
     Known(REF, "GridSample", "truncates weights to the type of X", lambda f, t: not f.dtype(0).startswith("float")),
     Known(
         REF,
@@ -333,15 +233,17 @@ ORACLES: Sequence[Known] = (
         lambda f, t: f.attr("mode") == "cubic",
         rounding=True,
     ),
-    Known(REF, "Resize", "a coordinate barely above an element takes the pair before it", _one_rounded_coordinate),
-    Known(REF, "LRN", "takes attributes as float32, and with them alpha divided by the size", _double, rounding=True),
-    Known(REF, "HardSwish", "takes a sixth as float32", _double, rounding=True),
-    Known(REF, "GridSample", "takes coordinates as float32", _double, rounding=True),
+    Known(REF, "Resize", "a coordinate barely above an element takes the pair before it", one_rounded_coordinate),
+    Known(
+        REF, "LRN", "takes attributes as float32, and with them alpha divided by the size", of_doubles, rounding=True
+    ),
+    Known(REF, "HardSwish", "takes a sixth as float32", of_doubles, rounding=True),
+    Known(REF, "GridSample", "takes coordinates as float32", of_doubles, rounding=True),
     Known(
         REF,
         "GridSample",
         "moves cubic coordinates to the border before it takes neighbours; PyTorch moves neighbours only",
-        lambda f, t: f.attr("padding_mode") == "border" and "cubic" in f.attr("mode", "") and _beyond_border(f, t),
+        lambda f, t: f.attr("padding_mode") == "border" and "cubic" in f.attr("mode", "") and beyond_border(f, t),
     ),
     Known(
         REF,
@@ -356,17 +258,17 @@ ORACLES: Sequence[Known] = (
         ORT,
         "Shrink GroupNormalization HardSwish",
         "takes parts of float64 as float32",
-        _double,
+        of_doubles,
         rounding=True,
     ),
     Known(
         REF,
         "GroupNormalization LayerNormalization RMSNormalization",
         "follows stash_type: float64 is normalised in float32",
-        _double,
+        of_doubles,
         rounding=True,
     ),
-    Known(ORT, "Attention", "takes the scale of float64 scores as float32", _double, rounding=True),
+    Known(ORT, "Attention", "takes the scale of float64 scores as float32", of_doubles, rounding=True),
     Known(
         REF,
         "ScatterND ScatterElements",
@@ -374,7 +276,7 @@ ORACLES: Sequence[Known] = (
         lambda f, t: f.attr("reduction") == "mul" and f.dtype(0).startswith("complex"),
         rounding=True,
     ),
-    Known(ORT, "DFT STFT Cos Sin", "float64 is a few units beyond the tolerance", _double, rounding=True),
+    Known(ORT, "DFT STFT Cos Sin", "float64 is a few units beyond the tolerance", of_doubles, rounding=True),
     Known(
         ORT,
         "Upsample Resize",
@@ -400,16 +302,16 @@ ORACLES: Sequence[Known] = (
         REF,
         "LayerNormalization",
         "is asked in float64; elements that are nearly equal lose their first digits in float32",
-        lambda f, t: "onnxruntime agrees" in t and _nearly_equal(f, 100),
+        lambda f, t: "onnxruntime agrees" in t and nearly_equal(f, 100),
     ),
     Known(
         REF,
         "GroupNormalization",
         "takes the standard's difference of squares in float32, which loses the digits of a small deviation",
-        lambda f, t: "onnxruntime agrees" in t and _nearly_equal(f, 10),
+        lambda f, t: "onnxruntime agrees" in t and nearly_equal(f, 10),
     ),
     # -- both
-    Known(BOTH, "MaxPool", "SAME padding does not count dilations: windows are left out", _undilated),
+    Known(BOTH, "MaxPool", "SAME padding does not count dilations: windows are left out", undilated),
     # -- onnxruntime: meaning
     Known(ORT, "NonZero", "gives a scalar one coordinate; the standard says none", lambda f, t: f.rank(0) == 0),
     Known(
@@ -428,7 +330,7 @@ ORACLES: Sequence[Known] = (
         "divides by a deviation of zero; the standard adds 1e-9",
         lambda f, t: "nan" in t,
     ),
-    Known(ORT, "Loop", "a scan output of no trips has the rank of its declaration", _shape),
+    Known(ORT, "Loop", "a scan output of no trips has the rank of its declaration", differs_in_shape),
     Known(
         ORT,
         "Scan",
@@ -455,13 +357,13 @@ ORACLES: Sequence[Known] = (
         ORT,
         "Slice",
         "a backward slice to the largest integer goes to the front",
-        lambda f, t: _shape(f, t) and any(n >= (1 << 31) - 1 for n in f.inputs[2].flat),
+        lambda f, t: differs_in_shape(f, t) and any(n >= (1 << 31) - 1 for n in f.inputs[2].flat),
     ),
     Known(
         ORT,
         "AveragePool MaxPool",
         "VALID with ceil_mode gives the window that is partly outside; the standard's formula does not",
-        lambda f, t: _shape(f, t) and f.attr("auto_pad") == "VALID" and f.attr("ceil_mode") == 1,
+        lambda f, t: differs_in_shape(f, t) and f.attr("auto_pad") == "VALID" and f.attr("ceil_mode") == 1,
     ),
     Known(REF, "OneHot", "does not cut off fractions of indices", lambda f, t: f.dtype(0).startswith("float")),
     Known(
@@ -490,9 +392,9 @@ ORACLES: Sequence[Known] = (
         ORT,
         "AveragePool MaxPool LpPool",
         "SAME padding does not count dilations",
-        lambda f, t: str(f.attr("auto_pad")).startswith("SAME") and max(f.attr("dilations") or [1]) > 1,
+        dilated_same,
     ),
-    Known(ORT, "Upsample", "interpolates bytes in fixed point", lambda f, t: _by_one(f, t) and "int8" in f.dtype(0)),
+    Known(ORT, "Upsample", "interpolates bytes in fixed point", lambda f, t: by_one(f, t) and "int8" in f.dtype(0)),
     Known(
         ORT,
         "Resize",
@@ -515,7 +417,7 @@ ORACLES: Sequence[Known] = (
         ORT,
         "Resize",
         "truncates interpolated integers; the standard's reference rounds them",
-        lambda f, t: _by_one(f, t) and "int" in f.dtype(0) and f.attr("mode") in ("linear", "cubic"),
+        lambda f, t: by_one(f, t) and "int" in f.dtype(0) and f.attr("mode") in ("linear", "cubic"),
     ),
     Known(
         ORT,
@@ -538,7 +440,7 @@ ORACLES: Sequence[Known] = (
         REF,
         "Resize",
         "puts pytorch_half_pixel's length of one at -0.5, or not at all where size times scale is no whole number",
-        lambda f, t: f.attr("coordinate_transformation_mode") == "pytorch_half_pixel" and _resized_to_one(f, t),
+        lambda f, t: f.attr("coordinate_transformation_mode") == "pytorch_half_pixel" and resized_to_one(f, t),
     ),
     Known(
         ORT,
@@ -574,7 +476,7 @@ ORACLES: Sequence[Known] = (
         ORT,
         "QuantizeLinear",
         "divides otherwise: quotients beside a tie fall to the other side",
-        lambda f, t: _by_one(f, t) and "reference agrees" in t,
+        lambda f, t: by_one(f, t) and "reference agrees" in t,
     ),
     Known(
         REF,
@@ -583,16 +485,16 @@ ORACLES: Sequence[Known] = (
         lambda f, t: "onnxruntime agrees" in t,
     ),
     Known(REF, "GridSample", "takes other neighbours at the border", lambda f, t: "onnxruntime agrees" in t),
-    Known(ORT, "Gelu", "computes float64 in float32", _double, rounding=True),
+    Known(ORT, "Gelu", "computes float64 in float32", of_doubles, rounding=True),
     Known(ORT, "Gather", "leaves texts out of results of one row", lambda f, t: f.dtype(0) == "object"),
     Known(
         ORT,
         "LpPool",
         "VALID with ceil_mode gives the window that is partly outside; the standard's formula does not",
-        lambda f, t: _shape(f, t) and f.attr("auto_pad") == "VALID" and f.attr("ceil_mode") == 1,
+        lambda f, t: differs_in_shape(f, t) and f.attr("auto_pad") == "VALID" and f.attr("ceil_mode") == 1,
     ),
-    Known(ORT, "Upsample", "rounds integers otherwise", lambda f, t: _by_one(f, t) and "int" in f.dtype(0)),
-    Known(ORT, "QLinearConv QLinearMatMul", "requantises in another order: ties fall to the other side", _requantised),
+    Known(ORT, "Upsample", "rounds integers otherwise", lambda f, t: by_one(f, t) and "int" in f.dtype(0)),
+    Known(ORT, "QLinearConv QLinearMatMul", "requantises in another order: ties fall to the other side", by_one),
 )
 
 
