@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from arenaut.dlpack import bfloat16_of
+from arenaut.ir.attribute_values import text_of
 from arenaut.ir.dim_text import readable
 from arenaut.ir.dims import Expr
 from arenaut.ir.dtypes import DType
@@ -183,7 +184,7 @@ def _text(array: Array, name: str) -> Array:
         array = np.char.decode(array, "utf-8", "surrogateescape")
     elif array.dtype.kind == "O" and not set(map(type, array.flat)) <= {str}:
         text = np.empty(array.size, object)
-        text[:] = [s.decode("utf-8", "surrogateescape") if isinstance(s, bytes) else str(s) for s in array.flat]
+        text[:] = [text_of(s) for s in array.flat]
         array = text.reshape(array.shape)
     objects: Array = array.astype(object)
     return objects

@@ -189,15 +189,6 @@ def _is_same(known: _Known, model_path: str) -> bool:
         return False
 
 
-_OPTIONS: Mapping[str, tuple[type, ...]] = {
-    "threads": (int, type(None)), "optimize": (bool,), "optimize_memory": (str,), "shapes": (dict,),
-    "stop_after": (int, type(None)), "exact_conv": (bool,), "winograd_limit": (int, type(None)), "without": (list,),
-    "precision": (str,), "weights": (str,), "state": (dict, bool, type(None)),
-    "cache_precision": (str,),
-    "dims": (dict,), "denotations": (dict,), "separate": (bool,),
-}  # fmt: skip
-
-
 def _options(given: Any) -> dict[str, Any]:
     """All options as `kept_options` gave them: what load_onnx takes, or refuses with an OptionError."""
     if set(given) != {*PLAIN, *PLAIN_REVISION}:

@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from arenaut.inputs import TensorInfo
+from arenaut.ir.attribute_values import bytes_of, shown_text, text_of
 from arenaut.plain import dataclass
 from arenaut.serving.errors import BAD, RequestError
 
@@ -110,7 +111,7 @@ def _split(name: str, data: bytes | memoryview, count: int) -> list[bytes]:
 
 def _strings(items: Sequence[Any], sizes: tuple[int, ...]) -> Array:
     array = np.empty(len(items), object)
-    array[:] = [i.decode("utf-8", "surrogateescape") if isinstance(i, bytes) else i for i in items]
+    array[:] = [text_of(i) if isinstance(i, bytes) else i for i in items]
     return array.reshape(sizes)
 
 
@@ -162,7 +163,7 @@ def to_binary(array: Array) -> bytes:
         return array.tobytes()
     parts = []
     for item in array.flat:
-        text = item if isinstance(item, bytes) else str(item).encode("utf-8", "surrogateescape")
+        text = bytes_of(item if isinstance(item, bytes) else str(item))
         parts += [struct.pack("<I", len(text)), text]
     return b"".join(parts)
 
@@ -170,7 +171,7 @@ def to_binary(array: Array) -> bytes:
 def to_values(array: Array) -> list[Any]:
     """An array as a flat list for JSON."""
     if array.dtype.kind == "O":
-        return [str(v).encode("utf-8", "surrogateescape").decode("utf-8", "replace") for v in array.flat]
+        return [shown_text(str(v)) for v in array.flat]
     wide = array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 or array.dtype == np.float16 else array
     values: list[Any] = wide.ravel().tolist()
     return values
