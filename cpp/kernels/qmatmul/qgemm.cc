@@ -23,6 +23,9 @@ namespace {
 
 constexpr int kTallest = Pairs::rows_for(2);
 const arn_dots_kernel kPairs = {"pairs", kTallest, 8, 4, ARN_DOT_UNSIGNED, 1, nullptr, run_tiles<Pairs>, nullptr};
+const arn_dots_kernel kWords = {"pairs", Words::rows_for(2), 8,      4, ARN_DOT_UNSIGNED, 1,
+                                nullptr, run_tiles<Words>,   nullptr};
+constexpr int64_t kRowsForWords = 8;  // from so many on widened panels are paid back
 
 enum : int32_t { kPairsKernel, kVnniKernel, kAmxKernel };
 [[maybe_unused]] constexpr int64_t kRowsForTiles = 4;  // from so many on AMX is worth it
@@ -70,8 +73,8 @@ inline void copy_flipped(uint8_t* to, const uint8_t* from, int64_t n, uint8_t fl
 // The rows of a pass as the kernel reads them.
 class Strip {
  public:
-  Strip(const QGemm& g, const arn_dots_kernel& kernel, const QRows& a, int64_t rows, void* memory)
-      : g_(g), kernel_(kernel), a_(a), flip_(g.flips != 0 ? 0x80 : 0) {
+  Strip(const QGemm& g, const arn_dots_kernel& kernel, bool words, const QRows& a, int64_t rows, void* memory)
+      : g_(g), kernel_(kernel), words_(words), a_(a), flip_(g.flips != 0 ? 0x80 : 0) {
     gathered_ = static_cast<uint8_t*>(memory);
     gathered_row_ = padded_row(g);
     widened_ = gathered_ + kMostRows * gathered_row_;
@@ -105,7 +108,7 @@ class Strip {
       from_row = 2 * gathered_row_;
       d->tap = nullptr;
       d->taps = 1;
-      d->groups = g_.groups;
+      d->groups = words_ ? 2 * g_.groups : g_.groups;
     }
     d->a = from;
     d->a_row = from_row;
@@ -156,6 +159,7 @@ class Strip {
   }
 
   void widen(const uint8_t* from, int64_t from_row, int64_t rows, const arn_dots& d) {
+    if (words_) return widen_words(from, from_row, rows, d);
     for (int64_t i = 0; i < rows; ++i) {
       uint8_t* to = widened_ + i * 2 * gathered_row_;
       for (int64_t t = 0; t < d.taps; ++t) {
@@ -170,10 +174,20 @@ class Strip {
     }
   }
 
+  void widen_words(const uint8_t* from, int64_t from_row, int64_t rows, const arn_dots& d) {
+    const int64_t bytes = d.groups * ARN_DOT_GROUP, second = g_.groups * ARN_DOT_GROUP;
+    for (int64_t i = 0; i < rows; ++i) {
+      uint8_t* to = widened_ + i * 2 * gathered_row_;
+      for (int64_t t = 0; t < d.taps; ++t, to += bytes)
+        widen_unsigned(from + i * from_row + (d.tap != nullptr ? d.tap[t] : 0), bytes, to, to + second);
+    }
+  }
+
   int64_t tap(int64_t t) const { return a_.tap != nullptr ? a_.tap[t] : 0; }
 
   const QGemm& g_;
   const arn_dots_kernel& kernel_;
+  const bool words_;
   const QRows& a_;
   const uint8_t flip_;
   uint8_t *gathered_, *widened_;
@@ -196,6 +210,11 @@ void foresee(const QFinish& f, int64_t row, int64_t rows, int64_t col, int64_t c
 }
 
 constexpr int64_t kSumsRow = kMostPanels * ARN_DOT_LANES;
+constexpr int64_t kSumsBytes = kMostRows * kSumsRow * 4 + kMostRows * 4;
+
+void widen_panels(const QGemm& g, const int8_t* b, int64_t panels, int8_t* to) {
+  for (int64_t p = 0; p < panels; ++p, b += g.panel, to += 2 * g.panel) widen_signed(b, g.panel, to, to + g.panel);
+}
 
 }  // namespace
 
@@ -218,7 +237,8 @@ QGemm qgemm_choose(int64_t k, int64_t rows, bool a_signed, const arn_target& tar
     g.kernel = kAmxKernel;
 #endif
   (void)rows;
-  (void)target;
+  const int64_t fit = target.l2_bytes / 4 / (2 * max64(1, g.panel));
+  g.widened_panels = kernel_of(g.kernel).widened != 0 ? max64(2, min64(kWords.panels, fit / 2 * 2)) : 0;
   const int32_t form = kernel_of(g.kernel).form;
   g.flips = (form & (a_signed ? ARN_DOT_SIGNED : ARN_DOT_UNSIGNED)) == 0 ? 1 : 0;
   return g;
@@ -227,42 +247,50 @@ QGemm qgemm_choose(int64_t k, int64_t rows, bool a_signed, const arn_target& tar
 const char* qgemm_kernel_name(const QGemm& g) { return kernel_of(g.kernel).name; }
 
 int64_t qgemm_scratch(const QGemm& g) {
-  return round_up(strip_bytes(g), ARN_ALIGN) + kMostRows * kSumsRow * 4 + kMostRows * 4;
+  return round_up(strip_bytes(g), ARN_ALIGN) + round_up(kSumsBytes, ARN_ALIGN) + g.widened_panels * 2 * g.panel;
 }
 
 void qgemm_pass(const QGemm& g, const QRows& a, int64_t m, const int8_t* b, int64_t n, const QFinish& finish,
                 void* scratch) {
-  const arn_dots_kernel& kernel = kernel_of(g.kernel);
+  const bool words = g.widened_panels != 0 && m >= kRowsForWords;
+  const arn_dots_kernel& kernel = words ? kWords : kernel_of(g.kernel);
   char* memory = static_cast<char*>(scratch);
   int32_t* sums = reinterpret_cast<int32_t*>(memory + round_up(strip_bytes(g), ARN_ALIGN));
   int32_t* row_sums = sums + kMostRows * kSumsRow;
+  int8_t* widened = reinterpret_cast<int8_t*>(sums) + round_up(kSumsBytes, ARN_ALIGN);
   int32_t* wanted = finish.columns.b_zero != nullptr ? row_sums : nullptr;
-  Strip strip(g, kernel, a, m, memory);
+  Strip strip(g, kernel, words, a, m, memory);
   const ActivationRows activation(finish.activation);
   const int64_t panels = ceil_div(n, ARN_DOT_LANES), strips = ceil_div(m, kernel.rows);
   const int64_t sums_row = min64(panels, kernel.panels) * ARN_DOT_LANES;
+  const int64_t chunk = words ? g.widened_panels : panels;
   arn_dots d{};
-  d.panel = g.panel;
+  d.panel = words ? 2 * g.panel : g.panel;
   d.a_signed = (g.a_signed != 0) != (g.flips != 0) ? 1 : 0;
   d.out = sums;
   d.out_row = sums_row;
   int64_t begun = -1;
   // Tiles of 16 rows are filled; other kernels share the rows out evenly.
   const bool even = kernel.begin == nullptr;
-  for (int64_t s = 0; s < strips; ++s) {
-    const int64_t from = even ? m * s / strips : s * kernel.rows;
-    const int64_t to = even ? m * (s + 1) / strips : min64(m, from + kernel.rows);
-    d.rows = to - from;
-    strip.take(from, d.rows, &d, wanted);
-    if (!even && d.rows != begun) kernel.begin(begun = d.rows);
-    for (int64_t p = 0; p < panels; p += kernel.panels) {
-      d.panels = min64(kernel.panels, panels - p);
-      d.b = b + p * g.panel;
-      const int64_t col = p * ARN_DOT_LANES;
-      foresee(finish, from, d.rows, col, min64(d.panels * ARN_DOT_LANES, n - col));
-      kernel.run(&d);
-      qgemm_finish(finish, activation,
-                   {sums, sums_row, from, d.rows, col, min64(d.panels * ARN_DOT_LANES, n - col), wanted});
+  for (int64_t first = 0; first < panels; first += chunk) {
+    const int64_t last = min64(panels, first + chunk);
+    const int8_t* from_b = b + first * g.panel;
+    if (words) widen_panels(g, from_b, last - first, widened);
+    if (words) from_b = widened;
+    for (int64_t s = 0; s < strips; ++s) {
+      const int64_t from = even ? m * s / strips : s * kernel.rows;
+      const int64_t to = even ? m * (s + 1) / strips : min64(m, from + kernel.rows);
+      d.rows = to - from;
+      strip.take(from, d.rows, &d, wanted);
+      if (!even && d.rows != begun) kernel.begin(begun = d.rows);
+      for (int64_t p = first; p < last; p += kernel.panels) {
+        d.panels = min64(kernel.panels, last - p);
+        d.b = from_b + (p - first) * d.panel;
+        const int64_t col = p * ARN_DOT_LANES, cols = min64(d.panels * ARN_DOT_LANES, n - col);
+        foresee(finish, from, d.rows, col, cols);
+        kernel.run(&d);
+        qgemm_finish(finish, activation, {sums, sums_row, from, d.rows, col, cols, wanted});
+      }
     }
   }
   if (kernel.end != nullptr && m > 0) kernel.end();

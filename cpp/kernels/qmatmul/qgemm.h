@@ -28,6 +28,7 @@ struct QGemm {
   int64_t k, groups, panel;  // groups of four along K; bytes of a panel
   int32_t kernel, a_signed;
   int32_t flips;  // bytes of A become those of the other sign: 128 is added to signed ones, taken off unsigned ones
+  int64_t widened_panels;  // panels that are widened at a time, by kernels that want it where rows are many; else 0
 };
 
 QGemm qgemm_choose(int64_t k, int64_t rows, bool a_signed, const arn_target& target);
