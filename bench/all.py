@@ -36,6 +36,8 @@ PAGES: Final[Mapping[str, Sequence[Sequence[str]]]] = MappingProxyType(
         "ABLATION_MEMORY": (("bench.ablation_memory",),),
         "DECODE": (("bench.decode", "--missing"), ("bench.decode", "--page", "build/decode")),
         "QUANTISED": (("bench.quantised",),),
+        "QUANTISED_FLOAT": (("bench.quantised_float",),),
+        "BFLOAT16": (("bench.bfloat16",),),
         "SERVING": (("bench.serving", "table"), ("bench.serving", "soak"), ("bench.serving", "scaling")),  # printed
         "RANDOM_SHAPES": (("bench.random_shapes", "--markdown", "docs/measured/RANDOM_SHAPES.md"),),
     }

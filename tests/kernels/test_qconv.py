@@ -42,6 +42,10 @@ SHAPES: list[tuple[Any, ...]] = [
     ((1, 32, 300), 32, (7,), 32, (1,), (1,), (3, 3)),
     ((1, 4, 5, 6, 7), 6, (3, 2, 3), 1, (1, 2, 1), (1, 1, 2), (1, 0, 2, 1, 1, 2)),
     ((1, 16, 4, 5, 6), 16, (3, 3, 3), 16, (1, 1, 2), (1, 1, 1), (1, 1, 1, 1, 1, 1)),
+    ((2, 32, 13, 18), 20, (3, 3), 1, (1, 1), (1, 1), (1, 1, 1, 1)),
+    ((1, 224, 12, 12), 70, (3, 3), 1, (1, 1), (1, 1), (0, 2, 1, 0)),
+    ((1, 72, 16, 15), 36, (3, 3), 2, (1, 1), (1, 1), (1, 1, 1, 1)),
+    ((1, 32, 9, 210), 16, (3, 3), 1, (1, 1), (1, 1), (1, 1, 1, 1)),
     ((0, 4, 5, 5), 3, (3, 3), 1, (1, 1), (1, 1), (0, 0, 0, 0)),
     ((1, 4, 1, 1), 3, (3, 3), 1, (1, 1), (1, 1), (1, 1, 1, 1)),
     ((2, 16, 31, 1), 8, (1, 1), 1, (1, 2), (1, 1), (0, 0, 0, 0)),
@@ -132,6 +136,25 @@ def test_extremes_do_not_saturate(variant: Any, x_value: int, w_value: int, grou
     shape = ((1, 32, 8, 8), 32, (3, 3), group, (1, 1), (1, 1), (1, 1, 1, 1))
     x = np.full(shape[0], x_value, np.uint8 if x_value > 127 else np.int8)
     w = np.full((32, 32 // group, 3, 3), w_value, np.uint8 if w_value > 127 else np.int8)
+    want = sums(x, w, 0, 0, shape)
+    (got,) = run(row, [channels_last(x), w, *[None] * 5], [(want.shape, np.int32)], params=params(shape), pack=[1],
+                 features=mask)  # fmt: skip
+    np.testing.assert_array_equal(got, want)
+
+
+@over_variants
+@pytest.mark.parametrize("x_value, w_value", [(255, -128), (0, -128), (255, 127), (-128, -128), (127, -128)])
+@pytest.mark.parametrize("checkered", [False, True])
+def test_extremes_of_many_channels_do_not_overflow(variant: Any, x_value: int, w_value: int, checkered: bool) -> None:
+    """As many channels as tiles take, and filters whose signs follow those of the transforms' coefficients."""
+    row, mask = variant
+    shape = ((1, 224, 12, 13), 16, (3, 3), 1, (1, 1), (1, 1), (1, 1, 1, 1))
+    x = np.full(shape[0], x_value, np.uint8 if x_value > 127 or x_value == 0 else np.int8)
+    w = np.full((16, 224, 3, 3), w_value, np.int8)
+    if checkered:
+        w[:, :, ::2, 1::2] = w[:, :, 1::2, ::2] = 127
+        x[:, :, ::2, 1::2] = 255 if x.dtype == np.uint8 else 127
+        x[:, :, 1::2, ::2] = 0 if x.dtype == np.uint8 else -128
     want = sums(x, w, 0, 0, shape)
     (got,) = run(row, [channels_last(x), w, *[None] * 5], [(want.shape, np.int32)], params=params(shape), pack=[1],
                  features=mask)  # fmt: skip

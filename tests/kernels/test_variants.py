@@ -239,6 +239,7 @@ CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
     "pool/mean lines": ([pool("average_pool_f32 average_pool_f64", "lines")], []),
     "qconv/depthwise": ([qconvolution(64, 9, _DEPTHWISE)], [qconvolution(1, 9, _DOTS)]),
     "qconv/depthwise vnni": ([qconvolution(64, 9, _DEPTHWISE)], []),
+    "qconv/tiles": ([qconvolution(1, 12, {**_DOTS, "": "tiles"})], [qconvolution(1, 9, _DOTS)]),
     "qmatmul/amx": ([qproduct(32, _DOTS), qconvolution(1, 9, _DOTS)], [qproduct(1, _FEW)]),
     "qmatmul/vnni": ([qproduct(1, _FEW), qproduct(32, _DOTS)], []),
     "qmatmul/dot": ([qproduct(1, _FEW), qproduct(32, _DOTS)], []),

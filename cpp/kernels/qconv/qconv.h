@@ -9,6 +9,7 @@
 
 #include "kernels/conv/direct/conv.h"
 #include "kernels/qconv/depthwise_dots.h"
+#include "kernels/qconv/tiles.h"
 #include "kernels/qmatmul/forms.h"
 #include "kernels/qmatmul/operands.h"
 
@@ -19,6 +20,7 @@ struct QConvBound : QuantOperands {
   RawWeights w;
   QGemm gemm;
   QForm form;
+  QTiles tiles;
   int64_t k;
   int64_t packed_group;        // bytes of the packed weights of a group, or of all channels (depthwise)
   int64_t pixel, line, slice;  // bytes between neighbours of what is read, in place or copied

@@ -36,12 +36,46 @@ void flatten(QConvBound* b) {
   s.in[0] = s.in[1] = s.out[0] = s.out[1] = 1;
 }
 
+// Where bytes have no dot products, and there are tiles enough to pay for the filters' transform.
+bool wants_tiles(const QConvBound& b, const arn_target& target) {
+  const ConvShape& s = b.s;
+  const bool square = s.taps[0] == 1 && s.taps[1] == 3 && s.taps[2] == 3 && s.in[0] == 1 && s.out[0] == 1;
+  const bool steps = s.step[1] == 1 && s.step[2] == 1 && s.tap_step[1] == 1 && s.tap_step[2] == 1;
+  const bool channels = s.cg % ARN_DOT_GROUP == 0 && s.cg >= kTiledChannels && s.cg <= kMostTiledChannels;
+  if (!square || !steps || !channels || b.depthwise != 0 || s.og < ARN_DOT_LANES) return false;
+  if (qgemm_choose(b.k, s.out[2], b.a_dtype == ARN_I8, target).widened_panels == 0) return false;
+  const bool many = s.out[1] >= 2 * kTileSide && s.out[2] >= 2 * kTileSide && s.out[1] * s.out[2] >= 12 * 12;
+  return ARN_CHOICE("qconv/tiles", many);
+}
+
+// Units are whole rows of tiles by blocks of output channels.
+void choose_tile_grid(QConvBound* b) {
+  constexpr int64_t kMostTiles = 24, kMostCopied = 128 << 10;
+  const ConvShape& s = b->s;
+  const int64_t down = ceil_div(s.out[1], kTileSide), across = ceil_div(s.out[2], kTileSide);
+  const int64_t line = (across * kTileSide + 2) * s.cg;
+  b->o_block = min64(4 * ARN_DOT_LANES, round_up(s.og, ARN_DOT_LANES));
+  b->o_blocks = ceil_div(s.og, b->o_block);
+  b->block_count = s.groups * b->o_blocks;
+  const double work = static_cast<double>(s.batch * s.groups * s.cg) * static_cast<double>(s.og * down * across) * 36;
+  int64_t rows = max64(1, min64(down, kMostCopied / (line * kTileSide)));
+  const auto units = [&] { return s.batch * b->block_count * ceil_div(down, rows); };
+  while (rows > 1 && units() < 8 && work / static_cast<double>(units()) > 2 * kQTaskWork) rows = ceil_div(rows, 2);
+  b->p_block = min64(rows * kTileSide, s.out[1]) * s.out[2];
+  b->p_blocks = ceil_div(down, rows);
+  b->units = units();
+  b->units_per_task = units_for_task(work, b->units, kQTaskWork);
+  const int64_t batches = ceil_div(across, kMostTiles);
+  b->tiles.columns = ceil_div(across, batches);
+  b->tiles.rows = min64(rows, max64(1, kMostTiles / b->tiles.columns));
+}
+
 void choose_reading(QConvBound* b) {
   const ConvShape& s = b->s;
   const int64_t channels = b->depthwise != 0 ? s.groups : s.cg;
   const bool beside = s.xc == 1 || channels == 1;
   // Depthwise convolutions make columns of padding as they weave.
-  b->copied = !beside || (b->depthwise != 0 ? channels % 16 != 0 : reads_padding(s));
+  b->copied = b->tiles.rows != 0 || !beside || (b->depthwise != 0 ? channels % 16 != 0 : reads_padding(s));
   b->copy_channels = b->depthwise != 0 ? round_up(min64(b->o_block, channels), 16) : channels;
   b->pixel = s.x[2];
   b->line = s.x[1];
@@ -49,9 +83,10 @@ void choose_reading(QConvBound* b) {
   if (b->copied != 0) {
     const int64_t lines = min64(s.out[1], ceil_div(b->p_block - 1, max64(1, s.out[2])) + 1);
     const int64_t columns = b->p_block >= s.out[2] || s.out[1] > 1 ? s.out[2] : b->p_block;
+    const int64_t whole = b->tiles.rows != 0 ? kTileSide : 1;
     b->pixel = b->copy_channels;
-    b->line = span(s, 2, columns) * b->pixel;
-    b->slice = span(s, 1, lines) * b->line;
+    b->line = span(s, 2, round_up(columns, whole)) * b->pixel;
+    b->slice = span(s, 1, round_up(lines, whole)) * b->line;
   }
   const bool whole = s.taps[2] == 1 || (s.tap_step[2] == 1 && b->pixel == channels && b->depthwise == 0);
   b->stretches = s.taps[0] * s.taps[1] * (whole ? 1 : s.taps[2]);
@@ -155,6 +190,18 @@ void lay_out(QConvBound* b) {
   } else {
     b->at_taps = take(b->stretches * 8);
   }
+  if (b->tiles.rows != 0) {
+    QTiles& t = b->tiles;
+    const auto apart = [](int64_t bytes) { return (round_up(bytes, 64) / 64 | 1) * 64; };  // not all in the same sets
+    const int64_t count = t.rows * t.columns, pixels = count * kTileSide * kTileSide;
+    t.filter = apart(b->o_block * s.cg * 2);
+    t.patch = apart(count * s.cg * 2);
+    t.product = apart(count * b->o_block * 4);
+    t.at_filters = take(kTilePositions * t.filter);
+    t.at_patches = take(kTilePositions * t.patch);
+    t.at_products = take(kTilePositions * t.product);
+    t.at_sums = take(pixels * b->o_block * 4);
+  }
   b->at_block = take(b->use_epilogue != 0 ? kEpilogueRows * b->o_block * 4 : 0);
   b->epilogue_scratch = take(0);
 }
@@ -186,7 +233,10 @@ ARN_DEFINE_BIND(qconv) {
   b->features = args->target->features;
   b->packed_group = packed_filters_bytes(b->w, b->depthwise != 0 ? b->w.groups : b->w.og);
   if (b->depthwise == 0) flatten(b);
-  choose_grid(*args->target, b);
+  if (wants_tiles(*b, *args->target))
+    choose_tile_grid(b);
+  else
+    choose_grid(*args->target, b);
   choose_reading(b);
   b->gemm = qgemm_choose(b->k, b->p_block, b->a_dtype == ARN_I8, *args->target);
   if (b->depthwise != 0) {
@@ -202,6 +252,8 @@ ARN_DEFINE_BIND(qconv) {
   out->step_scratch = 0;
   out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
   out->bound_bytes = sizeof(QConvBound);
-  out->variant = b->depthwise != 0 ? depthwise_kernel(b->features).variant : qgemm_kernel_name(b->gemm);
+  out->variant = b->tiles.rows != 0  ? "tiles"
+                 : b->depthwise != 0 ? depthwise_kernel(b->features).variant
+                                     : qgemm_kernel_name(b->gemm);
   return ARN_OK;
 }

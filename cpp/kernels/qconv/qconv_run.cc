@@ -42,6 +42,7 @@ class Run {
     take_filters(block, f.in_quanta != 0 ? b_.form.out_scale : 1.0f);
     f.columns = columns_;
     take_input(p1);
+    if (tiled_) return tiles(p1, &f);
     if (!depthwise && b_.straight == 0) list_pointers(p1);
     const bool by_line = b_.one_run == 0 || depthwise;
     for (int64_t p = p0_; p < p1;) {
@@ -88,6 +89,13 @@ class Run {
     source.sums = reinterpret_cast<const int32_t*>(packed + qgemm_sums(padded_depth(b_.w), n)) + from;
     source.per_quantum = per_quantum;
     columns_ = qgemm_columns(b_.gemm, source, channel_, count_, scratch_ + b_.at_columns);
+    tiled_ = b_.tiles.rows != 0 && columns_.b_zero == nullptr;  // zero points of filters ask for sums of what they met
+    if (tiled_) {
+      QGemm of_signed = b_.gemm;
+      of_signed.flips = of_signed.a_signed == 0;
+      columns_ = qgemm_columns(of_signed, source, channel_, count_, scratch_ + b_.at_columns);
+      transform_filters(panels_, panel, wide_ / ARN_DOT_LANES, s_.cg, b_.tiles.filter, scratch_ + b_.tiles.at_filters);
+    }
     if (b_.depthwise != 0) weave_filters();
   }
 
@@ -103,14 +111,16 @@ class Run {
     const PixelBox box = box_of(s_, p0_, p1);
     char* lines = scratch_ + b_.at_lines;
     origin_ = lines - box.y0 * s_.step[1] * b_.line - box.x0 * s_.step[2] * b_.pixel;
-    const int64_t count = span(s_, 1, box.y1 - box.y0);
+    const int64_t whole = tiled_ ? kTileSide : 1;
+    const int64_t count = span(s_, 1, round_up(box.y1 - box.y0, whole));
+    const int64_t columns = span(s_, 2, round_up(box.x1 - box.x0, whole));
     for (int64_t tz = 0; tz < s_.taps[0]; ++tz) {
       const int64_t z = z_ * s_.step[0] + s_.first[0] + tz * s_.tap_step[0];
       for (int64_t i = 0; i < count; ++i) {
         const int64_t y = box.y0 * s_.step[1] + s_.first[1] + i;
         const bool inside = z >= 0 && z < s_.in[0] && y >= 0 && y < s_.in[1];
         copy_line(lines + tz * b_.slice + i * b_.line, inside ? x + z * s_.x[0] + y * s_.x[1] : nullptr,
-                  box.x0 * s_.step[2] + s_.first[2], span(s_, 2, box.x1 - box.x0));
+                  box.x0 * s_.step[2] + s_.first[2], columns);
       }
     }
   }
@@ -186,7 +196,36 @@ class Run {
     }
   }
 
+  // All pixels before p1, in batches of tiles, whose sums lie in lines of a batch then.
+  void tiles(int64_t p1, QFinish* f) {
+    const QTiles& t = b_.tiles;
+    const uint8_t flip = b_.gemm.a_signed != 0 ? 0 : 0x80;
+    const int64_t y1 = p1 / s_.out[2];
+    int32_t* sums = reinterpret_cast<int32_t*>(scratch_ + t.at_sums);
+    for (int64_t y = p0_ / s_.out[2]; y < y1; y += t.rows * kTileSide)
+      for (int64_t x = 0; x < s_.out[2]; x += t.columns * kTileSide) {
+        const int64_t lines = min64(t.rows * kTileSide, y1 - y), pixels = min64(t.columns * kTileSide, s_.out[2] - x);
+        const int64_t rows = ceil_div(lines, kTileSide), columns = ceil_div(pixels, kTileSide);
+        for (int64_t i = 0; i < rows * columns; ++i)
+          transform_patch(place((y + i / columns * kTileSide) * s_.out[2] + x + i % columns * kTileSide), b_.line,
+                          s_.cg, flip, t.patch, scratch_ + t.at_patches + i * s_.cg * 2);
+        multiply_tiles(t, s_.cg, rows * columns, wide_ / ARN_DOT_LANES, scratch_);
+        const int64_t line = columns * kTileSide * wide_;
+        for (int64_t i = 0; i < rows * columns; ++i)
+          transform_sums(scratch_ + t.at_products + i * wide_ * 4, t.product, wide_,
+                         sums + i / columns * kTileSide * line + i % columns * kTileSide * wide_, line, wide_);
+        for (int64_t i = 0; i < lines; ++i) {
+          staged_ = sums + i * line;
+          staged_from_ = (y + i) * s_.out[2] + x;
+          segment(staged_from_, staged_from_ + pixels, f);
+        }
+      }
+  }
+
   void sum(int64_t p, int64_t end, const QFinish& f) {
+    if (tiled_)
+      return qgemm_finish(f, activation_,
+                          {staged_ + (p - staged_from_) * wide_, wide_, 0, end - p, 0, count_, nullptr});
     if (b_.depthwise != 0) return sum_taps(p, end, f);
     QRows rows{place(p), b_.walk, 1, nullptr, nullptr, 0, 1, b_.k};
     if (b_.straight == 0) {
@@ -361,6 +400,9 @@ class Run {
   int64_t first_ = 0, count_ = 0, channel_ = 0;  // output channels: of the group, how many, of all
   int64_t wide_ = 0;                             // how many, in whole panels
   const char* origin_ = nullptr;
+  bool tiled_ = false;
+  int32_t* staged_ = nullptr;  // sums of the pixels from staged_from_ on, wide_ elements apart
+  int64_t staged_from_ = 0;
 };
 
 }  // namespace

@@ -246,6 +246,8 @@ QGemm qgemm_choose(int64_t k, int64_t rows, bool a_signed, const arn_target& tar
 
 const char* qgemm_kernel_name(const QGemm& g) { return kernel_of(g.kernel).name; }
 
+const arn_dots_kernel& qgemm_words_kernel() { return kWords; }
+
 int64_t qgemm_scratch(const QGemm& g) {
   return round_up(strip_bytes(g), ARN_ALIGN) + round_up(kSumsBytes, ARN_ALIGN) + g.widened_panels * 2 * g.panel;
 }

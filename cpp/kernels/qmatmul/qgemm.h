@@ -34,6 +34,8 @@ struct QGemm {
 QGemm qgemm_choose(int64_t k, int64_t rows, bool a_signed, const arn_target& target);
 const char* qgemm_kernel_name(const QGemm& g);
 int64_t qgemm_scratch(const QGemm& g);
+// What multiplies words of 16 bits (pairs.h), of A and of B.
+const arn_dots_kernel& qgemm_words_kernel();
 
 int64_t qgemm_packed_bytes(int64_t k, int64_t n);
 // Bytes from the start of the packed form to the sums of its columns.
