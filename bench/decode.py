@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -134,26 +134,33 @@ def memory_rate(readers: Sequence[Worker]) -> float:
 
 def same_tokens(model: str, engines: Sequence[str], count: int, path: Path) -> int:
     """0. How engines' likeliest tokens and logits compare with onnxruntime's, as `path` then holds it:
-    {"own": largest difference of the logits of onnxruntime's two, "engines": {name: see agreement}}."""
-    with tempfile.TemporaryDirectory() as folder:
+    {"own": largest difference of the logits of onnxruntime's two, "engines": {name: see agreement}}. What each of them
+    made is kept until all have, so that a call that was ended is taken up by the next."""
+    folder = path.with_suffix("")
+    folder.mkdir(exist_ok=True)
 
-        def decoded(engine: str, forced: list[int] | None) -> tuple[list[int], np.ndarray]:
-            worker, save = Worker(engine, model, 2), f"{folder}/logits.npy"
-            made = worker.ask(prompt=list(PROMPT), tokens=count, forced=forced, save=save)
+    def decoded(engine: str, forced: list[int] | None) -> tuple[list[int], np.ndarray]:
+        name = f"{engine}-{'free' if forced is None else 'forced'}-{count}"
+        logits, tokens = folder / f"{name}.npy", folder / f"{name}.json"
+        if not tokens.exists():
+            worker = Worker(engine, model, 2)
+            made = worker.ask(prompt=list(PROMPT), tokens=count, forced=forced, save=str(logits))
             worker.close()
             if made is None:
                 raise RuntimeError(f"{engine} does not run {model}")
-            return made, np.load(save)
+            tokens.write_text(json.dumps(made))
+        return json.loads(tokens.read_text()), np.load(logits)
 
-        theirs, logits = decoded("onnxruntime", None)
-        own = float(np.abs(decoded("onnxruntime unoptimised", theirs)[1] - logits).max())
-        found: dict[str, Any] = {"own": own, "largest": float(np.abs(logits).max()), "engines": {}}
-        for engine in engines:
-            made, ours = decoded(engine, theirs)
-            free = made if made == theirs else decoded(engine, None)[0]
-            found["engines"][engine] = agreement(free, made, ours, theirs, logits, own)
+    theirs, logits = decoded("onnxruntime", None)
+    own = float(np.abs(decoded("onnxruntime unoptimised", theirs)[1] - logits).max())
+    found: dict[str, Any] = {"own": own, "largest": float(np.abs(logits).max()), "engines": {}}
+    for engine in engines:
+        made, ours = decoded(engine, theirs)
+        free = made if made == theirs else decoded(engine, None)[0]
+        found["engines"][engine] = agreement(free, made, ours, theirs, logits, own)
     print(f"{model}: {found}", flush=True)
     path.write_text(json.dumps(found))
+    shutil.rmtree(folder)
     return 0
 
 

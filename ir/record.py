@@ -101,11 +101,13 @@ class Lower(Protocol):
     def target(self) -> Target: ...
     def read(self, value: Value) -> Place: ...
     def stored(self, value: Value) -> Place:
-        """The same, or where a state keeps it as narrower floats than its own."""
+        """The same, or where a state keeps it as narrower numbers than its own: floats of 16 bits, or rows of bytes,
+        which are longer than the value's by a scale."""
         ...
 
     def write(self, value: Value) -> Place:
-        """A new dense place for an output of the node; where a state keeps it, perhaps of narrower floats."""
+        """A new dense place for an output of the node; where a state keeps it, perhaps of narrower numbers (see
+        stored), which copy() makes."""
         ...
 
     def alias(self, value: Value, place: Place) -> None:
@@ -114,6 +116,10 @@ class Lower(Protocol):
 
     def temp(self, dtype: DType, dims: Sequence[Dim]) -> Place:
         """Arena memory that lives from its first write to its last read."""
+        ...
+
+    def stored_as(self, source: Place, target: Place) -> Place:
+        """What source holds as target stores its numbers: where it lies, or copied."""
         ...
 
     def constant(self, array: Array) -> Place: ...

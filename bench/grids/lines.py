@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from arenaut.lowering.byte_rows import SCALE_BYTES, rows_as_bytes
 from bench.grids.case import Array, Case, blob, noise, types
 from tests.support.tileprog import F32, program
 
@@ -133,10 +134,23 @@ def dynamic_quantize(row: Row) -> Iterator[Case]:
         yield Case(str(size), [x, parts], outputs)
 
 
+def floats_to_bytes(row: Row) -> Iterator[Case]:
+    for rows, numbers in ((16, 128), (4096, 128)):
+        yield Case(f"{rows}x{numbers}", [noise((rows, numbers))], [np.zeros((rows, numbers + SCALE_BYTES), np.int8)])
+
+
+def bytes_to_floats(row: Row) -> Iterator[Case]:
+    for rows, numbers in ((16, 128), (4096, 128)):
+        yield Case(
+            f"{rows}x{numbers}", [rows_as_bytes(noise((rows, numbers)))], [np.zeros((rows, numbers), np.float32)]
+        )
+
+
 LINES: Mapping[str, Callable[[Row], Iterator[Case]]] = {
     "LayerNormalization": layer_norm, "RMSNormalization": layer_norm, "LpNormalization": lp_norm,
     "InstanceNormalization": channel_norm, "GroupNormalization": channel_norm, "BatchNormalization": channel_norm,
     "LRN": lrn, "Softmax": softmax, "LogSoftmax": softmax, "Reduce": reduce, "ArgReduce": arg_reduce,
     "CumSum": running, "CumProd": running, "TopK": top_k, "Tile": tile, "Rotary": rotary, "Fft": fft,
     "RangeParts": range_parts, "DynamicQuantize": dynamic_quantize,
+    "FloatsToBytes": floats_to_bytes, "BytesToFloats": bytes_to_floats,
 }  # fmt: skip

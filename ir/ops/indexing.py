@@ -425,9 +425,7 @@ def _cache_lower(lower: Lower, node: Node) -> None:
     cache, update, starts = lower.stored(node.operand(0)), lower.read(node.operand(1)), node.input(2)
     target = lower.write(node.output)
     lower.copy(cache, target)
-    if update.dtype is not target.dtype:
-        wide, update = update, lower.temp(target.dtype, update.dims)
-        lower.copy(wide, update)
+    update = lower.stored_as(update, target)
     params = {
         "axis": node.attr("axis", -2) % target.rank, "circular": int(node.attr("mode", "linear") == "circular"),
     }  # fmt: skip

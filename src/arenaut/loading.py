@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from arenaut.passes.context import Event
 
 ExecutorName = Literal["compiled", "interpreted"]
-CachePrecision = Literal["stored", "bfloat16", "float16"]
+CachePrecision = Literal["stored", "bfloat16", "float16", "int8"]
 VerifyLevel = Literal["off", "structure", "types", "full"]
 VERIFY_VARIABLE = "ARENAUT_VERIFY"
 # Positions that a program with a state is planned for: more than its typical lengths.
@@ -118,10 +118,11 @@ def load_onnx(
     state            inputs and the outputs that become them from run to run, by name: {"h": "hn"}. None: those that
                      are called as exporters call them (past_key_values.0.key and present.0.key, ...). Each pair is
                      checked by its graph. Model.new_state makes their memory. False: none.
-    cache_precision  "bfloat16", "float16": a state keeps what runs append to or update as such floats, where the model
-                     has float32: half the bytes to hold and to read. New rows are rounded to the nearest, by 2^-8 or
-                     2^-11 of each at most (float16 from 6e-5 to 65504); products and sums stay float32. Plain calls
-                     are not concerned.
+    cache_precision  "bfloat16", "float16", "int8": a state keeps what runs append to or update as such numbers, where
+                     the model has float32: half the bytes to hold and to read, or little more than a quarter. New rows
+                     are rounded to the nearest, floats by 2^-8 or 2^-11 of each at most (float16 from 6e-5 to 65504),
+                     int8 by 1/254 of the largest of its row (a position of a head), which has a scale of its own;
+                     products and sums stay float32. Plain calls are not concerned.
 
     isa              at most this tier (baseline, v3 or v4), with features by name: "v3", "v3+avx_vnni". Such a model
                      can be saved for a machine that has no more. None: all that this machine has.
@@ -385,7 +386,7 @@ def _backends(names: Sequence[str]) -> Sequence[Backend]:
 
 def _cache_type(given: Any) -> DType | None:
     one_of("cache_precision", given, get_args(CachePrecision))
-    return {"bfloat16": DType.BFLOAT16, "float16": DType.FLOAT16}.get(given)
+    return {"bfloat16": DType.BFLOAT16, "float16": DType.FLOAT16, "int8": DType.INT8}.get(given)
 
 
 def _state_option(given: Any) -> Mapping[str, str] | bool | None:

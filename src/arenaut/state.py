@@ -21,6 +21,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import InputError, MemoryLimitError, OptionError, StateError, memory_errors
 from arenaut.ir.graph import Array, Value
 from arenaut.ir.types import TensorType
+from arenaut.lowering.byte_rows import dims_as_bytes, dims_as_floats, rows_as_bytes, rows_as_floats
 from arenaut.lowering.outline import Described
 from arenaut.lowering.pairs import Change, Pair
 from arenaut.lowering.program import StateUse
@@ -38,8 +39,8 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Part:
-    """One tensor of the state. dtype: as it is kept; fed: as its input is. dims: of its input. axis: along which it is
-    appended to, -1: it is not. told: data says where to write."""
+    """One tensor of the state. dtype, dims: as it is kept; fed: the type of its input, whose dims are the same but for
+    rows of bytes. axis: along which it is appended to, -1: it is not. told: data says where to write."""
 
     name: str
     dtype: DType
@@ -48,6 +49,11 @@ class Part:
     change: Change
     axis: int
     told: bool
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether it is kept as rows of bytes (lowering/byte_rows.py)."""
+        return self.dtype is DType.INT8 and self.fed is DType.FLOAT
 
     def sized(self, sizes: Mapping[str, int], capacity: int) -> list[int]:
         """Its dims with room for so much. Sizes that are not known are 0: nothing is there yet."""
@@ -122,7 +128,8 @@ class Stateful:
 
 def _part(name: str, value: Value, pair: Pair, kept: DType | None) -> Part:
     axis = pair.axis if pair.change is Change.APPENDS else -1
-    return Part(name, kept or value.dtype, value.dtype, value.shape, pair.change, axis, pair.told)
+    part = Part(name, kept or value.dtype, value.dtype, value.shape, pair.change, axis, pair.told)
+    return replace(part, dims=dims_as_bytes(part.dims)) if part.in_bytes else part
 
 
 def _numpy_type(value: Value) -> np.dtype[Any] | None:
@@ -194,8 +201,8 @@ class State(_native.State):
         """A copy of one part, by the name of its input: what would be fed next."""
         with self._held():
             number = self._number(name)
-            copied: Array = self._valid(number).astype(self._of.parts[number].fed.numpy)
-            return copied
+            part, held = self._of.parts[number], self._valid(number)
+            return rows_as_floats(held) if part.in_bytes else held.astype(part.fed.numpy)
 
     def __repr__(self) -> str:
         held = f"{self.length} of {self.capacity} positions, " if self._of.grows else ""
@@ -414,11 +421,12 @@ class State(_native.State):
         if array.dtype != part.fed.numpy or array.ndim != len(part.dims):
             raise InputError(f"input '{part.name}': expected {part.fed.numpy} of rank {len(part.dims)}, got "
                              f"{array.dtype} of shape {array.shape}")  # fmt: skip
-        for axis, (d, n) in enumerate(zip(part.dims, array.shape, strict=True)):
+        dims = dims_as_floats(part.dims) if part.in_bytes else part.dims
+        for axis, (d, n) in enumerate(zip(dims, array.shape, strict=True)):
             want = d if isinstance(d, int) else self.batch if str(d) == self._of.batch else n
             if n != want:
                 raise InputError(f"input '{part.name}': expected {want} at axis {axis}, got shape {array.shape}")
-        return array
+        return rows_as_bytes(array) if part.in_bytes else array
 
     def _make_room(self, inputs: Sequence[Array]) -> None:
         """Raises StateError for another batch, and where the run adds more than there is room for; a state that grows

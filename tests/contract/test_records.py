@@ -37,6 +37,9 @@ class Calls:
 
     write = read
 
+    def stored_as(self, source: Place, target: Place) -> Place:
+        return source
+
     def alias(self, value: Value, place: Place) -> None: ...
 
     def temp(self, dtype: DType, dims: Sequence[Any]) -> Place:

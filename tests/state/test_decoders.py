@@ -226,7 +226,7 @@ def test_caches_are_kept_as_narrower_floats(name: str, kept: str, error: float) 
     assert state.copy().read(first).tobytes() == state.read(first).tobytes()
     np.testing.assert_array_equal(state.select([0, 0]).read(first)[1], state.read(first)[0])
     with pytest.raises(OptionError, match="cache_precision"):
-        arenaut.load_onnx(proto, cache_precision="int8")  # type: ignore[arg-type]
+        arenaut.load_onnx(proto, cache_precision="int4")  # type: ignore[arg-type]
 
 
 def test_narrow_caches_take_what_another_model_made_and_are_saved(tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ def test_the_bytes_of_a_state_are_predicted_and_limited() -> None:
         decode(tight, tight.new_state(capacity=64), prompt(1, 8))
 
 
-@pytest.mark.parametrize("kept", ["stored", "bfloat16"])
+@pytest.mark.parametrize("kept", ["stored", "bfloat16", "int8"])
 @pytest.mark.parametrize("name", ["gpt2-cached-tiny", "whisper-micro-cached"])
 def test_a_compiled_file_holds_the_program_that_keeps_a_state(name: str, kept: Any, tmp_path: Path) -> None:
     """Without its original: the same bytes, the same plan, and the same weights as the other program's."""

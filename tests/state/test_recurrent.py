@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import numpy_helper, parser
 
@@ -86,6 +87,42 @@ def test_a_window_is_replaced() -> None:
         np.testing.assert_array_equal(model.run({"x": x}, state=state)["y"], plain["y"])
         cache = plain["new_conv_cache"]
     np.testing.assert_array_equal(state.read("conv_cache"), cache)
+
+
+WINDOWED = """<ir_version: 10, opset_import: ["" : 18]>
+m (float[b, 2, s, 8] q, float[b, 2, s, 8] k, float[b, 2, past, 8] past_key)
+    => (float[b, 2, s, total] y, float[b, 2, held, 8] present_key)
+<int64[1] zero = {0}, int64[1] sinks = {SINKS}, int64[1] recent = {-4}, int64[1] end = {99}, int64[1] axis = {2}> {
+    keys = Concat<axis = 2>(past_key, k)
+    first = Slice(keys, zero, sinks, axis)
+    rest = Slice(keys, sinks, end, axis)
+    last = Slice(rest, recent, end, axis)
+    present_key = Concat<axis = 2>(first, last)
+    turned = Transpose<perm = [0, 1, 3, 2]>(keys)
+    y = MatMul(q, turned)
+}"""
+
+
+@pytest.mark.parametrize("kept", ["stored", "float16", "int8"])
+@pytest.mark.parametrize("sinks", [0, 2])
+def test_the_last_positions_behind_the_first_ones_are_replaced(sinks: int, kept: Any) -> None:
+    """A sliding window, and one behind attention sinks: it grows until it is full, then forgets. Its numbers stay as
+    they are, since they would be rounded anew by each run."""
+    proto = parser.parse_model(WINDOWED.replace("SINKS", str(sinks)))
+    model = arenaut.load_onnx(proto, threads=1, cache_precision=kept)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    state, cache = model.new_state(batch=2), np.zeros((2, 2, 0, 8), np.float32)
+    for i, count in enumerate((3, 1, 1, 1, 2, 1, 7, 1)):
+        q, k = np.random.default_rng(i).standard_normal((2, 2, 2, count, 8)).astype(np.float32)
+        y, cache = session.run(None, {"q": q, "k": k, "past_key": cache})
+        np.testing.assert_allclose(model.run({"q": q, "k": k}, state=state)["y"], y, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(state.read("past_key"), cache)
+    assert cache.shape[2] == sinks + 4
+    assert state.nbytes == 2 * cache.nbytes
+    state.reorder([1, 1])
+    np.testing.assert_array_equal(state.read("past_key"), cache[[1, 1]])
+    with pytest.raises(StateError, match="'past_key' is replaced by every run"):
+        state.rewind(1)
 
 
 def test_an_input_called_state_is_fed_as_before() -> None:

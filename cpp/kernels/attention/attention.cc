@@ -65,7 +65,7 @@ void attend(const AttentionBound& b, void* const* operand, int64_t task, float* 
     const char* values = v + c0 * b.v.at[2] * element_bytes(b.v_dtype);
     if (b.half) {
       halves.score(keys, n);
-      soften_block(b, mask, r0, m, c0, n, scratch, [&](int64_t i) { halves.weights(i, n); });
+      soften_block(b, mask, r0, m, c0, n, scratch, [&](int64_t i) { halves.weights(i, n, values); });
       halves.accumulate(values, n, c0 == 0);
     } else {
       if (b.keys_in_place)
@@ -115,7 +115,10 @@ void lay_out_halves(AttentionBound* b, Take&& take) {
   b->wide_q = take(m * b->depth);
   b->wide_k = take(n * max64(b->depth, max64(1, b->values)));
   b->mask_row = take(n);
+  const bool bytes = b->k_dtype == ARN_I8 || b->v_dtype == ARN_I8;
+  b->row_scales = take(bytes ? n : 0);
   if (!b->tiles) return;
+  b->codes = take(bytes ? ceil_div(n * max64(b->depth, b->values), 2) : 0);
   // Rows do not lie a power of two apart.
   const auto planes = [&](int32_t count, int64_t depth, int64_t* row, int64_t* plane) {
     *row = half_depth(depth) + ARN_HALF_STEP;
@@ -159,9 +162,10 @@ int64_t even_block(int64_t rows, int64_t most) {
 
 // How 16-bit floats are multiplied. Few queries read each key once: those are not rounded, nor split.
 void choose_halves(AttentionBound* b, bool rounded, const arn_target& target) {
+  const auto multiplied = [](int32_t dtype) { return dtype == ARN_I8 ? int32_t(ARN_BF16) : dtype; };  // codes, exactly
   b->rounded = rounded && b->rows > kFewRows;
-  b->score_gemm = half_choose(b->depth, b->rows, b->q_dtype, b->k_dtype, b->rounded, false, target);
-  b->value_gemm = half_choose(b->keys, b->rows, ARN_F32, b->v_dtype, b->rounded, false, target);
+  b->score_gemm = half_choose(b->depth, b->rows, b->q_dtype, multiplied(b->k_dtype), b->rounded, false, target);
+  b->value_gemm = half_choose(b->keys, b->rows, ARN_F32, multiplied(b->v_dtype), b->rounded, false, target);
   b->tiles = b->score_gemm.kernel == kHalfTiles && b->rows > kFewRows;
   if (!b->rounded && b->v_dtype != ARN_F32) {  // weights of 16 bits are more than what is made of them holds
     b->value_gemm.a_planes = 2;
@@ -189,6 +193,12 @@ bool fold_heads(AttentionBound* b) {
   return true;
 }
 
+// Numbers of a row of keys or values; -1: rows of bytes (kernels/quantize/rows.h) that hold no scale, or lie apart.
+int64_t row_numbers(const arn_desc& d) {
+  if (d.dtype != ARN_I8) return d.dims[3];
+  return d.dims[3] < kScaleBytes || (d.strides[3] != 1 && element_count(d) != 0) ? -1 : d.dims[3] - kScaleBytes;
+}
+
 bool fits(const arn_desc& d, int64_t a, int64_t b, int64_t c, int64_t e, bool broadcast) {
   const int64_t want[4] = {a, b, c, e};
   if (d.rank != 4) return false;
@@ -209,10 +219,11 @@ int32_t bind_attention(const arn_bind_args* args, void* bound, arn_bound* out, b
   if (args->n_in != 4) return ARN_UNSUPPORTED;
   if (q.rank == 4 && q.dims[3] == 0) return ARN_UNSUPPORTED;  // a product over nothing
   if (q.rank != 4 || k.rank != 4 || v.rank != 4) return ARN_SHAPE_MISMATCH;
-  const int64_t groups = k.dims[1], keys = k.dims[2];
+  const int64_t groups = k.dims[1], keys = k.dims[2], depth = row_numbers(k), values = row_numbers(v);
+  if (depth < 0 || values < 0) return ARN_SHAPE_MISMATCH;
   if (groups == 0 ? q.dims[1] != 0 : q.dims[1] % groups != 0) return ARN_SHAPE_MISMATCH;
-  if (!fits(k, q.dims[0], groups, keys, q.dims[3], false) || !fits(v, q.dims[0], groups, keys, v.dims[3], false) ||
-      !fits(o, q.dims[0], q.dims[1], q.dims[2], v.dims[3], false))
+  if (depth != q.dims[3] || !fits(k, q.dims[0], groups, keys, k.dims[3], false) ||
+      !fits(v, q.dims[0], groups, keys, v.dims[3], false) || !fits(o, q.dims[0], q.dims[1], q.dims[2], values, false))
     return ARN_SHAPE_MISMATCH;
   if (mask.dtype != ARN_NONE && !fits(mask, q.dims[0], q.dims[1], q.dims[2], keys, true)) return ARN_SHAPE_MISMATCH;
   const auto* params = static_cast<const arn_attention_params*>(args->params);
@@ -223,8 +234,8 @@ int32_t bind_attention(const arn_bind_args* args, void* bound, arn_bound* out, b
   b->group = groups == 0 ? 1 : q.dims[1] / groups;
   b->rows = q.dims[2];
   b->keys = keys;
-  b->depth = q.dims[3];
-  b->values = v.dims[3];
+  b->depth = depth;
+  b->values = values;
   b->q = strides_of(q);
   b->k = strides_of(k);
   b->v = strides_of(v);

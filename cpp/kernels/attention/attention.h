@@ -30,6 +30,7 @@ struct AttentionBound {
   HalfGemm score_gemm, value_gemm;
   int64_t wide_q, wide_k, mask_row;                      // operands as float32
   int64_t query_planes, weight_planes, columns, turned;  // planes of rows, and a block of columns as planes
+  int64_t codes, row_scales;                             // of rows of bytes: as bfloat16, and what they stand for
   int64_t query_row, query_plane, weight_row, weight_plane;
 };
 

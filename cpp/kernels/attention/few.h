@@ -13,7 +13,9 @@ constexpr int kKeysTogether = 4;                              // keys whose sums
 constexpr int kValueRegisters = kVectorBytes == 64 ? 16 : 8;  // sums of a pass over the values
 
 template <int kType>
-constexpr int64_t kBytes = kType == ARN_F32 ? 4 : 2;
+constexpr int64_t kBytes = kType == ARN_F32  ? 4
+                           : kType == ARN_I8 ? 1
+                                             : 2;
 
 // scores[i][j] = scale * (query i . key j) for kRows queries and n keys, `row` bytes apart; depth in whole vectors.
 template <int kType, int kRows>
@@ -84,6 +86,7 @@ void for_few(int32_t dtype, int64_t m, F&& run) {
   };
   if (dtype == ARN_F32) return rows(Number<ARN_F32>{});
   if (dtype == ARN_F16) return rows(Number<ARN_F16>{});
+  if (dtype == ARN_I8) return rows(Number<ARN_I8>{});
   rows(Number<ARN_BF16>{});
 }
 

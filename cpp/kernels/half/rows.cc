@@ -46,7 +46,7 @@ int32_t split_row(const void* from, int64_t n, uint16_t* const* plane) {
 
 template <int kType, bool kRounded>
 void widen_row(const void* from, int64_t n, float* to) {
-  constexpr int64_t size = kType == ARN_F32 ? 4 : 2;
+  constexpr int64_t size = kType == ARN_F32 ? 4 : kType == ARN_I8 ? 1 : 2;
   const char* at = static_cast<const char*>(from);
   const auto value = [](const void* p) __attribute__((always_inline)) {
     const vf32 x = load_as_float<kType>(p);
@@ -88,6 +88,7 @@ arn_half_split half_split(const HalfGemm& g) {
 HalfWiden half_widen(int32_t dtype, bool rounded) {
   return dtype == ARN_F32   ? widen_of<ARN_F32>(rounded)
          : dtype == ARN_F16 ? widen_of<ARN_F16>(rounded)
+         : dtype == ARN_I8  ? widen_of<ARN_I8>(rounded)
                             : widen_of<ARN_BF16>(rounded);
 }
 

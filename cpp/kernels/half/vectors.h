@@ -5,7 +5,7 @@
 #include <immintrin.h>
 #endif
 
-#include "simd/vector.h"
+#include "simd/bytes.h"
 
 namespace ARN_NS {
 namespace {
@@ -48,6 +48,11 @@ inline vf32 load_as_float<ARN_F16>(const void* p) {
   const hu32 bits = size < 0x400 ? below : size >= 0x7c00 ? above : shifted;
   return (vf32)(bits | (code & 0x8000) << 16);
 #endif
+}
+
+template <>
+inline vf32 load_as_float<ARN_I8>(const void* p) {
+  return __builtin_convertvector(load_i8(p), vf32);
 }
 
 // The nearest bfloat16, ties to even, as a float32 that has its bits and zeros below. NaN becomes quiet.

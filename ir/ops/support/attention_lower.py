@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from arenaut.ir.dims import Dim
+from arenaut.ir.dims import Dim, floordiv
 from arenaut.ir.errors import InvalidModelError
 from arenaut.ir.graph import Node, Value
 from arenaut.ir.ops.support.half_products import product_family
@@ -33,7 +33,7 @@ def lower_attention(b: Lower, node: Node) -> None:
         "causal": int(node.attr("is_causal", 0)),
         "causal_offset": past,
     }
-    out = _result(b, node.output, query, value)
+    out = _result(b, node.output, query, _head_size(node.operand(2), node.attr("kv_num_heads")))
     family, rounded = product_family(b, "Attention", key.dtype, value.dtype)
     b.call(family, [query, key, value, mask], [out], {**params, **rounded})
 
@@ -47,9 +47,9 @@ def _default_scale(query: Place) -> float:
 
 def _split(b: Lower, x: Value, heads: int | None) -> Place:
     """[B, S, H * D] as [B, H, S, D]; 4-D inputs are that already."""
-    place = b.stored(x)
-    if place.rank == 4:
-        return place
+    if x.rank == 4:
+        return b.stored(x)
+    place = b.read(x)
     if not heads:
         raise InvalidModelError(f"'{x.name}' has three dims, so the op has to state the number of heads")
     if place.rank != 3:
@@ -67,7 +67,7 @@ def _cached(b: Lower, node: Node, index: int, past_index: int) -> tuple[Place, D
         if present is not None:
             b.copy(new, b.write(present))
         return new, 0
-    past = b.stored(past_value)
+    past = b.read(past_value) if present is None else b.stored(past_value)
     length = past.dims[2]
     total: Sequence[Dim] = (*past.dims[:2], length + new.dims[2], past.dims[3])
     whole = b.write(present) if present is not None else b.temp(new.dtype, total)
@@ -87,10 +87,13 @@ def _mask(b: Lower, mask: Value | None, query: Place, key: Place) -> Place | Non
     return place
 
 
-def _result(b: Lower, out: Value, query: Place, value: Place) -> Place:
+def _head_size(x: Value, heads: int | None) -> Dim:
+    return x.shape[3] if x.rank == 4 else floordiv(x.shape[2], heads or 1)
+
+
+def _result(b: Lower, out: Value, query: Place, width: Dim) -> Place:
     """Where [B, H, S, E] goes: memory has the heads beside each other, since a merge of heads nearly always follows."""
     batch, heads, length = query.dims[:3]
-    width = value.dims[3]
     if out.rank == 3:
         return b.reshape(b.write(out), (batch, length, heads, width)).permute((0, 2, 1, 3))
     place = b.temp(query.dtype, (batch, length, heads, width)).permute((0, 2, 1, 3))
@@ -114,5 +117,5 @@ def lower_rotary(b: Lower, node: Node) -> None:
         raise NoRowError("tables of an unexpected rank")
     at = None if positions is None else b.read(positions)
     params: dict[str, Param] = {"width": width, "interleaved": int(node.attr("interleaved", 0))}
-    out = _result(b, node.output, x, x)
+    out = _result(b, node.output, x, x.dims[3])
     b.call("Rotary", [x, *tables, at], [out], params)

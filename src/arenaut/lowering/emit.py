@@ -13,6 +13,7 @@ from arenaut.ir.infer import data_symbols_of
 from arenaut.ir.place import Place, dense_strides, ordered_strides
 from arenaut.ir.record import NoRowError, Param
 from arenaut.ir.target import Target
+from arenaut.lowering.byte_rows import dims_as_bytes, dims_as_floats
 from arenaut.lowering.destinations import destinations
 from arenaut.lowering.families import COPY, FILL, TILE
 from arenaut.lowering.program import Check, LoweredBuffer, LoweredStep, Segment, StepKind
@@ -23,6 +24,7 @@ from arenaut.native.rows import Row, select_row
 from arenaut.plain import replace
 
 MAX_RANK = LIMITS["rank"]
+_TO_BYTES, _FROM_BYTES = "FloatsToBytes", "BytesToFloats"
 
 
 class Emitter:
@@ -35,7 +37,8 @@ class Emitter:
         self.buffers: list[LoweredBuffer] = []
         self.steps: list[LoweredStep] = []
         self.places: dict[int, Place] = {}
-        self.kept: dict[int, Place] = {}  # of values that a state keeps as narrower floats than theirs
+        self.kept: dict[int, Place] = {}  # of values that a state keeps as narrower numbers than theirs
+        self._byte_rows: set[int] = set()  # buffers of rows of bytes
         self.values: list[tuple[Value, Place]] = []
         self.checks: list[Check] = []
         self.slots = 0
@@ -80,10 +83,23 @@ class Emitter:
         return place
 
     def alias(self, value: Value, place: Place) -> None:
-        self._put(value, place)
+        if id(value) in self.kept:
+            self.copy(place, self.kept[id(value)])
+        else:
+            self._put(value, place)
 
     def temp(self, dtype: DType, dims: Sequence[Dim]) -> Place:
         return self._dense(Segment.ARENA, dtype, tuple(dims), 0, "temp")
+
+    def stored_as(self, source: Place, target: Place) -> Place:
+        bytes_wanted = target.buffer in self._byte_rows
+        if source.dtype is target.dtype and bytes_wanted == (source.buffer in self._byte_rows):
+            return source
+        made = self.temp(target.dtype, dims_as_bytes(source.dims) if bytes_wanted else source.dims)
+        if bytes_wanted:
+            self._byte_rows.add(made.buffer)
+        self.copy(source, made)
+        return made
 
     def constant(self, array: Array, name: str = "const") -> Place:
         array = np.asarray(array)
@@ -151,6 +167,10 @@ class Emitter:
                 self.convert(source, target)
 
     def _widened(self, place: Place | None) -> Place | None:
+        if place is not None and place.buffer in self._byte_rows:
+            temp = self._dense(Segment.ARENA, DType.FLOAT, dims_as_floats(place.dims), 0, "temp", place.order)
+            self.call(_FROM_BYTES, [place], [temp])
+            return temp
         if place is None or not _is_narrow(place):
             return place
         array = self.buffers[place.buffer].array
@@ -174,6 +194,14 @@ class Emitter:
         self._call_tile(tiles.finish([result]), [source], [target])
 
     def copy(self, source: Place, target: Place) -> None:
+        if (source.buffer in self._byte_rows) != (target.buffer in self._byte_rows):
+            wide = self._widened(source)
+            assert wide is not None
+            if target.buffer in self._byte_rows:
+                self.call(_TO_BYTES, [wide], [target])
+            else:
+                self.copy(wide, target)
+            return
         aligned = replace(source, dims=target.dims) if source.rank == target.rank else source
         if aligned == target:
             return

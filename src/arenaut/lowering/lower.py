@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import Dim, Expr, product, symbol, symbols_of
 from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import InvalidModelError, ShapeError, UnknownError, UnsupportedError, blamed_on
+from arenaut.ir.errors import InvalidModelError, OptionError, ShapeError, UnknownError, UnsupportedError, blamed_on
 from arenaut.ir.evaluate import can_evaluate
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.limits import check_time
@@ -17,6 +17,7 @@ from arenaut.ir.place import Place, dense_strides
 from arenaut.ir.record import NoRowError, Requirement
 from arenaut.ir.target import Target
 from arenaut.ir.types import TensorType
+from arenaut.lowering.byte_rows import can_be_bytes, dims_as_bytes
 from arenaut.lowering.emit import MAX_RANK, Emitter, align_rank
 from arenaut.lowering.fragments import Fragment, divide
 from arenaut.lowering.pairs import Change, Pair, values_in_place
@@ -61,6 +62,7 @@ class Lowerer(Emitter):
         self._pairs = pairs
         self._cache = cache
         self._wholes: dict[int, Place] = {}
+        self._lasting: dict[int, Place] = {}  # by value: its place in the state, where it is stored as what it is
         self._capacity = unused_name(graph.dim_names(), "capacity")
         if pairs is not None:
             self._defined.add(self._capacity)
@@ -130,13 +132,23 @@ class Lowerer(Emitter):
         if pair.change is Change.APPENDS:
             dims[pair.axis] = symbol(self._capacity)
         dtype = self._cache if self._cache is not None and value.dtype is DType.FLOAT else value.dtype
-        whole = self._wholes[index] = self._dense(Segment.INPUT, dtype, tuple(dims), index, value.name)
+        in_bytes = dtype is DType.INT8 and value.dtype is DType.FLOAT
+        if in_bytes and not can_be_bytes(value, pair.axis):
+            raise OptionError(f"cache_precision='int8': '{value.name}' of shape {value.type} is written to along its "
+                              "rows, which would need a new scale each time; 'float16' halves its bytes")  # fmt: skip
+        as_stored = dims_as_bytes if in_bytes else tuple[Dim, ...]
+        whole = self._dense(Segment.INPUT, dtype, as_stored(dims), index, value.name)
+        self._wholes[index] = whole
+        if in_bytes:
+            self._byte_rows.add(whole.buffer)
         for part in (value, *values_in_place(self.graph, value, self.graph.outputs[pair.output])):
+            place = replace(whole, dims=as_stored(part.shape))
             if dtype is value.dtype:
-                self._put(part, replace(whole, dims=part.shape))
+                self._put(part, place)
+                self._lasting[id(part)] = place
             else:
-                self.kept[id(part)] = replace(whole, dims=part.shape)
-        return replace(whole, dims=value.shape)
+                self.kept[id(part)] = place
+        return replace(whole, dims=as_stored(value.shape))
 
     def _input(self, value: Value, index: int) -> Place:
         for pair in self._pairs or ():
@@ -222,6 +234,7 @@ class Lowerer(Emitter):
         steps, buffers, values, slots, defined, checks = mark
         del self.steps[steps:], self.buffers[buffers:], self.values[values:], self.checks[checks:]
         self._weights = {k: b for k, b in self._weights.items() if b < buffers}
+        self._byte_rows = {b for b in self._byte_rows if b < buffers}
         self.slots = slots
         self._defined = defined
         self._epilogue = None
@@ -230,6 +243,8 @@ class Lowerer(Emitter):
         for out in node.outputs:
             if out is not None:
                 self.places.pop(id(out), None)
+                if id(out) in self._lasting:
+                    self.places[id(out)] = self._lasting[id(out)]
 
     def _lower_natively(self, node: Node) -> bool:
         record = record_of(node)
@@ -320,6 +335,13 @@ class Lowerer(Emitter):
             results = list(rule(GraphBuilder(scratch, name=node.name or node.op.lower()), node))
         except (NoRowError, UnknownError):
             results = []
+        for out, result in zip(node.outputs, results, strict=False):
+            if out is None or result.producer not in scratch.nodes:
+                continue
+            if id(out) in self.kept:
+                self.kept[id(result)] = self.kept[id(out)]
+            elif id(out) in self._lasting:
+                self.places[id(result)] = self._lasting[id(out)]
         try:
             for part in list(scratch.nodes if results else ()):
                 self._lower_node(part)
@@ -327,7 +349,7 @@ class Lowerer(Emitter):
             scratch.remove(list(scratch.nodes))
         for out, result in zip(node.outputs, results, strict=False):
             if out is not None:
-                self.alias(out, self.read(result))
+                self.alias(out, self.stored(result))
         return bool(results)
 
     def _symbols_defined(self, node: Node) -> bool:
@@ -388,7 +410,7 @@ class Lowerer(Emitter):
                 placed.append(None)
             elif not self._is_host(value) and all(name in self._defined for name in _symbols(value)):
                 target = self.write(value)
-                dense = target if target.is_dense else self.temp(target.dtype, target.dims)
+                dense = self._whole_result(value, target)
                 placed.append(dense)
                 copies.append((dense, target))
             else:
@@ -421,10 +443,14 @@ class Lowerer(Emitter):
             self._put(value, place)
             return
         target = self.write(value)
-        dense = target if target.is_dense else self.temp(target.dtype, target.dims)
+        dense = self._whole_result(value, target)
         self._step(LoweredStep(StepKind.FETCH, node, [place], [dense]))
         self.copy(dense, target)
         self._read_data_symbols(value)
+
+    def _whole_result(self, value: Value, target: Place) -> Place:
+        """Where Python may write what goes to target: there, or to memory of the value's own type and dims."""
+        return target if target.is_dense and id(value) not in self.kept else self.temp(value.dtype, value.shape)
 
     def _open_dims(self, value: Value) -> list[tuple[int, str]]:
         """Axes of a held result whose size is a symbol that nothing decided yet."""
