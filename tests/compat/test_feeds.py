@@ -53,6 +53,7 @@ FEEDS: dict[str, tuple[bytes, Any]] = {
     "None": (models.passes(T.FLOAT), None),
     "a memoryview": (models.passes(T.FLOAT), memoryview(np.ones(2, F))),
     "bytes": (models.passes(T.UINT8), b"abcd"),
+    "a dict": (models.passes(T.FLOAT), {"a": 1}),
     "an empty dict": (models.passes(T.FLOAT), {}),
     "an object": (models.passes(T.FLOAT), object()),
     "a set": (models.passes(T.FLOAT), {1, 2}),
@@ -123,6 +124,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "a name twice": lambda s: s.run(["y", "y"], {"x": np.ones(2, F)}),
     "a list of arrays": lambda s: s.run(None, [np.ones(2, F)]),
     "a number as name": lambda s: s.run(None, {1: np.ones(2, F)}),
+    "names one by one": lambda s: s.run((n for n in ["y"]), {"x": np.ones(2, F)}),
+    "options of another kind": lambda s: s.run(None, {"x": np.ones(2, F)}, {}),
     "an array among OrtValues": lambda s: s.run_with_ort_values(None, {"x": np.ones(2, F)}),
 }
 
@@ -132,6 +135,13 @@ def test_a_call(name: str) -> None:
     model = models.passes(T.FLOAT)
     expected = outcome(lambda: CALLS[name](session_of(theirs, model)))
     assert outcome(lambda: CALLS[name](session_of(ours, model))) == expected
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+def test_one_element_is_taken_for_rank_0(shape: tuple[int, ...]) -> None:
+    for ort in (theirs, ours):
+        (result,) = session_of(ort, models.passes(T.FLOAT, ())).run(None, {"x": np.full(shape, 2, F)})
+        assert result.item() == 2
 
 
 X = models.info("x")
@@ -146,6 +156,7 @@ MODELS: dict[str, Any] = {
     "a cycle": models.of_nodes(h.make_node("Relu", ["y"], ["y"])),
     "an unknown op": models.of_nodes(h.make_node("Foo", ["x"], ["y"]), inputs=[X]),
     "an unknown domain": models.of_nodes(h.make_node("Foo", ["x"], ["y"], domain="my"), inputs=[X]),
+    "text for numbers": models.of_nodes(h.make_node("Relu", ["s"], ["y"]), inputs=[models.info("s", [2], T.STRING)]),
     "an undefined name": models.of_nodes(h.make_node("Relu", ["q"], ["y"]), inputs=[X]),
     "two types": models.of_nodes(h.make_node("Add", ["x", "w"], ["y"]), inputs=[X, models.info("w", None, T.INT32)]),
     "two shapes": models.of_nodes(

@@ -133,6 +133,15 @@ def test_a_trace_is_read_by_chrome(tmp_path: Path) -> None:
     assert session_of(ours, models.product()).end_profiling() == ""
 
 
+def test_a_traced_run_writes_what_is_bound(tmp_path: Path) -> None:
+    session = session_of(ours, models.product(), enable_profiling=True, profile_file_prefix=str(tmp_path / "trace"))
+    binding, z = session.io_binding(), np.zeros((2, 4), F)
+    binding.bind_cpu_input("x", X)
+    binding.bind_output("z", "cpu", 0, F, z.shape, z.ctypes.data)
+    session.run_with_iobinding(binding)
+    assert z.tolist() == [[3] * 4] * 2
+
+
 def test_the_optimised_model_is_saved(tmp_path: Path) -> None:
     path = tmp_path / "optimised.onnx"
     session_of(ours, models.product(), optimized_model_filepath=str(path))
@@ -148,6 +157,27 @@ def test_settings_are_checked_alike(name: str, value: Any) -> None:
         setattr(theirs.SessionOptions(), name, value)
     with pytest.raises(type(expected.value)):
         setattr(ours.SessionOptions(), name, value)
+
+
+@pytest.mark.parametrize("name", ["enable_profiling", "inter_op_num_threads", "logid"])
+@pytest.mark.parametrize("value", [True, None, 1.5, 2, np.True_, np.int64(1), "a", b"a", [1]], ids=repr)
+def test_settings_take_what_onnxruntime_takes(name: str, value: Any) -> None:
+    def stored(ort: Any) -> Any:
+        options = ort.SessionOptions()
+        try:
+            setattr(options, name, value)
+        except TypeError:
+            return TypeError
+        return repr(getattr(options, name))
+
+    assert stored(ours) == stored(theirs)
+
+
+def test_keys_of_entries_have_a_length() -> None:
+    for ort in (theirs, ours):
+        for key in ("", "a" * 1025):
+            with pytest.raises(RuntimeError, match="key"):
+                ort.SessionOptions().add_session_config_entry(key, "1")
 
 
 def test_what_has_no_effect_is_said_once() -> None:

@@ -80,6 +80,8 @@ _MEANINGS: tuple[tuple[type[BaseException], str, type[StatusError]], ...] = (
     (UnsupportedError, "", Fail),
     (InvalidModelError, "which is no input, no initialiser", InvalidArgument),
     (InvalidModelError, "no ONNX model", InvalidArgument),
+    (InvalidModelError, ", the type of '", Fail),  # two operands that must be of one type
+    (InvalidModelError, ", expected tensor(", InvalidGraph),
     (InputError, "", InvalidArgument),
     (OptionError, "", InvalidArgument),
     (ExecutionError, "index is out of range", InvalidArgument),

@@ -1,6 +1,7 @@
 """Feeds of a run, taken and refused as onnxruntime takes and refuses them.
 
-Beyond it, Python's numbers and numpy's scalars are taken for tensors of rank 0.
+Beyond it, Python's numbers and numpy's scalars are taken for tensors of rank 0. For one of those onnxruntime takes a
+tensor of any shape; here one element is asked for.
 """
 
 from __future__ import annotations
@@ -51,8 +52,9 @@ def _tensor(given: Any, name: str, t: TensorType, arg: NodeArg) -> Any:
     if isinstance(given, np.ndarray):
         _check_type(given, t)
     elif isinstance(given, dict):
-        raise RuntimeError("Size of dictionary is empty, unable to run the prediction." if not given else
-                           f"a dictionary cannot be a tensor, for input '{name}'.")  # fmt: skip
+        if not given:
+            raise RuntimeError("Size of dictionary is empty, unable to run the prediction.")
+        raise InvalidArgument.of(f"Unexpected input data type for '{name}'. Actual: a map , expected: ({onnx_text(t)})")
     elif not isinstance(given, (list, *_SCALARS)):
         if hasattr(given, "__iter__") or hasattr(given, "__getitem__"):
             raise RuntimeError(f"Input must be a list of dictionaries or a single numpy array for input '{name}'.")
@@ -64,7 +66,7 @@ def _tensor(given: Any, name: str, t: TensorType, arg: NodeArg) -> Any:
             raise RuntimeError("Could not create tensor from given input list") from error
         raise InvalidArgument.of(error) from error
     _check_shape(array.shape, name, arg)
-    return array
+    return array.reshape(()) if t.shape == () and array.size == 1 else array
 
 
 def _check_type(array: np.ndarray[Any, Any], t: TensorType) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 def array_at(address: int, dtype: np.dtype[Any], shape: Sequence[int]) -> np.ndarray[Any, Any]:
     """A dense array of what lies there, which its owner must keep."""
     dims = tuple(int(d) for d in shape)
+    if any(d < 0 for d in dims):
+        raise RuntimeError(f"a shape has sizes of at least 0, not {list(dims)}")
     size = prod(dims) * dtype.itemsize
     if size == 0:
         return np.zeros(dims, dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import index
 from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
@@ -15,7 +16,7 @@ from arenaut.compat.onnxruntime.enums import (
     GraphOptimizationLevel,
     OrtExecutionProviderDevicePolicy,
 )
-from arenaut.compat.onnxruntime.errors import Fail, NotImplemented_, refusal
+from arenaut.compat.onnxruntime.errors import Fail, InvalidArgument, NotImplemented_, refusal
 from arenaut.compat.onnxruntime.notes import no_effect
 from arenaut.compat.onnxruntime.values import OrtValue
 
@@ -23,12 +24,25 @@ T = TypeVar("T")
 
 _ONE_STEP = "arenaut runs the steps of a model one after another, each on all threads"
 _PLANNED = "arenaut plans all memory of a run ahead, as one arena"
+_MOST_KEY = 1024  # characters of the key of an entry of the configuration
 # Entries of the session's configuration that are about how onnxruntime works inside, and say nothing of results.
 _SILENT_ENTRIES = (
     "session.intra_op", "session.inter_op", "session.force_spinning", "session.disable_prepacking",
     "session.use_env_allocators", "session.use_device_allocator", "session.dynamic_block_base",
     "session.use_memory_mapped", "session.record_ep", "memory.", "optimization.", "ep.", "mlas.",
 )  # fmt: skip
+
+
+def _converted(given: object, kind: type) -> object:
+    """`given` as a setting of this kind, where onnxruntime takes it for one: what has a truth of its own, or None, as a
+    bool, whole numbers and truths as an int, bytes as text."""
+    if kind is bool and (given is None or hasattr(given, "__bool__")):
+        return bool(given)
+    if kind is int and (isinstance(given, np.bool_) or hasattr(given, "__index__")):
+        return int(given)  # type: ignore[call-overload]
+    if kind is str and isinstance(given, bytes):
+        return given.decode()
+    return given
 
 
 class _Setting(Generic[T]):
@@ -51,12 +65,8 @@ class _Setting(Generic[T]):
         return value
 
     def __set__(self, instance: object, given: T) -> None:
-        value: Any = given
-        if self._kind is bool and isinstance(given, (bool, int, np.bool_)):
-            value = bool(given)
-        elif self._kind is int and not isinstance(given, bool) and hasattr(given, "__index__"):
-            value = int(given)
-        elif not isinstance(given, self._kind):
+        value: Any = _converted(given, self._kind)
+        if not isinstance(value, self._kind):
             raise TypeError(f"{self._owner}.{self._name} is {given!r}: expected {self._kind.__name__}")
         if self._why is not None and value != self._default:
             no_effect(f"{self._owner}.{self._name}={given!r}", self._why)
@@ -73,6 +83,8 @@ class _Entries:
     def add(self, key: str, value: str) -> None:
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"{self._owner}: a configuration entry is two strings, not {key!r} and {value!r}")
+        if not 0 < len(key) <= _MOST_KEY:
+            raise RuntimeError(f"{self._owner}: the key of a configuration entry has 1 to {_MOST_KEY} characters")
         self.stated[key] = value
 
     def get(self, key: str) -> str:
@@ -131,10 +143,10 @@ class SessionOptions(_Closed):
         return self._entries.get(key)
 
     def add_free_dimension_override_by_name(self, name: str, size: int) -> None:
-        self._dims[name] = int(size)
+        self._dims[name] = index(size)
 
     def add_free_dimension_override_by_denotation(self, denotation: str, size: int) -> None:
-        self._denotations[denotation] = int(size)
+        self._denotations[denotation] = index(size)
 
     def add_initializer(self, name: str, value: OrtValue) -> None:
         if not isinstance(value, OrtValue):
@@ -158,6 +170,8 @@ class SessionOptions(_Closed):
         self._providers.append(name)
 
     def add_provider_for_devices(self, devices: Sequence[OrtEpDevice], options: Mapping[str, str]) -> None:
+        if not devices:
+            raise InvalidArgument.of("Must provide one or more OrtEpDevice instances.")
         for device in devices:
             self.add_provider(device.ep_name, options)
 
@@ -205,9 +219,10 @@ class RunOptions(_Closed):
 
     @terminate.setter
     def terminate(self, stop: bool) -> None:
-        if not isinstance(stop, (bool, int, np.bool_)):
+        wanted = _converted(stop, bool)
+        if not isinstance(wanted, bool):
             raise TypeError(f"RunOptions.terminate is {stop!r}: expected bool")
-        if stop:
+        if wanted:
             self._stop.set()
         else:
             self._stop.clear()

@@ -125,6 +125,8 @@ class InferenceSession:
         for name in names:
             if name not in self._names:
                 raise InvalidArgument.of(f"Invalid output name:{name}")
+        if run_options is not None and not isinstance(run_options, RunOptions):
+            raise TypeError(f"run(): run_options is a RunOptions, not {type(run_options).__name__}")
         if run_options is not None and run_options.terminate:
             raise Fail.of("Exiting due to terminate flag being set to true.")
         model = self._loaded()
@@ -133,7 +135,7 @@ class InferenceSession:
             arrays = converted(self._types, self._args, feeds)
         with as_onnxruntime():
             if self._trace is not None:
-                return self._traced(model, arrays)
+                return self._traced(model, arrays, out or {})
             options: dict[str, Any] = {}
             if len(set(names)) < len(self._names):
                 options["outputs"] = list(dict.fromkeys(names))
@@ -167,12 +169,16 @@ class InferenceSession:
                 self._separate = self._load(separate=True)
             return self._separate
 
-    def _traced(self, model: Model, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    def _traced(
+        self, model: Model, arrays: Mapping[str, Any], out: Mapping[str, np.ndarray[Any, Any]]
+    ) -> dict[str, Any]:
         assert self._trace is not None
         began = time.monotonic_ns()
         outputs, steps = model.run_timed(arrays)
         self._trace.add_steps(began, steps)
         self._trace.add("Session", "model_run", began, time.monotonic_ns() - began)
+        for name, target in out.items():
+            outputs[name] = model._deliver(name, outputs, target)
         return outputs
 
     def run_async(

@@ -129,7 +129,8 @@ class Session:
         check_given(self._sess.inputs_meta, dict.fromkeys(feed_input_names))
 
     def _wanted(self, output_names: Sequence[str] | None) -> Sequence[str]:
-        return output_names or self._sess._names
+        wanted = output_names if output_names is None or isinstance(output_names, str) else [*output_names]
+        return wanted or self._sess._names
 
     def run(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 from arenaut.compat.onnxruntime.notes import no_effect
@@ -16,14 +17,14 @@ _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.
 
 def set_global_thread_pool_sizes(intra_op_num_threads: int, inter_op_num_threads: int) -> None:
     global threads
-    threads = int(intra_op_num_threads)
+    threads = index(intra_op_num_threads)
 
 
 def set_default_logger_severity(severity: int) -> None:
     """0 (everything) to 4 (fatal): the level of the logger "arenaut"."""
-    if not 0 <= int(severity) < len(_LEVELS):
+    if not 0 <= index(severity) < len(_LEVELS):
         raise RuntimeError("Invalid logging severity. Expected 0 to 4")
-    logging.getLogger("arenaut").setLevel(_LEVELS[int(severity)])
+    logging.getLogger("arenaut").setLevel(_LEVELS[index(severity)])
 
 
 def set_default_logger_verbosity(verbosity: int) -> None:
@@ -35,6 +36,7 @@ def set_default_logger_callback(callback: Callable[..., Any] | None, *args: Any)
 
 
 def set_seed(seed: int) -> None:
+    index(seed)
     no_effect("set_seed", "random ops take their seed from the model")
 
 

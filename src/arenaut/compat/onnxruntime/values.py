@@ -20,7 +20,10 @@ def numpy_type(element_type: Any) -> np.dtype[Any]:
     """The numpy type of an element type: a number of TensorProto, or what numpy takes for a type."""
     if isinstance(element_type, int) and not isinstance(element_type, bool):
         return DType(element_type).numpy
-    dtype: np.dtype[Any] = np.dtype(element_type)
+    try:
+        dtype: np.dtype[Any] = np.dtype(element_type)
+    except TypeError as error:
+        raise RuntimeError(f"Not a valid numpy type: {element_type!r}") from error
     return dtype
 
 
@@ -103,7 +106,12 @@ class OrtValue:
         memory_info: OrtMemoryInfo | None = None,
     ) -> OrtValue:
         check_cpu(device_type)
-        return cls._of(np.zeros(tuple(shape), numpy_type(element_type)))
+        dtype, sizes = numpy_type(element_type), tuple(shape)
+        if dtype.kind in "OUST":
+            raise RuntimeError(_STRINGS)
+        if any(size < 0 for size in sizes):
+            raise RuntimeError(f"a shape has sizes of at least 0, not {list(sizes)}")
+        return cls._of(np.zeros(sizes, dtype))
 
     ortvalue_from_shape_and_onnx_type = ortvalue_from_shape_and_type
 
