@@ -20,6 +20,10 @@ extern "C" {
 #define ARN_BOUND_MAX 8192   // bytes a bind function may write
 #define ARN_ALIGN 64         // alignment of every arena offset, scratch block and packed weight, in bytes
 
+// No buffer is larger, and no view starts or reaches further, in bytes: sums and small products of sizes stay far from
+// overflow.
+static const int64_t ARN_MAX_BYTES = (int64_t)1 << 46;
+
 // Numbers are those of ONNX TensorProto.DataType. Sub-byte types are held one element per byte.
 ARN_ENUM(arn_dtype,
   ARN_NONE = 0,  // an absent optional operand
@@ -122,10 +126,16 @@ typedef struct {
   uint32_t packed;  // bit i: operand i arrives in this row's packed form (see pack)
 } arn_bind_args;
 
-// Shared by all tasks of a run. Kernels only read `stop`.
+// Shared by all tasks of a run. Kernels only ask arn_stopped; any thread of the run may set the flag meanwhile.
 typedef struct {
-  volatile int32_t stop;  // non-zero: return ARN_CANCELLED at the next task boundary
+  int32_t stop;  // read and written atomically
 } arn_state;
+
+// True: return ARN_CANCELLED at the next task boundary.
+static inline int32_t arn_stopped(const arn_state* state) {
+  return __atomic_load_n(&state->stop, __ATOMIC_RELAXED) != 0;
+}
+static inline void arn_stop(arn_state* state) { __atomic_store_n(&state->stop, 1, __ATOMIC_RELAXED); }
 
 // Runs tasks [begin, end). Every output element is produced by the same instructions in the same order whatever the
 // split. operand[i] addresses index (0, ..., 0) of operand i. step_scratch is shared by the step's tasks (a kernel

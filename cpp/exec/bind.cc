@@ -161,7 +161,7 @@ class Binder {
       const Buffer& buffer = p_.buffers[i];
       if (buffer.stage != b_->stage || buffer.segment == Segment::kHost) continue;
       const int64_t bytes = value_of(buffer.bytes);
-      if (bytes < 0 || bytes > kMaxBytes) throw std::invalid_argument("a buffer has an impossible size");
+      if (bytes < 0 || bytes > ARN_MAX_BYTES) throw std::invalid_argument("a buffer has an impossible size");
       b_->buffer_bytes[i] = bytes;
       if (buffer.segment == Segment::kOutput) b_->output_bytes += bytes;
     }
@@ -172,7 +172,7 @@ class Binder {
       const Region& region = p_.regions[i];
       if (region.stage != b_->stage) continue;
       const int64_t bytes = value_of(region.bytes);
-      const int64_t limit = region.output >= 0 ? b_->buffer_bytes[at(region.output)] : kMaxBytes;
+      const int64_t limit = region.output >= 0 ? b_->buffer_bytes[at(region.output)] : ARN_MAX_BYTES;
       if (bytes < 0 || bytes > limit) throw std::invalid_argument("a shared region has an impossible size");
       b_->rects[i] = Rect{bytes, region.first, region.last, -1};
     }
@@ -195,7 +195,7 @@ class Binder {
   // Every element of the view must lie inside its buffer: nothing a model says can make a kernel leave it.
   void check_range(int32_t step, const Place& v, const arn_desc& d) const {
     int64_t lo = value_of(v.offset), hi = lo;
-    if (lo < -kMaxBytes || lo > kMaxBytes)
+    if (lo < -ARN_MAX_BYTES || lo > ARN_MAX_BYTES)
       fail(step, ARN_OVERFLOW, "a view's extent overflows");  // also of an empty view
     for (int i = 0; i < d.rank; ++i) {
       if (d.dims[i] == 0) return;
@@ -272,8 +272,8 @@ class Binder {
     for (const arn_desc& d : descs) {
       int64_t n = element_bytes(d.dtype);
       for (int i = 0; i < d.rank; ++i)  // beside a dim of 0 the others may be of any size
-        if (__builtin_mul_overflow(n, d.dims[i], &n)) n = kMaxBytes;
-      bytes += std::min(n, kMaxBytes);
+        if (__builtin_mul_overflow(n, d.dims[i], &n)) n = ARN_MAX_BYTES;
+      bytes += std::min(n, ARN_MAX_BYTES);
     }
     return bytes;
   }
@@ -339,7 +339,7 @@ class Binder {
   }
 
   void set_scratch(int32_t s, int64_t bytes) {
-    if (bytes < 0 || bytes > kMaxBytes) fail(s, ARN_OVERFLOW, "scratch");
+    if (bytes < 0 || bytes > ARN_MAX_BYTES) fail(s, ARN_OVERFLOW, "scratch");
     b_->rects[p_.regions.size() + at(s)] = Rect{bytes, s, s, -1};
   }
 

@@ -8,9 +8,6 @@
 
 namespace arenaut {
 
-// No buffer is larger, and no view starts or reaches further.
-constexpr int64_t kMaxBytes = int64_t{1} << 46;
-
 // Every element of a row-major array, extents of one aside.
 bool is_dense(const arn_desc& d);
 // Elements of a desc; false where they overflow 62 bits.

@@ -17,7 +17,7 @@ size_t at(int64_t i) { return static_cast<size_t>(i); }
 bool is_countable(const arn_desc& d) {
   int64_t elements = 1;
   for (int i = 0; i < d.rank; ++i) {
-    if (d.dims[i] < 0 || d.dims[i] > kMaxBytes / elements) return false;
+    if (d.dims[i] < 0 || d.dims[i] > ARN_MAX_BYTES / elements) return false;
     elements *= std::max<int64_t>(1, d.dims[i]);
   }
   return true;
@@ -53,7 +53,7 @@ PackView::PackView(const Program& p, const Step& step, const std::vector<int64_t
       descs[i].strides[k] = known[at(v.strides[k])];
     }
     const int64_t offset = known[at(v.offset)];
-    if (b.segment == Segment::kWeight && b.data != nullptr && -kMaxBytes <= offset && offset <= kMaxBytes)
+    if (b.segment == Segment::kWeight && b.data != nullptr && -ARN_MAX_BYTES <= offset && offset <= ARN_MAX_BYTES)
       constants[i] = static_cast<const char*>(b.data) + offset * element_bytes(v.dtype);
   }
   args.n_in = step.n_in;

@@ -58,14 +58,11 @@ struct ParallelCall {
   std::atomic<int32_t> status{ARN_OK};
 };
 
-// Any thread of a run sets the flag, and all look at it while they work: kernels as the volatile word of the contract.
-bool is_stopped(const arn_state& state) { return __atomic_load_n(&state.stop, __ATOMIC_RELAXED) != 0; }
-
 void run_piece(void* context, int32_t slot, int32_t piece) {
   auto* c = static_cast<ParallelCall*>(context);
   const RunOptions& o = *c->options;
-  if (o.stopped() || (o.deadline != 0 && now() > o.deadline)) __atomic_store_n(&c->state->stop, 1, __ATOMIC_RELAXED);
-  if (is_stopped(*c->state)) return c->status.store(ARN_CANCELLED, std::memory_order_relaxed);
+  if (o.stopped() || (o.deadline != 0 && now() > o.deadline)) arn_stop(c->state);
+  if (arn_stopped(c->state)) return c->status.store(ARN_CANCELLED, std::memory_order_relaxed);
   const BoundStep& b = *c->bound;
   const int64_t begin = b.head.tasks * piece / c->pieces, end = b.head.tasks * (piece + 1) / c->pieces;
   const int32_t status = b.head.run(b.blob, c->operand, begin, end, c->arena + b.step_scratch,
@@ -161,7 +158,7 @@ void Run::end_iteration() {
 }
 
 void Run::check_stop(int32_t index) const {
-  if (is_stopped(state_) || options_.stopped() || (options_.deadline != 0 && now() > options_.deadline))
+  if (arn_stopped(&state_) || options_.stopped() || (options_.deadline != 0 && now() > options_.deadline))
     throw StepError{{index, ARN_CANCELLED, false, ""}};
 }
 

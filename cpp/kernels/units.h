@@ -16,7 +16,7 @@ template <typename Unit>
 static inline int32_t for_units(int64_t begin, int64_t end, int64_t units, int64_t per_task, const arn_state* state,
                                 Unit&& unit) {
   for (int64_t t = begin; t < end; ++t) {
-    if (state->stop != 0) return ARN_CANCELLED;
+    if (arn_stopped(state)) return ARN_CANCELLED;
     const int64_t last = min64(units, (t + 1) * per_task);
     for (int64_t u = t * per_task; u < last; ++u) unit(u);
   }

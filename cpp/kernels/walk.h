@@ -102,7 +102,7 @@ template <typename F>
 static inline int32_t for_tasks(int64_t begin, int64_t end, int64_t tasks, int64_t units, const arn_state* state,
                                 F&& f) {
   for (int64_t t = begin; t < end; ++t) {
-    if (state->stop != 0) return ARN_CANCELLED;
+    if (arn_stopped(state)) return ARN_CANCELLED;
     const int32_t status = f(task_begin(t, tasks, units), task_begin(t + 1, tasks, units));
     if (status != ARN_OK) return status;
   }

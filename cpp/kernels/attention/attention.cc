@@ -94,7 +94,7 @@ int32_t attention_tasks(const void* bound, void* const* operand, int64_t begin, 
   Halves halves(b, scratch);
   int32_t status = ARN_OK;
   for (int64_t t = begin; t < end && status == ARN_OK; ++t) {
-    if (state->stop)
+    if (arn_stopped(state))
       status = ARN_CANCELLED;
     else
       attend(b, operand, t, scratch, halves);

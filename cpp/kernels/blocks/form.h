@@ -13,7 +13,6 @@ struct BlockForm {
   int64_t per_panel;                               // scales, or zero points, of a panel
 };
 
-constexpr int64_t kMostWeights = int64_t{1} << 46;  // what is counted of them stays far from overflow
 // Returns false for sizes that no model may have.
 bool block_form(const arn_block_matmul_params& p, BlockForm* f);
 int64_t stored_zero_bytes(const BlockForm& f);  // of a column

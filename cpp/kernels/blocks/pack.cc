@@ -21,7 +21,7 @@ inline uint8_t code_at(const uint8_t* row, int64_t i, int64_t bits) {
 bool block_form(const arn_block_matmul_params& p, BlockForm* f) {
   const bool power = p.block >= 16 && (p.block & (p.block - 1)) == 0 && p.block <= (1 << 20);
   if ((p.bits != 2 && p.bits != 3 && p.bits != 4 && p.bits != 8) || !power || p.k < 1 || p.n < 1) return false;
-  if (p.k > kMostWeights || p.n > kMostWeights / round_up(p.k, p.block)) return false;
+  if (p.k > ARN_MAX_BYTES || p.n > ARN_MAX_BYTES / round_up(p.k, p.block)) return false;
   f->stored_bits = p.bits;
   f->bits = p.bits == 3 ? 4 : p.bits;
   f->block = p.block;

@@ -58,7 +58,7 @@ struct GramRun {
       if (b.p.begin[size] == b.p.begin[size - 1]) continue;
       const int64_t most = size == 1 ? 1 : b.p.steps;
       for (int64_t step = 1; step <= most && (size - 1) * step < b.length; ++step) {
-        if (state->stop != 0) return ARN_CANCELLED;
+        if (arn_stopped(state)) return ARN_CANCELLED;
         count(size, step, counts);
       }
     }

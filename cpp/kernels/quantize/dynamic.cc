@@ -29,7 +29,7 @@ int32_t run_parts(const void* bound, void* const* operand, int64_t begin, int64_
   const float* x = static_cast<const float*>(operand[0]);
   float* parts = static_cast<float*>(operand[1]);
   for (int64_t t = begin; t < end; ++t) {
-    if (state->stop != 0) return ARN_CANCELLED;
+    if (arn_stopped(state)) return ARN_CANCELLED;
     const int64_t to = task_begin(t + 1, b.tasks, b.elements);
     int64_t i = task_begin(t, b.tasks, b.elements);
     vf32 low[kChains] = {}, high[kChains] = {};
@@ -82,7 +82,7 @@ int32_t run_quantize(const void* bound, void* const* operand, int64_t begin, int
   }
   const arn_tile_fn quantize = kTileFunctions[kTile_quantize_u8_f32];
   for (int64_t t = begin; t < end; ++t) {
-    if (state->stop != 0) return ARN_CANCELLED;
+    if (arn_stopped(state)) return ARN_CANCELLED;
     if (t == 0) {
       *static_cast<float*>(operand[3]) = scale;
       *static_cast<uint8_t*>(operand[4]) = static_cast<uint8_t>(zero);

@@ -174,7 +174,7 @@ struct Sequences {
     for (int64_t i = 0; i < rows; ++i) steps = max64(steps, length(i));
     start();
     for (int64_t t = 0; t < steps; ++t) {
-      if (state->stop != 0) return ARN_CANCELLED;
+      if (arn_stopped(state)) return ARN_CANCELLED;
       switch (b.cell) {
         case ARN_CELL_RNN:
           step_rnn(t);
@@ -212,7 +212,7 @@ int32_t recurrent_tasks(const void* bound, void* const* operand, int64_t begin, 
   float* own = static_cast<float*>(scratch);
   int64_t held = -1;  // the direction whose R `own` holds
   for (int64_t task = begin; task < end; ++task) {
-    if (state->stop != 0) return ARN_CANCELLED;
+    if (arn_stopped(state)) return ARN_CANCELLED;
     const int64_t d = task / b.chunks, first = task % b.chunks * b.rows_per_task;
     const float* r = static_cast<const float*>(operand[kR]);
     const float* packed = r + d * b.packed;

@@ -108,7 +108,7 @@ int32_t run_tiles(const void* bound, void* const* operand, int64_t begin, int64_
   const DriverBound& b = *static_cast<const DriverBound*>(bound);
   tile_begin(b.core, operand, scratch);
   for (int64_t task = begin; task < end; ++task) {
-    if (state->stop != 0) return ARN_CANCELLED;
+    if (arn_stopped(state)) return ARN_CANCELLED;
     const int64_t last = min64(b.tiles, (task + 1) * b.tiles_per_task);
     int64_t before = -1;
     for (int64_t t = task * b.tiles_per_task; t < last; ++t) {

@@ -152,7 +152,7 @@ int32_t run_regions(const RoiBound& b, void* const* operand, int64_t from, int64
   const int64_t bytes = (b.bins[0] * b.size[0] + b.bins[1] * b.size[1]) * static_cast<int64_t>(sizeof(T));
   int64_t* range = reinterpret_cast<int64_t*>(static_cast<char*>(scratch) + round_up(bytes, ARN_ALIGN));
   for (int64_t unit = from; unit < to; ++unit) {
-    if (state->stop != 0) return ARN_CANCELLED;
+    if (arn_stopped(state)) return ARN_CANCELLED;
     const int64_t image = static_cast<const int64_t*>(operand[2])[unit * b.batch_step];
     if (image < 0 || image >= b.images) return ARN_INDEX_OUT_OF_RANGE;
     T* y = static_cast<T*>(operand[3]) + unit * b.y_step[0];
