@@ -118,7 +118,7 @@ def _open_file(path: str) -> FileStorage:
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file '{path}'") from None
     except OSError as error:
-        raise NotAModelError(f"'{path}' cannot be read as a model: {error}") from None
+        raise NotAModelError(f"'{path}' cannot be read as a model: {error.strerror or error}") from None
 
 
 def _parse(storage: Storage, data: memoryview, label: str, files: ExternalFiles) -> Source:

@@ -1,7 +1,7 @@
 """The native side; see cpp/python."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,6 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 # What an input takes: arrays and tensors of any kind, lists and numbers; lists of those for sequences, None for an
 # optional that is left out.
 Feed = ArrayLike | Sequence[ArrayLike] | None
+
+class Shared(Protocol):
+    """Memory that others may use, such as a tensor of torch."""
+
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+Writable = NDArray[Any] | Shared
 
 class StepError(Exception):
     """args: (step, status, while binding, detail)."""
@@ -147,7 +154,7 @@ class Runner:
     def run(
         self,
         *args: Mapping[str, Feed] | Feed,
-        out: Mapping[str, NDArray[Any]] | None = None,
+        out: Mapping[str, Writable] | None = None,
         timeout: float | None = None,
         outputs: Sequence[str] | None = None,
         state: State | None = None,
@@ -155,8 +162,9 @@ class Runner:
     ) -> dict[str, NDArray[Any]]:
         """Runs the model once: run({"x": x}), run(x, y) in input order, or run(x=x).
 
-        Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead, written in
-        place where they are dense and lie in no input; what they hold after a run that failed is undefined.
+        Outputs are fresh arrays by name, owned by the caller. out: arrays, or tensors of the CPU with DLPack, to receive
+        some of them instead, written in place where they are dense and lie in no input; what they hold after a run that
+        failed is undefined.
         timeout: seconds after which the run stops with RunTimeoutError. outputs: names of those that are wanted; what
         only others need is not computed. state: what new_state() returned, which takes the place of inputs and outputs
         that carry it from run to run; a run that fails leaves it as it was.

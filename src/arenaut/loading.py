@@ -34,7 +34,7 @@ from arenaut.lowering.program import Lowered
 from arenaut.lowering.weights import WeightStore
 from arenaut.model import Model, count_nodes
 from arenaut.native.target import current_target
-from arenaut.options import bytes_of, one_of, refused, threads_of
+from arenaut.options import bytes_of, check_loading, one_of, refused, threads_of
 from arenaut.origin import Origin
 from arenaut.plain import dataclass, replace
 from arenaut.planner import Effort
@@ -138,6 +138,7 @@ def load_onnx(
     original is neither inside, nor where it was, nor beside it; CacheError for a cache folder of somebody else.
     """
     given: dict[str, Any] = {name: value for name, value in locals().items() if name != "source"}
+    check_loading(given)
     if isinstance(source, (str, PathLike)) and is_compiled(os.fspath(source)):
         from arenaut.compiled.opening import open_file
 
@@ -158,7 +159,6 @@ def load_onnx(
 
 def _made(source: Any, given: Mapping[str, Any], held: ExternalFiles | None) -> Model:
     """What load_onnx does with a model's own file. given: its other arguments. held: see import_model."""
-    one_of("executor", given["executor"], ("compiled", "interpreted"))
     one_of("optimize_memory", given["optimize_memory"], get_args(Effort))
     options = _Options(
         target=current_target(

@@ -32,7 +32,7 @@ from arenaut.state import State, Stateful, sizes_of_state
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from arenaut._native import Feed
+    from arenaut._native import Feed, Writable
     from arenaut.frontend import ImportedModel, ModelInfo
     from arenaut.ir.target import Target
     from arenaut.passes.context import Event
@@ -156,7 +156,7 @@ class Model(_native.Runner):
     def _run(
         self,
         *args: Mapping[str, Any] | Any,
-        out: Mapping[str, Array] | None = None,
+        out: Mapping[str, Writable] | None = None,
         timeout: float | None = None,
         outputs: Sequence[str] | None = None,
         stop: _native.Stop | None = None,
@@ -194,7 +194,7 @@ class Model(_native.Runner):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        out: Mapping[str, Array] | None,
+        out: Mapping[str, Writable] | None,
         timeout: float | None,
         outputs: Sequence[str] | None,
         stop: _native.Stop | None,
@@ -263,7 +263,7 @@ class Model(_native.Runner):
     async def run_async(
         self,
         *args: Mapping[str, Feed] | Feed,
-        out: Mapping[str, NDArray[Any]] | None = None,
+        out: Mapping[str, Writable] | None = None,
         timeout: float | None = None,
         outputs: Sequence[str] | None = None,
         state: State | None = None,

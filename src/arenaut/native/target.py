@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from functools import cache
-from typing import Any, get_args
+from typing import Any
 
 from arenaut import _native
 from arenaut.config import variable
-from arenaut.ir.target import OPTIMISATIONS, Precision, Target, WeightForm
+from arenaut.ir.errors import OptionError
+from arenaut.ir.target import Precision, Target, WeightForm
 from arenaut.native.enumerations import enumeration
 from arenaut.native.rows import all_rows
 
@@ -125,19 +126,19 @@ def feature_names(mask: int) -> tuple[str, ...]:
 
 
 def _capped(isa: str) -> tuple[int, int]:
-    """Tier and features that a text such as "v3" or "v3+avx_vnni" names. Raises ValueError for what is not here."""
+    """Tier and features that a text such as "v3" or "v3+avx_vnni" names. Raises OptionError for what is not here."""
     name, *names = isa.split("+")
     if name not in TIERS:
-        raise ValueError(f"isa={isa!r}: '{name}' is none of {', '.join(TIERS)}")
+        raise OptionError(f"isa={isa!r}: '{name}' is none of {', '.join(TIERS)}")
     tier = TIERS.index(name)
     if tier > allowed_tier():
-        raise ValueError(
+        raise OptionError(
             f"isa={isa!r}: this machine has {TIERS[allowed_tier()]}, and weights are packed by what runs them"
         )
     bits = {feature: bit for feature, bit, least in _native.features() if least <= tier}
     wrong = [n for n in names if not bits.get(n, 0) & allowed_features(tier)]
     if wrong:
-        raise ValueError(f"isa={isa!r}: no feature {', '.join(wrong)} of tier {name} here")
+        raise OptionError(f"isa={isa!r}: no feature {', '.join(wrong)} of tier {name} here")
     return tier, sum(bits[n] for n in set(names))
 
 
@@ -150,14 +151,6 @@ def current_target(
 ) -> Target:
     """What kernels may be picked for here. threads: None for all that this process may use. isa: no more than this tier
     and these features. The rest: see Target."""
-    for name, value, known in (("precision", precision, Precision), ("weights", weights, WeightForm)):
-        if value not in get_args(known):
-            raise ValueError(f"{name}={value!r}: expected {' or '.join(map(repr, get_args(known)))}")
-    unknown = sorted(set(without) - set(OPTIMISATIONS))
-    if unknown:
-        raise ValueError(f"without={unknown}: expected names of {', '.join(OPTIMISATIONS)}")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads={threads}: at least 1")
     available = default_threads()
     _native.set_pool_limit(available)
     cpu = _native.cpu()
