@@ -499,8 +499,9 @@ void register_runner(py::module_& m) {
   kMethods[0].ml_doc =
       "run($self, /, *args, out=None, timeout=None, outputs=None, state=None, **kwargs)\n--\n\n"
       "Runs the model once: run({\"x\": x}), run(x, y) in input order, or run(x=x).\n\n"
-      "Outputs are fresh arrays by name, owned by the caller. out: arrays to receive some of them instead, written in\n"
-      "place where they are dense and lie in no input; what they hold after a run that failed is undefined.\n"
+      "Outputs are fresh arrays by name, owned by the caller. out: arrays, or tensors with DLPack, to receive some of\n"
+      "them instead, written in place where they are dense and lie in no input; what they hold after a run that failed\n"
+      "is undefined.\n"
       "timeout: seconds after which the run stops with RunTimeoutError. outputs: names of those that are wanted; what\n"
       "only others need is not computed. state: what new_state() returned, which takes the place of inputs and "
       "outputs\n"

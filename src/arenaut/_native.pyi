@@ -162,9 +162,9 @@ class Runner:
     ) -> dict[str, NDArray[Any]]:
         """Runs the model once: run({"x": x}), run(x, y) in input order, or run(x=x).
 
-        Outputs are fresh arrays by name, owned by the caller. out: arrays, or tensors of the CPU with DLPack, to receive
-        some of them instead, written in place where they are dense and lie in no input; what they hold after a run that
-        failed is undefined.
+        Outputs are fresh arrays by name, owned by the caller. out: arrays, or tensors with DLPack, to receive some of
+        them instead, written in place where they are dense and lie in no input; what they hold after a run that failed
+        is undefined.
         timeout: seconds after which the run stops with RunTimeoutError. outputs: names of those that are wanted; what
         only others need is not computed. state: what new_state() returned, which takes the place of inputs and outputs
         that carry it from run to run; a run that fails leaves it as it was.

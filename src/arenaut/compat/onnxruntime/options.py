@@ -39,7 +39,7 @@ def _converted(given: object, kind: type) -> object:
     if kind is bool and (given is None or hasattr(given, "__bool__")):
         return bool(given)
     if kind is int and (isinstance(given, np.bool_) or hasattr(given, "__index__")):
-        return int(given)  # type: ignore[call-overload]
+        return int(given)
     if kind is str and isinstance(given, bytes):
         return given.decode()
     return given
