@@ -126,8 +126,7 @@ def summary(results: Sequence[Result]) -> list[str]:
 
 
 def is_slower(row: speed.Row) -> bool:
-    ratio = row.ratios.get(ENGINES[1])
-    return ratio is not None and ratio.interval.high < 1
+    return row.slower_than(ENGINES[1], 1)
 
 
 def fits(memory: Memory) -> bool:

@@ -79,15 +79,17 @@ class ElementType:
     """The number of an element type; `or_none`: or 0, which leaves the choice to the op."""
 
     or_none: bool = False
+    among: tuple[DType, ...] = tuple(DType)
 
     def __contains__(self, value: object) -> bool:
-        return value in _ELEMENT_TYPES or (self.or_none and value == 0)
+        return value in map(int, self.among) or (self.or_none and value == 0)
 
     def __str__(self) -> str:
-        return "the number of an element type, " + ", ".join(f"{int(d)} ({d.short})" for d in DType)
+        return "the number of an element type, " + ", ".join(f"{int(d)} ({d.short})" for d in self.among)
 
 
-_ELEMENT_TYPES = frozenset(int(d) for d in DType)
+_OF_BITS = tuple(d for d in DType if d is not DType.STRING)
+_WIDE_FLOATS = (DType.FLOAT, DType.FLOAT16, DType.DOUBLE, DType.BFLOAT16)
 
 Range = Union[OneOf, AtLeast, Finite, ElementType]
 
@@ -118,11 +120,12 @@ _ANY_OP: Mapping[str, Range] = {
     "kv_num_heads": _POSITIVE,
     "rotary_embedding_dim": _NOT_NEGATIVE,
     "to": ElementType(),
-    "stash_type": ElementType(),
+    "stash_type": ElementType(among=_WIDE_FLOATS),
     "output_datatype": ElementType(),
     "dtype": ElementType(),
     "output_dtype": ElementType(or_none=True),
-    "softmax_precision": ElementType(or_none=True),
+    "softmax_precision": ElementType(or_none=True, among=_WIDE_FLOATS),
+    "round_mode": OneOf(("up", "down", "nearest")),
     "kernel_type": OneOf(("LINEAR", "POLY", "RBF", "SIGMOID")),
     "aggregate_function": OneOf(("SUM", "AVERAGE", "MIN", "MAX")),
     "keep_aspect_ratio_policy": OneOf(("stretch", "not_larger", "not_smaller")),
@@ -146,6 +149,10 @@ _OF_OP: Mapping[tuple[str, str], Range] = {
     ("GridSample", "mode"): OneOf(("linear", "nearest", "cubic")),
     ("GridSample", "padding_mode"): OneOf(("zeros", "border", "reflection")),
     ("DepthToSpace", "mode"): OneOf(("DCR", "CRD")),
+    ("SpaceToDepth", "mode"): OneOf(("DCR", "CRD")),
+    ("Upsample", "mode"): OneOf(("nearest", "linear", "bilinear")),
+    ("BitCast", "to"): ElementType(among=_OF_BITS),
+    ("QuantizeLinear", "precision"): ElementType(or_none=True, among=_WIDE_FLOATS),
     ("Gelu", "approximate"): OneOf(("none", "tanh")),
     ("RoiAlign", "mode"): OneOf(("avg", "max")),
     ("RoiAlign", "coordinate_transformation_mode"): OneOf(("half_pixel", "output_half_pixel")),
@@ -168,6 +175,11 @@ _OF_OP: Mapping[tuple[str, str], Range] = {
     ("TreeEnsemble", "aggregate_function"): OneOf((0, 1, 2, 3)),
     ("TreeEnsemble", "post_transform"): OneOf((0, 1, 2, 3, 4)),
     ("TensorScatter", "mode"): OneOf(("linear", "circular")),
+    ("CausalConvWithState", "activation"): OneOf(("none", "silu", "swish")),
+    ("LinearAttention", "update_rule"): OneOf(("linear", "gated", "delta", "gated_delta")),
+    ("ImageDecoder", "pixel_format"): OneOf(("RGB", "BGR", "Grayscale")),
+    ("CastMap", "cast_to"): OneOf(("TO_FLOAT", "TO_STRING", "TO_INT64")),
+    ("CastMap", "map_form"): OneOf(("DENSE", "SPARSE")),
 }  # fmt: skip
 
 RANGES: Mapping[tuple[str, str], Range] = MappingProxyType(dict(_OF_OP))

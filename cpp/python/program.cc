@@ -58,15 +58,24 @@ std::shared_ptr<void> hold(py::object object) {
   });
 }
 
+py::array array_of(const py::dtype& dtype, const std::vector<int64_t>& dims, const void* data, py::handle owner) {
+  std::vector<py::ssize_t> strides(dims.size());
+  py::ssize_t step = dtype.itemsize();
+  for (size_t axis = dims.size(); axis-- > 0;) {
+    strides[axis] = step;
+    if (dims[axis] > 1 && __builtin_mul_overflow(step, dims[axis], &step)) step = dtype.itemsize();  // of no elements
+  }
+  return py::array(dtype, std::vector<py::ssize_t>(dims.begin(), dims.end()), strides, data, owner);
+}
+
 py::object to_python(const Tensor& t, bool copy) {
   if (t.host) return *static_cast<py::object*>(t.host.get());
   if (t.dtype == ARN_NONE) return py::none();
   const py::dtype dtype = dtype_of(t.dtype);
-  const std::vector<py::ssize_t> shape(t.dims.begin(), t.dims.end());
-  if (copy || !t.owned) return py::array(dtype, shape, t.data);
+  if (copy || !t.owned) return array_of(dtype, t.dims, t.data, py::handle());
   auto* keep = new std::shared_ptr<Block>(t.owned);
   const py::capsule owner(keep, [](void* p) { delete static_cast<std::shared_ptr<Block>*>(p); });
-  return py::array(dtype, shape, t.data, owner);
+  return array_of(dtype, t.dims, t.data, owner);
 }
 
 Tensor from_python(const py::handle& object, int32_t dtype) {
@@ -139,8 +148,7 @@ void make_key(const std::vector<Tensor>& inputs, const std::vector<int32_t>& ask
 // A view that is looked at while the tensor lives.
 py::object look_at(const Tensor& t) {
   if (t.host || t.dtype == ARN_NONE) return to_python(t, false);
-  const std::vector<py::ssize_t> shape(t.dims.begin(), t.dims.end());
-  return py::array(dtype_of(t.dtype), shape, t.data, py::capsule(&t, [](void*) {}));
+  return array_of(dtype_of(t.dtype), t.dims, t.data, py::capsule(&t, [](void*) {}));
 }
 
 }  // namespace

@@ -174,6 +174,10 @@ class Call {
   std::unique_ptr<Run> run_;
 };
 
+// A dense array over these bytes, or a copy of them where nobody owns them. An array of no elements may have dims whose
+// product has no number.
+py::array array_of(const py::dtype& dtype, const std::vector<int64_t>& dims, const void* data, py::handle owner);
+
 // Python object <-> tensor. Narrow types without a numpy type of their own appear as unsigned integers of their width.
 py::object to_python(const Tensor& t, bool copy);
 Tensor from_python(const py::handle& object, int32_t dtype);

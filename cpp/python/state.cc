@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "kernels/element.h"
+#include "python/program.h"
 
 namespace arenaut {
 namespace {
@@ -67,8 +68,7 @@ int64_t PyState::bytes() const {
 py::array PyState::view(size_t index, const py::object& owner) {
   StatePart& part = parts.at(index);
   const std::string code = (element_bytes(part.dtype) == 1 ? "u1" : "u" + std::to_string(element_bytes(part.dtype)));
-  return py::array(py::dtype(code), std::vector<py::ssize_t>(part.dims.begin(), part.dims.end()), part.memory.data(),
-                   owner);
+  return array_of(py::dtype(code), part.dims, part.memory.data(), owner);
 }
 
 void PyState::reshape(size_t index, std::vector<int64_t> dims) {

@@ -333,7 +333,7 @@ class _Specialiser:
 
     def _build_fragment(self, graph: Graph, oracle: Oracle | None, types: Sequence[Type | None]) -> Built | None:
         if oracle is None:
-            return self.plan(_lower(graph.copy(), self._options, 0), self._store)
+            return self.plan(_lower(_with_own_sizes(graph, types), self._options, 0), self._store)
         return self._specialised(graph, oracle, types, self._store, size_of(graph))
 
     def _specialised(
@@ -352,6 +352,23 @@ class _Specialiser:
             raise
         except ArenautError:
             return None
+
+
+def _with_own_sizes(graph: Graph, types: Sequence[Type | None]) -> Graph:
+    """A copy of a fragment whose types name sizes of its own inputs, not of the graph around it.
+
+    As it is, where these types contradict the model: the node that does then ends the run.
+    """
+    from arenaut.passes.specialise import specialise
+
+    twin = graph.copy()
+    try:
+        specialise(twin, types)
+    except InternalError:
+        raise
+    except ArenautError:
+        return graph.copy()
+    return twin
 
 
 def _make_ready(

@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,18 @@ def test_a_model_is_slower_when_its_interval_lies_below_the_limit(page: str) -> 
     assert "- 1 thread: slower than onnxruntime on 1 of 4 (goal: none): two 0.50." in page
     assert "- 2 threads: slower than onnxruntime on 0 of 1 (goal: none)." in page
     assert "below 100 us in onnxruntime (goal 2): tiny 3.00." in page
+
+
+def test_models_behind_the_better_peer_are_named(page: str) -> None:
+    assert "- 1 thread: below 0.98 of the better of onnxruntime and OpenVINO on 1 of 4 (goal: none): two 0.50." in page
+
+
+def test_a_ratio_without_an_interval_counts_nowhere() -> None:
+    disturbed = replace(row("two", "cnn", 0.5), ratios={"onnxruntime": PairedRatio(0.5, None, 7)})
+    page = document([row("one", "cnn", 2.0), disturbed], VERSIONS, "python bench/speed.py", "7 rounds")
+    assert "0.50 (disturbed)" in page
+    assert "slower than onnxruntime on 0 of 1 (goal: none)." in page
+    assert "| cnn | 2 | 2.00 | 2.00 | 1.05 |" in page
 
 
 def test_families_are_held_against_the_better_peer(page: str) -> None:

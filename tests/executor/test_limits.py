@@ -156,3 +156,27 @@ def test_hostile_scales_end_at_once(scale: float, message: str) -> None:
     )
     with pytest.raises(ArenautError, match=message):
         model.run({"x": np.ones((1, 1, 2, 2), np.float32), "s": np.array([1, 1, scale, 1], np.float32)}, timeout=60)
+
+
+@pytest.mark.parametrize("op, weights", [("Conv", ", w"), ("MaxPool", ""), ("AveragePool", "")])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_steps_that_are_never_taken_may_be_any(op: str, weights: str, channels: int) -> None:
+    far = 2**63 - 1
+    text = (
+        f"agraph (float[1, {channels}, 3, 3] x) => (float[n, c, h, k] y) <float[4, {channels}, 3, 1] w = "
+        f"{{{', '.join(str(i % 5) for i in range(12 * channels))}}}> "
+        f"{{ y = {op} <kernel_shape = [3, 1], strides = [STEP, STEP], dilations = [1, STEP]> (x{weights}) }}"
+    )
+    x = np.arange(9.0 * channels, dtype=np.float32).reshape(1, channels, 3, 3)
+    near, y = (arenaut.load_onnx(parse(text.replace("STEP", str(step)), opset=22)).run({"x": x})["y"] for step in (3, far))
+    assert y.shape[2:] == (1, 1)
+    np.testing.assert_array_equal(y, near)
+
+
+def test_an_array_of_no_elements_may_have_any_other_sizes() -> None:
+    text = "agraph (float[a, b] x, int64[2] s) => (float[c, d] y) { y = Reshape <allowzero = 1> (x, s) }"
+    model = arenaut.load_onnx(parse(text))
+    huge = 2**40
+    y = model.run({"x": np.zeros((0, 3), np.float32), "s": np.array([huge, 0])})["y"]
+    assert y.shape == (huge, 0)
+    assert model.run({"x": np.zeros((0, 3), np.float32), "s": np.array([0, huge])})["y"].shape == (0, huge)

@@ -37,13 +37,21 @@ CASES = {
     "largest": "float[4] x) => (float[] y, int64[] i) <int64[1] k = {2}> { y, i = TopK <largest = 2> (x, k)",
     "num_groups": "float[1, 4, 4] x, float[4] s) => (float[] y) { y = GroupNormalization <num_groups = 0> (x, s, s)",
     "exclusive": "float[4] x) => (float[] y) <int64 a = {0}> { y = CumSum <exclusive = 2> (x, a)",
+    "mode of SpaceToDepth": 'float[1, 1, 4, 4] x) => (float[] y) { y = SpaceToDepth <blocksize = 2, mode = ""> (x)',
+    "softmax_precision": "float[1, 2, 4, 8] x) => (float[] y) { y = Attention <softmax_precision = 8> (x, x, x)",
+    "stash_type": "float[2, 4] x, float[4] s) => (float[] y) { y = LayerNormalization <stash_type = 7> (x, s)",
+    "to": "double[3] x) => (int64[3] y) { y = BitCast <to = 8> (x)",
+    "precision": "float[3] x, float s) => (uint8[3] y) { y = QuantizeLinear <precision = 8> (x, s)",
+    "round_mode": 'float[3] x) => (float16[3] y) { y = Cast <to = 10, round_mode = "foo"> (x)',
+    "activation": 'float[1, 2, 4] x, float[2, 1, 3] w) => (float[] y, float[] z) '
+    '{ y, z = CausalConvWithState <activation = "foo"> (x, w)',
     "size": "float[1, 4, 4, 4] x) => (float[] y) { y = LRN <size = 0> (x)",
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_values_outside_the_range_are_refused(name: str) -> None:
-    proto = parse(f"agraph ({CASES[name]} }}", opset=24)
+    proto = parse(f"agraph ({CASES[name]} }}", opset=28)
     with pytest.raises(InvalidModelError, match=rf"its attribute '{name.split()[0]}' is .*expected"):
         arenaut.load_onnx(proto)
 

@@ -27,11 +27,11 @@ def test_bench_measures_what_runs_and_says_why_the_rest_does_not(chain: Path) ->
     )
     assert (result.model, result.threads, result.reference) == ("chain", 1, "onnxruntime")
     assert result.cores == choose_cores(1)
-    assert steps == ["loading onnxruntime", "loading nonesuch", "round 1 of 3", "round 2 of 3", "round 3 of 3"]
+    assert steps[:3] == ["loading onnxruntime", "loading nonesuch", "round 1 of 3"]
+    assert len(steps) - 2 == len(result.engines[0].rounds) + result.lost_rounds <= 6
     ran, missing = result.engines
     assert ran.error is None
-    assert len(ran.rounds) == 3
-    assert ran.runs == 6
+    assert len(ran.rounds) >= 2 and ran.runs == 2 * (len(steps) - 2)
     assert 0 < ran.best_seconds <= ran.median_seconds
     assert ran.load_seconds > 0
     assert ran.first_run_seconds > 0

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from arenaut.measure.stats import geometric_mean, median_interval, paired_ratio
+from arenaut.measure.stats import geometric_mean, median_interval, paired_ratio, quiet_rounds
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,14 @@ def test_geometric_mean() -> None:
     assert geometric_mean([0.5, 2.0, 8.0]) == pytest.approx(2.0)
     with pytest.raises(ValueError, match="above zero"):
         geometric_mean([1.0, 0.0])
+
+
+def test_rounds_that_lost_their_cores_are_left_out() -> None:
+    assert quiet_rounds([0.0, 0.3, 0.01, 0.05, 0.06], 3) == ([0, 2, 3], False)
+
+
+def test_where_most_rounds_are_disturbed_all_count_and_no_interval_is_given() -> None:
+    kept, disturbed = quiet_rounds([0.0, 0.3, 0.4, 0.5, 0.6], 3)
+    assert (kept, disturbed) == ([0, 1, 2, 3, 4], True)
+    ratio = paired_ratio([1.0, 2.0], [2.0, 4.0], disturbed)
+    assert (ratio.median, ratio.interval) == (2.0, None)

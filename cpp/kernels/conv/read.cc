@@ -43,11 +43,13 @@ int32_t read_conv(const arn_bind_args* args, bool transposed, ConvOperands* b) {
     s.step[i] = b->steps.stride[i];
     s.first[i] = -b->steps.pad[i];
     s.tap_step[i] = b->steps.dilation[i];
-    if (s.step[i] < 1 || s.tap_step[i] < 1 || s.taps[i] < 1) return ARN_SHAPE_MISMATCH;
+    const int64_t step = s.step[i];
+    if (!bound_steps(&s, i)) return ARN_SHAPE_MISMATCH;
+    if (transposed) s.step[i] = step;  // between inputs
     if (d < 0) continue;
     if (p.kernel[d] != s.taps[i]) return ARN_SHAPE_MISMATCH;
     if (!transposed &&
-        s.out[i] != output_extent(s.in[i], s.taps[i], s.step[i], s.tap_step[i], p.pads[d] + p.pads[p.spatial + d]))
+        s.out[i] != output_extent(s.in[i], s.taps[i], step, s.tap_step[i], p.pads[d] + p.pads[p.spatial + d]))
       return ARN_SHAPE_MISMATCH;
   }
   b->has_bias = args->n_in > 2 && args->operand[2].dtype != ARN_NONE;

@@ -16,6 +16,17 @@ struct ConvShape {
   int64_t yn, yc, y[3];
 };
 
+// The steps along axis i, if they can be computed with. A step between outputs, or between taps, of which there is only
+// one is never taken: it is bounded, so that no product with it overflows.
+static inline bool bound_steps(ConvShape* s, int i) {
+  constexpr int64_t kFar = 64;  // no step below it is changed: forms are chosen by small ones
+  if (s->step[i] < 1 || s->tap_step[i] < 1 || s->taps[i] < 1) return false;
+  if (s->taps[i] == 1) s->tap_step[i] = min64(s->tap_step[i], kFar);
+  if (s->out[i] <= 1) s->step[i] = min64(s->step[i], max64(s->in[i], kFar));
+  int64_t reach;
+  return !__builtin_mul_overflow(s->taps[i], s->tap_step[i], &reach);
+}
+
 static inline int64_t tap_count(const ConvShape& s) { return s.taps[0] * s.taps[1] * s.taps[2]; }
 static inline int64_t pixel_count(const ConvShape& s) { return s.out[0] * s.out[1] * s.out[2]; }
 

@@ -287,7 +287,7 @@ inline int32_t read_pool(const arn_bind_args* args, PoolBound* b) {
     s.first[i] = d < 0 ? 0 : -p.pads[d];
     s.tap_step[i] = d < 0 ? 1 : p.dilations[d];
     b->pad_end[i] = d < 0 ? 0 : p.pads[p.spatial + d];
-    if (s.step[i] < 1 || s.tap_step[i] < 1 || s.taps[i] < 1) return ARN_SHAPE_MISMATCH;
+    if (!bound_steps(&s, i)) return ARN_SHAPE_MISMATCH;
     b->window[i] = s.taps[i];
     b->window_first[i] = s.first[i];
     drop_outer_taps(&s, i);

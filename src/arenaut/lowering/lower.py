@@ -76,6 +76,7 @@ class Lowerer(Emitter):
         for value in self.graph.inputs:
             self._read_data_symbols(value)
         failures: list[str] = []
+        missing: set[int] = set()  # results of nodes that nothing can run, and of what reads them
         try:
             parts = divide(self.graph, most)
         except UnsupportedError as error:
@@ -84,6 +85,9 @@ class Lowerer(Emitter):
         for part in parts:
             check_time()
             node = self._node = part.node if isinstance(part, Fragment) else part
+            if any(id(v) in missing for v in node.inputs):
+                missing.update(id(v) for v in node.outputs if v is not None)
+                continue
             try:
                 with blamed_on(InvalidModelError, node):
                     if isinstance(part, Fragment):
@@ -92,6 +96,8 @@ class Lowerer(Emitter):
                         self._lower_node(node)
             except UnsupportedError as error:
                 failures.append(str(error))
+                missing.update(id(v) for v in node.outputs if v is not None)
+                continue
             for out in node.outputs:
                 if out is not None:
                     self._read_data_symbols(out)

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -104,6 +105,22 @@ def pin(cores: tuple[int, ...] | None) -> None:
     """Confines this process, and the threads it starts from now on, to `cores`. None leaves it free."""
     if cores is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
+
+
+def lost_seconds(cores: tuple[int, ...] | None) -> float:
+    """How long threads of this process, ready to run, have waited for a core so far, and what a hypervisor took from
+    `cores` meanwhile. Only differences mean something; always 0 where the system does not tell."""
+    waited = 0
+    for task in Path("/proc/self/task").glob("*/schedstat"):
+        with suppress(OSError):  # a thread that has just ended
+            waited += int(task.read_text().split()[1])
+    stolen = 0
+    with suppress(OSError):
+        for line in Path("/proc/stat").read_text().splitlines():
+            name, *ticks = line.split()
+            if cores is not None and name in {f"cpu{core}" for core in cores}:
+                stolen += int(ticks[7])
+    return waited / 1e9 + stolen / os.sysconf("SC_CLK_TCK")
 
 
 def die_with_parent() -> None:

@@ -51,6 +51,8 @@ def one_line(text: str, limit: int = 300) -> str:
 
 def ratio_text(ratio: PairedRatio) -> str:
     """A paired ratio with its interval, such as "1.31 [1.28, 1.35]"."""
+    if ratio.interval is None:
+        return f"{ratio.median:.2f} (disturbed)"
     return f"{ratio.median:.2f} [{ratio.interval.low:.2f}, {ratio.interval.high:.2f}]"
 
 
@@ -75,13 +77,20 @@ def note(result: SpeedResult) -> str:
     return (
         f"time / {subject}: the engine's median time over {subject}'s in the same round, median over "
         f"{_rounds(result)} rounds with a 95 % interval; above 1, {subject} is faster. Times include the Python call."
-        f"{cores} max abs, max rel: largest difference from the reference's outputs; rel divides it by the largest "
-        "element of the output."
+        f"{cores}{_about_load(result)} max abs, max rel: largest difference from the reference's outputs; rel divides "
+        "it by the largest element of the output."
     )
 
 
 def _rounds(result: SpeedResult) -> int:
     return max(len(each.rounds) for each in result.engines)
+
+
+def _about_load(result: SpeedResult) -> str:
+    """What other work on the machine did to the figures."""
+    if result.disturbed:
+        return " Other work took more than 5 % of the cores in most rounds: these times say little."
+    return f" {result.lost_rounds} rounds were left out: other work took their cores." if result.lost_rounds else ""
 
 
 def speed_tables(result: SpeedResult, sizes: str = "") -> list[Table]:

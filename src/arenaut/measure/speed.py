@@ -3,6 +3,8 @@
 In every round each engine runs one slot while the others are stopped. A slot begins with one untimed run, which
 brings caches and threads back, and then times run after run, each on other data than the one before. The order of
 the engines turns from round to round. Ratios are formed within a round, so that a drift of the machine cancels.
+A round in which other work kept a slot's threads off their cores for more than 5 % of its time does not count, and is
+played again, at most as often as rounds were asked for; where fewer than half of these remain, no interval is given.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ import numpy as np
 
 from arenaut.measure.compare import Difference, difference
 from arenaut.measure.engines import Engine, EngineSpec, Feeds, require, version_of
-from arenaut.measure.process import choose_cores, peak_resident_bytes, pin, resident_bytes
-from arenaut.measure.stats import PairedRatio, paired_ratio
+from arenaut.measure.process import choose_cores, lost_seconds, peak_resident_bytes, pin, resident_bytes
+from arenaut.measure.stats import PairedRatio, paired_ratio, quiet_rounds
 from arenaut.measure.worker import Worker, WorkerError
 
 _FIRST_MODEL: Final = Path(__file__).parents[1] / "data" / "digits.onnx"
@@ -72,6 +74,18 @@ class SpeedResult:
     """By peer: its time over the subject's. Above 1 the subject is faster."""
     reference: str | None = None
     """The engine whose outputs the others are compared with: onnxruntime if it ran, else the first peer that did."""
+    lost_rounds: int = 0
+    """Rounds that do not count, because other work took their cores."""
+    disturbed: bool = False
+    """Other work took the cores in so many rounds that all count, and no ratio has an interval."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One turn of an engine. Seconds of single runs, and the share of the turn that its threads waited for cores."""
+
+    times: list[float]
+    lost: float
 
 
 class EngineRunner:
@@ -79,6 +93,7 @@ class EngineRunner:
 
     def __init__(self, spec: EngineSpec, cores: tuple[int, ...] | None) -> None:
         pin(cores)
+        self._cores = cores
         self._spec = spec
         self._engine: Engine | None = None
         self._pool: list[dict[str, np.ndarray[Any, Any]]] = []
@@ -104,7 +119,7 @@ class EngineRunner:
         outputs = self._loaded().run(pool[0])
         return time.perf_counter() - start, outputs
 
-    def slot(self, seconds: float) -> list[float]:
+    def slot(self, seconds: float) -> Slot:
         """One untimed run, then the times of single runs until `seconds` are spent, at least two."""
         run, pool = self._loaded().run, self._pool
         clock = time.perf_counter_ns
@@ -112,8 +127,10 @@ class EngineRunner:
         run(self._feeds())
         gc.collect()
         gc.disable()
+        lost = lost_seconds(self._cores)
+        begun = clock()
         try:
-            end = clock() + int(seconds * 1e9)
+            end = begun + int(seconds * 1e9)
             while len(times) < 2 or (clock() < end and len(times) < _SLOT_RUNS):
                 feeds = pool[self._next % len(pool)]
                 self._next += 1
@@ -123,7 +140,8 @@ class EngineRunner:
                 del outputs
         finally:
             gc.enable()
-        return [each / 1e9 for each in times]
+        spent = (clock() - begun) / 1e9 * len(self._cores or (0,))
+        return Slot([each / 1e9 for each in times], (lost_seconds(self._cores) - lost) / spent)
 
     def peak(self) -> int:
         """Peak resident set so far."""
@@ -150,6 +168,7 @@ class _Contender:
     resident_before_load: int | None
     outputs: dict[str, np.ndarray[Any, Any]]
     rounds: list[float] = field(default_factory=list)
+    lost: list[float] = field(default_factory=list)
     best: float = math.inf
     runs: int = 0
 
@@ -193,22 +212,34 @@ def bench(
             if started is not None:
                 started.worker.pause()
                 contenders[engine] = started
-        for index in range(rounds):
-            tell(f"round {index + 1} of {rounds}")
+        kept: list[int] = []
+        played, disturbed = 0, False
+        for index in range(2 * rounds):
+            tell(f"round {len(kept) + 1} of {rounds}")
+            played += 1
             _play_round(_rotated(list(contenders.values()), index), slot_seconds, failed)
-            for lost in failed.keys() & contenders.keys():
-                del contenders[lost]
+            for gone in failed.keys() & contenders.keys():
+                del contenders[gone]
+            if not contenders:
+                break
+            worst = [max(shares) for shares in zip(*(each.lost for each in contenders.values()), strict=True)]
+            kept, disturbed = quiet_rounds(worst, rounds)
+            if len(kept) >= rounds and not disturbed:
+                break
         reference = next((each for each in ("onnxruntime", *engines[1:], *engines[:1]) if each in contenders), None)
         results = [
-            _finish(contenders[engine], contenders[reference], failed)
+            _finish(contenders[engine], kept, contenders[reference], failed)
             if engine in contenders and reference is not None
             else _failure(engine, failed[engine])
             for engine in engines
         ]
     ran = {result.engine: result.rounds for result in results if result.error is None}
     subject = engines[0]
-    ratios = {peer: paired_ratio(ran[subject], ran[peer]) for peer in ran if subject in ran and peer != subject}
-    return SpeedResult(name or model.stem, threads, cores, tuple(results), ratios, reference)
+    ratios = {
+        peer: paired_ratio(ran[subject], ran[peer], disturbed) for peer in ran if subject in ran and peer != subject
+    }
+    left_out = played - len(kept)
+    return SpeedResult(name or model.stem, threads, cores, tuple(results), ratios, reference, left_out, disturbed)
 
 
 def _attempt(failed: dict[str, str], engine: str, action: Callable[[], Any]) -> Any:
@@ -241,15 +272,16 @@ def _rotated(contenders: list[_Contender], by: int) -> list[_Contender]:
 
 def _play_round(contenders: Iterable[_Contender], slot_seconds: float, failed: dict[str, str]) -> None:
     for contender in contenders:
-        times = _attempt(failed, contender.name, partial(contender.worker.call, "slot", slot_seconds))
+        slot = _attempt(failed, contender.name, partial(contender.worker.call, "slot", slot_seconds))
         contender.worker.pause()
-        if times is not None:
-            contender.rounds.append(statistics.median(times))
-            contender.best = min(contender.best, *times)
-            contender.runs += len(times)
+        if slot is not None:
+            contender.rounds.append(statistics.median(slot.times))
+            contender.lost.append(slot.lost)
+            contender.best = min(contender.best, *slot.times)
+            contender.runs += len(slot.times)
 
 
-def _finish(contender: _Contender, reference: _Contender, failed: dict[str, str]) -> EngineResult:
+def _finish(contender: _Contender, kept: Sequence[int], reference: _Contender, failed: dict[str, str]) -> EngineResult:
     peak = _attempt(failed, contender.name, partial(contender.worker.call, "peak"))
     if peak is None:
         return _failure(contender.name, failed[contender.name])
@@ -263,7 +295,7 @@ def _finish(contender: _Contender, reference: _Contender, failed: dict[str, str]
         settings=require(contender.name).settings,
         load_seconds=contender.load_seconds,
         first_run_seconds=contender.first_run_seconds,
-        rounds=tuple(contender.rounds),
+        rounds=tuple(contender.rounds[index] for index in kept),
         best_seconds=contender.best,
         runs=contender.runs,
         resident_before_load=contender.resident_before_load,

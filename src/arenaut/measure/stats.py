@@ -19,10 +19,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedRatio:
-    """Median over rounds of peer time / subject time, with its interval. Above 1 the subject is faster."""
+    """Median over rounds of peer time / subject time, with its interval. Above 1 the subject is faster.
+
+    No interval: other work took so much of the cores that none could be given honestly.
+    """
 
     median: float
-    interval: Interval
+    interval: Interval | None
     rounds: int
 
 
@@ -50,12 +53,23 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
     return Interval(ordered[best_k - 1], ordered[n - best_k], best_coverage)
 
 
-def paired_ratio(subject: Sequence[float], peer: Sequence[float]) -> PairedRatio:
+def paired_ratio(subject: Sequence[float], peer: Sequence[float], disturbed: bool = False) -> PairedRatio:
     """Compares two series of times measured in the same rounds: the i-th of both belong together."""
     if len(subject) != len(peer) or not subject:
         raise ValueError(f"paired series need the same positive length, not {len(subject)} and {len(peer)}")
     ratios = [p / s for s, p in zip(subject, peer, strict=True)]
-    return PairedRatio(statistics.median(ratios), median_interval(ratios), len(ratios))
+    return PairedRatio(statistics.median(ratios), None if disturbed else median_interval(ratios), len(ratios))
+
+
+def quiet_rounds(lost: Sequence[float], asked: int, most: float = 0.05) -> tuple[list[int], bool]:
+    """Which rounds count, by the share of its time that each lost to other work, and whether they are disturbed.
+
+    Those count that lost at most the share `most`, if they are half of the rounds asked for; else all, as disturbed.
+    """
+    quiet = [index for index, share in enumerate(lost) if share <= most]
+    if 2 * len(quiet) >= asked:
+        return quiet, False
+    return list(range(len(lost))), True
 
 
 def geometric_mean(values: Sequence[float]) -> float:
