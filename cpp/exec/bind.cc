@@ -192,8 +192,13 @@ class Binder {
     return d;
   }
 
-  // Every element of the view must lie inside its buffer: nothing a model says can make a kernel leave it.
+  // Every element of the view must lie inside its buffer: nothing a model says can make a kernel leave it. What kernels
+  // count, of repeated elements (strides of 0) and of the other dims of an empty view too, must be a number.
   void check_range(int32_t step, const Place& v, const arn_desc& d) const {
+    int64_t count = 1;
+    for (int i = 0; i < d.rank; ++i)
+      if (d.dims[i] != 0 && (__builtin_mul_overflow(count, d.dims[i], &count) || count > kMaxBytes))
+        fail(step, ARN_OVERFLOW, "a view has too many elements");
     int64_t lo = value_of(v.offset), hi = lo;
     if (lo < -ARN_MAX_BYTES || lo > ARN_MAX_BYTES)
       fail(step, ARN_OVERFLOW, "a view's extent overflows");  // also of an empty view

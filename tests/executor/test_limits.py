@@ -168,7 +168,9 @@ def test_steps_that_are_never_taken_may_be_any(op: str, weights: str, channels: 
         f"{{ y = {op} <kernel_shape = [3, 1], strides = [STEP, STEP], dilations = [1, STEP]> (x{weights}) }}"
     )
     x = np.arange(9.0 * channels, dtype=np.float32).reshape(1, channels, 3, 3)
-    near, y = (arenaut.load_onnx(parse(text.replace("STEP", str(step)), opset=22)).run({"x": x})["y"] for step in (3, far))
+    near, y = (
+        arenaut.load_onnx(parse(text.replace("STEP", str(step)), opset=22)).run({"x": x})["y"] for step in (3, far)
+    )
     assert y.shape[2:] == (1, 1)
     np.testing.assert_array_equal(y, near)
 
@@ -180,3 +182,13 @@ def test_an_array_of_no_elements_may_have_any_other_sizes() -> None:
     y = model.run({"x": np.zeros((0, 3), np.float32), "s": np.array([huge, 0])})["y"]
     assert y.shape == (huge, 0)
     assert model.run({"x": np.zeros((0, 3), np.float32), "s": np.array([0, huge])})["y"].shape == (0, huge)
+
+
+@pytest.mark.parametrize("shape", [(2**31, 2**31, 2), (2**40, 0, 2**40)])
+def test_more_elements_than_can_be_counted_are_refused(shape: tuple[int, ...]) -> None:
+    """Expand repeats elements without memory, so no buffer tells."""
+    text = "agraph (float[a] x, int64[3] s) => (float[m] y) { w = Expand (x, s)\nl = LogSoftmax (w)\n" + (
+        "axes = Constant <value_ints = [0, 2]> ()\ny = ReduceMax <keepdims = 0> (l, axes) }"
+    )
+    with pytest.raises(ArenautError, match="too many elements|too large|impossible size|memory|overflows"):
+        arenaut.load_onnx(parse(text)).run({"x": np.ones(1, np.float32), "s": np.array(shape)})

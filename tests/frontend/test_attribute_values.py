@@ -43,7 +43,7 @@ CASES = {
     "to": "double[3] x) => (int64[3] y) { y = BitCast <to = 8> (x)",
     "precision": "float[3] x, float s) => (uint8[3] y) { y = QuantizeLinear <precision = 8> (x, s)",
     "round_mode": 'float[3] x) => (float16[3] y) { y = Cast <to = 10, round_mode = "foo"> (x)',
-    "activation": 'float[1, 2, 4] x, float[2, 1, 3] w) => (float[] y, float[] z) '
+    "activation": "float[1, 2, 4] x, float[2, 1, 3] w) => (float[] y, float[] z) "
     '{ y, z = CausalConvWithState <activation = "foo"> (x, w)',
     "size": "float[1, 4, 4, 4] x) => (float[] y) { y = LRN <size = 0> (x)",
 }
