@@ -197,7 +197,7 @@ class Binder {
   void check_range(int32_t step, const Place& v, const arn_desc& d) const {
     int64_t count = 1;
     for (int i = 0; i < d.rank; ++i)
-      if (d.dims[i] != 0 && (__builtin_mul_overflow(count, d.dims[i], &count) || count > kMaxBytes))
+      if (d.dims[i] != 0 && (__builtin_mul_overflow(count, d.dims[i], &count) || count > ARN_MAX_BYTES))
         fail(step, ARN_OVERFLOW, "a view has too many elements");
     int64_t lo = value_of(v.offset), hi = lo;
     if (lo < -ARN_MAX_BYTES || lo > ARN_MAX_BYTES)
