@@ -82,7 +82,7 @@ class ElementType:
     among: tuple[DType, ...] = tuple(DType)
 
     def __contains__(self, value: object) -> bool:
-        return value in map(int, self.among) or (self.or_none and value == 0)
+        return value in self.among or (self.or_none and value == 0)
 
     def __str__(self) -> str:
         return "the number of an element type, " + ", ".join(f"{int(d)} ({d.short})" for d in self.among)
