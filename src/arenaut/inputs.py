@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,14 +35,19 @@ class TensorInfo:
 
 class Inputs:
     """The inputs of a model, in order: `values` by their `names` in the file. defaults: inputs of the file that a run
-    need not be given, and their types."""
+    need not be given, and their types, asked for when they are first looked at."""
 
     def __init__(
-        self, names: Sequence[str], values: Sequence[Value], defaults: Sequence[tuple[str, Type | None]] = ()
-    ) -> None:
+        self, names: Sequence[str], values: Sequence[Value],
+        defaults: Callable[[], Sequence[tuple[str, Type | None]]] = tuple,
+    ) -> None:  # fmt: skip
         self.names = tuple(names)
         self.values = tuple(values)
-        self.defaults = dict(defaults)
+        self._ask_defaults = defaults
+
+    @cached_property
+    def defaults(self) -> dict[str, Type | None]:
+        return dict(self._ask_defaults())
 
     @property
     def described(self) -> list[TensorInfo]:
@@ -67,7 +72,7 @@ class Inputs:
 
     def fed_defaults(self, feeds: Mapping[str, Any]) -> list[str]:
         """The defaults that these feeds override."""
-        return [n for n in self.defaults if n in feeds] if self.defaults and len(feeds) > len(self.names) else []
+        return [n for n in self.defaults if n in feeds] if len(feeds) > len(self.names) else []
 
     def arrays(self, feeds: Mapping[str, Any]) -> list[Any]:
         """One array (or object, where an input is no tensor) an input, in order. Raises InputError."""

@@ -81,7 +81,8 @@ class Model(_native.Runner):
         self.rewrites = tuple(rewrites)
         self._constants = constants
         self.info = imported.info
-        inputs = Inputs(imported.input_names, self._graph.inputs, imported.defaults)
+        defaults = imported.defaults
+        inputs = Inputs(imported.input_names, self._graph.inputs, lambda: defaults)
         self._face(inputs, imported.output_names, self._graph.outputs, built, executor, fed)
 
     def _face(

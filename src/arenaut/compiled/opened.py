@@ -13,7 +13,7 @@ from arenaut import _native
 from arenaut.compiled.container import WEIGHTS, CompiledFile, this_build
 from arenaut.compiled.hosted import check_hosts, host_caller
 from arenaut.compiled.info import stored_info
-from arenaut.compiled.parts import Interface, Manifest, Prepared, ProgramTable, StateTable, prepared_section
+from arenaut.compiled.parts import Defaults, Interface, Manifest, Prepared, ProgramTable, StateTable, prepared_section
 from arenaut.compiled.tables import DAMAGES, Reader, damaged
 from arenaut.executor.common import Executor
 from arenaut.executor.compiled import CompiledExecutor
@@ -289,8 +289,16 @@ class OpenedModel(Model):
         inputs = [Value(p.value, p.type) for p in face.inputs]
         results = [Value(p.value, p.type) for p in face.outputs]
         names = tuple([p.name for p in face.outputs])
-        self._face(Inputs([p.name for p in face.inputs], inputs, [(d.name, d.type) for d in face.defaults]),
+        self._face(Inputs([p.name for p in face.inputs], inputs, self._stored_defaults),
                    names, results, program, executor, self._fed_anew)  # fmt: skip
+
+    def _stored_defaults(self) -> list[tuple[str, Type | None]]:
+        try:
+            reader = Reader(self._file.section("defaults"))
+            defaults: Defaults = reader.record(Defaults, reader.content)
+        except DAMAGES as error:
+            raise damaged(self._file.path, "its section 'defaults'", error) from None
+        return [(port.name, port.type) for port in defaults.ports]
 
     @property
     def graph(self) -> Graph:

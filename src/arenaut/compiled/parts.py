@@ -25,15 +25,21 @@ class DefaultPort:
 
 
 @dataclass(frozen=True)
+class Defaults:
+    """Inputs that a run need not be given. Old exporters list every weight among them: a section of its own."""
+
+    ports: tuple[DefaultPort, ...]
+
+
+@dataclass(frozen=True)
 class Interface:
-    """What a caller sees. nodes: of the optimised graph, bodies included."""
+    """What a caller sees, but for its defaults. nodes: of the optimised graph, bodies included."""
 
     name: str
     stored_nodes: int
     nodes: int
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    defaults: tuple[DefaultPort, ...]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from arenaut.compiled.parts import (
     PREPARED,
     Answer,
     DefaultPort,
+    Defaults,
     HostStep,
     Interface,
     Manifest,
@@ -195,9 +196,11 @@ def _sections(
         opened=made[1],
         state=made[2],
     )
-    first, outline, events = Writer(), Writer(), Writer()
+    defaults = Defaults(tuple([DefaultPort(n, t) for n, t in model._inputs.defaults.items()]))
+    first, outline, events, others = Writer(), Writer(), Writer(), Writer()
     sections: list[tuple[str, Content]] = [
         ("manifest", first.document(first.record(manifest))),
+        ("defaults", others.document(others.record(defaults))),
         ("outline", outline.document([outline.record(built.outline) for built in programs])),
         ("origin", origin.described(inside)),
         ("rewrites", events.document([events.record(e) for e in model.rewrites])),
@@ -217,8 +220,7 @@ def _table(built: Built) -> ProgramTable:
 def _interface(model: Model) -> Interface:
     inputs = [Port(n, v.name, v.type) for n, v in zip(model._inputs.names, model._inputs.values, strict=True)]
     outputs = [Port(n, v.name, v.type) for n, v in zip(model._output_names, model._results, strict=True)]
-    defaults = tuple([DefaultPort(n, t) for n, t in model._inputs.defaults.items()])
-    return Interface(model._name, model.stored_nodes, model._node_count, tuple(inputs), tuple(outputs), defaults)
+    return Interface(model._name, model.stored_nodes, model._node_count, tuple(inputs), tuple(outputs))
 
 
 def _host_step(step: LoweredStep) -> tuple[bytes, HostStep]:
