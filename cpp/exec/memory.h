@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -54,8 +55,30 @@ class Block {
   int64_t bytes() const { return bytes_; }
   // Whether the memory came from the system by itself: zero until it is written.
   bool is_mapping() const { return bytes_ >= kMapped; }
+  // In huge pages where the system offers them, as far as whole ones fit: for what is read again and again, since each
+  // page asks for a translation. Memory counts by those then, once written. Throws std::bad_alloc.
+  static Block in_huge_pages(int64_t bytes) {
+#ifdef MADV_HUGEPAGE
+    if (bytes >= std::max(kMapped, kHugePage)) {
+      const size_t size = static_cast<size_t>(bytes + kPage - 1) / kPage * kPage;
+      void* all = mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+      if (all == MAP_FAILED) throw std::bad_alloc();
+      char* start = static_cast<char*>(all);
+      const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(all) % kHugePage) % kHugePage;
+      if (before > 0) munmap(start, before);
+      munmap(start + before + size, kHugePage - before);
+      Block block;
+      block.data_ = start + before;
+      block.bytes_ = bytes;
+      madvise(block.data_, size, MADV_HUGEPAGE);
+      return block;
+    }
+#endif
+    return Block(bytes);
+  }
 
  private:
+  static constexpr int64_t kHugePage = int64_t{2} << 20, kPage = 4096;
   static constexpr int64_t kMapped = kHeapOnly ? INT64_MAX : int64_t{1} << 18;
   void* data_ = nullptr;
   int64_t bytes_ = 0;

@@ -45,7 +45,7 @@ Block OutputPool::take_locked(int64_t bytes) {
   }
   if (found == idle_.end()) {
     grows_ |= grows;
-    return Block(grows ? with_room(bytes) : bytes);
+    return Block::in_huge_pages(grows ? with_room(bytes) : bytes);
   }
   Block block = std::move(*found);
   idle_.erase(found);

@@ -23,7 +23,7 @@ int64_t bytes_of(const StatePart& part) {
 
 // Memory of zeros: that of large blocks is, until it is written.
 Block zeros(int64_t bytes) {
-  Block block(std::max<int64_t>(1, bytes));
+  Block block = Block::in_huge_pages(std::max<int64_t>(1, bytes));
   if (!block.is_mapping()) std::memset(block.data(), 0, at(block.bytes()));
   return block;
 }
@@ -55,7 +55,7 @@ PyState::PyState(const std::vector<Given>& given) {
     std::tie(part.dtype, part.dims, part.axis, part.replaced, part.renewed) = given[i];
     if (part.axis >= static_cast<int32_t>(part.dims.size())) throw std::invalid_argument("a part has no such axis");
     part.memory = zeros(bytes_of(part));
-    if (part.replaced) part.next = Block(std::max<int64_t>(1, bytes_of(part)));
+    if (part.replaced) part.next = Block::in_huge_pages(std::max<int64_t>(1, bytes_of(part)));
   }
 }
 
@@ -79,7 +79,7 @@ void PyState::reshape(size_t index, std::vector<int64_t> dims) {
   if (other.dims.size() != part.dims.size()) throw std::invalid_argument("a part of another rank");
   const int64_t bytes = bytes_of(other);
   part.memory = zeros(bytes);
-  if (part.replaced) part.next = Block(std::max<int64_t>(1, bytes));
+  if (part.replaced) part.next = Block::in_huge_pages(std::max<int64_t>(1, bytes));
   part.dims = std::move(other.dims);
 }
 
@@ -124,7 +124,7 @@ void StateCall::give_outputs(const Program& program, const Binding& binding, Run
     if (port.output < 0 || is_late(program, at(port.output))) continue;
     Block& next = state_->parts.at(at(port.part)).next;
     const int64_t bytes = binding.buffer_bytes[at(program.places[at(program.outputs[at(port.output)])].buffer)];
-    if (next.bytes() < bytes) next = Block(bytes);
+    if (next.bytes() < bytes) next = Block::in_huge_pages(bytes);
     run->give_output(at(port.output), next.data());
   }
 }
@@ -136,7 +136,7 @@ void StateCall::commit(const Program& program, Run* run) const {
     const Tensor& t = run->output(at(port.output));
     if (is_late(program, at(port.output))) {
       if (t.host || t.dtype != part.dtype) throw std::invalid_argument("a state of another type");
-      if (part.next.bytes() < tensor_bytes(t)) part.next = Block(tensor_bytes(t));
+      if (part.next.bytes() < tensor_bytes(t)) part.next = Block::in_huge_pages(tensor_bytes(t));
       std::memcpy(part.next.data(), t.data, at(tensor_bytes(t)));
     }
   }
