@@ -94,6 +94,10 @@ class RuleError(Exception):
     an error of arenaut of it; any other exception that escapes a rule is a fault of the rule."""
 
 
+def _wants_memory(error: BaseException | None) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+
+
 class memory_errors:
     """Want of memory in this block as an error of arenaut. what: begins the message."""
 
@@ -104,7 +108,7 @@ class memory_errors:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, MemoryError):
+        if _wants_memory(error):
             raise MemoryLimitError(f"{self._what}: this machine has not the memory for it: {error}") from error
 
 
@@ -131,8 +135,7 @@ class blamed_on:
 
 def _blamed(model: type[ArenautError], what: object, error: Exception) -> ArenautError | None:
     """The error that takes the place of this one; None where it passes."""
-    wants_memory = isinstance(error, OSError) and error.errno == errno.ENOMEM
-    if wants_memory or isinstance(error, (MemoryError, BufferError)):  # natively, a buffer is not described without
+    if _wants_memory(error) or isinstance(error, BufferError):  # natively, a buffer is not described without
         return MemoryLimitError(f"{what}: this machine has not the memory for it: {error}")
     if isinstance(error, (ArenautError, ImportError, OSError)):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 import types
 from typing import Any
 
@@ -15,6 +16,7 @@ import arenaut.compat.onnxruntime as ours
 import arenaut.compat.onnxruntime.capi._pybind_state as our_native
 import arenaut.compat.onnxruntime.capi.onnxruntime_inference_collection as our_collection
 
+pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="onnxruntime stopped releasing for this Python")
 # Modules that theirs happens to import.
 STRANGERS = {"contextlib", "os", "platform", "warnings"}
 

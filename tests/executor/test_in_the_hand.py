@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import copy
+import errno
 import io
 import logging
 import multiprocessing
@@ -346,3 +347,18 @@ def test_memory_that_is_not_there_is_an_error_of_ours(model: arenaut.Model, monk
         with pytest.raises(arenaut.errors.MemoryLimitError, match="Unable to allocate"):
             model.run({"x": np.ones((3, 2), F).T})
     assert model.run({"x": np.ones((3, 2), F).T})["y"].tolist() == [[2] * 3] * 2
+
+
+def test_a_compiled_file_that_cannot_be_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arenaut.load_onnx(ADD).save(tmp_path / "add.arn")
+
+    def none_left(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("arenaut.compiled.container.mmap.mmap", none_left)
+        with pytest.raises(
+            arenaut.errors.MemoryLimitError, match=r"opening '.*add\.arn': this machine has not the memory"
+        ):
+            arenaut.load_onnx(tmp_path / "add.arn")
+    assert arenaut.load_onnx(tmp_path / "add.arn").run({"x": ROWS})["y"][0, 0] == 1

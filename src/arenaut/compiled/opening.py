@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from arenaut.compiled.container import CompiledFile
 from arenaut.compiled.opened import open_compiled
 from arenaut.compiled.origin import PLAIN_REVISION, Original, kept_options, no_original, original_of
-from arenaut.ir.errors import OptionError, StaleFileError
+from arenaut.ir.errors import OptionError, StaleFileError, memory_errors
 from arenaut.options import bytes_of, threads_of
 from arenaut.origin import Origin
 
@@ -25,7 +25,8 @@ _TAKEN = ("threads", "max_memory", "backends", "verify", "cache", "limits")
 
 
 def open_file(path: str, given: Mapping[str, Any], load: Load) -> Model:
-    """given: the arguments of load_onnx. Raises CompiledFileError."""
+    """given: the arguments of load_onnx. Raises CompiledFileError, and MemoryLimitError where
+    the file cannot be mapped for want of memory."""
     plain = {"executor": "compiled", "isa": None, **PLAIN_GIVEN}
     wrong = [name for name, value in plain.items() if name not in _TAKEN and _plainly(given[name]) != value]
     if wrong:
@@ -41,14 +42,16 @@ def open_file(path: str, given: Mapping[str, Any], load: Load) -> Model:
             raise no_original(path, purpose)
         return anew(original)
 
-    file = CompiledFile(path)
-    try:
-        return open_compiled(file, reload, threads=threads, max_memory=limit, check_weights=given["verify"] == "full")
-    except StaleFileError:
-        original = original_of(file)
-        if original is None:
-            raise
-        return anew(original)
+    with memory_errors(f"opening '{path}'"):
+        file = CompiledFile(path)
+        whole = given["verify"] == "full"
+        try:
+            return open_compiled(file, reload, threads=threads, max_memory=limit, check_weights=whole)
+        except StaleFileError:
+            original = original_of(file)
+            if original is None:
+                raise
+            return anew(original)
 
 
 def load_through(source: Any, folder: str, given: Mapping[str, Any], target: Target, load: Load) -> Model:

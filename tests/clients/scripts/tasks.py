@@ -1,13 +1,16 @@
-"""optimum: ORTModelFor... for features, classes, tokens, answers, choices, masked words, pictures, segments and sound."""
+"""optimum: ORTModelFor... of features, classes, tokens, answers, choices, masked words, pictures, segments, sounds."""
 
 import tempfile
 
+import onnxruntime
 import torch
 import transformers as hf
 from clock import report
 from optimum import onnxruntime as ort
 
 torch.set_num_threads(1)
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 TEXT = hf.BertConfig(vocab_size=101, num_labels=5, initializer_range=0.2, **SMALL)
 ANSWERS = hf.BertConfig(vocab_size=101, num_labels=2, initializer_range=0.2, **SMALL)  # where one begins and ends
@@ -38,7 +41,7 @@ def made(task, kind, config):
     torch.manual_seed(0)
     folder = tempfile.mkdtemp()
     kind(config).eval().save_pretrained(folder)
-    return getattr(ort, f"ORTModelFor{task}").from_pretrained(folder, export=True)
+    return getattr(ort, f"ORTModelFor{task}").from_pretrained(folder, export=True, session_options=options)
 
 
 def feeds(task, config):
