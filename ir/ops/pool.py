@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from arenaut.ir.dims import Dim, product
+from arenaut.ir.dims import Dim, less, product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import RuleError
 from arenaut.ir.graph import Array, Node, Value
@@ -15,8 +15,21 @@ from arenaut.ir.ops.reduce import KINDS
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import tensor_like, to_dtype, widen
 from arenaut.ir.ops.support.composite import cast, ints, number
+from arenaut.ir.ops.support.requirements import elements, negate
 from arenaut.ir.ops.support.windows import Windows, geometries, numpy_windows, padded, window_axes, windows_of
-from arenaut.ir.record import EXACT, Build, Infer, Lower, LowerRule, NoRowError, OpRecord, Param, Sample, Tolerance
+from arenaut.ir.record import (
+    EXACT,
+    Build,
+    Infer,
+    Lower,
+    LowerRule,
+    NoRowError,
+    OpRecord,
+    Param,
+    Requirement,
+    Sample,
+    Tolerance,
+)
 from arenaut.ir.types import Shape, TensorType, Type
 
 _FLOATS = (DType.FLOAT, DType.DOUBLE, DType.FLOAT16, DType.BFLOAT16)
@@ -281,12 +294,26 @@ def _unpool_infer(context: Infer) -> Sequence[Type]:
     return [TensorType(t.dtype, pooled)]
 
 
+def _unpool_requires(node: Node) -> Iterator[Requirement]:
+    x, target = node.operand(0), elements(node, 2)
+    if not target or not x.has_shape:
+        return
+    pooled = (*x.shape[:2], *_unpooled(node, x.shape[2:]))
+    for axis, (given, least) in enumerate(zip(target, pooled, strict=True)):
+        text = f"dim {axis} of the output's shape must not be below what was pooled"
+        yield Requirement(negate(less(given, least)), text, [given, least])
+
+
 def _unpool_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     """Scatters by the indices of MaxPool, which number the elements of the pooled input: with an output_shape larger
     than that input, an element keeps its coordinates there."""
     x, places = np.asarray(inputs[0]), np.asarray(inputs[1]).astype(np.int64)
     shape = tuple(x.shape[:2]) + tuple(_unpooled(node, x.shape[2:]))
     target = tuple(int(n) for n in np.asarray(inputs[2]).flat) if len(inputs) > 2 and inputs[2] is not None else shape
+    if any(given < least for given, least in zip(target, shape, strict=True)):
+        raise RuleError(f"the output's shape {list(target)} is below what was pooled, {list(shape)}")
+    if places.size and not 0 <= places.min() <= places.max() < product(shape):
+        raise RuleError(f"an index is out of the {product(shape)} elements that were pooled")
     out = np.zeros(target, x.dtype)
     out[np.unravel_index(places.reshape(-1), shape)] = x.reshape(-1)
     return [out]
@@ -348,5 +375,6 @@ RECORDS: tuple[OpRecord, ...] = (
     ),
     OpRecord(
         op="MaxUnpool", infer=_unpool_infer, evaluate=_unpool_evaluate, lower=_unpool_lower, samples=_unpool_samples,
+        requires=_unpool_requires,
     ),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from arenaut.errors import ArenautError
 from tests.support.models import assert_matches_ort, ort_outputs, parse
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
+POOLED = np.arange(1, 5, dtype=np.float32).reshape(1, 1, 2, 2)
 
 
 def ints(*values: int) -> Any:
@@ -48,6 +49,15 @@ CASES: dict[str, tuple[str, list[dict[str, Any]], list[tuple[dict[str, Any], str
         "float[a, b] x, int64[2] t) => (float[] y) { y = Expand (x, t)",
         [{"t": ints(1, 3)}, {"x": X[:1], "t": ints(4, 1)}],
         [({"t": ints(4, 3)}, r"Expand.*got 4, 3"), ({"t": ints(-1, 3)}, r"Expand.*negative size, got -1, 3")],
+    ),
+    "MaxUnpool": (
+        "float[a, b, c, d] x, int64[4] s) => (float[] y) <int64[1, 1, 2, 2] i = {5, 7, 13, 15}> {"
+        " y = MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (x, i, s)",
+        [{"x": POOLED, "s": ints(1, 1, 4, 4)}],
+        [
+            ({"x": POOLED, "s": ints(1, 1, 6, 2)}, r"MaxUnpool.*dim 3 of the output's shape.*below.*got 2, 4"),
+            ({"x": POOLED, "s": ints(1, 1, -1, 4)}, r"MaxUnpool.*dim 2 of the output's shape.*below.*got -1, 4"),
+        ],
     ),
     "Squeeze": (
         "float[a, b] x) => (float[] y) <int64[1] t = {0}> { y = Squeeze (x, t)",
