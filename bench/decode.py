@@ -30,6 +30,7 @@ import numpy as np
 
 from arenaut.measure.process import machine
 from bench import zoo
+from bench.batches import BATCHED, LENGTH, ROWS, batches
 from bench.decode_engines import caches_at
 from bench.streams import CALLS, STREAMS, stream
 
@@ -214,6 +215,9 @@ def page(folder: Path) -> str:
     same = {n: found[f"{n}@tokens"] for n in decoders() if f"{n}@tokens" in found}
     if same:
         lines += tokens_table(same)
+    several = {n: found[f"{n}@batches"] for n in BATCHED if f"{n}@batches" in found}
+    if several:
+        lines += batches_table(several)
     streams = {n: found[f"{n}@stream"] for n in STREAMS if f"{n}@stream" in found}
     if streams:
         lines += streams_table(streams)
@@ -229,6 +233,16 @@ def tokens_table(rows: Mapping[str, Any]) -> list[str]:
             counts = [str(said[n]) for n in ("greedy", "forced", "beyond")]
             shares = [f"{x / row['largest']:.1e}" for x in (said["margin"], said["difference"], row["own"])]
             lines.append(f"| {' | '.join([name, engine, *counts, *shares])} |")
+    return [*lines, ""]
+
+
+def batches_table(rows: Mapping[str, Any]) -> list[str]:
+    lines = [BATCHES_HEAD.format(length=LENGTH), f"| model | {' | '.join(map(str, ROWS))} | {ROWS[-1]} / 1 |"]
+    lines.append(f"|---|{'--:|' * (len(ROWS) + 1)}")
+    for name, row in rows.items():
+        times = [row[str(n)] for n in ROWS]
+        cells = [f"{1e3 * t:.1f}" for t in times]
+        lines.append(f"| {name} | {' | '.join(cells)} | {times[-1] / times[0]:.2f} |")
     return [*lines, ""]
 
 
@@ -262,6 +276,11 @@ is another. forced: how many are the same where each step is fed onnxruntime's t
 that logits lie close together: beyond roundings are those where onnxruntime's logits of the two tokens are further
 apart than twice what onnxruntime with and without its graph optimisations differ by. margin: the largest distance of
 tokens that differ. All distances are shares of the largest logit.
+"""
+BATCHES_HEAD: Final = """## Several sequences at a time
+
+Milliseconds of a step of arenaut with a state that takes so many sequences at a time, after {length} tokens each; one
+thread, the median of a run of steps. Weights are read once for all of them.
 """
 STREAMS_HEAD: Final = """## Recurrent states
 
@@ -336,6 +355,9 @@ def parts(chosen: argparse.Namespace, until: float) -> Iterator[Callable[[], int
             lengths = [int(n) for n in chosen.lengths.split(",") if n not in held]
             if lengths:
                 yield partial(measure, model, threads, lengths, chosen.rounds, chosen.engines.split(","), path, until)
+        path = chosen.save / f"{model}@batches.json"
+        if model in BATCHED and chosen.threads and wanted(path):
+            yield partial(batches, decoders()[model], path)
         path = chosen.save / f"{model}@tokens.json"
         if chosen.tokens and wanted(path):
             yield partial(same_tokens, model, OURS, chosen.tokens, path)

@@ -59,7 +59,10 @@ def test_a_page_shows_what_was_saved(tmp_path: Path) -> None:
         {"own": 0.125, "largest": 2.0, "engines": {"arenaut state": said}}
     ))  # fmt: skip
     (tmp_path / "silero-vad@stream.json").write_text(json.dumps({"plain": 2e-5, "state": 1.9e-5}))
+    seconds = {"1": 0.04, "2": 0.041, "4": 0.042, "8": 0.045, "16": 0.05}
+    (tmp_path / "llama-cached@batches.json").write_text(json.dumps(seconds))
     text = decode.page(tmp_path)
+    assert "| llama-cached | 40.0 | 41.0 | 42.0 | 45.0 | 50.0 | 1.25 |" in text
     assert "| gpt2-cached | 64 | 30.00 | 20.00 | 40.00 | refused | 2.00 | 90 % |" in text
     assert "| gpt2-cached | 512 | 31.00 | 25.00 | 45.00 | 50.00 | 1.80 | 80 % |" in text
     assert "| gpt2-cached | arenaut state | 250 | 254 | 1 | 2.5e-01 | 1.2e-01 | 6.2e-02 |" in text

@@ -101,6 +101,15 @@ def test_encoder_decoders(name: str, feeds: Any, merged: bool) -> None:
     assert list(found) == expected
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_prompt_that_is_read_in_chunks_goes_on_the_same(name: str, beams: int) -> None:
+    prompt = np.random.default_rng(1).integers(0, 101, 200)
+    expected = list(arenaut.generate(model(name), prompt, max_new_tokens=16, beams=beams))
+    for chunk in (1, 64, 199, 512):
+        assert list(arenaut.generate(model(name), prompt, max_new_tokens=16, beams=beams, chunk=chunk)) == expected
+
+
 def test_a_decoder_without_caches_is_run_whole() -> None:
     table = np.random.default_rng(1).standard_normal((7, 7)).astype(np.float32)
     numbers = ", ".join(f"{x!r}" for x in table.ravel().tolist())
@@ -147,6 +156,7 @@ BAD: dict[str, dict[str, Any]] = {
     "ids=[-1]": {"ids": [-1]}, "max_new_tokens=0": {"max_new_tokens": 0}, "temperature=-1": {"temperature": -1},
     "temperature=nan": {"temperature": float("nan")}, "top_p=1.5": {"top_p": 1.5}, "top_k=-1": {"top_k": -1},
     "seed=-3": {"seed": -3}, "stop='x'": {"stop": "x"}, "stop=-1": {"stop": [-1]}, "beams=0": {"beams": 0},
+    "chunk=0": {"chunk": 0},
     "temperature=1.0": {"beams": 2, "temperature": 1.0},
 }  # fmt: skip
 

@@ -28,6 +28,7 @@ def generate_command(
     top_p: Annotated[float, typer.Option(help="Draw from the fewest whose probabilities sum to it.")] = 1.0,
     seed: Annotated[int | None, typer.Option(help="The same seed draws the same tokens.")] = None,
     beams: Annotated[int, typer.Option(min=1, help="Hypotheses that beam search follows.")] = 1,
+    chunk: Annotated[int | None, typer.Option(min=1, help="Tokens of the prompt that are read at a time.")] = None,
     stop: Annotated[list[int] | None, typer.Option(help="A token that ends the text, beside the folder's.")] = None,
     threads: Threads = None,
 ) -> None:
@@ -47,7 +48,7 @@ def generate_command(
     with errors_said():
         stream = generate(
             model, tokens, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
-            seed=seed, beams=beams, stop=(*found.stop, *(stop or ())), **extra,
+            seed=seed, beams=beams, chunk=chunk, stop=(*found.stop, *(stop or ())), **extra,
         )  # fmt: skip
         typer.echo(write(stream, written), err=True)
 

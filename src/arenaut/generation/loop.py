@@ -29,6 +29,7 @@ def generate(
     seed: int | None = None,
     stop: int | Iterable[int] = (),
     beams: int = 1,
+    chunk: int | None = None,
     encoder: Model | None = None,
     feeds: Mapping[str, Any] | None = None,
     first: Model | None = None,
@@ -42,6 +43,7 @@ def generate(
     likeliest (0: all), of those the fewest whose probabilities sum to top_p. The same seed draws the same tokens.
     stop: tokens that end the sequence. beams: above 1, so many hypotheses are followed, and the tokens of the best come
     when all is found (see generation/beams.py).
+    chunk: the prompt is read so many tokens at a time: memory is that of so many, the tokens that follow are the same.
     encoder, feeds: of an encoder-decoder, the encoder and what it is fed; what it returns is what the decoder looks at.
     first: the decoder of the first call, where `model` cannot make the caches of the encoder's states.
 
@@ -57,30 +59,40 @@ def generate(
     prompt = prompt_of(ids)
     ends = stop_of(stop)
     states, source_mask = encoded(encoder, feeds)
+    length = prompt.shape[1] if chunk is None else whole("chunk", chunk, 1, COUNT)
+    pieces = [prompt[:, at : at + length] for at in range(0, prompt.shape[1], length)]
     decoder = decoder_of(model, first, states, source_mask)
     if beams > 1:
-        return follow(decoder, prompt, beams, most, ends)
-    return walk(decoder, prompt, sampling, np.random.default_rng(seed), most, ends)
+        return follow(decoder, pieces, beams, most, ends)
+    return walk(decoder, pieces, sampling, np.random.default_rng(seed), most, ends)
+
+
+def read(decoder: Decoder, pieces: Sequence[Array]) -> Array:
+    """The logits of what follows the last piece of a prompt."""
+    for tokens in pieces[:-1]:
+        decoder.extend(tokens)
+    return decoder.extend(pieces[-1])
 
 
 def walk(
-    decoder: Decoder, prompt: Array, sampling: Sampling, random: np.random.Generator, most: int, stop: frozenset[int]
-) -> Iterator[int]:
-    tokens = prompt
+    decoder: Decoder, prompt: Sequence[Array], sampling: Sampling, random: np.random.Generator, most: int,
+    stop: frozenset[int],
+) -> Iterator[int]:  # fmt: skip
+    pieces = prompt
     for _ in range(most):
-        token = choose(decoder.extend(tokens)[0], sampling, random)
+        token = choose(read(decoder, pieces)[0], sampling, random)
         if token in stop:
             return
         yield token
-        tokens = np.array([[token]])
+        pieces = [np.array([[token]])]
 
 
-def follow(decoder: Decoder, prompt: Array, beams: int, most: int, stop: frozenset[int]) -> Iterator[int]:
+def follow(decoder: Decoder, prompt: Sequence[Array], beams: int, most: int, stop: frozenset[int]) -> Iterator[int]:
     def advance(rows: Sequence[int], tokens: Sequence[int]) -> Array:
         decoder.reorder(rows)
         return decoder.extend(np.array(tokens)[:, None])
 
-    yield from search(decoder.extend(prompt)[0], advance, beams, most, stop)
+    yield from search(read(decoder, prompt)[0], advance, beams, most, stop)
 
 
 def encoded(encoder: Model | None, feeds: Mapping[str, Any] | None) -> tuple[Array | None, Array | None]:
