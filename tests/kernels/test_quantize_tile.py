@@ -132,6 +132,38 @@ def test_two_bytes_make_one_as_the_program_does(row: dict, combine: str, scales:
 
 
 @by_tier
+@pytest.mark.parametrize("combine", ["add_f32", "mul_f32"])
+@pytest.mark.parametrize("scales", [(0.02, 0.04), (0.5, 1.0), (0.3, 0.0181), (1e-6, 1.0), (1e-17, 1e17), (1e17, 1e17)])
+@pytest.mark.parametrize("stored, limit", [("u8", ""), ("i8", "relu"), ("u8", "clip")])
+def test_a_byte_and_a_float_make_one_as_the_program_does(
+    row: dict, combine: str, scales: tuple[float, float], stored: str, limit: str
+) -> None:
+    """Floats next to those that make ties, and those that are none; either operand first."""
+    rng = np.random.default_rng(12)
+    x = rng.integers(0, 256, 30005).astype(np.uint8).view(STORED[stored])
+    real = ((x.astype(np.int32) - 3).astype(np.float32) * np.float32(scales[0])).astype(np.float64)
+    tie = near_ties(np.float32(scales[1]), x.size, rng).astype(np.float64)
+    with np.errstate(all="ignore"):
+        y = (tie - real if combine == "add_f32" else tie / real).astype(np.float32)
+    special = [np.nan, np.inf, -np.inf, 0, -0.0, 3e38, -3e38, 1e-44, 1e10, 1e20, 1e-20]
+    y[rng.integers(0, y.size, 500)] = rng.choice(np.array(special, np.float32), 500)
+    for flipped in (False, True):
+        at, other = ("i1", "i0") if flipped else ("i0", "i1")
+        steps = [("x", "dequantize_i32", at, "k0", "k1"), ("s", combine, *((other, "x") if flipped else ("x", other)))]
+        steps += [("s", "relu_f32", "s")] * (limit == "relu") + [("s", "clip_f32", "s", "k4", "k5")] * (limit == "clip")
+        steps.append(("q", f"quantize_{stored}_f32", "s", "k2", "k3"))
+        numbers = [(3, I32), (scales[0], F32), (scales[1], F32), (7, I32), (-0.61, F32), (1.37, F32)]
+        tile = program([F32, I32] if flipped else [I32, F32], steps, ["q"], numbers)
+        inputs = [y, x] if flipped else [x, y]
+        whole, strided = np.empty(x.shape, STORED[stored]), np.empty((x.size, 2), STORED[stored])[:, 0]
+        done = call(row, inputs, [whole], tile=tile, parts=3)
+        assert done["status"] == 0
+        assert limit or done["variant"] == "bytes"
+        assert call(row, inputs, [strided], tile=tile)["variant"] != "bytes"
+        np.testing.assert_array_equal(whole, strided)
+
+
+@by_tier
 def test_two_bytes_in_place_of_either(row: dict) -> None:
     rng = np.random.default_rng(8)
     tile = pair_program("add_f32", (0.02, 0.031, 0.04), (3, 5, 7), "u8", "relu", False)

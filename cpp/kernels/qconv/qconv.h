@@ -51,6 +51,7 @@ int64_t packed_filters_bytes(const RawWeights& w, int64_t n);
 constexpr int64_t kEpilogueRows = 32;
 // Depthwise: pixels whose sums are made before they are finished, at most.
 constexpr int64_t kDepthwisePixels = 16;
+constexpr int64_t kBeyondLines = 16;  // bytes of scratch after the copied lines
 
 // Channels that the woven filters of so many have room for: whole vectors, or fewer than one in two pieces.
 static inline int64_t woven_channels(int64_t channels) {

@@ -175,7 +175,7 @@ void lay_out(QConvBound* b) {
   };
   b->at_columns = take(qgemm_column_bytes(b->o_block));
   b->at_slab = take(b->packed != 0 ? 0 : packed_filters_bytes(b->w, b->o_block));
-  b->at_lines = take(b->copied != 0 ? s.taps[0] * b->slice : 0);
+  b->at_lines = take(b->copied != 0 ? s.taps[0] * b->slice + kBeyondLines : 0);
   b->at_pointers = take(depthwise || b->straight != 0 ? 0 : b->stretches * b->p_block * 8);
   if (depthwise) {
     const FilterRows f = filter_rows(b->w);

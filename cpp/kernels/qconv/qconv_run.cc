@@ -227,12 +227,13 @@ class Run {
       return qgemm_finish(f, activation_,
                           {staged_ + (p - staged_from_) * wide_, wide_, 0, end - p, 0, count_, nullptr});
     if (b_.depthwise != 0) return sum_taps(p, end, f);
-    QRows rows{place(p), b_.walk, 1, nullptr, nullptr, 0, 1, b_.k};
+    QRows rows{place(p), b_.walk, 1, nullptr, nullptr, 0, 1, b_.k, 0};
     if (b_.straight == 0) {
       rows.pointer = reinterpret_cast<const void* const*>(scratch_ + b_.at_pointers) + (p - p0_);
       rows.pointers = b_.p_block;
       rows.taps = b_.stretches;
       rows.tap_bytes = b_.stretch;
+      rows.beyond = b_.copied != 0 ? kBeyondLines : 0;
     }
     qgemm_pass(b_.gemm, rows, end - p, panels_, count_, f, scratch_);
   }

@@ -29,6 +29,7 @@ constexpr int64_t kRowsForWords = 8;  // from so many on widened panels are paid
 
 enum : int32_t { kPairsKernel, kVnniKernel, kAmxKernel };
 [[maybe_unused]] constexpr int64_t kRowsForTiles = 4;  // from so many on AMX is worth it
+constexpr int kShort = 16;                             // bytes of a stretch that is copied whole
 constexpr int64_t kMostRows = 32, kMostPanels = 12;
 
 const arn_dots_kernel& kernel_of(int32_t kernel) {
@@ -117,6 +118,8 @@ class Strip {
  private:
   void gather(int64_t row, int64_t rows) {
     if (a_.pointer == nullptr && a_.step != 1) return gather_strided(row, rows);
+    if (a_.pointer != nullptr && a_.step == 1 && a_.tap_bytes < kShort && a_.tap_bytes + a_.beyond >= kShort)
+      return gather_short(row, rows);
     for (int64_t i = 0; i < rows; ++i) {
       uint8_t* to = gathered_ + i * gathered_row_;
       for (int64_t t = 0; t < a_.taps; ++t) {
@@ -129,6 +132,17 @@ class Strip {
         }
         to += a_.tap_bytes;
       }
+    }
+  }
+
+  // Short stretches, a vector each: what is too much is written over by what follows.
+  void gather_short(int64_t row, int64_t rows) {
+    for (int64_t i = 0; i < rows; ++i) {
+      uint8_t* to = gathered_ + i * gathered_row_;
+      const void* const* pointer = a_.pointer + row + i;
+      for (int64_t t = 0; t < a_.taps; ++t, to += a_.tap_bytes, pointer += a_.pointers)
+        copy_vectors<kShort>(to, static_cast<const uint8_t*>(*pointer), kShort, flip_);
+      __builtin_memset(to, 0, kShort);
     }
   }
 
@@ -197,7 +211,7 @@ class Strip {
 
 int64_t strip_bytes(const QGemm& g) {
   const int64_t row = Strip::padded_row(g);
-  return kMostRows * row * (kernel_of(g.kernel).widened != 0 ? 3 : 1);
+  return kMostRows * row * (kernel_of(g.kernel).widened != 0 ? 3 : 1) + kShort;
 }
 
 // Asks for the lines that a block of the output will be written to: its short rows are far apart.

@@ -75,6 +75,7 @@ struct QRows {
   const int64_t* tap;          // null: one tap, at 0
   const void* const* pointer;  // ... unless it is not null: then at pointer[t * pointers + i]
   int64_t pointers, taps, tap_bytes;
+  int64_t beyond;  // bytes after a stretch that may be read, too
 };
 
 // What becomes of the sums: i32 = sum + add - row sum * b_zero; f32 = activation(that * scale + offset + added);

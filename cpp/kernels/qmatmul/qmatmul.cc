@@ -140,7 +140,7 @@ class Run {
 
  private:
   void pass(const char* a, int64_t m, const int8_t* panels, int64_t n, const QFinish& f) {
-    qgemm_pass(b_.gemm, {a, b_.a.row, b_.a.col, nullptr, nullptr, 0, 1, b_.k}, m, panels, n, f, scratch_);
+    qgemm_pass(b_.gemm, {a, b_.a.row, b_.a.col, nullptr, nullptr, 0, 1, b_.k, 0}, m, panels, n, f, scratch_);
   }
 
   // The panels and sums of columns [n0, n0 + n) of a matrix of B. `key` names the block.

@@ -6,7 +6,8 @@ namespace ARN_NS {
 namespace {
 
 constexpr int64_t kChunk = 4 * kLanesF32;
-constexpr float kClear = 300.0f;  // quanta so far off are none of a byte
+constexpr float kError = 4.76837158203125e-7f;  // 8 * 2^-24
+constexpr float kClear = 300.0f;                // quanta so far off are none of a byte
 
 bool is_byte(int32_t dtype) { return dtype == ARN_U8 || dtype == ARN_I8; }
 
@@ -40,7 +41,13 @@ bool approximate(BytePair* p) {
   const float quantum = 1.0f / p->out_scale;
   float largest = kClear;
   if (p->combine == kTile_mul_f32) {
-    p->factor[0] = p->scale[0] * p->scale[1] * quantum;
+    p->factor[0] = p->scale[0] * p->scale[1] * quantum;  // the scale of floats is 1
+  } else if (p->dtype[0] == ARN_F32 || p->dtype[1] == ARN_F32) {
+    const int bytes = p->dtype[0] == ARN_F32 ? 1 : 0;
+    p->factor[0] = p->scale[bytes] * quantum;
+    p->factor[1] = quantum;
+    p->offset = -static_cast<float>(p->zero[bytes]) * p->factor[0];
+    largest = 2 * 255.0f * p->factor[0];  // the floats' part is added where it is known
   } else {
     const float sign = p->combine == kTile_sub_f32 ? -1.0f : 1.0f;
     p->factor[0] = p->scale[0] * quantum * (p->flipped != 0 ? sign : 1.0f);
@@ -48,7 +55,7 @@ bool approximate(BytePair* p) {
     p->offset = -(static_cast<float>(p->zero[0]) * p->factor[0] + static_cast<float>(p->zero[1]) * p->factor[1]);
     largest = 2 * 255.0f * (p->scale[0] + p->scale[1]) * quantum;
   }
-  const float error = largest * 4.76837158203125e-7f;
+  const float error = largest * kError;
   p->sure = 0.5f - error;
   return error < 0.01f && p->factor[0] == p->factor[0];
 }
@@ -69,44 +76,89 @@ vf32 program_quotient(const BytePair& p, const uint8_t* a, const uint8_t* b) {
   return (p.flipped != 0 ? y - x : x - y) / p.out_scale;
 }
 
-template <bool kMultiplies>
-void run_chunks(const BytePair& p, int64_t n, uint8_t* dst, const uint8_t* a, const uint8_t* b) {
-  constexpr int64_t L = kLanesF32;
-  const Quanta quanta(p.out_dtype, p.out_zero, p.low, p.high);
+enum Combine { kSum, kProduct, kSumWithFloats, kProductWithFloats };
+
+// Quotients of vectors, and what is stored for them. With floats: they are b.
+template <Combine kCombine>
+struct PairRun {
+  static constexpr int64_t L = kLanesF32;
+  static constexpr bool kFloats = kCombine == kSumWithFloats || kCombine == kProductWithFloats;
+  const BytePair& p;
+  const uint8_t* a;
+  const void* b;
+  uint8_t* dst;
+  const int bytes = kFloats && p.dtype[0] == ARN_F32 ? 1 : 0;  // the operand that a is
+  const Quanta quanta{p.out_dtype, p.out_zero, p.low, p.high};
   const vf32 factor_a = splat_f32(p.factor[0]), factor_b = splat_f32(p.factor[1]), offset = splat_f32(p.offset);
-  const vf32 whole = splat_f32(12582912.0f), sure = splat_f32(p.sure);  // 1.5 * 2^23
-  const vf32 clear = splat_f32(kClear);
-  const int32_t type_a = p.dtype[0], type_b = p.dtype[1];
-  const vi32 zero_a = p.zero[0] - vi32{}, zero_b = p.zero[1] - vi32{};
-  const auto quotient = [&](int64_t at) __attribute__((always_inline)) {
-    const vi32 x = load_bytes(a + at, type_a), y = load_bytes(b + at, type_b);
-    if constexpr (kMultiplies) {
-      const vf32 q = __builtin_convertvector(x - zero_a, vf32) * __builtin_convertvector(y - zero_b, vf32) * factor_a;
-      const vf32 up = q > -clear ? q : -clear;
-      return up < clear ? up : clear;
-    }
-    return __builtin_convertvector(x, vf32) * factor_a + (__builtin_convertvector(y, vf32) * factor_b + offset);
-  };
-  const auto apart = [&](vf32 q) __attribute__((always_inline)) {
-    const vf32 d = q - ((q + whole) - whole);
-    return (vf32)((vi32)d & INT32_MAX);
-  };
-  const auto larger = [](vf32 x, vf32 y) __attribute__((always_inline)) { return x > y ? x : y; };
-  for (int64_t i = 0; i < n; i += kChunk) {
-    const vf32 q0 = quotient(i), q1 = quotient(i + L), q2 = quotient(i + 2 * L), q3 = quotient(i + 3 * L);
-    const vf32 worst = larger(larger(apart(q0), apart(q1)), larger(apart(q2), apart(q3)));
-    if (!any_lane(worst > sure)) {
-      quanta.store(dst + i, q0, q1, q2, q3);
-      continue;
-    }
-    const vf32 all[4] = {q0, q1, q2, q3};
-    for (int64_t v = 0; v < 4; ++v) {
-      if (any_lane(apart(all[v]) > sure))
-        quanta.store(dst + i + v * L, program_quotient(p, a + i + v * L, b + i + v * L));
-      else
-        quanta.store(dst + i + v * L, all[v]);
-    }
+  const vf32 sure = splat_f32(p.sure), clear = splat_f32(kClear);
+  const vi32 zero_a = p.zero[bytes] - vi32{}, zero_b = p.zero[1 - bytes] - vi32{};
+
+  vi32 first(int64_t at) const { return load_bytes(a + at, p.dtype[bytes]); }
+  vi32 second(int64_t at) const { return load_bytes(static_cast<const uint8_t*>(b) + at, p.dtype[1 - bytes]); }
+  vf32 floats(int64_t at) const { return load_f32(static_cast<const float*>(b) + at); }
+
+  vf32 quotient(int64_t at) const {
+    const vi32 x = first(at);
+    if constexpr (kCombine == kSum)
+      return __builtin_convertvector(x, vf32) * factor_a +
+             (__builtin_convertvector(second(at), vf32) * factor_b + offset);
+    vf32 q;
+    if constexpr (kCombine == kSumWithFloats)
+      q = __builtin_convertvector(x, vf32) * factor_a + (floats(at) * factor_b + offset);
+    if constexpr (kCombine == kProductWithFloats) q = __builtin_convertvector(x - zero_a, vf32) * factor_a * floats(at);
+    if constexpr (kCombine == kProduct)
+      q = __builtin_convertvector(x - zero_a, vf32) * __builtin_convertvector(second(at) - zero_b, vf32) * factor_a;
+    const vf32 up = q > -clear ? q : -clear;
+    return up < clear ? up : clear;
   }
+  // How far from an integer, and how much farther the floats' part makes it doubtful.
+  vf32 doubt(vf32 q, int64_t at) const {
+    const vf32 whole = splat_f32(12582912.0f);  // 1.5 * 2^23
+    const vf32 d = q - ((q + whole) - whole), apart = (vf32)((vi32)d & INT32_MAX);
+    if constexpr (kCombine != kSumWithFloats) return apart;
+    const vf32 part = floats(at) * factor_b, size = (vf32)((vi32)part & INT32_MAX), most = splat_f32(1e10f);
+    return apart + (size < most ? size : most) * kError;
+  }
+  vf32 of_program(int64_t at) const {
+    if constexpr (!kFloats) return program_quotient(p, a + at, static_cast<const uint8_t*>(b) + at);
+    const vf32 x = dequantized(first(at), p.zero[bytes], p.scale[bytes]);
+    return (kCombine == kSumWithFloats ? x + floats(at) : x * floats(at)) / p.out_scale;
+  }
+  void one(int64_t at, vf32 q, vf32 doubtful) const {
+    quanta.store(dst + at, any_lane(doubtful > sure) ? of_program(at) : q);
+  }
+  void one(int64_t at) const {
+    const vf32 q = quotient(at);
+    one(at, q, doubt(q, at));
+  }
+  // Four vectors.
+  void chunk(int64_t at) const {
+    const auto larger = [](vf32 x, vf32 y) __attribute__((always_inline)) { return x > y ? x : y; };
+    vf32 q[4], d[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) {
+      q[v] = quotient(at + v * L);
+      d[v] = doubt(q[v], at + v * L);
+    }
+    if (!any_lane(larger(larger(d[0], d[1]), larger(d[2], d[3])) > sure))
+      return quanta.store(dst + at, q[0], q[1], q[2], q[3]);
+    for (int v = 0; v < 4; ++v) one(at + v * L, q[v], d[v]);
+  }
+};
+
+template <Combine kCombine>
+void run_pair_of(const BytePair& p, int64_t n, uint8_t* dst, const uint8_t* a, const void* b) {
+  constexpr int64_t L = kLanesF32, kSize = PairRun<kCombine>::kFloats ? 4 : 1;
+  const PairRun<kCombine> run{p, a, b, dst};
+  const int64_t chunks = n / kChunk * kChunk, whole = n / L * L, rest = n - whole;
+  for (int64_t i = 0; i < chunks; i += kChunk) run.chunk(i);
+  for (int64_t i = chunks; i < whole; i += L) run.one(i);
+  if (rest == 0) return;
+  alignas(4) uint8_t x[L] = {}, y[L * kSize] = {}, z[L];
+  __builtin_memcpy(x, a + whole, static_cast<size_t>(rest));
+  __builtin_memcpy(y, static_cast<const char*>(b) + whole * kSize, static_cast<size_t>(rest * kSize));
+  PairRun<kCombine>{p, x, y, z}.one(0);
+  __builtin_memcpy(dst + whole, z, static_cast<size_t>(rest));
 }
 
 }  // namespace
@@ -114,26 +166,38 @@ void run_chunks(const BytePair& p, int64_t n, uint8_t* dst, const uint8_t* a, co
 bool read_byte_pair(const arn_bind_args* args, BytePair* p) {
   const arn_tile& t = *args->tile;
   if (t.n_in != 2 || t.n_out != 1 || args->n_in != 2 || args->n_out != 1 || t.first_operand != 0) return false;
-  if (t.n_instr < 4 || t.n_instr > 5) return false;
+  if (t.n_instr < 3 || t.n_instr > 5) return false;
   *p = BytePair{};
   bool seen[2] = {false, false};
   int32_t value[2] = {-1, -1};  // registers of what operands 0 and 1 are
+  int32_t at = 0;               // instructions
   for (int k = 0; k < 2; ++k) {
-    const int32_t reg = read_operand(args, t.instr[k], p, seen);
-    if (reg < 0 || (k == 1 && reg == value[1 - t.instr[1].a])) return false;
-    value[t.instr[k].a] = reg;
+    if (args->operand[k].dtype != ARN_F32) continue;
+    if (at++ != 0) return false;
+    p->dtype[k] = ARN_F32;
+    p->scale[k] = 1;
+    value[k] = k;
   }
-  const arn_tile_instr& combine = t.instr[2];
+  const bool floats = at != 0;
+  for (at = 0; at < (floats ? 1 : 2); ++at) {
+    const int32_t reg = read_operand(args, t.instr[at], p, seen);
+    if (reg < 0 || (at == 1 && reg == value[1 - t.instr[1].a])) return false;
+    value[t.instr[at].a] = reg;
+  }
+  const arn_tile_instr& combine = t.instr[at++];
   if (combine.fn != kTile_add_f32 && combine.fn != kTile_sub_f32 && combine.fn != kTile_mul_f32) return false;
   p->flipped = combine.a == value[1];
   if (combine.a != value[p->flipped] || combine.b != value[1 - p->flipped]) return false;
+  if (floats && combine.fn == kTile_sub_f32) return false;
   p->combine = combine.fn;
   uint8_t result = combine.dst;
-  if (t.n_instr == 5) {
-    if (!read_activation(t, t.instr[3], result, &p->activation) || p->activation.limited == 0) return false;
-    result = t.instr[3].dst;
+  if (t.n_instr > at + 1) {
+    if (floats) return false;  // NaN becomes the lowest byte, which the limits of bytes would raise
+    if (!read_activation(t, t.instr[at], result, &p->activation) || p->activation.limited == 0) return false;
+    result = t.instr[at++].dst;
   }
-  const arn_tile_instr& last = t.instr[t.n_instr - 1];
+  if (t.n_instr != at + 1) return false;
+  const arn_tile_instr& last = t.instr[at];
   p->out_dtype = args->operand[2].dtype;
   const bool fits = (last.fn == kTile_quantize_u8_f32 && p->out_dtype == ARN_U8) ||
                     (last.fn == kTile_quantize_i8_f32 && p->out_dtype == ARN_I8);
@@ -146,16 +210,15 @@ bool read_byte_pair(const arn_bind_args* args, BytePair* p) {
   return p->low <= p->high && approximate(p);
 }
 
-void run_byte_pair(const BytePair& p, int64_t n, uint8_t* dst, const uint8_t* a, const uint8_t* b) {
-  const auto run = p.combine == kTile_mul_f32 ? run_chunks<true> : run_chunks<false>;
-  const int64_t whole = n / kChunk * kChunk, rest = n - whole;
-  run(p, whole, dst, a, b);
-  if (rest == 0) return;
-  uint8_t x[kChunk] = {}, y[kChunk] = {}, z[kChunk];
-  __builtin_memcpy(x, a + whole, static_cast<size_t>(rest));
-  __builtin_memcpy(y, b + whole, static_cast<size_t>(rest));
-  run(p, kChunk, z, x, y);
-  __builtin_memcpy(dst + whole, z, static_cast<size_t>(rest));
+void run_byte_pair(const BytePair& p, int64_t n, uint8_t* dst, const void* a, const void* b) {
+  const bool multiplies = p.combine == kTile_mul_f32;
+  if (p.dtype[0] != ARN_F32 && p.dtype[1] != ARN_F32) {
+    const auto run = multiplies ? run_pair_of<kProduct> : run_pair_of<kSum>;
+    return run(p, n, dst, static_cast<const uint8_t*>(a), b);
+  }
+  const bool first = p.dtype[0] == ARN_F32;
+  const auto run = multiplies ? run_pair_of<kProductWithFloats> : run_pair_of<kSumWithFloats>;
+  run(p, n, dst, static_cast<const uint8_t*>(first ? b : a), first ? a : b);
 }
 
 }  // namespace ARN_NS

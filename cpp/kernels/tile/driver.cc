@@ -204,10 +204,12 @@ struct PairBound {
 int32_t run_pair(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void*,
                  const arn_state* state) {
   const PairBound& b = *static_cast<const PairBound*>(bound);
-  const uint8_t *x = static_cast<const uint8_t*>(operand[0]), *y = static_cast<const uint8_t*>(operand[1]);
+  const char *x = static_cast<const char*>(operand[0]), *y = static_cast<const char*>(operand[1]);
+  const int64_t x_size = element_bytes(b.pair.dtype[0]), y_size = element_bytes(b.pair.dtype[1]);
   uint8_t* to = static_cast<uint8_t*>(operand[2]);
-  return for_runs(b.runs, begin, end, state,
-                  [&](int64_t n, const int64_t* at) { run_byte_pair(b.pair, n, to + at[2], x + at[0], y + at[1]); });
+  return for_runs(b.runs, begin, end, state, [&](int64_t n, const int64_t* at) {
+    run_byte_pair(b.pair, n, to + at[2], x + at[0] * x_size, y + at[1] * y_size);
+  });
 }
 
 // A form whose units are runs of bytes.
