@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -281,35 +279,6 @@ def test_a_run_that_fails_changes_nothing(gpt2: Model) -> None:
     assert state.length == 6
     for name, kept in before.items():
         np.testing.assert_array_equal(state.read(name), kept)
-
-
-@pytest.mark.parametrize("kept", ["stored", "int8"])
-def test_a_run_that_is_stopped_in_the_middle_changes_nothing(kept: Any) -> None:
-    """Wherever it is: what it wrote lies behind what the state holds."""
-    model = arenaut.load_onnx(load_skeleton(DECODERS[1]), threads=1, cache_precision=kept)
-    state, feeds = model.new_state(capacity=256, batch=2), fed(model, prompt(2, 120), 9)
-    decode(model, state, prompt(2, 9, 1))
-    before = {n: state.read(n) for n in state.names}
-    model.run(feeds, state=state.copy())
-    began = time.perf_counter()
-    expected = model.run(feeds, state=state.copy())["logits"]
-    whole, stopped = time.perf_counter() - began, 0
-    for share in np.linspace(0.1, 0.9, 7):
-        stop = arenaut._native.Stop()
-        timer = threading.Timer(share * whole, stop.set)
-        timer.start()
-        try:
-            model._run(feeds, state=state, stop=stop)
-        except ExecutionError:
-            stopped += 1
-        else:
-            state.rewind(120)
-        timer.join()
-        assert state.length == 9
-    assert stopped > 0
-    for name, cache in before.items():
-        np.testing.assert_array_equal(state.read(name), cache)
-    np.testing.assert_array_equal(model.run(feeds, state=state)["logits"], expected)
 
 
 def test_one_run_at_a_time_has_a_state(gpt2: Model) -> None:

@@ -291,6 +291,25 @@ def test_attention_with_past_appends_in_place() -> None:
         np.testing.assert_array_equal(state.read(name), cache)
 
 
+@pytest.mark.parametrize("kept", ["stored", "float16", "int8"])
+def test_a_run_that_fails_behind_its_appends_changes_nothing(kept: Any) -> None:
+    """What it wrote lies behind what the state holds."""
+    text = ATTENTION.replace("float[b, 4, s, 8] y,", "float[b, 4, n, 8] z,").replace("8] q,", "8] q, int64[n] at,")
+    text = text.replace("past_value)\n}", "past_value)\n    z = Gather<axis = 2>(y, at)\n}")
+    model = arenaut.load_onnx(parser.parse_model(text), threads=1, cache_precision=kept)
+    assert changes(model) == {Change.APPENDS}
+    state = model.new_state(capacity=12, batch=2)
+    feeds = {n: normal(2, h, 3, 8, seed=h) for n, h in (("q", 4), ("k", 2), ("v", 2))} | {"at": np.array([2])}
+    model.run(feeds, state=state)
+    before, twin = {n: state.read(n) for n in state.names}, state.copy()
+    with pytest.raises(ExecutionError, match="out of range"):
+        model.run({**feeds, "at": np.array([3])}, state=state)
+    assert state.length == 3
+    for name, cache in before.items():
+        np.testing.assert_array_equal(state.read(name), cache)
+    np.testing.assert_array_equal(model.run(feeds, state=state)["z"], model.run(feeds, state=twin)["z"])
+
+
 @pytest.mark.parametrize("domain", ["", "com.microsoft"])
 def test_convolutions_go_on_from_what_came_before(domain: str) -> None:
     """Chunks through a state are one long input."""
