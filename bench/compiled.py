@@ -89,6 +89,7 @@ def store(engine: str, path: str, stored: str, feeds: Mapping[str, Any]) -> None
 def prepare_imports(engine: str) -> None:
     if engine.startswith("arenaut"):
         import arenaut
+        import arenaut.compiled.opening  # what load_onnx asks for when it meets a compiled file
         import arenaut.loading  # noqa: F401
     elif engine.startswith("onnxruntime"):
         import onnxruntime  # noqa: F401

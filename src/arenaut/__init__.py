@@ -38,10 +38,13 @@ def __getattr__(name: str) -> Any:
     """Public names are imported when they are first asked for, so that `import arenaut` costs next to nothing."""
     import importlib
 
+    from arenaut.collector import held_back
+
     if name == "errors":
         return importlib.import_module("arenaut.errors")
     if name in _HOME:
-        return getattr(importlib.import_module(f"arenaut.{_HOME[name]}"), name)
+        with held_back():  # a hundred modules set off several passes, which would find nothing
+            return getattr(importlib.import_module(f"arenaut.{_HOME[name]}"), name)
     raise AttributeError(f"module 'arenaut' has no attribute '{name}'")
 
 
