@@ -18,7 +18,9 @@ def test_the_goal_follows_from_the_tier_and_from_what_dominates() -> None:
 
 
 def test_the_page_names_what_is_slower_and_what_is_below_the_goal() -> None:
-    page = document([result("one", "v3", 0.5, 0.9), result("two", "v3", 1.1, 0.9), result("three", "v3", 2, 0.1)], "so")
+    page = document(
+        [result("one", "v3", 0.5, 0.9), result("two", "v3", 1.1, 0.9), result("three", "v3", 2, 0.1)], "", ""
+    )
     assert "slower than in float 1 of 3 (goal: none): one 0.50" in page
     assert "below 1.2, of 2 that products dominate, 2: one 0.50, two 1.10" in page
 

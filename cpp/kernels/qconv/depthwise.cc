@@ -35,13 +35,21 @@ inline typename Bytes<N>::I multiply_pairs(typename Bytes<N>::I a, typename Byte
 }
 
 struct Pairs {
+  static constexpr int kWide = 2;
   template <int N>
-  static typename Bytes<N>::I dot(typename Bytes<N>::I sum, typename Bytes<N>::B x, typename Bytes<N>::B b) {
+  struct Weights {
+    typename Bytes<N>::I even, odd;
+  };
+  template <int N>
+  static Weights<N> prepare(typename Bytes<N>::B b) {
     typedef typename Bytes<N>::I I;
     typedef int16_t H __attribute__((vector_size(N)));
-    const I even_x = (I)x & 0x00ff00ff, odd_x = ((I)x >> 8) & 0x00ff00ff;
-    const H even_b = (H)((typename Bytes<N>::W)b << 8) >> 8, odd_b = (H)b >> 8;
-    return sum + multiply_pairs<N>(even_x, (I)even_b) + multiply_pairs<N>(odd_x, (I)odd_b);
+    return {(I)((H)((typename Bytes<N>::W)b << 8) >> 8), (I)((H)b >> 8)};
+  }
+  template <int N>
+  static typename Bytes<N>::I dot(typename Bytes<N>::I sum, const typename Bytes<N>::B* x, const Weights<N>& b) {
+    typedef typename Bytes<N>::I I;
+    return sum + multiply_pairs<N>((I)x[0], b.even) + multiply_pairs<N>((I)x[1], b.odd);
   }
 };
 
@@ -52,14 +60,14 @@ void pairs(const arn_depthwise* d, int64_t bytes) { depthwise<Pairs>(d, bytes); 
 DepthwiseKernel depthwise_kernel(uint32_t features) {
 #ifdef ARN_HAS_VNNI
   if ((features & ARN_FEATURE_VNNI) != 0 && ARN_CHOICE("qconv/depthwise vnni", true))
-    return {"depthwise vnni", arn_depthwise_v4_vnni};
+    return {"depthwise vnni", arn_depthwise_v4_vnni, 1};
 #endif
 #ifdef ARN_HAS_AVX_VNNI
   if ((features & ARN_FEATURE_AVX_VNNI) != 0 && ARN_CHOICE("qconv/depthwise vnni", true))
-    return {"depthwise vnni", arn_depthwise_v3_avx_vnni};
+    return {"depthwise vnni", arn_depthwise_v3_avx_vnni, 1};
 #endif
   (void)features;
-  return {"depthwise", pairs};
+  return {"depthwise", pairs, Pairs::kWide};
 }
 
 }  // namespace ARN_NS

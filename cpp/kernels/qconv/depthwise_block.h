@@ -1,6 +1,14 @@
 // The loops of depthwise_dots.h over vectors of N bytes. Four bytes of four taps are brought together for every
-// channel, so that a dot product of four makes a step. Policy: static I<N> dot(I<N> sum, B<N> x, B<N> b), x unsigned, b
-// signed.
+// channel, so that a dot product of four makes a step.
+//
+//   struct Policy {
+//     static constexpr int kWide;                      // vectors that a woven vector is: 2 where bytes are widened,
+//     bytes
+//                                                      // 0 and 2 of each channel before 1 and 3
+//     template <int N> struct Weights { ... };         // what is made of four vectors of weights, signed
+//     template <int N> static Weights<N> prepare(B<N>);
+//     template <int N> static I<N> dot(I<N> sum, const B<N>* x, const Weights<N>&);  // x: kWide vectors, unsigned
+//   };
 #pragma once
 
 #if defined(__SSE2__)
@@ -37,18 +45,32 @@ inline typename Bytes<N>::B interleave_words(typename Bytes<N>::B a, typename By
   return (typename Bytes<N>::B)interleave<W, 8, High>((W)a, (W)b, typename MakeSeq<N / 2>::Type());
 }
 
-template <int N>
+template <int N, int kWide>
 void weave(const arn_depthwise& d) {
   typedef typename Bytes<N>::B B;
   typedef typename Bytes<N>::BU BU;
   const B flip = B{} + d.flip;
-  const int64_t column = d.groups * 4 * N;
-  __builtin_memset(d.woven, d.pad, static_cast<size_t>(d.left * column));
-  __builtin_memset(d.woven + (d.left + d.columns) * column, d.pad, static_cast<size_t>(d.right * column));
-  B* to = reinterpret_cast<B*>(d.woven + d.left * column);
+  typedef typename Bytes<N>::I I;
+  const int64_t column = d.groups * 4 * kWide;
+  const auto fill = [&](int64_t first, int64_t columns) {
+    B* to = reinterpret_cast<B*>(d.woven) + first * column;
+    const B pad = kWide == 1 ? B{} + d.pad : (B)(typename Bytes<N>::W{} + d.pad);
+    for (int64_t i = 0; i < columns * column; ++i) to[i] = pad;
+  };
+  fill(0, d.left);
+  fill(d.left + d.columns, d.right);
+  B* to = reinterpret_cast<B*>(d.woven) + d.left * column;
+  const auto put = [&](int v, B x) __attribute__((always_inline)) {
+    if constexpr (kWide == 1) {
+      to[v] = x;
+    } else {
+      to[2 * v] = (B)((I)x & 0x00ff00ff);
+      to[2 * v + 1] = (B)((I)x >> 8 & 0x00ff00ff);
+    }
+  };
   for (int64_t i = 0; i < d.columns; ++i) {
     const uint8_t* x = d.x + i * d.next;
-    for (int64_t g = 0; g < d.groups; ++g, to += 4) {
+    for (int64_t g = 0; g < d.groups; ++g, to += 4 * kWide) {
       const int64_t* row = d.row + 4 * g;
       const B x0 = *reinterpret_cast<const BU*>(x + row[0]) ^ flip,
               x1 = *reinterpret_cast<const BU*>(x + row[1]) ^ flip;
@@ -56,10 +78,10 @@ void weave(const arn_depthwise& d) {
               x3 = *reinterpret_cast<const BU*>(x + row[3]) ^ flip;
       const B low01 = interleave_bytes<N, 0>(x0, x1), high01 = interleave_bytes<N, 1>(x0, x1);
       const B low23 = interleave_bytes<N, 0>(x2, x3), high23 = interleave_bytes<N, 1>(x2, x3);
-      to[0] = interleave_words<N, 0>(low01, low23);
-      to[1] = interleave_words<N, 1>(low01, low23);
-      to[2] = interleave_words<N, 0>(high01, high23);
-      to[3] = interleave_words<N, 1>(high01, high23);
+      put(0, interleave_words<N, 0>(low01, low23));
+      put(1, interleave_words<N, 1>(low01, low23));
+      put(2, interleave_words<N, 0>(high01, high23));
+      put(3, interleave_words<N, 1>(high01, high23));
     }
   }
 }
@@ -72,31 +94,32 @@ void sum_taps(const arn_depthwise& d) {
   const B* woven = reinterpret_cast<const B*>(d.woven);
   const B* weights = reinterpret_cast<const B*>(d.weights);
   I* out = reinterpret_cast<I*>(d.out);
-  const int64_t pixel = d.hop * d.groups * 4, tap = d.tap_hop * d.groups * 4;
-  B kept[kSteps > 0 ? kSteps : 1][4];
+  constexpr int W = P::kWide;
+  const int64_t pixel = d.hop * d.groups * 4 * W, tap = d.tap_hop * d.groups * 4 * W;
+  typename P::template Weights<N> kept[kSteps > 0 ? kSteps : 1][4];
   if constexpr (kSteps > 0)
     for (int s = 0; s < kSteps; ++s)
-      for (int v = 0; v < 4; ++v) kept[s][v] = weights[4 * s + v];
+      for (int v = 0; v < 4; ++v) kept[s][v] = P::template prepare<N>(weights[4 * s + v]);
   for (int64_t i = 0; i < d.pixels; ++i, out += 4, woven += pixel) {
     I s0{}, s1{}, s2{}, s3{};
     if constexpr (kSteps > 0) {
 #pragma GCC unroll 4
       for (int s = 0; s < kSteps; ++s) {
         const B* x = woven + s * tap;
-        s0 = P::template dot<N>(s0, x[0], kept[s][0]);
-        s1 = P::template dot<N>(s1, x[1], kept[s][1]);
-        s2 = P::template dot<N>(s2, x[2], kept[s][2]);
-        s3 = P::template dot<N>(s3, x[3], kept[s][3]);
+        s0 = P::template dot<N>(s0, x, kept[s][0]);
+        s1 = P::template dot<N>(s1, x + W, kept[s][1]);
+        s2 = P::template dot<N>(s2, x + 2 * W, kept[s][2]);
+        s3 = P::template dot<N>(s3, x + 3 * W, kept[s][3]);
       }
     } else {
       const B* w = weights;
       for (int64_t t = 0; t < d.taps; ++t) {
         const B* x = woven + t * tap;
-        for (int64_t g = 0; g < d.groups; ++g, w += 4, x += 4) {
-          s0 = P::template dot<N>(s0, x[0], w[0]);
-          s1 = P::template dot<N>(s1, x[1], w[1]);
-          s2 = P::template dot<N>(s2, x[2], w[2]);
-          s3 = P::template dot<N>(s3, x[3], w[3]);
+        for (int64_t g = 0; g < d.groups; ++g, w += 4, x += 4 * W) {
+          s0 = P::template dot<N>(s0, x, P::template prepare<N>(w[0]));
+          s1 = P::template dot<N>(s1, x + W, P::template prepare<N>(w[1]));
+          s2 = P::template dot<N>(s2, x + 2 * W, P::template prepare<N>(w[2]));
+          s3 = P::template dot<N>(s3, x + 3 * W, P::template prepare<N>(w[3]));
         }
       }
     }
@@ -109,7 +132,7 @@ void sum_taps(const arn_depthwise& d) {
 
 template <typename P, int N>
 void depthwise_channels(const arn_depthwise& d) {
-  weave<N>(d);
+  weave<N, P::kWide>(d);
   if (d.groups == 1 && d.taps == 3)
     sum_taps<P, N, 3>(d);
   else

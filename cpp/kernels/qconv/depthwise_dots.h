@@ -22,7 +22,7 @@ typedef struct {
   int64_t pixels, hop;    // outputs, input columns from one to the next
   const int8_t* weights;  // signed: [kernel column][group][4 vectors][N]
   uint8_t flip, pad;
-  uint8_t* woven;  // memory of (left + columns + right) * groups * 4 * N bytes
+  uint8_t* woven;  // memory of (left + columns + right) * groups * 4 * N bytes, or twice that (kernels that widen)
   int32_t* out;    // [pixel][4 vectors][N / 4]
 } arn_depthwise;
 

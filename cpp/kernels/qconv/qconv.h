@@ -95,6 +95,7 @@ static inline int64_t outside_bytes(const QConvBound& b) {
 struct DepthwiseKernel {
   const char* variant;
   arn_depthwise_fn run;
+  int32_t wide;  // memory for woven bytes, times that without widening
 };
 DepthwiseKernel depthwise_kernel(uint32_t features);
 

@@ -183,7 +183,7 @@ void lay_out(QConvBound* b) {
     b->at_taps = take(f.groups * ARN_DOT_GROUP * 8);
     b->at_weights = take(f.columns * f.groups * ARN_DOT_GROUP * channels);
     b->at_ones = take(f.columns * f.groups * step);
-    b->at_woven = take(span(s, 2, kDepthwisePixels) * f.groups * step);
+    b->at_woven = take(span(s, 2, kDepthwisePixels) * f.groups * step * depthwise_kernel(b->features).wide);
     b->at_outside = take(b->copied != 0 ? 0 : outside_bytes(*b));
     b->at_woven_columns = take(4 * channels * 4);
     b->at_sums = take(3 * kDepthwisePixels * kVectorBytes * 4);

@@ -7,9 +7,17 @@ namespace ARN_NS {
 namespace {
 
 struct Vnni {
+  static constexpr int kWide = 1;
   template <int N>
-  static typename Bytes<N>::I dot(typename Bytes<N>::I sum, typename Bytes<N>::B x, typename Bytes<N>::B b) {
+  using Weights = typename Bytes<N>::B;
+  template <int N>
+  static Weights<N> prepare(typename Bytes<N>::B b) {
+    return b;
+  }
+  template <int N>
+  static typename Bytes<N>::I dot(typename Bytes<N>::I sum, const typename Bytes<N>::B* at, typename Bytes<N>::B b) {
     typedef typename Bytes<N>::I I;
+    const typename Bytes<N>::B x = *at;
 #if ARN_TIER_LEVEL >= 2
     if constexpr (N == 64) return (I)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, (__m512i)b);
     if constexpr (N == 32) return (I)_mm256_dpbusd_epi32((__m256i)sum, (__m256i)x, (__m256i)b);
