@@ -130,7 +130,9 @@ def test_convert_writes_what_others_load(model: Path, tmp_path: Path) -> None:
 def test_every_command_speaks_json(digits: Path, tmp_path: Path) -> None:
     for words in (["run", digits], ["check", digits], ["inspect", digits], ["convert", digits, tmp_path / "o.onnx"],
                   ["show", digits], ["profile", digits, "--repeat", "2"], ["explain", digits], ["info"],
-                  ["report", digits, "--repeat", "1"]):  # fmt: skip
+                  ["report", digits, "--repeat", "1"], ["compile", digits, "-o", tmp_path / "d.arn"], ["demo"],
+                  *(["cache", word, "--folder", tmp_path / "c"] for word in ("list", "clear")),
+                  ["cache", "path"]):  # fmt: skip
         done = call(*words, "--json")
         assert done.exit_code == 0, done.output
         assert isinstance(json.loads(done.stdout), dict)

@@ -48,6 +48,8 @@ def test_tokens_from_tokens(decoder: Path) -> None:
     assert done.exit_code == 0, done.output
     assert tokens_of(done) == expected
     assert re.search(r"12 tokens in [\d.]+ s, the first after \d+ ms, then [\d.]+ a second", done.stderr)
+    told = json.loads(call(decoder, "--ids", "1,2,3", "--max-new-tokens", 12, "--json").stdout)
+    assert told["tokens"] == expected and 0 < told["first_seconds"] <= told["seconds"]
     (decoder / "generation_config.json").write_text(json.dumps({"eos_token_id": [expected[4]]}))
     stopped = call(decoder / "model.onnx", "--ids", "1,2,3", "--max-new-tokens", 12)
     (decoder / "generation_config.json").unlink()

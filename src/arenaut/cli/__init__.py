@@ -72,11 +72,15 @@ def options(
 
 
 @app.command()
-def demo(threads: Threads = None) -> None:
+def demo(threads: Threads = None, as_json: AsJson = False) -> None:
     """Classify handwritten digits with the model that arenaut ships, and show graph, plan and parity."""
     from arenaut.cli.demo import run_demo
 
-    if not run_demo(typer.echo, threads):
+    said: list[str] = []
+    passed = run_demo(said.append if as_json else typer.echo, threads)
+    if as_json:
+        print_json({"passed": passed, "said": said})
+    if not passed:
         typer.echo("the demo's results are not what they should be", err=True)
         raise typer.Exit(1)
 

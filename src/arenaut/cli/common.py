@@ -35,9 +35,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 def give_up(error: object, advice: str = "") -> typer.Exit:
     """Says what is wrong, and what to type instead; for `raise`."""
     name = type(error).__name__ if isinstance(error, Exception) else "Error"
-    typer.echo(f"{name}: {error}", err=True)
-    if advice:
-        typer.echo(advice, err=True)
+    for text in (f"{name}: {error}", advice):
+        if text:
+            typer.echo(wrapped(text, terminal_width()) if sys.stderr.isatty() else text, err=True)
     return typer.Exit(IMPOSSIBLE)
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from arenaut.cli.common import AsJson, busy, errors_said, print_json, say
+
 
 def compile_command(
     model: Annotated[str, typer.Argument(help="An ONNX file, or a compiled one that holds its original.")],
@@ -22,21 +24,21 @@ def compile_command(
     portable: Annotated[
         bool, typer.Option("--portable", help="With the original inside: other machines compile it anew.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a model ready to run, and write it to a file that opens in milliseconds and that processes share."""
-    from arenaut.errors import ArenautError
     from arenaut.loading import load_onnx
     from arenaut.measure.feeds import sizes_given
 
     path = output or os.path.splitext(model)[0] + ".arn"
     begun = time.perf_counter()
-    try:
+    with errors_said(), busy(f"compiling {model}"):
         sizes = {name: int(size) for name, _, size in (text.partition("=") for text in shape or [])}
         loaded = load_onnx(model, threads=threads, isa=isa, shapes=sizes)
         sizes_given(shape or [], loaded.inputs)
         loaded.save(path, portable=portable)
-    except (ArenautError, OSError, ValueError) as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        raise typer.Exit(2) from None
-    seconds = time.perf_counter() - begun
-    typer.echo(f"{path}: {os.path.getsize(path) / 2**20:,.1f} MiB, compiled in {seconds:.2f} s")
+    seconds, size = time.perf_counter() - begun, os.path.getsize(path)
+    if as_json:
+        print_json({"path": path, "bytes": size, "seconds": seconds})
+    else:
+        say(f"{path}: {size / 2**20:,.1f} MiB, compiled in {seconds:.2f} s")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from arenaut.cli.common import Threads, errors_said, give_up, load
+from arenaut.cli.common import AsJson, Threads, errors_said, give_up, load, print_json
 
 if TYPE_CHECKING:
     from arenaut.generation.folder import Folder
@@ -31,6 +31,7 @@ def generate_command(
     chunk: Annotated[int | None, typer.Option(min=1, help="Tokens of the prompt that are read at a time.")] = None,
     stop: Annotated[list[int] | None, typer.Option(help="A token that ends the text, beside the folder's.")] = None,
     threads: Threads = None,
+    as_json: AsJson = False,
 ) -> None:
     """Go on from a prompt, token by token, and say how quick that was."""
     from arenaut.generation import generate
@@ -50,7 +51,10 @@ def generate_command(
             model, tokens, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
             seed=seed, beams=beams, chunk=chunk, stop=(*found.stop, *(stop or ())), **extra,
         )  # fmt: skip
-        typer.echo(write(stream, written), err=True)
+        if as_json:
+            print_json(collected(stream, written))
+        else:
+            typer.echo(write(stream, written), err=True)
 
 
 def read_prompt(found: Folder, prompt: str | None, ids: str | None) -> tuple[list[int], Callable[[int], str | None]]:
@@ -95,6 +99,16 @@ def encoder_feeds(found: Folder, tokens: list[int], threads: int | None) -> dict
     if not found.start:
         raise give_up("the folder's config.json names no decoder_start_token_id")
     return {**extra, "encoder": encoder, "feeds": {i.name: feeds[i.name] for i in encoder.inputs}}
+
+
+def collected(stream: Iterator[int], written: Callable[[int], str | None]) -> dict[str, Any]:
+    """Tokens, what they are as text, and when the first and the last of them came, in seconds."""
+    began, tokens, text, first = time.perf_counter(), [], "", None
+    for token in stream:
+        first = time.perf_counter() - began if first is None else first
+        tokens.append(token)
+        text += written(token) or ""
+    return {"tokens": tokens, "text": text, "first_seconds": first, "seconds": time.perf_counter() - began}
 
 
 def write(stream: Iterator[int], written: Callable[[int], str | None]) -> str:
