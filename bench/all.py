@@ -39,6 +39,7 @@ PAGES: Final[Mapping[str, Sequence[Sequence[str]]]] = MappingProxyType(
         "QUANTISED_FLOAT": (("bench.quantised_float",),),
         "BFLOAT16": (("bench.bfloat16",),),
         "SERVING": (("bench.serving", "table"), ("bench.serving", "soak"), ("bench.serving", "scaling")),  # printed
+        "CLIENTS": (("tests.clients", "--page", "docs/measured/CLIENTS.md"),),
         "RANDOM_SHAPES": (("bench.random_shapes", "--markdown", "docs/measured/RANDOM_SHAPES.md"),),
     }
 )

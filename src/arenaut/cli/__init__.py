@@ -77,7 +77,7 @@ def demo(threads: Threads = None, as_json: AsJson = False) -> None:
     from arenaut.cli.demo import run_demo
 
     said: list[str] = []
-    passed = run_demo(said.append if as_json else typer.echo, threads)
+    passed = run_demo(said.append if as_json else say, threads)
     if as_json:
         print_json({"passed": passed, "said": said})
     if not passed:
