@@ -362,7 +362,8 @@ void Run::run_timed(int32_t index) {
   const int32_t parts = round > 0 && known < kQuick ? 1 : cost.parts.load(std::memory_order_relaxed);
   const int64_t began = now();
   run_kernel(index, b, parts);
-  const int64_t took = (now() - began) * std::min(parts, lease_->take(parts > 1 ? binding_->threads : 1));
+  // A step for one thread asks for no lease: the first to ask decides for the whole run.
+  const int64_t took = (now() - began) * (parts > 1 ? std::min(parts, lease_->take(binding_->threads)) : 1);
   if (round <= 1 || took < known) cost.nanoseconds.store(took, std::memory_order_relaxed);
 }
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 import arenaut
 from arenaut import _native
@@ -191,3 +192,21 @@ def test_threads_follow_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) -> N
     for quota, want in ((None, 8), (2.0, 2), (1.5, 2), (0.4, 1), (16.0, 8)):
         monkeypatch.setattr(machine, "cgroup_cpus", lambda quota=quota: quota)
         assert machine.default_threads() == want
+
+
+def test_the_first_run_of_a_size_uses_all_threads() -> None:
+    """Though its first step is not worth any: sizes that no run had before are the rule where caches grow."""
+    width = 2048
+    weight = numpy_helper.from_array(np.ones((width, width), np.float32), "w")
+    nodes = [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("MatMul", ["y", "w"], ["z"])]
+    rows = [helper.make_tensor_value_info(name, 1, ["rows", width]) for name in ("x", "z")]
+    graph = helper.make_graph(nodes, "g", rows[:1], rows[1:], [weight])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    model = load(proto, 2)
+    own = by_all = 0.0
+    for count in range(40, 52):
+        x = np.ones((count, width), np.float32)
+        began = time.thread_time(), time.process_time()
+        model.run(x)
+        own, by_all = own + time.thread_time() - began[0], by_all + time.process_time() - began[1]
+    assert by_all > 1.1 * own
