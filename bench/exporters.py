@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from bench.architectures import ARCHITECTURES
 from bench.decoders import DECODERS
 from bench.modules import calling, from_config
 
@@ -421,31 +422,35 @@ def gru(features: int, hidden: int, layers: int) -> Any:
     return nn.GRU(features, hidden, layers, batch_first=True)
 
 
-RECIPES: Final[Mapping[str, Callable[..., Any]]] = {
-    function.__name__: function
-    for function in (
-        mlp,
-        transformer_block,
-        gpt2,
-        gpt2_lm,
-        bert,
-        distilbert,
-        qwen3,
-        llama,
-        t5_encoder,
-        whisper_encoder,
-        vit,
-        resnet18,
-        resnet50,
-        mobilenet_v2,
-        mobilenet_v3,
-        efficientnet_b0,
-        regnet,
-        convnext,
-        swin,
-        segformer,
-        unet,
-        bilstm,
-        gru,
-    )
-} | DECODERS
+RECIPES: Final[Mapping[str, Callable[..., Any]]] = (
+    {
+        function.__name__: function
+        for function in (
+            mlp,
+            transformer_block,
+            gpt2,
+            gpt2_lm,
+            bert,
+            distilbert,
+            qwen3,
+            llama,
+            t5_encoder,
+            whisper_encoder,
+            vit,
+            resnet18,
+            resnet50,
+            mobilenet_v2,
+            mobilenet_v3,
+            efficientnet_b0,
+            regnet,
+            convnext,
+            swin,
+            segformer,
+            unet,
+            bilstm,
+            gru,
+        )
+    }
+    | ARCHITECTURES
+    | DECODERS
+)

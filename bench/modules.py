@@ -21,10 +21,12 @@ def calling(module: Any, call: Callable[..., Any]) -> Any:
     return Calling()
 
 
-def from_config(auto_class: str, config_class: str, attention: str | None = None, **settings: Any) -> Any:
-    """Build transformers.<auto_class> from <config_class>(**settings) with random weights."""
+def from_config(class_name: str, config_class: str, attention: str | None = None, **settings: Any) -> Any:
+    """Build transformers.<class_name> from <config_class>(**settings) with random weights."""
     import transformers
 
     config = getattr(transformers, config_class)(**settings)
     options = {} if attention is None else {"attn_implementation": attention}
-    return getattr(transformers, auto_class).from_config(config, **options)
+    kind = getattr(transformers, class_name)
+    make = kind.from_config if class_name.startswith("Auto") else kind._from_config
+    return make(config, **options)
