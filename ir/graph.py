@@ -30,6 +30,7 @@ FEW = 16
 ONNX_DOMAIN = ""
 ML_DOMAIN = "ai.onnx.ml"
 ARENAUT_DOMAIN = "arenaut"
+MICROSOFT_DOMAIN = "com.microsoft"
 
 
 class _Released:

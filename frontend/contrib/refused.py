@@ -55,8 +55,6 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
             *_each("an LSTM with attention that no exporter writes; export its steps as a Loop or Scan", "AttnLSTM"),
             *_each("it compares lists of tokens between the steps of a generation loop; do so in the program around "
                    "the decoder", "BifurcationDetector"),
-            *_each("it walks a matrix of costs after the model has computed it, as for the times of Whisper's words; "
-                   "output that matrix and walk it in the program around", "DynamicTimeWarping"),
             *_each("which keys a query sees is said by indices of blocks, which no attention here reads; export "
                    "GroupQueryAttention, or Attention with a mask", "SparseAttention"),
             *_each("its first operand is a sparse tensor, a type that no value has here; store it dense for "

@@ -1,4 +1,4 @@
-"""onnxruntime's ops on text, which stay what they are: their records evaluate them."""
+"""onnxruntime's ops on text and its alignments, which stay what they are: their records evaluate them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs
 from arenaut.frontend.spec import Spec
+from arenaut.ir.dtypes import DType
 from arenaut.ir.ops.tokens import EXTENSIONS_DOMAIN, why_no_tokens
 from arenaut.ir.record import Build
 
@@ -32,6 +33,7 @@ OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
     {
         (MICROSOFT, "Tokenizer"): ContribOp(_tokenizer, (1, 1), _TOKENS),
         (MICROSOFT, "MurmurHash3"): ContribOp(_as_stored, (1, 1), {"positive": 1, "seed": 0}),
+        (MICROSOFT, "DynamicTimeWarping"): ContribOp(_as_stored, (1, 1), dtypes=(DType.INT32,)),
         (EXTENSIONS_DOMAIN, "StringSplit"): ContribOp(_as_stored, (2, 3), outputs=3),
     }
 )

@@ -14,6 +14,7 @@ from arenaut.ir.record import OpRecord
 # The modules that hold records, each in a tuple RECORDS.
 FAMILIES = (
     "activation",
+    "alignment",
     "attention",
     "block_matmul",
     "cast",

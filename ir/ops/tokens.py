@@ -14,13 +14,12 @@ import numpy as np
 from arenaut.ir.attribute_values import bytes_of, text_of
 from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ExecutionError
-from arenaut.ir.graph import Array, Node
+from arenaut.ir.graph import MICROSOFT_DOMAIN, Array, Node
 from arenaut.ir.ops.support.common import filled_up, kept_for, tensor_like
 from arenaut.ir.ops.support.re2 import python_pattern
 from arenaut.ir.record import Infer, OpRecord, Reg, Sample, TileBuilder
 from arenaut.ir.types import TensorType, Type
 
-MICROSOFT_DOMAIN = "com.microsoft"
 EXTENSIONS_DOMAIN = "ai.onnx.contrib"
 START, END = "\x02", "\x03"  # what marks the tokens of a text
 

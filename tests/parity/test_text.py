@@ -191,3 +191,13 @@ def test_a_scan_over_texts() -> None:
     node = helper.make_node("Scan", ["x"], ["y"], body=body, num_scan_inputs=1)
     got = arenaut.load_onnx(text_model([node], ["n", 1])).run(x=np.array([["ab"], [""], ["c"]], object))["y"]
     assert got.tolist() == [["AB"], [""], ["C"]]
+
+
+@pytest.mark.parametrize("shape", [(5, 9), (1, 9, 5), (1, 1, 1), (1, 7), (7, 1), (1, 30, 40)])
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_cheapest_way_through_costs_is_onnxruntimes(shape: tuple[int, ...], ties: bool) -> None:
+    draw = np.random.default_rng(len(shape) + shape[-1])
+    x = draw.integers(0, 3, shape).astype(np.float32) if ties else draw.normal(size=shape).astype(np.float32)
+    node = helper.make_node("DynamicTimeWarping", ["x"], ["y"], domain=MICROSOFT)
+    given = [f"d{i}" for i in range(len(shape))]
+    same_as_ort(text_model([node], given, TensorProto.INT32, TensorProto.FLOAT), x)

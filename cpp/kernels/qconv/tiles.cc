@@ -88,7 +88,8 @@ void transform_filters(const int8_t* from, int64_t panel, int64_t panels, int64_
 }
 
 void transform_patch(const char* from, int64_t line, int64_t channels, uint8_t flip, int64_t position, char* to) {
-  const Half flips = Half{} + static_cast<int16_t>(flip << 8 | flip);
+  const auto flip_pair = static_cast<int16_t>(flip << 8 | flip);
+  const Half flips = Half{} + flip_pair;
   for (int64_t next = 0; next < channels; next += kBytes) {
     const int64_t c = min64(next, channels - kBytes);  // the last over the one before
     const auto both = [&](int i, int j) { return load_half(from + i * line + j * channels + c) ^ flips; };
