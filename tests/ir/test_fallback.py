@@ -11,7 +11,7 @@ import pytest
 from arenaut.ir import DType, Graph, MapType, OptionalType, SequenceType, TensorType, symbol
 from arenaut.ir.errors import ShapeError
 from arenaut.ir.evaluate import evaluate_node
-from arenaut.ir.graph import Node
+from arenaut.ir.graph import Node, Value
 from arenaut.ir.infer import infer_node
 from arenaut.ir.ops import all_records, find_record
 from arenaut.ir.ops.support.fallback import reference_record
@@ -171,3 +171,12 @@ def test_written_records_infer_what_onnx_does(key: tuple[str, str]) -> None:
                 assert len(t.shape) == value.rank
                 pairs = zip(t.shape, value.shape, strict=True)
                 assert all(a == b for a, b in pairs if isinstance(a, int) and isinstance(b, int)), f"{sample}"
+
+
+def test_a_rule_of_onnx_that_misses_an_output_blames_the_model() -> None:
+    given = {"R": TensorType(DType.FLOAT, ()), "T": TensorType(DType.INT64, ()), "X": TensorType(DType.FLOAT, (2,))}
+    values = [Value(n, given.get(n, given["X"])) for n in "RTXGV"]
+    attributes = {"norm_coefficient": 0.1, "alpha": 0.9, "beta": 1.0, "mode": "standard"}
+    node = Node("Momentum", values, [Value("y")], attributes, domain="ai.onnx.preview.training")
+    with pytest.raises(ShapeError, match="Output 1 is out of bounds"):
+        infer_node(node)

@@ -194,8 +194,9 @@ def _infer(context: Infer) -> Sequence[Type]:
     imports = [onnx.OperatorSetIdProto(domain=d, version=newest_opset(d)) for d in sorted({"", node.domain})]
     try:
         found = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=imports)
-    except onnx.shape_inference.InferenceError as error:
-        raise context.fail(str(error)) from None
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, IndexError) as error:
+        # Some of its rules look for outputs that the node does not have.
+        raise context.fail(str(error).rstrip(".")) from None
     return [_output_type(context, index, found.get(f"o{index}"), dims) for index in range(len(node.outputs))]
 
 
