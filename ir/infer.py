@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -243,7 +244,7 @@ def _data_symbols(value: Value) -> Array:
     shape = tuple(d for d in sizes if d is not None)
     if len(shape) < len(sizes):
         raise UnknownError
-    if value.dtype not in (DType.INT64, DType.INT32) or np.prod(shape, dtype=int) > 64:
+    if value.dtype not in (DType.INT64, DType.INT32) or not 0 <= math.prod(shape) <= 64:
         raise UnknownError
     out = np.empty(shape, object)
     for i in np.ndindex(*shape):

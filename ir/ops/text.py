@@ -11,9 +11,11 @@ import numpy as np
 
 from arenaut.ir.attribute_values import text_of
 from arenaut.ir.dtypes import DType
+from arenaut.ir.errors import ExecutionError
 from arenaut.ir.graph import Array, Node, Value
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import broadcast_shapes, filled_up, kept_for, tensor_like
+from arenaut.ir.ops.support.re2 import python_pattern
 from arenaut.ir.record import Build, Infer, Lower, NoRowError, OpRecord, Param, Sample
 from arenaut.ir.types import TensorType, Type
 from arenaut.plain import dataclass
@@ -52,7 +54,11 @@ def _match_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 
 def _full_match(node: Node) -> Callable[[str], Any]:
-    return re.compile(node.text("pattern")).fullmatch
+    """Patterns are RE2's. Raises ExecutionError for what is none."""
+    try:
+        return re.compile(python_pattern(node.text("pattern"))).fullmatch
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ExecutionError(f"{node}: its pattern cannot be read: {error}") from None
 
 
 def _split_infer(context: Infer) -> Sequence[Type]:

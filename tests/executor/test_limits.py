@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 import arenaut
 from arenaut.errors import ArenautError, ExecutionError, MemoryLimitError, RunTimeoutError, ShapeError
@@ -192,3 +193,22 @@ def test_more_elements_than_can_be_counted_are_refused(shape: tuple[int, ...]) -
     )
     with pytest.raises(ArenautError, match=r"too many elements|too large|impossible size|memory|overflows"):
         arenaut.load_onnx(parse(text)).run({"x": np.ones(1, np.float32), "s": np.array(shape)})
+
+
+@pytest.mark.parametrize("pattern", ["(", "a\\", "[z-a]", "\\8"])
+def test_a_pattern_that_cannot_be_read_is_the_models_fault(pattern: str) -> None:
+    node = helper.make_node("RegexFullMatch", ["x"], ["y"], pattern=pattern)
+    x, y = helper.make_tensor_value_info("x", 8, ["n"]), helper.make_tensor_value_info("y", 9, ["n"])
+    proto = helper.make_model(helper.make_graph([node], "g", [x], [y]), opset_imports=[helper.make_opsetid("", 20)])
+    with pytest.raises(ArenautError, match="its pattern cannot be read"):
+        arenaut.load_onnx(proto).run({"x": np.array(["a"], object)})
+
+
+@pytest.mark.parametrize("size", [2**63 - 1, 2**62, -(2**63)])
+def test_sizes_that_no_memory_holds_end_in_an_error(size: int) -> None:
+    text = (
+        f"agraph (int64[2] s) => (float[m] y) <int64[1] n = {{{size}}}> "
+        "{ r = ConstantOfShape <value = int64[1] {1}> (n)\nz = ConstantOfShape (r)\ny = Flatten (z) }"
+    )
+    with pytest.raises(ArenautError):
+        arenaut.load_onnx(parse(text)).run({"s": np.array([1, 1])})
