@@ -33,6 +33,7 @@ UNTIMED: Mapping[str, str] = {
         ],
         "read into ops that have cases; not timed by itself yet",
     ),
+    "com.microsoft.DynamicTimeWarping": "walks a path step by step on the host",
     "Constant": "gone when a model is read",
     "If": "costs what its bodies cost; whole models show it",
     "Loop": "costs what its bodies cost; whole models show it",

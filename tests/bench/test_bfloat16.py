@@ -11,7 +11,7 @@ def row(model: str, ratio: float | None) -> Row:
 
 
 def test_the_page_names_what_is_below_openvino() -> None:
-    page = document([row("one", 0.5), row("two", 2.0), row("three", None)], "so")
+    page = document([row("one", 0.5), row("two", 2.0), row("three", None)], "these", "so")
     assert "- 1 thread: below OpenVINO on 1 of 2 (goal: none): one 0.50; geometric mean 1.00." in page
     assert "| three | 1 | 1.00 | refused | - |" in page
 

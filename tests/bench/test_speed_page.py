@@ -59,7 +59,7 @@ def test_a_ratio_without_an_interval_counts_nowhere() -> None:
 
 def test_families_are_held_against_the_better_peer(page: str) -> None:
     assert "| cnn | 2 | 1.00 | 0.71 | 1.00 | 1.00 | 1.05 |" in page
-    assert "| tabular | 1 | 3.00 | 3.00 | - | - | 1 |" in page
+    assert "| tabular | 1 | 3.00 | 3.00 | - | - | 1.2 |" in page
 
 
 def test_rates_are_shares_of_the_peak_of_the_same_minute(page: str) -> None:

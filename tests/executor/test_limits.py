@@ -185,7 +185,7 @@ def test_an_array_of_no_elements_may_have_any_other_sizes() -> None:
     assert model.run({"x": np.zeros((0, 3), np.float32), "s": np.array([0, huge])})["y"].shape == (0, huge)
 
 
-@pytest.mark.parametrize("shape", [(2**31, 2**31, 2), (2**40, 0, 2**40)])
+@pytest.mark.parametrize("shape", [(2**31, 2**31, 2), (2**20, 2**20, 2**10)])
 def test_more_elements_than_can_be_counted_are_refused(shape: tuple[int, ...]) -> None:
     """Expand repeats elements without memory, so no buffer tells."""
     text = "agraph (float[a] x, int64[3] s) => (float[m] y) { w = Expand (x, s)\nl = LogSoftmax (w)\n" + (

@@ -422,11 +422,19 @@ def test_a_name_that_is_not_utf_8_in_the_body_of_a_function() -> None:
         arenaut.load_onnx(data.replace(b"bias", b"b\xabas"), threads=1)
 
 
-def test_text_that_is_not_utf_8_reaches_an_evaluator() -> None:
+def test_text_that_is_not_utf_8_is_no_word_of_an_attribute() -> None:
     model = parse("""agraph (uint8[n] x) => (uint8[] y) { y = ImageDecoder <pixel_format = "?"> (x) }""", opset=20)
     model.graph.node[0].attribute[0].s = b"\xaf?"
-    with pytest.raises(ExecutionError, match="ImageDecoder"):
-        arenaut.load_onnx(model.SerializeToString(), threads=1).run({"x": np.zeros(3, np.uint8)})
+    with pytest.raises(InvalidModelError, match=r"ImageDecoder.*'pixel_format' is .*expected one of RGB"):
+        arenaut.load_onnx(model.SerializeToString(), threads=1)
+
+
+def test_text_that_is_not_utf_8_reaches_an_evaluator() -> None:
+    model = parse("""agraph (string[n] x) => (string[] y, int64[] z) { y, z = StringSplit <delimiter = "?"> (x) }""")
+    model.graph.node[0].attribute[0].s = b"\xaf?"
+    model.opset_import[0].version = 20
+    y = arenaut.load_onnx(model.SerializeToString(), threads=1).run({"x": np.array(["a?b"], object)})["y"]
+    assert y.tolist() == [["a?b"]]
 
 
 @pytest.mark.parametrize("optimize", [True, False])
