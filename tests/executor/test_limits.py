@@ -212,3 +212,17 @@ def test_sizes_that_no_memory_holds_end_in_an_error(size: int) -> None:
     )
     with pytest.raises(ArenautError):
         arenaut.load_onnx(parse(text)).run({"s": np.array([1, 1])})
+
+
+@pytest.mark.parametrize("channels", [1, 8])
+def test_a_transposed_convolution_may_step_beyond_its_output(channels: int) -> None:
+    """Only the first input of that axis reaches the output, whatever lies behind."""
+    weights = ", ".join(str(i % 7 - 3) for i in range(18 * channels))
+    text = (
+        f"agraph (float[1, {channels}, 3, 3] x) => (float[] y) <float[{channels}, 2, 3, 3] w = {{{weights}}}> "
+        "{ y = ConvTranspose <output_shape = [10, 8], strides = [STEP, 2], pads = [0, 0, 0, 0]> (x, w) }"
+    )
+    x = np.arange(9.0 * channels, dtype=np.float32).reshape(1, channels, 3, 3)
+    near, far = (arenaut.load_onnx(parse(text.replace("STEP", str(s)), opset=22)) for s in (10, 2**40))
+    want = near.run({"x": x})["y"]
+    np.testing.assert_array_equal(far.run({"x": x}, timeout=30)["y"][:, :, :3], want[:, :, :3])

@@ -147,7 +147,7 @@ int32_t conv_bind(const arn_bind_args* given, bool transposed, arn_bound* out, v
   b->out_operand = args->n_in;
   b->phases = 1;
   if (transposed)
-    for (int i = 0; i < 3; ++i) b->phases *= b->steps.stride[i];
+    for (int i = 0; i < 3; ++i) b->phases *= phase_count(*b, i);
   choose_orientation(b);
   if (!transposed && b->packed != 0 && b->channel_rows == 0 && lines_fit(b->s) &&
       ARN_CHOICE("conv/lines", b->in_place == 0 || suits_lines(b->s)))
@@ -208,7 +208,7 @@ int64_t conv_pack_bytes(const arn_bind_args* args, bool transposed) {
   for (int i = 0; i < w.rank; ++i)
     if (w.dims[i] < 0) return 0;
   for (int64_t i = 0; i < p.spatial; ++i)
-    if (p.strides[i] < 1 || p.dilations[i] < 1) return 0;
+    if (p.strides[i] < 1 || p.dilations[i] < 1 || p.dilations[i] > ARN_MAX_BYTES / max64(1, w.dims[2 + i])) return 0;
   if (transposed && is_nonoverlapping(args)) return nonoverlapping_pack_bytes(args);
   const RawWeights r = raw_weights(w, p, transposed);
   return r.groups * round_up(r.og, kLanesF32) * r.cg * r.kernel[0] * r.kernel[1] * r.kernel[2] * 4;
@@ -227,10 +227,13 @@ void conv_pack(const arn_bind_args* args, bool transposed, float* dst) {
       pack_taps(r, all_taps(r), w, dst + g * each, panel, 0, k, 0, r.og);
       continue;
     }
-    const int64_t classes = s.stride[0] * s.stride[1] * s.stride[2];
-    for (int64_t i = 0; i < classes; ++i) {
-      const int64_t residue[3] = {i / s.stride[2] / s.stride[1], i / s.stride[2] % s.stride[1], i % s.stride[2]};
+    const int64_t taps = r.kernel[0] * r.kernel[1] * r.kernel[2];
+    for (int64_t i = 0; i < taps; ++i) {
+      const int64_t tap[3] = {i / r.kernel[2] / r.kernel[1], i / r.kernel[2] % r.kernel[1], i % r.kernel[2]};
+      int64_t residue[3];
+      for (int d = 0; d < 3; ++d) residue[d] = tap[d] * s.dilation[d] % s.stride[d];
       const TapSet t = residue_class(r, s, residue);
+      if (t.first[0] != tap[0] || t.first[1] != tap[1] || t.first[2] != tap[2]) continue;  // a class once
       const int64_t depth = t.count[0] * t.count[1] * t.count[2] * r.cg;
       pack_taps(r, t, w, dst + g * each + t.before * r.cg * kLanesF32, panel, 0, depth, 0, r.og);
     }

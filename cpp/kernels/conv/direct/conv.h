@@ -118,6 +118,8 @@ struct ConvBound {
   Epilogue epilogue;
 };
 
+// Phases of a transposed convolution along axis i: those that have an output.
+inline int64_t phase_count(const ConvBound& b, int i) { return min64(b.steps.stride[i], max64(1, b.s.out[i])); }
 bool phases_are_alike(const ConvBound& b);
 // Fills phase_step, operand_bytes and the epilogue: columns are channels, rows the pixels of a phase over all images.
 int32_t bind_phase_epilogue(const arn_bind_args* args, ConvBound* b);

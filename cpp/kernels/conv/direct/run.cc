@@ -21,8 +21,9 @@ Phase phase_of(const ConvBound& b, int64_t index) {
     int64_t residue[3];
     for (int i = 2; i >= 0; --i) {
       f.stride[i] = b.steps.stride[i];
-      f.start[i] = index % f.stride[i];
-      index /= f.stride[i];
+      const int64_t count = phase_count(b, i);
+      f.start[i] = index % count;
+      index /= count;
       residue[i] = (f.start[i] + b.steps.pad[i]) % f.stride[i];
     }
     f.taps = residue_class(b.w, b.steps, residue);
