@@ -38,6 +38,7 @@ from arenaut.plain import replace
 _MAX_MATRIX = 1 << 21
 # The largest prime factor that the fast transform has a butterfly for.
 _MOST_FACTOR = 61
+_MOST_POINTS = 1 << 26  # whose roots take a gigabyte
 # Rounding of the samples and of the transform's own sums: see Tolerance.
 _SUMS = Tolerance("product", 8)
 
@@ -101,7 +102,7 @@ def _lower_transform(
     lower: Lower, x: Place, window: Place | None, out: Place, length: int, inverse: bool, half: bool
 ) -> None:
     """x [..., points, 1 or 2] -> out [..., results, 1 or 2] through the Fft row."""
-    if length < 1 or not _has_small_factors(length):
+    if not 0 < length <= _MOST_POINTS or not _has_small_factors(length):
         raise NoRowError("a length that the fast transform is not for")
     roots = lower.constant(_roots(length, DType.DOUBLE if x.dtype is DType.DOUBLE else DType.FLOAT))
     params = {"length": length, "inverse": int(inverse), "half": int(half)}

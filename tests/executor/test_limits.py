@@ -226,3 +226,9 @@ def test_a_transposed_convolution_may_step_beyond_its_output(channels: int) -> N
     near, far = (arenaut.load_onnx(parse(text.replace("STEP", str(s)), opset=22)) for s in (10, 2**40))
     want = near.run({"x": x})["y"]
     np.testing.assert_array_equal(far.run({"x": x}, timeout=30)["y"][:, :, :3], want[:, :, :3])
+
+
+def test_a_transform_of_more_points_than_memory_makes_no_table_of_them() -> None:
+    text = "agraph (float[1, 2147483648, 1] x) => (float[] y) { y = DFT <axis = 1> (x) }"
+    model = arenaut.load_onnx(parse(text, opset=19))
+    assert model.inputs[0].shape == (1, 2**31, 1)
