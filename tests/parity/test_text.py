@@ -201,3 +201,11 @@ def test_the_cheapest_way_through_costs_is_onnxruntimes(shape: tuple[int, ...], 
     node = helper.make_node("DynamicTimeWarping", ["x"], ["y"], domain=MICROSOFT)
     given = [f"d{i}" for i in range(len(shape))]
     same_as_ort(text_model([node], given, TensorProto.INT32, TensorProto.FLOAT), x)
+
+
+def test_patterns_are_re2s() -> None:
+    """Its classes are of ASCII. onnx's reference evaluator takes Python's."""
+    node = helper.make_node("RegexFullMatch", ["x"], ["y"], pattern=r"\w*")
+    model = text_model([node], ["n"], TensorProto.BOOL)
+    model.opset_import[0].version = 20
+    assert same_as_ort(model, np.array(["zürich", "abc"], object)).tolist() == [False, True]
