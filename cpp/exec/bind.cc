@@ -195,14 +195,12 @@ class Binder {
   // Every element of the view must lie inside its buffer: nothing a model says can make a kernel leave it. What kernels
   // count, repeated elements (strides of 0) too, must be a number that can be computed with.
   void check_range(int32_t step, const Place& v, const arn_desc& d) const {
-    int64_t lo = value_of(v.offset), hi = lo, count = 1;
+    int64_t lo = value_of(v.offset), hi = lo, count = 0;
     if (lo < -ARN_MAX_BYTES || lo > ARN_MAX_BYTES)
       fail(step, ARN_OVERFLOW, "a view's extent overflows");  // also of an empty view
-    for (int i = 0; i < d.rank; ++i)
-      if (d.dims[i] == 0) return;
+    if (!count_elements(d, &count)) fail(step, ARN_OVERFLOW, "a view has too many elements");
+    if (count == 0) return;
     for (int i = 0; i < d.rank; ++i) {
-      if (__builtin_mul_overflow(count, d.dims[i], &count) || count > ARN_MAX_BYTES)
-        fail(step, ARN_OVERFLOW, "a view has too many elements");
       int64_t reach = 0;
       if (__builtin_mul_overflow(d.dims[i] - 1, d.strides[i], &reach) ||
           __builtin_add_overflow(reach < 0 ? lo : hi, reach, reach < 0 ? &lo : &hi))

@@ -52,7 +52,7 @@ void check_shown(const Program& p, const Binding& b, int32_t value) {
     require(d.dims[i] >= 0, "a dim is negative");
   }
   int64_t count = 0;
-  require(count_elements(d, &count) && count <= ARN_MAX_BYTES, "a tensor has too many elements");
+  require(count_elements(d, &count), "a tensor has too many elements");
   require(count == 0 || (is_dense(d) && b.values[at(v.offset)] == 0), "an input or output is not dense");
   require(count * element_bytes(v.dtype) == b.buffer_bytes[at(v.buffer)], "an input or output of another size");
 }
@@ -74,7 +74,7 @@ bool count_elements(const arn_desc& d, int64_t* count) {
   for (int i = 0; i < d.rank; ++i)
     if (d.dims[i] == 0) *count = 0;
   for (int i = 0; i < d.rank && *count != 0; ++i)
-    if (__builtin_mul_overflow(*count, d.dims[i], count) || *count > (int64_t{1} << 62)) return false;
+    if (__builtin_mul_overflow(*count, d.dims[i], count) || *count > ARN_MAX_BYTES) return false;
   return true;
 }
 

@@ -14,7 +14,15 @@ from arenaut.errors import InputError, OptionError, StateError
 from arenaut.lowering.pairs import Change
 from arenaut.model import Model
 from tests.state.test_decoders import DECODERS, decode, fed, prompt
-from tests.state.test_shared_caches import ATTENTION, changes, grouped_model, normal, readers_of_caches, static_model
+from tests.state.test_shared_caches import (
+    ATTENTION,
+    changes,
+    grouped_model,
+    logits_of_steps,
+    normal,
+    readers_of_caches,
+    static_model,
+)  # fmt: skip
 from tests.support.skeletons import load_skeleton
 
 SIZE = 16  # numbers of a head
@@ -112,12 +120,8 @@ def test_caches_that_are_written_to_where_told() -> None:
     exact, model = (arenaut.load_onnx(grouped_model(), threads=1, cache_precision=kept)
                     for kept in ("stored", "int8"))  # fmt: skip
     assert readers_of_caches(model) == {"HalfAttention"}
-    state, other = model.new_state(capacity=16), exact.new_state(capacity=16)
-    for count in (5, 1, 1):
-        ids = np.full((1, count), 7)
-        feeds = {"input_ids": ids, "attention_mask": np.ones((1, state.length + count), np.int64)}
-        expected = exact.run(feeds, state=other)["logits"]
-        assert np.abs(model.run(feeds, state=state)["logits"] - expected).max() <= 0.01 * np.abs(expected).max()
+    for found, expected in logits_of_steps(model, exact):
+        assert np.abs(found - expected).max() <= 0.01 * np.abs(expected).max()
     static = arenaut.load_onnx(static_model("16"), threads=1, cache_precision="int8")
     kept = static.new_state()
     assert kept.nbytes == 2 * 2 * 16 * (8 + 4)

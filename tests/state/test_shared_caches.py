@@ -3,7 +3,7 @@ what convolutions keep, through a state."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -140,16 +140,20 @@ def test_rows_of_other_lengths_go_on_where_each_ends() -> None:
     assert state.length == 13
 
 
+def logits_of_steps(*models: Model) -> Iterator[list[np.ndarray[Any, Any]]]:
+    """What these models give for a prompt of five tokens and two steps, each with a state of its own."""
+    states = [model.new_state(capacity=16) for model in models]
+    for count in (5, 1, 1):
+        mask = np.ones((1, states[0].length + count), np.int64)
+        feeds = {"input_ids": np.full((1, count), 7), "attention_mask": mask}
+        yield [model.run(feeds, state=state)["logits"] for model, state in zip(models, states, strict=True)]
+
+
 def test_caches_that_are_written_to_may_be_narrow() -> None:
     exact = arenaut.load_onnx(grouped_model(), threads=1)
     model = arenaut.load_onnx(grouped_model(), threads=1, cache_precision="float16")
     assert readers_of_caches(model) == {"HalfAttention"}
-    state, other = model.new_state(capacity=16), exact.new_state(capacity=16)
-    for count in (5, 1, 1):
-        ids = np.full((1, count), 7)
-        feeds = {"input_ids": ids, "attention_mask": np.ones((1, state.length + count), np.int64)}
-        expected = exact.run(feeds, state=other)["logits"]
-        found = model.run(feeds, state=state)["logits"]
+    for found, expected in logits_of_steps(model, exact):
         np.testing.assert_allclose(found, expected, atol=2**-9 * np.abs(expected).max())
     static = arenaut.load_onnx(static_model("16"), threads=1, cache_precision="bfloat16")
     kept = static.new_state()

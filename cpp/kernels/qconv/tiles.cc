@@ -70,6 +70,17 @@ inline void transform(Line line, At at, Put put) {
   }
 }
 
+// The same of pairs of bytes: first of the even ones, then of the odd ones, `apart` bytes behind them.
+template <int N, typename Line, typename At>
+inline void transform_bytes(Line line, At at, char* to, int64_t position, int64_t apart) {
+  transform<N>(
+      line, [&](int i, int j) { return even_bytes(at(i, j)); },
+      [&](int k, Half v) { store_half(to + k * position, v); });
+  transform<N>(
+      line, [&](int i, int j) { return odd_bytes(at(i, j)); },
+      [&](int k, Half v) { store_half(to + k * position + apart, v); });
+}
+
 }  // namespace
 
 void transform_filters(const int8_t* from, int64_t panel, int64_t panels, int64_t channels, int64_t position,
@@ -78,12 +89,7 @@ void transform_filters(const int8_t* from, int64_t panel, int64_t panels, int64_
   for (int64_t p = 0; p < panels; ++p, from += panel, to += words)
     for (int64_t at = 0; at < tap; at += kBytes) {
       const auto both = [&](int i, int j) { return load_half(from + (i * 3 + j) * tap + at); };
-      transform<3>(
-          filter_line, [&](int i, int j) { return even_bytes(both(i, j)); },
-          [&](int k, Half v) { store_half(to + k * position + at, v); });
-      transform<3>(
-          filter_line, [&](int i, int j) { return odd_bytes(both(i, j)); },
-          [&](int k, Half v) { store_half(to + k * position + tap + at, v); });
+      transform_bytes<3>(filter_line, both, to + at, position, tap);
     }
 }
 
@@ -93,12 +99,7 @@ void transform_patch(const char* from, int64_t line, int64_t channels, uint8_t f
   for (int64_t next = 0; next < channels; next += kBytes) {
     const int64_t c = min64(next, channels - kBytes);  // the last over the one before
     const auto both = [&](int i, int j) { return load_half(from + i * line + j * channels + c) ^ flips; };
-    transform<6>(
-        patch_line, [&](int i, int j) { return even_bytes(both(i, j)); },
-        [&](int k, Half v) { store_half(to + k * position + c, v); });
-    transform<6>(
-        patch_line, [&](int i, int j) { return odd_bytes(both(i, j)); },
-        [&](int k, Half v) { store_half(to + k * position + channels + c, v); });
+    transform_bytes<6>(patch_line, both, to + c, position, channels);
   }
 }
 

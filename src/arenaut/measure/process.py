@@ -114,11 +114,11 @@ def lost_seconds(cores: tuple[int, ...] | None) -> float:
     for task in Path("/proc/self/task").glob("*/schedstat"):
         with suppress(OSError):  # a thread that has just ended
             waited += int(task.read_text().split()[1])
-    stolen = 0
+    stolen, ours = 0, {f"cpu{core}" for core in cores or ()}
     with suppress(OSError):
         for line in Path("/proc/stat").read_text().splitlines():
             name, *ticks = line.split()
-            if cores is not None and name in {f"cpu{core}" for core in cores}:
+            if name in ours:
                 stolen += int(ticks[7])
     return waited / 1e9 + stolen / os.sysconf("SC_CLK_TCK")
 

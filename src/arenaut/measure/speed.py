@@ -213,11 +213,10 @@ def bench(
                 started.worker.pause()
                 contenders[engine] = started
         kept: list[int] = []
-        played, disturbed = 0, False
-        for index in range(2 * rounds):
+        disturbed = False
+        for played in range(1, 2 * rounds + 1):
             tell(f"round {len(kept) + 1} of {rounds}")
-            played += 1
-            _play_round(_rotated(list(contenders.values()), index), slot_seconds, failed)
+            _play_round(_rotated(list(contenders.values()), played - 1), slot_seconds, failed)
             for gone in failed.keys() & contenders.keys():
                 del contenders[gone]
             if not contenders:
