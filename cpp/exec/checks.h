@@ -10,7 +10,7 @@ namespace arenaut {
 
 // Every element of a row-major array, extents of one aside.
 bool is_dense(const arn_desc& d);
-// Elements of a desc; false where they overflow 62 bits.
+// Elements of a desc; false where they are more than ARN_MAX_BYTES.
 bool count_elements(const arn_desc& d, int64_t* count);
 
 // The buffers that become known in b's stage lie in their regions, and inputs and outputs of that stage are dense
