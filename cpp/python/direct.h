@@ -24,6 +24,11 @@ class DirectCall {
 //   pick (labels)            inputs (labels, int64 places): the label at each place
 //   zip (labels)             inputs (float32 [rows, labels] or [labels]): one dict a row
 //   split (delimiter, most)  inputs (text): pieces as str.split has them, filled up with "", and how many each text has
+//   tokens (call, fill, first, last)  inputs (text): the list that call gives for each, filled up; between first and
+//   last
+//                            where these are not None and any text has a token
+//   words (numbers, absent, whole)  inputs (text): the number of each word, int64 where whole or else float32
+//   shaped (dims)            inputs (text, ...): the text in these dims, of which one at most is -1; None: in its own
 // Throws std::invalid_argument for any other.
 std::unique_ptr<const DirectCall> direct_call(const std::string& name, const py::tuple& arguments);
 

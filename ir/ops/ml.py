@@ -196,6 +196,15 @@ def _label_table(node: Node) -> _Labels:
     return {}, values[last], absent, keys[last]
 
 
+def _label_direct(node: Node) -> tuple[str, tuple[Any, ...]] | None:
+    """Words as numbers."""
+    table, values, absent, _ = _label_table(node)
+    dtype = dtype_of(values)
+    if not table or dtype not in (DType.INT64, DType.FLOAT):
+        return None
+    return "words", (table, absent, dtype is DType.INT64)
+
+
 def _label_decompose(build: Build, node: Node) -> Sequence[Value]:
     """Integer keys that lie near each other index a table, at whose ends stands the value of what is no key."""
     keys, values, absent = _labels_of(node)
@@ -225,7 +234,7 @@ def _label_samples() -> Iterator[Sample]:
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="LabelEncoder", domain=ML_DOMAIN, infer=_label_infer, evaluate=_label_evaluate, decompose=_label_decompose,
-        samples=_label_samples,
+        direct=_label_direct, samples=_label_samples,
     ),
     OpRecord(op="ZipMap", domain=ML_DOMAIN, infer=_zip_infer, evaluate=_zip_evaluate, direct=_zip_direct),
     OpRecord(op="CastMap", domain=ML_DOMAIN, infer=_map_infer, evaluate=_map_evaluate),

@@ -166,6 +166,20 @@ def _flatten_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [x.reshape(int(np.prod(x.shape[:axis], dtype=np.int64)), int(np.prod(x.shape[axis:], dtype=np.int64)))]
 
 
+def _text_in_shape(node: Node) -> tuple[str, tuple[Any, ...]] | None:
+    """Text in its own shape, or in one of which the node's own constants leave one dim open at most. Not for Squeeze,
+    which refuses dims that are not 1: counting elements does not tell."""
+    t = node.outputs[0].type if node.outputs and node.outputs[0] is not None else None
+    if not isinstance(t, TensorType) or t.dtype is not DType.STRING or t.shape is None:
+        return None
+    if any(v is not None and v.constant is None for v in node.inputs[1:]):
+        return None
+    if t == node.operand(0).type:
+        return "shaped", (None,)
+    shape = [d if isinstance(d, int) else -1 for d in t.shape]
+    return ("shaped", (tuple(shape),)) if shape.count(-1) <= 1 else None
+
+
 def _squeezed(context: Infer, shape: Shape) -> list[int]:
     """The axes that Squeeze drops, sorted."""
     given = input_ints(context, 1)
@@ -415,7 +429,7 @@ RECORDS: tuple[OpRecord, ...] = (
         op="Reshape", requires=reshape_requires, carries=first_operand,
         repeats=the_first_input, reshapes=True, reads_at=_reshaped,
         infer=_reshape_infer, evaluate=_reshape_evaluate, data=data_through(_reshape_evaluate, 0),
-        view=view_as_output, lower=lower_as_output,
+        view=view_as_output, lower=lower_as_output, direct=_text_in_shape,
         samples=_over_types(
             ((2, 3, 4), (6, 4), {}), ((2, 3, 4), (0, -1), {}), ((2, 3, 4), (-1,), {}), ((2, 3, 4), (4, 0, -1, 1), {}),
             ((0, 3), (0, 3, 5), {"allowzero": 1}), ((1,), (), {}), ((), (1, 1), {}), ((0, 3), (3, 0), {"allowzero": 1}),
@@ -424,6 +438,7 @@ RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="Flatten", carries=first_operand, reshapes=True, reads_at=_reshaped,
         infer=_flatten_infer, evaluate=_flatten_evaluate, view=view_as_output, lower=lower_as_output,
+        direct=_text_in_shape,
         samples=_over_types(
             ((2, 3, 4), None, {}), ((2, 3, 4), None, {"axis": 0}), ((2, 3, 4), None, {"axis": -1}),
             ((2, 3, 4), None, {"axis": 3}), ((), None, {"axis": 0}),
@@ -438,7 +453,7 @@ RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="Unsqueeze", carries=first_operand, reshapes=True, reads_at=_reshaped,
         infer=_unsqueeze_infer, evaluate=_unsqueeze_evaluate,
-        data=data_through(_unsqueeze_evaluate, 0), view=_unsqueeze_view, lower=lower_as_output,
+        data=data_through(_unsqueeze_evaluate, 0), view=_unsqueeze_view, lower=lower_as_output, direct=_text_in_shape,
         samples=_over_types(((3, 4), (0,), {}), ((3, 4), (-1, 1), {}), ((), (0, 1), {}), ((0, 4), (3, 1), {})),
     ),
     OpRecord(

@@ -199,6 +199,11 @@ def _tokenizer_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     return [out.reshape(x.shape) if x.shape[-1] == 0 and _is_static(node) else out]
 
 
+def _tokenizer_direct(node: Node) -> tuple[str, tuple[Any, ...]]:
+    tokens, pad, mark = _tokenizing(node)
+    return "tokens", (tokens, pad, *((START, END) if mark else (None, None)))
+
+
 def _tokenizing(node: Node) -> tuple[Callable[[str], list[str]], str, bool]:
     return _tokens(node), node.text("pad_value"), bool(node.attr("mark"))
 
@@ -320,7 +325,7 @@ def _pieces_samples() -> Iterator[Sample]:
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="Tokenizer", domain=MICROSOFT_DOMAIN, infer=_tokenizer_infer, evaluate=_tokenizer_evaluate,
-        samples=_tokenizer_samples,
+        direct=_tokenizer_direct, samples=_tokenizer_samples,
     ),
     OpRecord(
         op="MurmurHash3", domain=MICROSOFT_DOMAIN, infer=_hash_infer, evaluate=_hash_evaluate, tile=_hash_tile,

@@ -304,6 +304,8 @@ class Model(_native.Runner):
 
     def _in_place(self, targets: Mapping[str, Array], inputs: Sequence[Any]) -> dict[int, Array]:
         """Targets that a run may write into: dense, of an output's type, apart from the inputs and each other."""
+        if not targets:
+            return {}
         types = dict(zip(self._output_names, _numpy_types(self._executor), strict=True))
         fit = {name: target for name, target in targets.items() if target.dtype == types.get(name) and target.size
                and target.flags.c_contiguous and target.flags.aligned}  # fmt: skip

@@ -13,7 +13,7 @@ import onnx.parser
 import pytest
 
 import arenaut
-from arenaut.errors import ExecutionError
+from arenaut.errors import ExecutionError, ShapeError
 from arenaut.executor import host
 from tests.support.models import parse
 
@@ -22,11 +22,34 @@ PICK = """g (int64[a, b] x) => (string[a, b] y) <string[3] labels = {"no", "yes"
     { y = Gather <axis = 0> (labels, x) }"""
 ZIP = """<ir_version: 10, opset_import: ["" : 17, "ai.onnx.ml" : 3]> g (float[n, 3] x) => (y)
     { y = ai.onnx.ml.ZipMap <classlabels_strings = ["b", "a", "c"]> (x) }"""
+TOKENS = """<ir_version: 10, opset_import: ["" : 17, "com.microsoft" : 1]> g (string[n, 2] x) => (string[n, 2, k] y)
+    { y = com.microsoft.Tokenizer <mark = 1, mincharnum = 1, pad_value = "#", separators = [" "]> (x) }"""
+WORDS = """<ir_version: 10, opset_import: ["" : 17, "ai.onnx.ml" : 3]> g (string[n, 2] x) => (int64[n, 2] y)
+    { y = ai.onnx.ml.LabelEncoder <keys_strings = ["a", "b", "a", "x"], values_int64s = [1, 2, 3, -4]> (x) }"""
+DECIMALS = WORDS.replace("values_int64s = [1, 2, 3, -4]", "values_floats = [1.0, 2.5, 0.1, -4.0]").replace(
+    "int64", "float"
+)
+FLAT = "g (string[n, 2] x) => (string[m, 1] y) { y = Flatten <axis = 2> (x) }"
+SHAPED = """g (string[n, 2] x) => (string[m, 1] y) <int64[2] shape = {-1, 1}> { y = Reshape (x, shape) }"""
+DEEPER = """g (string[n, 2] x) => (string[1, n, 2] y) <int64[1] axes = {0}> { y = Unsqueeze (x, axes) }"""
 TEXTS = np.array([["a b  c d", ""], [" ä  b", "x"]], object)
 CASES = [
     (SPLIT, TEXTS),
     (SPLIT.replace("maxsplit = 2", 'delimiter = "  "'), TEXTS),
     (SPLIT, np.zeros((0, 2), object)),
+    (TOKENS, TEXTS),
+    (TOKENS, np.array([["", ""]], object)),
+    (TOKENS.replace("mark = 1", "mark = 0"), TEXTS),
+    (TOKENS.replace('separators = [" "]', 'tokenexp = "[a-c]+|.. "'), TEXTS),
+    (TOKENS.replace('separators = [" "]', 'tokenexp = "."'), TEXTS),
+    (WORDS, np.array([["a", "x"], ["", "ä"]], object)),
+    (WORDS, np.zeros((0, 2), object)),
+    (DECIMALS, np.array([["a", "b"], ["", "ä"]], object)),
+    (FLAT, TEXTS),
+    (FLAT.replace("m, 1", "n, 2").replace("= 2", "= 1"), TEXTS),
+    (SHAPED, TEXTS),
+    (SHAPED, np.zeros((0, 2), object)),
+    (DEEPER, TEXTS),
     (PICK, np.array([[2, -3, 1]])),
     (ZIP, np.array([[0.5, np.nan, -0.0], [1e-30, np.inf, 2.0]], np.float32)),
     (ZIP, np.zeros((0, 3), np.float32)),
@@ -60,9 +83,9 @@ def test_answers_are_those_of_the_evaluator(text: str, x: np.ndarray, monkeypatc
                 assert each.shape == want.shape and each.dtype == want.dtype
 
 
-@pytest.mark.parametrize("text", [SPLIT, ZIP])
+@pytest.mark.parametrize("text", [SPLIT, ZIP, TOKENS, WORDS, FLAT])
 def test_of_compiled_files_too(text: str, tmp_path: Path) -> None:
-    x = TEXTS if text is SPLIT else np.ones((2, 3), np.float32)
+    x = TEXTS if text is not ZIP else np.ones((2, 3), np.float32)
     model = loaded(text)
     model.save(tmp_path / "model.arenaut")
     opened = arenaut.load_onnx(tmp_path / "model.arenaut")
@@ -80,6 +103,14 @@ def test_what_is_refused_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) ->
     split = arenaut.load_onnx(parse(SPLIT))
     for text in (TEXTS, np.array([[np.str_("a b"), "c"]], object), TEXTS):
         assert split.run({"x": text})["z"].shape == text.shape
+
+
+@pytest.mark.parametrize(("text", "shape"), [("-1, 4", (3, 2)), ("2, 2", (3, 2)), ("0, -1", (0, 2))])
+def test_text_that_does_not_fit_a_shape_is_refused_in_words(text: str, shape: tuple[int, ...]) -> None:
+    model = arenaut.load_onnx(parse(SHAPED.replace("-1, 1", text).replace("m, 1", "m, k")))
+    model.run({"x": TEXTS})
+    with pytest.raises(ShapeError, match="Reshape"):
+        model.run({"x": np.full(shape, "a", object)})
 
 
 def test_a_program_ends_with_its_model() -> None:
