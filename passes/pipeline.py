@@ -49,6 +49,7 @@ from arenaut.passes.remove_identities import remove_identities
 from arenaut.passes.replace_known_gathers import replace_known_gathers
 from arenaut.passes.share_constants import share_constants
 from arenaut.passes.spread_scales import spread_scales
+from arenaut.passes.transpose_as_product import transpose_as_product
 from arenaut.passes.write_out_control_flow import write_out_control_flow
 from arenaut.plain import dataclass
 
@@ -94,6 +95,11 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
     Pass(
         dequantise_late,
         "DequantizeLinear moves behind ops that only move elements, which then move bytes",
+    ),
+    Pass(
+        transpose_as_product,
+        "a transposed convolution of dequantised numbers becomes a convolution, which integers have, and moves",
+        part="fusion",
     ),
     Pass(
         quantise_early,

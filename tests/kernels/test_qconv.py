@@ -39,6 +39,8 @@ SHAPES: list[tuple[Any, ...]] = [
     ((1, 37, 7, 9), 37, (5, 5), 37, (1, 2), (2, 1), (4, 2, 4, 2)),
     ((1, 300, 6, 5), 300, (3, 3), 300, (1, 1), (1, 1), (0, 0, 0, 0)),
     ((1, 48, 9, 9), 48, (9, 9), 48, (1, 1), (1, 1), (4, 4, 4, 4)),
+    ((1, 20, 19, 18), 20, (17, 16), 20, (1, 1), (1, 1), (8, 8, 8, 7)),
+    ((1, 72, 30, 31), 72, (3, 3), 72, (2, 2), (1, 1), (1, 1, 1, 1)),
     ((1, 16, 5, 6), 16, (2, 1), 16, (1, 1), (1, 1), (0, 0, 0, 0)),
     ((2, 10, 40), 12, (5,), 1, (2,), (2,), (3, 1)),
     ((1, 32, 300), 32, (7,), 32, (1,), (1,), (3, 3)),
@@ -142,6 +144,23 @@ def test_extremes_do_not_saturate(variant: Any, x_value: int, w_value: int, grou
     (got,) = run(row, [channels_last(x), w, *[None] * 5], [(want.shape, np.int32)], params=params(shape), pack=[1],
                  features=mask)  # fmt: skip
     np.testing.assert_array_equal(got, want)
+
+
+@over_variants
+@pytest.mark.parametrize("kernel", [(16, 16), (1, 257)])
+@pytest.mark.parametrize("value", [0, 255])
+def test_extremes_of_many_taps_are_exact(variant: Any, kernel: Any, value: int) -> None:
+    """Depthwise, about as many taps as float32 has room for."""
+    row, mask = variant
+    shape = ((1, 20, 17, 260), 20, kernel, 20, (1, 1), (1, 1), (0, 0, 0, 0))
+    x, w = np.full(shape[0], value, np.uint8), np.full((20, 1, *kernel), 255, np.uint8)
+    x[..., ::7] = 255 - value
+    want = sums(x, w, 255 - value, 0, shape)
+    zero = np.array(255 - value, np.uint8)
+    (got,) = run(row, [channels_last(x), w, None, zero, *[None] * 3], [(want.shape, np.int32)], params=params(shape),
+                 pack=[1], features=mask)  # fmt: skip
+    np.testing.assert_array_equal(got, want)
+    assert np.abs(want).max() > 2**23
 
 
 @over_variants

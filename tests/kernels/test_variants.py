@@ -81,9 +81,10 @@ def qproduct(m: int, variant: Mapping[str, str]) -> Call:
     return Call("qmatmul", variant, [u8(m, 64), u8(64, 48), *[None] * 5], np.ones((m, 48), np.int32), {}, [1])
 
 
-def qconvolution(group: int, size: int, variant: Mapping[str, str]) -> Call:
+def qconvolution(group: int, size: int, variant: Mapping[str, str], kernel: int = 3) -> Call:
     x, y = channels_last(u8(1, 64, size, size)), channels_last(np.ones((1, 64, size, size), np.int32))
-    return Call("qconv", variant, [x, u8(64, 64 // group, 3, 3), *[None] * 5], y, window(3, 1, 1, group=group), [1])
+    return Call("qconv", variant, [x, u8(64, 64 // group, kernel, kernel), *[None] * 5], y,
+                window(kernel, 1, kernel // 2, group=group), [1])  # fmt: skip
 
 
 def blocks(m: int, accuracy: int, variant: str | Mapping[str, str]) -> Call:
@@ -192,7 +193,7 @@ _BLOCKS = {"amx_int8": "amx", "vnni": "vnni", "avx_vnni": "vnni", "": "plain"}
 _HALF = {"amx_bf16": "amx", "bf16": "bf16", "": "floats"}
 _HALF_LINES = {**_HALF, "amx_bf16": "lines"}
 _FEW_HALF = {"bf16": "bf16", "": "floats"}
-_DEPTHWISE = {"vnni": "depthwise vnni", "avx_vnni": "depthwise vnni", "": "depthwise"}
+_DEPTHWISE = {"vnni": "depthwise vnni", "avx_vnni": "depthwise vnni", "": "depthwise floats"}
 
 CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
     "attention/heads together": ([attention("heads together", 1, 4)], [attention("values in place", 1)]),
@@ -238,6 +239,8 @@ CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
                    [pool("max_pool_f32 max_pool_f64", "planes", stride=3)]),
     "pool/mean lines": ([pool("average_pool_f32 average_pool_f64", "lines")], []),
     "qconv/depthwise": ([qconvolution(64, 9, _DEPTHWISE)], [qconvolution(1, 9, _DOTS)]),
+    "qconv/depthwise floats": ([qconvolution(64, 9, _DEPTHWISE)],
+                               [qconvolution(64, 20, {**_DEPTHWISE, "": "depthwise"}, kernel=17)]),
     "qconv/depthwise vnni": ([qconvolution(64, 9, _DEPTHWISE)], []),
     "qconv/tiles": ([qconvolution(1, 12, {**_DOTS, "": "tiles"})], [qconvolution(1, 9, _DOTS)]),
     "qmatmul/amx": ([qproduct(32, _DOTS), qconvolution(1, 9, _DOTS)], [qproduct(1, _FEW)]),

@@ -15,6 +15,13 @@
 
 namespace ARN_NS {
 
+// Depthwise convolutions whose bytes are widened to floats, line by line of a unit: elements between neighbouring
+// pixels (channels), lines and slices; 0 where bytes stay bytes.
+struct QFloats {
+  int64_t pixel, line, slice;
+  int64_t at_lines, at_weights, at_sums;  // in thread scratch, bytes
+};
+
 struct QConvBound : QuantOperands {
   ConvShape s;
   RawWeights w;
@@ -33,6 +40,7 @@ struct QConvBound : QuantOperands {
   // Offsets in thread scratch, in bytes; products' own scratch is at 0.
   int64_t at_columns, at_slab, at_lines, at_pointers, at_taps, at_sums, at_block, epilogue_scratch;
   int64_t at_weights, at_ones, at_woven, at_woven_columns, at_outside;  // depthwise
+  QFloats floats;
   int32_t out_operand, out_dtype, packed, depthwise, copied, use_epilogue, one_run, straight;
   uint32_t features;
   Epilogue epilogue;
@@ -49,6 +57,8 @@ int64_t packed_filters_bytes(const RawWeights& w, int64_t n);
 
 // Rows of a block that an epilogue of a program follows.
 constexpr int64_t kEpilogueRows = 32;
+// Depthwise, in floats: channels and bytes of lines of a unit, pixels whose sums are made before they are finished.
+constexpr int64_t kFloatChannels = 64, kFloatBytes = 128 << 10, kMostFloatBytes = 1 << 20, kFloatPixels = 32;
 // Depthwise: pixels whose sums are made before they are finished, at most.
 constexpr int64_t kDepthwisePixels = 16;
 constexpr int64_t kBeyondLines = 16;  // bytes of scratch after the copied lines

@@ -1,4 +1,5 @@
 // Binding of the integer convolutions: shapes, how X is read, task grid, scratch.
+#include "kernels/qconv/floats.h"
 #include "kernels/qconv/qconv.h"
 
 namespace ARN_NS {
@@ -70,12 +71,52 @@ void choose_tile_grid(QConvBound* b) {
   b->tiles.rows = min64(rows, max64(1, kMostTiles / b->tiles.columns));
 }
 
+// Without dot products of bytes floats have as many products a step, and what the sums follow is widened once. False
+// where a unit of a few lines has no room.
+bool choose_float_grid(QConvBound* b) {
+  const ConvShape& s = b->s;
+  const bool pays = depthwise_kernel(b->features).wide > 1 && tap_count(s) <= kExactTaps;
+  if (b->depthwise == 0 || !ARN_CHOICE("qconv/depthwise floats", pays) || s.out[2] < 1 || s.out[1] < 1) return false;
+  int64_t channels = min64(kFloatChannels, round_up(s.groups, ARN_DOT_LANES));
+  const auto bytes = [&](int64_t lines, int64_t columns) {
+    return static_cast<double>(s.taps[0]) * static_cast<double>(span(s, 1, lines)) *
+           static_cast<double>(span(s, 2, columns)) * static_cast<double>(channels) * 4;
+  };
+  int64_t columns = s.out[2], lines = 1;
+  if (s.out[1] == 1) columns = min64(columns, 1024);
+  while (channels > ARN_DOT_LANES && bytes(1, columns) > static_cast<double>(kFloatBytes))
+    channels = round_up(channels / 2, ARN_DOT_LANES);
+  while (s.out[1] == 1 && columns > kFloatPixels && bytes(1, columns) > static_cast<double>(kFloatBytes)) columns /= 2;
+  if (bytes(1, columns) > static_cast<double>(kMostFloatBytes)) return false;
+  while (lines < s.out[1] && bytes(lines + 1, columns) <= static_cast<double>(kFloatBytes)) ++lines;
+  const int64_t pixels = s.out[1] * s.out[2];
+  const double outer = static_cast<double>(s.batch * s.out[0]);
+  const double work =
+      outer * static_cast<double>(s.groups) * static_cast<double>(pixels) * static_cast<double>(tap_count(s)) * 4;
+  const auto units = [&] {
+    return outer * static_cast<double>(ceil_div(pixels, lines * columns) * ceil_div(s.groups, channels));
+  };
+  while (lines > 1 && units() < 8 && work / units() > 2 * kQTaskWork) lines = ceil_div(lines, 2);
+  lines = ceil_div(s.out[1], ceil_div(s.out[1], lines));
+  b->o_block = channels;
+  b->o_blocks = b->block_count = ceil_div(s.groups, channels);
+  b->p_block = lines * columns;
+  b->p_blocks = ceil_div(pixels, b->p_block);
+  b->units = s.batch * s.out[0] * b->block_count * b->p_blocks;
+  b->units_per_task = units_for_task(work, b->units, kQTaskWork);
+  b->floats.pixel = channels;
+  b->floats.line = span(s, 2, columns) * channels;
+  b->floats.slice = span(s, 1, lines) * b->floats.line;
+  return true;
+}
+
 void choose_reading(QConvBound* b) {
   const ConvShape& s = b->s;
   const int64_t channels = b->depthwise != 0 ? s.groups : s.cg;
   const bool beside = s.xc == 1 || channels == 1;
   // Depthwise convolutions make columns of padding as they weave.
-  b->copied = b->tiles.rows != 0 || !beside || (b->depthwise != 0 ? channels % 16 != 0 : reads_padding(s));
+  b->copied = b->tiles.rows != 0 || !beside ||
+              (b->depthwise != 0 ? channels % 16 != 0 && b->floats.pixel == 0 : reads_padding(s));
   b->copy_channels = b->depthwise != 0 ? round_up(min64(b->o_block, channels), 16) : channels;
   b->pixel = s.x[2];
   b->line = s.x[1];
@@ -175,9 +216,14 @@ void lay_out(QConvBound* b) {
   };
   b->at_columns = take(qgemm_column_bytes(b->o_block));
   b->at_slab = take(b->packed != 0 ? 0 : packed_filters_bytes(b->w, b->o_block));
-  b->at_lines = take(b->copied != 0 ? s.taps[0] * b->slice + kBeyondLines : 0);
+  const bool in_floats = b->floats.pixel != 0;
+  b->at_lines = take(b->copied == 0 ? 0 : in_floats ? b->line : s.taps[0] * b->slice + kBeyondLines);
   b->at_pointers = take(depthwise || b->straight != 0 ? 0 : b->stretches * b->p_block * 8);
-  if (depthwise) {
+  if (in_floats) {
+    b->floats.at_lines = take(s.taps[0] * b->floats.slice * 4);
+    b->floats.at_weights = take(tap_count(s) * b->floats.pixel * 4);
+    b->floats.at_sums = take(kFloatPixels * b->floats.pixel * 4);
+  } else if (depthwise) {
     const FilterRows f = filter_rows(b->w);
     const int64_t step = ARN_DOT_GROUP * kVectorBytes, channels = woven_channels(b->o_block);
     b->at_taps = take(f.groups * ARN_DOT_GROUP * 8);
@@ -235,12 +281,12 @@ ARN_DEFINE_BIND(qconv) {
   if (b->depthwise == 0) flatten(b);
   if (wants_tiles(*b, *args->target))
     choose_tile_grid(b);
-  else
+  else if (!choose_float_grid(b))
     choose_grid(*args->target, b);
   choose_reading(b);
   b->gemm = qgemm_choose(b->k, b->p_block, b->a_dtype == ARN_I8, *args->target);
   if (b->depthwise != 0) {
-    b->gemm.flips = b->a_dtype == ARN_I8;
+    b->gemm.flips = b->a_dtype == ARN_I8 && b->floats.pixel == 0;
     b->gemm.panel = padded_depth(b->w) / ARN_DOT_GROUP * ARN_DOT_PANEL_STEP;
   }
   b->one_run = one_stride(b->s, b->s.y) && (b->form.add < 0 || one_stride(b->s, b->add));
@@ -252,8 +298,9 @@ ARN_DEFINE_BIND(qconv) {
   out->step_scratch = 0;
   out->thread_scratch = b->epilogue_scratch + (b->use_epilogue != 0 ? b->epilogue.core.scratch_bytes : 0);
   out->bound_bytes = sizeof(QConvBound);
-  out->variant = b->tiles.rows != 0  ? "tiles"
-                 : b->depthwise != 0 ? depthwise_kernel(b->features).variant
-                                     : qgemm_kernel_name(b->gemm);
+  out->variant = b->tiles.rows != 0     ? "tiles"
+                 : b->floats.pixel != 0 ? "depthwise floats"
+                 : b->depthwise != 0    ? depthwise_kernel(b->features).variant
+                                        : qgemm_kernel_name(b->gemm);
   return ARN_OK;
 }

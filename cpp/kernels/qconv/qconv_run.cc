@@ -1,5 +1,7 @@
 // Running of the integer convolutions.
+#include "kernels/conv/depthwise/channels.h"
 #include "kernels/copy/plane.h"
+#include "kernels/qconv/floats.h"
 #include "kernels/qconv/qconv.h"
 #include "kernels/qmatmul/finish.h"
 #include "kernels/qmatmul/quanta.h"
@@ -88,7 +90,9 @@ class Run {
     QColumnSource source = column_source(b_, operand_);
     source.sums = reinterpret_cast<const int32_t*>(packed + qgemm_sums(padded_depth(b_.w), n)) + from;
     source.per_quantum = per_quantum;
+    if (b_.floats.pixel != 0) source.a_zero = 0;  // taken off the bytes
     columns_ = qgemm_columns(b_.gemm, source, channel_, count_, scratch_ + b_.at_columns);
+    if (b_.floats.pixel != 0) return widen_filters();
     tiled_ = b_.tiles.rows != 0 && columns_.b_zero == nullptr;  // zero points of filters ask for sums of what they met
     if (tiled_) {
       QGemm of_signed = b_.gemm;
@@ -103,6 +107,7 @@ class Run {
   void take_input(int64_t p1) {
     const int64_t channel = b_.depthwise != 0 ? first_ : group_ * s_.cg;
     const char* x = static_cast<const char*>(operand_[0]) + n_ * s_.xn + channel * s_.xc;
+    if (b_.floats.pixel != 0) return widen_input(p1, x);
     if (b_.copied == 0 && b_.depthwise != 0) return;
     if (b_.copied == 0) {
       origin_ = x + (z_ * s_.step[0] + s_.first[0]) * s_.x[0] + s_.first[1] * s_.x[1] + s_.first[2] * s_.x[2];
@@ -226,6 +231,7 @@ class Run {
     if (tiled_)
       return qgemm_finish(f, activation_,
                           {staged_ + (p - staged_from_) * wide_, wide_, 0, end - p, 0, count_, nullptr});
+    if (b_.floats.pixel != 0) return sum_floats(p, end, f);
     if (b_.depthwise != 0) return sum_taps(p, end, f);
     QRows rows{place(p), b_.walk, 1, nullptr, nullptr, 0, 1, b_.k, 0};
     if (b_.straight == 0) {
@@ -236,6 +242,80 @@ class Run {
       rows.beyond = b_.copied != 0 ? kBeyondLines : 0;
     }
     qgemm_pass(b_.gemm, rows, end - p, panels_, count_, f, scratch_);
+  }
+
+  // Depthwise in floats: filters without their zero points, tap by tap.
+  void widen_filters() {
+    float* to = reinterpret_cast<float*>(scratch_ + b_.floats.at_weights);
+    for (int64_t row = 0; row < rows_.rows; ++row)
+      for (int64_t x = 0; x < rows_.columns; ++x, to += b_.floats.pixel) {
+        const int64_t at = x * rows_.groups * ARN_DOT_GROUP + row;
+        const int8_t* from = panels_ + at / ARN_DOT_GROUP * ARN_DOT_PANEL_STEP + at % ARN_DOT_GROUP;
+        for (int64_t c = 0; c < wide_; ++c) {
+          const int64_t lane = c / ARN_DOT_LANES * b_.gemm.panel + c % ARN_DOT_LANES * ARN_DOT_GROUP;
+          to[c] = static_cast<float>(from[lane] - (columns_.b_zero != nullptr ? columns_.b_zero[c] : 0));
+        }
+      }
+    columns_.b_zero = nullptr;
+  }
+
+  // The unit's input lines with their padding. x: of the unit's image and first channel.
+  void widen_input(int64_t p1, const char* x) {
+    const PixelBox box = box_of(s_, p0_, p1);
+    const int64_t count = span(s_, 1, box.y1 - box.y0), columns = span(s_, 2, box.x1 - box.x0);
+    const int64_t first = box.x0 * s_.step[2] + s_.first[2], low = max64(0, min64(columns, -first)),
+                  high = max64(low, min64(columns, s_.in[2] - first)), pixel = b_.floats.pixel;
+    float* lines = reinterpret_cast<float*>(scratch_ + b_.floats.at_lines);
+    ByteLine bytes{nullptr, high - low, b_.pixel, count_, b_.a_dtype == ARN_I8, zero_};
+    if (bytes.is_signed != 0) bytes.zero = static_cast<int8_t>(zero_);
+    for (int64_t tz = 0; tz < s_.taps[0]; ++tz)
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t z = z_ * s_.step[0] + s_.first[0] + tz * s_.tap_step[0];
+        const int64_t y = box.y0 * s_.step[1] + s_.first[1] + i;
+        float* to = lines + tz * b_.floats.slice + i * b_.floats.line;
+        const bool inside = z >= 0 && z < s_.in[0] && y >= 0 && y < s_.in[1] && low < high;
+        const auto clear = [&](int64_t from, int64_t end) {
+          __builtin_memset(to + from * pixel, 0, static_cast<size_t>((end - from) * pixel * 4));
+        };
+        clear(0, inside ? low : columns);
+        if (!inside) continue;
+        clear(high, columns);
+        const char* from = x + z * s_.x[0] + y * s_.x[1];
+        bytes.at = from + (first + low) * s_.x[2];
+        if (b_.copied != 0) {
+          copy_line(scratch_ + b_.at_lines, from, first, columns);
+          bytes.at = scratch_ + b_.at_lines + low * b_.pixel;
+        }
+        widen_line(bytes, to + low * pixel, pixel);
+      }
+  }
+
+  void sum_floats(int64_t p, int64_t end, const QFinish& f) {
+    const PixelBox box = box_of(s_, p0_, min64(p0_ + b_.p_block, s_.out[1] * s_.out[2]));
+    ConvShape s = s_;
+    for (int i = 0; i < 3; ++i) {
+      s.first[i] = 0;
+      s.in[i] = i == 0 ? s.taps[0] : span(s_, i, i == 1 ? box.y1 - box.y0 : box.x1 - box.x0);
+    }
+    s.step[0] = s.tap_step[0] = 1;
+    s.x[0] = b_.floats.slice;
+    s.x[1] = b_.floats.line;
+    s.x[2] = b_.floats.pixel;
+    const ChannelFilter filter{reinterpret_cast<const float*>(scratch_ + b_.floats.at_weights),
+                               nullptr,
+                               b_.floats.pixel,
+                               nullptr,
+                               Finish::kWhole,
+                               0,
+                               0};
+    float* sums = reinterpret_cast<float*>(scratch_ + b_.floats.at_sums);
+    for (int64_t at = p; at < end; at += kFloatPixels) {
+      const int64_t n = min64(kFloatPixels, end - at);
+      depthwise_channels(s, filter, reinterpret_cast<const float*>(scratch_ + b_.floats.at_lines),
+                         {0, at / s_.out[2] - box.y0, at % s_.out[2] - box.x0, n, 0, round_up(count_, kLanesF32)}, sums,
+                         b_.floats.pixel);
+      qgemm_finish(f, activation_, {reinterpret_cast<int32_t*>(sums), b_.floats.pixel, at - p, n, 0, count_, nullptr});
+    }
   }
 
   // Depthwise: weights and columns in the order of woven vectors.

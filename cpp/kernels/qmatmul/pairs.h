@@ -62,10 +62,19 @@ inline void widen_signed(const int8_t* from, int64_t bytes, int8_t* first, int8_
 }
 inline void widen_unsigned(const uint8_t* from, int64_t bytes, uint8_t* first, uint8_t* second) {
   int64_t i = 0;
-  for (; i + kVectorBytes <= bytes; i += kVectorBytes) {
-    const vi32 both = *reinterpret_cast<const vi32u*>(from + i);
-    *reinterpret_cast<vi32u*>(first + i) = both & 0x00ff00ff;
-    *reinterpret_cast<vi32u*>(second + i) = both >> 8 & 0x00ff00ff;
+  const auto widen = [&](auto four, int64_t at) __attribute__((always_inline)) {
+    typedef decltype(four) V;
+    typedef V U __attribute__((aligned(1), may_alias));
+    const V both = *reinterpret_cast<const U*>(from + at);
+    *reinterpret_cast<U*>(first + at) = both & 0x00ff00ff;
+    *reinterpret_cast<U*>(second + at) = both >> 8 & 0x00ff00ff;
+  };
+  typedef int32_t Short __attribute__((vector_size(16)));
+  for (; i + kVectorBytes <= bytes; i += kVectorBytes) widen(vi32{}, i);
+  if (bytes >= 16) {  // the last vector lies over those before
+    for (; i + 16 <= bytes; i += 16) widen(Short{}, i);
+    if (i < bytes) widen(Short{}, bytes - 16);
+    return;
   }
   for (; i < bytes; i += 4) {
     uint32_t both;

@@ -22,6 +22,8 @@ inline V activate(const ChannelFilter& f, V a) {
       const V none{}, t = a + splat_f32(3.0f), up = t < none ? none : t, six = splat_f32(6.0f);
       return a * ((up > six ? six : up) * splat_f32(1.0f / 6));
     }
+    case Finish::kWhole:
+      return (V) __builtin_convertvector(a, vi32);
     default:
       return a;
   }

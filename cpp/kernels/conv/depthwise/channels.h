@@ -8,8 +8,9 @@
 
 namespace ARN_NS {
 
-// What is done to a finished element in registers: nothing, limits, x * clip(x + 3, 0, 6) / 6.
-enum class Finish : int32_t { kNone, kLimits, kHardSwish };
+// What is done to a finished element in registers: nothing, limits, x * clip(x + 3, 0, 6) / 6; or it is a whole number
+// and stored as an int32.
+enum class Finish : int32_t { kNone, kLimits, kHardSwish, kWhole };
 
 struct ChannelGrid {
   int64_t columns, tiles;    // output columns of a tile, tiles of a row

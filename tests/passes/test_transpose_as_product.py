@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import arenaut
+from arenaut.ir.graph import Array
+from arenaut.passes.eliminate_dead_code import eliminate_dead_code
+from arenaut.passes.transpose_as_product import transpose_as_product
+from tests.support.rewriting import Rewritten, rewrite
+from tests.support.rowcall import available_tiers
+
+RNG = np.random.default_rng(8)
+F32, U8, I8 = np.float32, np.uint8, np.int8
+CONSTANTS = {
+    "s": F32(0.02), "z": U8(120), "t": F32(0.01), "i": I8(3), "each": RNG.uniform(0.01, 0.02, 5).astype(F32),
+    "zs": RNG.integers(-9, 9, 5).astype(I8), "k2": RNG.integers(-128, 128, (3, 5, 2, 2)).astype(I8),
+    "k4": RNG.integers(-128, 128, (3, 5, 4, 4)).astype(I8), "k3": RNG.integers(-128, 128, (3, 5, 3, 3)).astype(I8),
+    "row": RNG.standard_normal(5).astype(F32), "count": RNG.integers(-900, 900, 5).astype(np.int32),
+    "rows": RNG.uniform(0.01, 0.02, 3).astype(F32), "u": F32(0.1), "v": U8(130),
+}  # fmt: skip
+CONSTANTS["unit"] = CONSTANTS["s"] * CONSTANTS["each"]
+X = "a = DequantizeLinear(x, s, z) "
+SINGLE, EACH = "b = DequantizeLinear(%s, t, i) ", "b = DequantizeLinear <axis = 1> (%s, each, zs) "
+BIAS = "d = DequantizeLinear <axis = 0> (count, unit) "
+TWO = "<strides = [2, 2]>"
+PADDED = "<strides = [2, 2], pads = [1, 2, 1, 0]>"
+RAISED = (
+    X + EACH % "k2" + BIAS + f"y = ConvTranspose {TWO} (a, b, d)",
+    X + SINGLE % "k2" + f"y = ConvTranspose {TWO} (a, b, row)",
+    X + SINGLE % "k4" + f"y = ConvTranspose {TWO} (a, b)",
+    X + EACH % "k4" + f"y = ConvTranspose {PADDED} (a, b, row)",
+    X + EACH % "k3" + "y = ConvTranspose <strides = [3, 3], pads = [0, 1, 0, 0]> (a, b)",
+    X + SINGLE % "k3" + "y = ConvTranspose (a, b)",
+)  # fmt: skip
+LEFT = {
+    X + EACH % "k3" + f"y = ConvTranspose {TWO} (a, b)": "no multiple",
+    X + EACH % "k4" + "y = ConvTranspose <strides = [2, 4]> (a, b)": "no multiple",
+    X + EACH % "k4" + "y = ConvTranspose <strides = [2, 2], dilations = [2, 2]> (a, b)": "no multiple",
+    X + EACH % "k2" + "y = ConvTranspose <strides = [2, 2], output_padding = [1, 1]> (a, b)": "no known part",
+    X + "b = DequantizeLinear <axis = 0> (k2, rows) " + f"y = ConvTranspose {TWO} (a, b)": "one scale a channel",
+    X + "b = Cast <to = 1> (k2) " + f"y = ConvTranspose {TWO} (a, b)": None,
+}
+
+
+def model(body: str, result: str = "float") -> onnx.ModelProto:
+    graph = onnx.parser.parse_graph(f"t (uint8[2,3,5,6] x) => ({result}[a,b,c,d] y) {{ {body} }}")
+    read = {name for node in graph.node for name in node.input}
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(a), n) for n, a in CONSTANTS.items() if n in read)
+    return onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 21)])
+
+
+FEEDS = {"x": RNG.integers(0, 256, (2, 3, 5, 6)).astype(U8)}
+
+
+def run(body: str) -> Rewritten:
+    return rewrite(model(body), transpose_as_product, eliminate_dead_code, feeds=FEEDS, rtol=2e-6, plain=True)
+
+
+@pytest.mark.parametrize("body", RAISED)
+def test_raised(body: str) -> None:
+    ops = run(body).ops
+    assert "ConvTranspose" not in ops and {"Conv", "DepthToSpace"} <= set(ops)
+
+
+@pytest.mark.parametrize("body", LEFT)
+def test_left_alone(body: str) -> None:
+    result = run(body)
+    assert "ConvTranspose" in result.ops
+    assert LEFT[body] is None or any(str(LEFT[body]) in e.reason for e in result.events if not e.fired), result.events
+
+
+def sums(w: Array, zero: Array, step: int) -> Array:
+    """Of int64, in the order of the definition: every input is spread by the kernel."""
+    x = FEEDS["x"].astype(np.int64) - 120
+    weights = w.astype(np.int64) - zero.reshape(1, -1, 1, 1)
+    height, width = ((n - 1) * step + w.shape[2] for n in x.shape[2:])
+    out = np.zeros((2, 5, height, width), np.int64)
+    for i in range(x.shape[2]):
+        for j in range(x.shape[3]):
+            part = np.einsum("nc,cohw->nohw", x[:, :, i, j], weights)
+            out[:, :, i * step : i * step + w.shape[2], j * step : j * step + w.shape[3]] += part
+    return out
+
+
+@pytest.mark.parametrize("isa", [None, *available_tiers()])
+@pytest.mark.parametrize(("kernel", "step"), [("k2", 2), ("k4", 2), ("k3", 3)])
+def test_sums_are_exact_on_every_tier(isa: str | None, kernel: str, step: int) -> None:
+    """Requantised once, from exact sums: every byte."""
+    body = X + EACH % kernel + BIAS + f"m = ConvTranspose <strides = [{step}, {step}]> (a, b, d) "
+    body += "y = QuantizeLinear(m, u, v)"
+    loaded = arenaut.load_onnx(model(body, "uint8"), isa=isa)
+    got = loaded.run(dict(FEEDS))["y"]
+    total = sums(CONSTANTS[kernel], CONSTANTS["zs"], step) + CONSTANTS["count"].reshape(1, -1, 1, 1)
+    scale = (CONSTANTS["s"] * CONSTANTS["each"] / CONSTANTS["u"]).astype(F32).reshape(1, -1, 1, 1)
+    want = np.clip(np.rint(total.astype(F32) * scale) + 130, 0, 255).astype(U8)
+    np.testing.assert_array_equal(got, want)
+    assert "conv_transpose_f32" not in [each.kernel for each in loaded.profile(dict(FEEDS), repeat=1).steps]
+    assert len(np.unique(got)) > 100
