@@ -129,3 +129,5 @@ def _finish(build: GraphBuilder, node: Node, results: Sequence[Value]) -> None:
             new = build.op("Identity", new)  # an output needs a value of its own
         graph.supersede(old, new)
     graph.remove(node)
+    for _, body in node.bodies():  # whose values would keep the nodes, and these their constants
+        body.remove(list(body.nodes))

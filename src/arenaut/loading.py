@@ -28,7 +28,7 @@ from arenaut.ir.types import Type
 from arenaut.lowering.build import Built, build_program, draft_program
 from arenaut.lowering.fragments import size_of
 from arenaut.lowering.lower import NotAppendedError, lower_graph
-from arenaut.lowering.pairs import Change, Pair, find_pairs
+from arenaut.lowering.pairs import Change, Chosen, Pair, branch_pair, choosers, find_pairs
 from arenaut.lowering.pipeline import LoweringOptions, run_lowered_pipeline
 from arenaut.lowering.program import Lowered
 from arenaut.lowering.weights import WeightStore
@@ -39,7 +39,7 @@ from arenaut.origin import Origin
 from arenaut.plain import dataclass, replace
 from arenaut.planner import Effort
 from arenaut.released import ReleasedConstants, trim_heap
-from arenaut.state import Stateful
+from arenaut.stateful import Stateful
 
 if TYPE_CHECKING:
     import onnx
@@ -219,7 +219,7 @@ def _load(imported: ImportedModel, options: _Options) -> Model:
     lowered = _lower(imported.graph, options)
     weights = _weights(imported, options)
     specialiser = _Specialiser(options, weights, imported.mapped)
-    pairs, stateful = _draft_stateful(imported, options, specialiser, weights.store)
+    pairs, stateful, chosen = _draft_stateful(imported, options, specialiser, weights)
     built = specialiser.plan(lowered, weights.store)
     trim_heap()
     runner = _make_ready(built, imported, options, weights, specialiser)
@@ -236,7 +236,7 @@ def _load(imported: ImportedModel, options: _Options) -> Model:
         kept = {i: place.dtype for i, place in stateful.lowered.wholes.items()}
         model._stateful = Stateful(
             stateful, stateful.lowered.state, kept, pairs, model._inputs, model._output_names, model._results,
-            options.max_memory,
+            options.max_memory, chosen,
         )  # fmt: skip
     if options.lowering.hints and isinstance(runner, SpecialisedExecutor):
         model.prepare(options.lowering.hints)
@@ -265,17 +265,20 @@ def _lower(graph: Graph, options: _Options, most: int | None = None) -> Lowered:
 
 
 def _draft_stateful(
-    imported: ImportedModel, options: _Options, specialiser: _Specialiser, store: WeightStore
-) -> tuple[Sequence[Pair], Built | None]:
+    imported: ImportedModel, options: _Options, specialiser: _Specialiser, weights: _Weights
+) -> tuple[Sequence[Pair], Built | None, Chosen | None]:
     """The program of the same graph that keeps the model's state, which shares all packed weights; None where the
-    model has no state."""
+    model has no state. And what it was chosen for, where it is that of one branch."""
     if options.state is False or options.backends is not None:
-        return (), None
+        return (), None, None
     given = options.state if isinstance(options.state, Mapping) else None
-    pairs = find_pairs(imported.graph, imported.input_names, imported.output_names, given)
+    found = find_pairs(imported.graph, imported.input_names, imported.output_names, given)
+    graph, pairs, chosen = _appending_branch(imported, options, found)
+    if graph is not imported.graph:
+        weights.constants.follow(graph)
     while pairs:
         try:
-            lowered = lower_graph(imported.graph, options.target, pairs=pairs, cache=options.cache)
+            lowered = lower_graph(graph, options.target, pairs=pairs, cache=options.cache)
         except NotAppendedError as error:
             (pair,) = error.args
             pairs = [replace(p, change=Change.REPLACES, axis=-1) if p is pair else p for p in pairs]
@@ -283,8 +286,37 @@ def _draft_stateful(
         assert lowered.state is not None
         hints = {lowered.state.capacity: _TYPICAL_CAPACITY, **options.lowering.hints}
         lowered = run_lowered_pipeline(lowered, options.target, replace(options.lowering, hints=hints))
-        return pairs, specialiser.draft(lowered, store)
-    return (), None
+        return pairs, specialiser.draft(lowered, weights.store), chosen
+    return (), None, None
+
+
+def _appending_branch(
+    imported: ImportedModel, options: _Options, pairs: Sequence[Pair]
+) -> tuple[Graph, Sequence[Pair], Chosen | None]:
+    """The graph that a state's program is made of, its pairs, and what it is for: where an input chooses between
+    branches (use_cache_branch), that of the value with which more parts are appended to than are by all of the model.
+    """
+    graph = imported.graph
+    if options.passes is not None or not any(p.change.is_new for p in pairs):
+        return graph, pairs, None
+    from arenaut.passes.settle_input import decides, keep, settle_input
+
+    for number in choosers(graph.inputs):
+        for value in (True, False) if decides(graph, number) else ():
+            twin = graph.copy()
+            settle_input(twin, number, value)
+            _optimise(twin, replace(options, level="off"))
+            found = [branch_pair(twin, p) for p in pairs]
+            for pair in found:
+                if pair.change is Change.KEEPS:
+                    keep(twin, pair.input, pair.output)
+            if _appended(found) > _appended(pairs):
+                return twin, found, Chosen(number, value)
+    return graph, pairs, None
+
+
+def _appended(pairs: Sequence[Pair]) -> int:
+    return sum(p.change is Change.APPENDS for p in pairs)
 
 
 def _weights(imported: ImportedModel, options: _Options) -> _Weights:

@@ -27,7 +27,8 @@ from arenaut.origin import Origin
 from arenaut.released import ReleasedConstants
 from arenaut.results.plan import Plan, plan_at, plan_of
 from arenaut.results.profile import Profile, TimedStep, profile_of, timed_steps
-from arenaut.state import State, Stateful, sizes_of_state
+from arenaut.state import State
+from arenaut.stateful import Stateful, sizes_of_state
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,20 +14,15 @@ import numpy as np
 
 from arenaut import _native
 from arenaut.executor.common import Asked
-from arenaut.executor.compiled import CompiledExecutor
-from arenaut.inputs import Inputs
-from arenaut.ir.dims import Dim, Expr, evaluate, symbols_of
-from arenaut.ir.dtypes import DType
-from arenaut.ir.errors import InputError, MemoryLimitError, OptionError, StateError, memory_errors
-from arenaut.ir.graph import Array, Value
-from arenaut.ir.types import TensorType
-from arenaut.lowering.byte_rows import dims_as_bytes, dims_as_floats, rows_as_bytes, rows_as_floats
-from arenaut.lowering.outline import Described
-from arenaut.lowering.pairs import Change, Pair
-from arenaut.lowering.program import StateUse
+from arenaut.ir.dims import Expr, evaluate, symbols_of
+from arenaut.ir.errors import InputError, MemoryLimitError, StateError, memory_errors
+from arenaut.ir.graph import Array
+from arenaut.lowering.byte_rows import dims_as_floats, rows_as_bytes, rows_as_floats
+from arenaut.lowering.pairs import Change
 from arenaut.options import refused, whole
-from arenaut.plain import dataclass, replace
+from arenaut.plain import replace
 from arenaut.results.plan import Plan, plan_at
+from arenaut.stateful import Part, Stateful
 
 if TYPE_CHECKING:
     from arenaut.model import Model
@@ -35,106 +30,6 @@ if TYPE_CHECKING:
 # Positions that a state without a stated capacity has room for at first; it doubles when they are taken.
 FIRST_CHUNK = 256
 _FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Part:
-    """One tensor of the state. dtype, dims: as it is kept; fed: the type of its input, whose dims are the same but for
-    rows of bytes. axis: along which it is appended to, -1: it is not. told: data says where to write."""
-
-    name: str
-    dtype: DType
-    fed: DType
-    dims: tuple[Dim, ...]
-    change: Change
-    axis: int
-    told: bool
-
-    @property
-    def in_bytes(self) -> bool:
-        """Whether it is kept as rows of bytes (lowering/byte_rows.py)."""
-        return self.dtype is DType.INT8 and self.fed is DType.FLOAT
-
-    def sized(self, sizes: Mapping[str, int], capacity: int) -> list[int]:
-        """Its dims with room for so much. Sizes that are not known are 0: nothing is there yet."""
-        dims = [evaluate(d, {s.name: sizes.get(s.name, 0) for s in symbols_of(d)}) for d in self.dims]
-        if self.axis >= 0:
-            dims[self.axis] = capacity
-        return dims
-
-
-class Stateful:
-    """The program of a model that keeps its state, and what that consists of."""
-
-    def __init__(
-        self,
-        program: Described,
-        use: StateUse,
-        types: Mapping[int, DType],
-        pairs: Sequence[Pair],
-        inputs: Inputs,
-        output_names: Sequence[str],
-        outputs: Sequence[Value],
-        max_memory: int | None,
-    ) -> None:
-        """inputs, outputs: all of the model's. types: by number of an input that lies in the state, the type it has
-        there. pairs: those that the program was lowered with."""
-        self.built, self.use, self.types, self.pairs = program, use, types, pairs
-        self.executor = CompiledExecutor(program, max_memory)
-        self.parts = [_part(inputs.names[p.input], inputs.values[p.input], p, types.get(p.input)) for p in pairs]
-        self.names = {part.name: i for i, part in enumerate(self.parts)}
-        held = {p.input for p in pairs}
-        self.fed = [i for i in range(len(inputs.names)) if i not in held]
-        self.inputs = Inputs([inputs.names[i] for i in self.fed], [inputs.values[i] for i in self.fed])
-        self.count = len(inputs.names)
-        gone = {p.output for p in pairs if not p.change.is_new}
-        kept = [i for i in range(len(output_names)) if i not in gone]
-        carried = {p.output for p in pairs}
-        self.output_names = [output_names[i] if i not in carried else None for i in kept]
-        self.fast_inputs = [(name, _numpy_type(value)) for name, value in zip(inputs.names, inputs.values, strict=True)]
-        self.fast_outputs = [(output_names[i], _numpy_type(outputs[i])) for i in kept]
-        self.lengths = {str(part.dims[part.axis]) for part in self.parts if part.axis >= 0}
-        rooms = [inputs.values[p.input].shape[p.axis] for p in pairs if p.change is Change.UPDATES]
-        self.room: Dim | None = rooms[0] if rooms and not self.lengths else None
-        self.batch = self._batch_symbol()
-
-    @property
-    def grows(self) -> bool:
-        return self.use.total is not None
-
-    def _batch_symbol(self) -> str | None:
-        """The size that counts the samples: of those that parts share, one that starts an input, or is called so."""
-        shared = list(dict.fromkeys(
-            str(d) for part in self.parts for d in part.dims
-            if isinstance(d, Expr) and str(d) not in (*self.lengths, str(self.room)) and len(symbols_of(d)) == 1
-        ))  # fmt: skip
-        first = {str(v.shape[0]) for v in self.inputs.values if v.has_shape and v.rank > 0}
-        found = [n for n in shared if n in first] or [n for n in shared if "batch" in n.lower()]
-        found = found or (shared if len(shared) == 1 else [])
-        return found[0] if found else None
-
-    def room_symbol(self) -> str | None:
-        """The size that is how many positions caches have which runs are told where to write in; None where the model
-        says how many, or has no such caches."""
-        return str(self.room) if isinstance(self.room, Expr) and len(symbols_of(self.room)) == 1 else None
-
-    def rows_axis(self, part: Part) -> int | None:
-        """The axis of a part that counts the samples; None where none is known to."""
-        for axis, d in enumerate(part.dims):
-            if self.batch is not None and str(d) == self.batch:
-                return axis
-        return 0 if self.batch is None and part.axis > 0 and isinstance(part.dims[0], int) else None
-
-
-def _part(name: str, value: Value, pair: Pair, kept: DType | None) -> Part:
-    axis = pair.axis if pair.change is Change.APPENDS else -1
-    part = Part(name, kept or value.dtype, value.dtype, value.shape, pair.change, axis, pair.told)
-    return replace(part, dims=dims_as_bytes(part.dims)) if part.in_bytes else part
-
-
-def _numpy_type(value: Value) -> np.dtype[Any] | None:
-    t = value.type
-    return t.dtype.numpy if isinstance(t, TensorType) and t.dtype is not DType.STRING else None
 
 
 class State(_native.State):
@@ -263,10 +158,12 @@ class State(_native.State):
             axes = [self._axis_of_rows(part) for part in self._of.parts]
             for number, (part, axis) in enumerate(zip(self._of.parts, axes, strict=True)):
                 array = self._valid(number)
-                parted = [0 if part.axis < 0 or part.told else int(self._alike[i, rows[i]]) for i in moved]
-                taken = [_rows_from(array, axis, rows[i], part.axis, at) for i, at in zip(moved, parted, strict=True)]
+                keeps = part.change is Change.KEEPS  # rows that began as one are alike
+                differ = [i for i in moved if not keeps or not self._alike[i, rows[i]]]
+                parted = [0 if part.axis < 0 or part.told else int(self._alike[i, rows[i]]) for i in differ]
+                taken = [_rows_from(array, axis, rows[i], part.axis, at) for i, at in zip(differ, parted, strict=True)]
                 copies = [source.copy() for source in taken]
-                for i, at, copy in zip(moved, parted, copies, strict=True):
+                for i, at, copy in zip(differ, parted, copies, strict=True):
                     _rows_from(array, axis, i, part.axis, at)[...] = copy
             self._alike = self._alike_in(rows)
 
@@ -368,15 +265,52 @@ class State(_native.State):
         inputs = self._of.inputs.arrays({n: feeds[n] for n in feeds if n not in own})
         self._of.inputs.check_symbols(inputs)
         with self._restoring(own):
-            self._make_room(inputs)
             arrays: list[Any] = [None] * self._of.count
             for i, array in zip(self._of.fed, inputs, strict=True):
                 arrays[i] = array
+            if not self._of.serves(arrays):
+                return self._run_otherwise(dict(zip(self._of.inputs.names, inputs, strict=True)), seconds, stop)
+            self._make_room(inputs)
             try:
                 results = self._of.executor.run(arrays, seconds, Asked(stop=stop, state=self))
             except _native.StateTaken:
                 self._refuse()
         return {n: r for n, r in zip(self._of.output_names, results, strict=True) if n is not None}
+
+    def _run_otherwise(
+        self, feeds: Mapping[str, Array], seconds: float | None, stop: _native.Stop | None
+    ) -> dict[str, Any]:
+        """A run in which an input chooses another branch than that of the program that keeps the state: a plain run,
+        whose outputs take the place of what is held, but for those without elements."""
+        known = {**self._known_of(feeds), **self._sizes}
+        with self._held():
+            given = dict(feeds)
+            for number, part in enumerate(self._of.parts):
+                held = self._valid(number)
+                if part.axis < 0 and held.size == 0 and not part.in_bytes:
+                    held = np.zeros(part.sized(known, 0), part.fed.numpy)  # as long as what is fed with it
+                given[part.name] = rows_as_floats(held) if part.in_bytes else held.astype(part.fed.numpy)
+            results = self.model._run(given, timeout=seconds, stop=stop)
+            made = {self._number(part): results.pop(output) for part, output in self._of.presents().items()}
+            stays = {i for i, part in enumerate(self._of.parts) if part.change in (Change.KEEPS, Change.RENEWS)}
+            arrays = {i: self._fitting(i, array) for i, array in made.items() if array.size or i not in stays}
+            length = self._length_of(arrays)
+            if length > self._capacity:
+                self._grow_to(length, length - self._length)
+            self._length = length
+            self._alike[...] = 0
+            for number, array in arrays.items():
+                self._fill(number, array)
+        return results
+
+    def _known_of(self, feeds: Mapping[str, Array]) -> dict[str, int]:
+        """The sizes that fed arrays tell."""
+        known: dict[str, int] = {}
+        for name, value in zip(self._of.inputs.names, self._of.inputs.values, strict=True):
+            for d, n in zip(value.shape if value.has_shape else (), feeds[name].shape, strict=False):
+                if isinstance(d, Expr) and str(d) == symbols_of(d)[0].name:
+                    known.setdefault(str(d), n)
+        return known
 
     @contextmanager
     def _restoring(self, own: Mapping[str, Any]) -> Iterator[None]:
@@ -471,6 +405,8 @@ class State(_native.State):
     def _connect(self) -> None:
         """Lets run() take its fast path with this state."""
         of = self._of
+        if of.chosen is not None:
+            return  # which program a run takes hangs on what is fed
         if any(t is None for _, t in of.fast_inputs) or any(t is None for _, t in of.fast_outputs):
             return
         limit = of.executor.max_memory - (self.nbytes if of.executor.limited else 0)
@@ -566,25 +502,4 @@ def _bytes_of(parts: Sequence[Part], dims: Sequence[Sequence[int]]) -> int:
     return total
 
 
-def sizes_of_state(stateful: Stateful, batch: int, capacity: int | None, given: Mapping[str, int]) -> dict[str, int]:
-    """The sizes of a new state. given: of further symbolic dims of its parts."""
-    known = {str(d) for part in stateful.parts for d in part.dims if isinstance(d, Expr)} - stateful.lengths
-    wrong = sorted(set(given) - known)
-    if wrong:
-        raise OptionError(f"sizes names {', '.join(wrong)}; the state has {', '.join(sorted(known)) or 'none'}")
-    sizes = {name: whole(f"sizes[{name!r}]", n, 0, "a size, an integer from 0") for name, n in given.items()}
-    room = stateful.room_symbol()
-    if room is not None and capacity is None and room not in sizes:
-        raise OptionError(f"capacity=None: runs are told where in '{room}' positions to write; say how many they are")
-    if room is not None and capacity is not None:
-        sizes.setdefault(room, capacity)
-    if isinstance(stateful.room, int) and capacity not in (None, stateful.room):
-        raise OptionError(f"capacity={capacity}: the model's caches have {stateful.room} positions")
-    if stateful.batch is not None:
-        sizes.setdefault(stateful.batch, batch)
-    elif batch != 1:
-        raise OptionError(f"batch={batch}: the model has no symbolic batch dim")
-    return sizes
-
-
-__all__ = ["FIRST_CHUNK", "State", "Stateful", "sizes_of_state"]
+__all__ = ["FIRST_CHUNK", "State"]

@@ -32,6 +32,7 @@ LOADED = COMPILED | {
     "released",
     "model",
     "state",
+    "stateful",
 }
 PUBLIC = {"__version__", "errors", "loading"}
 
@@ -58,6 +59,7 @@ ALLOWED: Mapping[str, set[str]] = {
     "compiled": LOADED | {"frontend", "passes", "config", "options", "origin", "__version__"},
     "model": LOADED | {"compiled", "frontend", "passes"},
     "state": LOADED,
+    "stateful": LOADED,
     "loading": LOADED | {"compiled", "frontend", "passes"},
     "onnx_backend": {"errors", "ir", "loading", "model"},
     "generation": {"errors", "inputs", "ir", "model", "options", "plain", "state"},

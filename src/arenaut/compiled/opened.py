@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from arenaut.passes.context import Event
     from arenaut.results.plan import Plan
     from arenaut.results.profile import Profile
-    from arenaut.state import State, Stateful
+    from arenaut.state import State
+    from arenaut.stateful import Stateful
 
 # Loads the model anew from its original, with the options it was compiled with. The text: what for.
 Reload = Callable[[str], Model]
@@ -371,9 +372,9 @@ class OpenedModel(Model):
         return super()._stateful_or_refuse()
 
     def _read_stateful(self, table: StateTable) -> Stateful:
-        from arenaut.lowering.pairs import Change, Pair
+        from arenaut.lowering.pairs import Change, Chosen, Pair
         from arenaut.lowering.program import Port, StateUse
-        from arenaut.state import Stateful
+        from arenaut.stateful import Stateful
 
         left = replace(self._left, read=len(self._left.manifest.programs) - table.programs)
         program = left.program("state program", table.programs)
@@ -391,9 +392,12 @@ class OpenedModel(Model):
         for pair in pairs:
             if types.get(pair.input, values[pair.input].dtype) != program.native.input_dtype(pair.input):
                 raise ValueError("a part of the state of another type than the program takes")
+        chosen = None if table.chosen < 0 else Chosen(table.chosen, table.value)
+        if chosen is not None and not chosen.fits(values):
+            raise ValueError("a branch that no input of the model chooses")
         return Stateful(
             program, StateUse(ports, table.total, table.capacity), types, pairs, self._inputs, self._output_names,
-            self._results, self._max_memory,
+            self._results, self._max_memory, chosen,
         )  # fmt: skip
 
     def _fed_anew(self, names: Collection[str]) -> Model:

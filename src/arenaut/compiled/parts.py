@@ -138,7 +138,8 @@ class StatePort:
 class StateTable:
     """What a state consists of, and how the program that keeps it uses it. total: how long it is afterwards; length:
     the same, by its number in the program. programs: how many tables are the program's and its bodies'; 0: it is made
-    from the original."""
+    from the original. chosen, value: the input whose value chooses a branch, and the one that the program is for; -1:
+    none does."""
 
     parts: tuple[StatePart, ...]
     ports: tuple[StatePort, ...]
@@ -146,6 +147,8 @@ class StateTable:
     length: int
     capacity: str
     programs: int
+    chosen: int
+    value: bool
 
 
 @dataclass(frozen=True)

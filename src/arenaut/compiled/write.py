@@ -42,7 +42,7 @@ from arenaut.lowering.build import Built
 from arenaut.lowering.program import LoweredStep, StepKind
 from arenaut.model import Model
 from arenaut.plain import replace
-from arenaut.state import Stateful
+from arenaut.stateful import Stateful
 
 
 def save_model(model: Model, path: str | os.PathLike[str], *, portable: bool = False) -> None:
@@ -167,7 +167,8 @@ def _state_table(stateful: Stateful, programs: int) -> StateTable:
     ]  # fmt: skip
     use, length = stateful.use, stateful.built.native.state_total
     ports = tuple([StatePort(p.input, p.output, p.axis) for p in use.ports])
-    return StateTable(tuple(parts), ports, use.total, length, use.capacity, programs)
+    number, value = (-1, False) if stateful.chosen is None else (stateful.chosen.input, stateful.chosen.value)
+    return StateTable(tuple(parts), ports, use.total, length, use.capacity, programs, number, value)
 
 
 def _sections(

@@ -77,8 +77,8 @@ class Decoder(ABC):
 
 
 class StateDecoder(Decoder):
-    """A decoder whose own caches are in a state. Those of an encoder's states are fed to each call; nothing copies
-    them."""
+    """A decoder whose own caches are in a state. Those of an encoder's states are there too where the model's first
+    call makes them (use_cache_branch); else they are fed to each call. Nothing copies them."""
 
     def __init__(
         self, model: Model, roles: Roles, first: Model | None, states: Array | None, source_mask: Array | None,
@@ -114,7 +114,7 @@ class StateDecoder(Decoder):
 
 class CachedDecoder(Decoder):
     """A decoder whose caches are arrays, outputs of one call and inputs of the next, or that has none and is run on all
-    tokens: for models whose caches a state cannot append to (two decoders merged into one with use_cache_branch)."""
+    tokens: for models whose caches a state cannot append to."""
 
     def __init__(
         self, model: Model, roles: Roles, first: Model | None, states: Array | None, source_mask: Array | None
@@ -162,8 +162,8 @@ def decoder_of(
         state = model.new_state()
     except UnsupportedError:
         return CachedDecoder(model, roles, first, states, source_mask)
-    own = {c.past.name for c in roles.caches if not c.cross}
-    if state.capacity == 0 or set(state.names) != own:
+    held = {c.past.name for c in roles.caches if not c.cross or roles.branch is not None}
+    if state.capacity == 0 or set(state.names) != held:
         return CachedDecoder(model, roles, first, states, source_mask)
     return StateDecoder(model, roles, first, states, source_mask, state)
 

@@ -11,7 +11,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import OptionError
 from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.types import TensorType
-from arenaut.plain import dataclass
+from arenaut.plain import dataclass, replace
 
 
 class Change(Enum):
@@ -40,6 +40,27 @@ class Pair:
     change: Change
     axis: int = -1
     told: bool = False
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The number of an input whose one element chooses between branches of the model, and the value for which a program
+    is."""
+
+    input: int
+    value: bool
+
+    def fits(self, inputs: Sequence[Value]) -> bool:
+        """Whether these inputs of a model have one that may choose so."""
+        return self.input in choosers(inputs)
+
+
+def choosers(inputs: Sequence[Value]) -> list[int]:
+    """The inputs, by number, that are one truth value."""
+    types = [value.type for value in inputs]
+    return [
+        i for i, t in enumerate(types) if isinstance(t, TensorType) and t.dtype is DType.BOOL and t.shape in ((), (1,))
+    ]
 
 
 # Names of inputs, and what the output is then called, of exporters: optimum and transformers (past_key_values.0.key,
@@ -127,6 +148,14 @@ def _emptied(present: Value) -> bool:
         return False
     results = [body.outputs[node.outputs.index(present)] for _, body in node.bodies()]
     return any(v.has_shape and 0 in v.shape for v in results)
+
+
+def branch_pair(graph: Graph, pair: Pair) -> Pair:
+    """The pair in the graph of one branch: an output that has no elements there leaves its input as it is."""
+    past, present = graph.inputs[pair.input], graph.outputs[pair.output]
+    if present.has_shape and 0 in present.shape and pair.change is Change.RENEWS:
+        return replace(pair, change=Change.KEEPS)
+    return _classified(graph, pair.input, pair.output) if _may_become(present, past) else pair
 
 
 def _classified(graph: Graph, i: int, j: int) -> Pair:
