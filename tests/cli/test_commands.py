@@ -155,6 +155,18 @@ def test_version_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--install-completion" in call("--help").stdout
 
 
+@pytest.mark.parametrize(
+    ("line", "place", "offered"), [("arenaut pro", 1, "profile"), ("arenaut bench m.onnx --eng", 3, "--engines")]
+)
+def test_bash_completes_commands_and_options(line: str, place: int, offered: str) -> None:
+    done = CliRunner().invoke(
+        app,
+        prog_name="arenaut",
+        env={"_ARENAUT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(place)},
+    )
+    assert done.stdout.split() == [offered]
+
+
 def test_text_is_made_an_input(tmp_path: Path) -> None:
     text = h.make_tensor_value_info("t", onnx.TensorProto.STRING, ["n"])
     graph = h.make_graph([h.make_node("Identity", ["t"], ["u"])], "g", [text],
