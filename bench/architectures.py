@@ -322,10 +322,88 @@ def nearest(rows: int, features: int, count: int) -> Any:
     return Nearest()
 
 
+def vits(layers: int) -> Any:
+    """A VITS voice: text encoder, stochastic durations, flows, a HiFi-GAN decoder, without noise so that all engines
+    say the same. ids [1, letters] -> waveform [1, samples], whose length only the durations decide."""
+    model = from_config(
+        "VitsModel", "VitsConfig", "eager", vocab_size=64, num_hidden_layers=layers, noise_scale=0.0,
+        noise_scale_duration=0.0, wavenet_dropout=0.0, activation_dropout=0.0,
+    )  # fmt: skip
+    return calling(model, lambda body, ids: body(input_ids=ids).waveform)
+
+
+def efficientformer() -> Any:
+    """EfficientFormer-L1: blocks that mix by average pooling, and one of attention at 7x7. pixels [batch, 3, 224, 224]
+    -> logits."""
+    import torch
+    from torch import nn
+
+    def convolution(given: int, made: int, kernel: int = 1, stride: int = 1) -> Any:
+        return nn.Sequential(nn.Conv2d(given, made, kernel, stride, kernel // 2), nn.BatchNorm2d(made))
+
+    class Scaled(nn.Module):
+        """x + scale * inner(x)."""
+
+        def __init__(self, inner: Any, shape: tuple[int, ...]) -> None:
+            super().__init__()
+            self.inner, self.scale = inner, nn.Parameter(torch.rand(shape) * 0.5)
+
+        def forward(self, x: Any) -> Any:
+            return x + self.scale * self.inner(x)
+
+    class Pooling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+
+        def forward(self, x: Any) -> Any:
+            return self.pool(x) - x
+
+    class Attention(nn.Module):
+        """Heads of 32 keys and 128 values over the positions, with a bias for each pair."""
+
+        def __init__(self, width: int, positions: int) -> None:
+            super().__init__()
+            self.joined, self.out = nn.Linear(width, 8 * 192), nn.Linear(8 * 128, width)
+            self.bias = nn.Parameter(torch.randn(8, positions, positions))
+
+        def forward(self, x: Any) -> Any:
+            split = self.joined(x).reshape(x.shape[0], x.shape[1], 8, 192).permute(0, 2, 1, 3)
+            q, k, v = split.split([32, 32, 128], dim=3)
+            weights = (q @ k.transpose(-2, -1) * 32**-0.5 + self.bias).softmax(-1)
+            return self.out((weights @ v).transpose(1, 2).reshape(x.shape[0], x.shape[1], 8 * 128))
+
+    class Head(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            inner = nn.Sequential(nn.LayerNorm(width), Attention(width, 49))
+            wide = nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+            )
+            self.blocks = nn.Sequential(Scaled(inner, (width,)), Scaled(wide, (width,)))
+            self.norm, self.classes = nn.LayerNorm(width), nn.Linear(width, 1000)
+
+        def forward(self, x: Any) -> Any:
+            return self.classes(self.norm(self.blocks(x.flatten(2).transpose(1, 2))).mean(1))
+
+    def block(width: int) -> list[Any]:
+        wide = nn.Sequential(convolution(width, 4 * width), nn.GELU(), convolution(4 * width, width))
+        return [Scaled(Pooling(), (width, 1, 1)), Scaled(wide, (width, 1, 1))]
+
+    widths, depths = (48, 96, 224, 448), (3, 2, 6, 3)
+    parts: list[Any] = [convolution(3, 24, 3, 2), nn.ReLU(), convolution(24, 48, 3, 2), nn.ReLU()]
+    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+        if stage:
+            parts.append(convolution(widths[stage - 1], width, 3, 2))
+        for _ in range(depth):
+            parts += block(width)
+    return nn.Sequential(*parts, Head(widths[-1]))
+
+
 ARCHITECTURES: Final[Mapping[str, Callable[..., Any]]] = {
     function.__name__: function
     for function in (
         clip_text, clip_image, detr, yolos, yolo, diffusion_unet, wav2vec2, conformer, conv_tasnet, crnn, mobilevit,
-        nearest,
+        nearest, vits, efficientformer,
     )
 }  # fmt: skip

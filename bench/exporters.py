@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from bench.architectures import ARCHITECTURES
+from bench.classical import CLASSICAL
 from bench.decoders import DECODERS
 from bench.modules import calling, from_config
 
@@ -25,12 +26,14 @@ def build(name: str, params: Mapping[str, Any], seed: int, example: Sequence[np.
     """Build the module of one recipe in evaluation mode, with weights that depend on `seed` and `example` alone.
 
     BatchNormalization layers get statistics measured on `example`, so that activations keep their magnitude through
-    depth.
+    depth. Recipes of bench/classical.py give a ModelProto that is ready.
     """
     import torch
 
     torch.manual_seed(seed)
     module = RECIPES[name](**params)
+    if not isinstance(module, torch.nn.Module):
+        return module
     vary_constants(module)
     settle_batch_norms(module, [torch.from_numpy(array) for array in example])
     return module.eval()
@@ -80,9 +83,15 @@ def export(
     """Export `module` to `path` through one of torch's two exporters.
 
     `example` maps input names to arrays in the order of forward's parameters; `dynamic` maps input names to
-    {axis: symbol}. `exporter` is "dynamo" (torch.export) or "torchscript" (tracing; weights always inside the file).
+    {axis: symbol}. `exporter` is "dynamo" (torch.export), "torchscript" (tracing; weights always inside the file), or
+    "none" for a ModelProto.
     `linked`: sizes follow from one another (a mask as long as the cache and the step), which torch.export finds out.
     """
+    if exporter == "none":
+        import onnx
+
+        onnx.save(module, path)
+        return
     import torch
 
     arguments = tuple(torch.from_numpy(array) for array in example.values())
@@ -105,7 +114,7 @@ def export(
     elif exporter == "torchscript":
         settings["dynamic_axes"] = {name: dict(axes) for name, axes in dynamic.items()}
     else:
-        raise ValueError(f"unknown exporter {exporter!r}: expected 'dynamo' or 'torchscript'")
+        raise ValueError(f"unknown exporter {exporter!r}: expected 'dynamo', 'torchscript' or 'none'")
     with torch.no_grad():
         torch.onnx.export(module, arguments, path, dynamo=exporter == "dynamo", **settings)
 
@@ -452,5 +461,6 @@ RECIPES: Final[Mapping[str, Callable[..., Any]]] = (
         )
     }
     | ARCHITECTURES
+    | CLASSICAL
     | DECODERS
 )

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -15,9 +16,14 @@
 namespace arenaut {
 namespace {
 
-// How long a thread without work looks for some before it sleeps, in rounds of kLooks looks.
-constexpr int64_t kSpinIdle = 30'000, kSpinLeased = 200'000;  // nanoseconds
+// How long a thread without work looks for some before it sleeps, in rounds of kLooks looks: while no run has the pool,
+// while runs follow each other closely, while a run has it.
+constexpr int64_t kSpinIdle = 30'000, kSpinFrequent = 150'000, kSpinLeased = 200'000;  // nanoseconds
 constexpr int kLooks = 64;
+// Runs that begin so soon after the one before follow closely, from the kFrequentRuns-th on: threads then find the next
+// run awake, so waking them once is worth it however little a run has to share.
+constexpr int64_t kFrequent = 100'000;  // nanoseconds
+constexpr int32_t kFrequentRuns = 4;
 // Looks of the caller for the end of a piece that another thread holds, before it lends its processor.
 constexpr int kPatience = 20'000;
 
@@ -59,6 +65,18 @@ class Pool {
 
   int32_t threads() const { return static_cast<int32_t>(workers_.size()); }
 
+  // The owner has just got the pool, or is about to let go of it.
+  void begin_lease() {
+    leased.store(true, std::memory_order_relaxed);
+    const bool soon = now() - released_ < kFrequent;
+    soon_ = soon ? std::min(soon_ + 1, kFrequentRuns) : 0;
+    frequent_.store(soon_ == kFrequentRuns, std::memory_order_relaxed);
+  }
+  void end_lease() {
+    released_ = now();
+    leased.store(false, std::memory_order_relaxed);
+  }
+
   // Slot 0 is the caller's. Called by the owner; throws std::system_error.
   void grow(int32_t threads) {
     if (workers_.empty()) workers_.push_back(std::make_unique<Worker>());
@@ -84,7 +102,7 @@ class Pool {
       range.left.store(range_word(generation, end, first), std::memory_order_release);
     }
     generation_.store(generation, std::memory_order_seq_cst);
-    if (wake) wake_up(parts);
+    if (wake || frequent_.load(std::memory_order_relaxed)) wake_up(parts);
     work(0, generation, fn, context, parts);
     for (int spins = 1; done_.load(std::memory_order_acquire) != pieces; ++spins) {
       relax();
@@ -134,6 +152,11 @@ class Pool {
     }
   }
 
+  int64_t patience() const {
+    if (leased.load(std::memory_order_relaxed)) return kSpinLeased;
+    return frequent_.load(std::memory_order_relaxed) ? kSpinFrequent : kSpinIdle;
+  }
+
   // The first generation after `seen`.
   uint32_t await(Worker* w, uint32_t seen) {
     for (;;) {
@@ -146,7 +169,7 @@ class Pool {
           relax();
         }
         waited = now() - start;
-      } while (waited < (leased.load(std::memory_order_relaxed) ? kSpinLeased : kSpinIdle));
+      } while (waited < patience());
       std::unique_lock<std::mutex> lock(w->mutex);
       w->asleep.store(true, std::memory_order_seq_cst);
       if (generation_.load(std::memory_order_seq_cst) == seen)
@@ -155,6 +178,9 @@ class Pool {
     }
   }
 
+  int64_t released_ = 0;  // when the last owner let go; this and soon_ are the owner's
+  int32_t soon_ = 0;
+  std::atomic<bool> frequent_{false};
   std::vector<std::unique_ptr<Worker>> workers_;
   alignas(64) std::atomic<uint32_t> generation_{0};
   std::atomic<PieceFn> fn_{nullptr};
@@ -210,13 +236,13 @@ int32_t PoolLease::take(int32_t threads) {
     return 1;
   }
   t_leased = p;
-  p->leased.store(true, std::memory_order_relaxed);
+  p->begin_lease();
   return threads_;
 }
 
 void PoolLease::give_back() {
   if (threads_ > 1 && t_leased != nullptr) {
-    t_leased->leased.store(false, std::memory_order_relaxed);
+    t_leased->end_lease();
     t_leased->owner.unlock();
     t_leased = nullptr;
   }
