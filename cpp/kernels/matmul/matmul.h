@@ -69,6 +69,19 @@ inline void swap_sides(MatMulBound* b) {
   b->b_operand = operand;
 }
 
+// The width of blocks of columns, at most `most` and a multiple of `step`, that shares `columns` out best: over a
+// multiple of four blocks, or so many blocks that one more or less does not matter.
+inline int64_t even_block(int64_t columns, int64_t most, int64_t step) {
+  int64_t best = most, least = columns * 2;
+  for (int64_t block = most / step * step; block >= step; block -= step) {
+    const int64_t blocks = ceil_div(columns, block),
+                  shared = blocks < 16 ? round_up(blocks, 4) * block : blocks * block;
+    if (shared < least) best = block, least = shared;
+    if (blocks >= 16) break;
+  }
+  return best;
+}
+
 // Blocks of rows and columns, and how many of them a task covers: functions of the shape and the tier.
 template <typename T>
 void choose_grid(const arn_target& target, MatMulBound* b) {
@@ -100,12 +113,16 @@ void choose_grid(const arn_target& target, MatMulBound* b) {
     else
       break;
   }
+  // So few rows wait for B, which lies in the caches of the threads that read the same part of it each time.
+  const bool waiting = b->m < 8;
+  const int64_t step = waiting ? 4 * L : tile;
+  if (batches * m_blocks == 1 && n_block >= 2 * step && b->n > n_block) n_block = even_block(b->n, n_block, step);
   b->m_block = max64(1, ceil_div(b->m, m_blocks));
   b->n_block = n_block;
   b->m_blocks = b->m == 0 ? 0 : ceil_div(b->m, b->m_block);
   b->n_blocks = b->n == 0 ? 0 : ceil_div(b->n, n_block);
   b->units = batches * b->m_blocks * b->n_blocks;
-  b->units_per_task = units_for_task(work, b->units, small);
+  b->units_per_task = units_for_task(work, b->units, waiting ? small / 4 : small);
 }
 
 template <typename T>
