@@ -401,7 +401,12 @@ def select(condition: Dim, a: Dim, b: Dim) -> Dim:
     """a where condition != 0, else b."""
     if isinstance(condition, int):
         return a if condition else b
-    return a if a == b else _opaque("select", condition, a, b)
+    if a == b:
+        return a
+    # d == 0 ? q * d : d, as a Reshape to another value's shape asks, is d.
+    if condition == equal(b, 0) and exact_div(a, b) is not None:
+        return b
+    return _opaque("select", condition, a, b)
 
 
 def product(dims: Sequence[Dim]) -> Dim:

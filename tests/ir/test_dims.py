@@ -68,6 +68,16 @@ def test_a_capped_dim_broadcasts_with_the_dim_itself() -> None:
         assert broadcast_dim(other, s) != s or other == s
 
 
+def test_a_reshape_to_another_shape_keeps_its_dims() -> None:
+    """0 asks a Reshape for the dim of its input, -1 for what is left: neither changes d where the input's is q * d."""
+    d = dims.floordiv(s - 16, 8) + 1
+    kept = dims.select(dims.equal(d, 0), 256 * d, d)
+    assert kept == d
+    assert dims.select(dims.less(d, 0), d, kept) == d
+    assert dims.select(dims.equal(d, 0), 256 * d + 1, d) != d
+    assert dims.select(dims.equal(d, 1), 256 * d, d) != d
+
+
 def test_expressions_that_share_their_parts_stay_linear() -> None:
     """As a tree this expression has 2^200 leaves; building, replacing, printing and comparing it must not see them."""
 
