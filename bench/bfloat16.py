@@ -9,12 +9,8 @@ model after so long.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +25,7 @@ from arenaut.measure.render import milliseconds, ratio_text  # noqa: E402
 from arenaut.measure.stats import geometric_mean  # noqa: E402
 from arenaut.measure.subjects import find_subjects  # noqa: E402
 from bench import speed  # noqa: E402
+from bench.measured import Measured, how, page_parser  # noqa: E402
 from bench.table import markdown_table  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "measured" / "BFLOAT16.md"
@@ -68,7 +65,7 @@ def summary(rows: Sequence[speed.Row]) -> list[str]:
     return lines
 
 
-def document(rows: Sequence[speed.Row], versions: str, how: str) -> str:
+def document(rows: Sequence[speed.Row], versions: str, turns: str) -> str:
     cells = [
         [
             row.model, str(row.threads), *(milliseconds(row.seconds[each]) if each in row.seconds else "refused"
@@ -84,7 +81,7 @@ def document(rows: Sequence[speed.Row], versions: str, how: str) -> str:
         "",
         f"- Machine: {machine()}",
         f"- Versions: {versions}, which chooses its own precision.",
-        f'- arenaut with `load_onnx(..., precision="bfloat16")`. Taking turns: {how}. Ratios: OpenVINO\'s time over',
+        f'- arenaut with `load_onnx(..., precision="bfloat16")`. Taking turns: {turns}. Ratios: OpenVINO\'s time over',
         "  arenaut's in a round, median over the rounds with a 95 % interval; above 1 arenaut is faster.",
         "",
         "## Goals",
@@ -99,30 +96,25 @@ def document(rows: Sequence[speed.Row], versions: str, how: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=[*MODELS, *HALF], metavar="NAME")
+    parser = page_parser(__doc__, [*MODELS, *HALF])
     parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--slot", type=float, default=0.1)
-    parser.add_argument("--seconds", type=float, default=float("inf"))
     options = parser.parse_args(arguments)
-    rows = {(row.model, row.threads): row for row in speed.stored(MEASURED)}
-    start = time.monotonic()
-    for name in options.names:
-        for count in (int(each) for each in options.threads.split(",")):
-            if (name, count) in rows or time.monotonic() - start > options.seconds:
-                continue
-            (subject,) = find_subjects([name], {})
-            row = speed.measure(subject, (OURS, STORED, PEER), count, options.rounds, options.slot)
-            rows[name, count] = row
-            with MEASURED.open("a") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
-            print(name, count, ratio_text(row.ratios[PEER]) if PEER in row.ratios else row.failed, flush=True)
+
+    def measure(key: tuple[str, int]) -> speed.Row:
+        (subject,) = find_subjects([key[0]], {})
+        return speed.measure(subject, (OURS, STORED, PEER), key[1], options.rounds, options.slot)
+
+    counts = [int(each) for each in options.threads.split(",")]
+    kept = Measured(MEASURED, speed.row_from, lambda row: (row.model, row.threads), line)
+    rows = kept.go_on([(name, count) for name in options.names for count in counts], measure, options.seconds)
     order = [key for name in (*MODELS, *HALF) for key in sorted(rows) if key[0] == name]
     versions = f"arenaut {version_of(OURS)}, {PEER} {version_of(PEER)}"
-    how = f"{options.rounds} rounds of {options.slot:g} s"
-    OUTPUT.write_text(document([rows[key] for key in order], versions, how))
+    OUTPUT.write_text(document([rows[key] for key in order], versions, how(options)))
     return 0
+
+
+def line(row: speed.Row) -> str:
+    return f"{row.model} {row.threads} {ratio_text(row.ratios[PEER]) if PEER in row.ratios else row.failed}"
 
 
 if __name__ == "__main__":

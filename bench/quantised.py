@@ -10,12 +10,10 @@ all). --memory: prints the table of memory alone, writes nothing.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +28,7 @@ from arenaut.measure.render import mebibytes, milliseconds, ratio_text  # noqa: 
 from arenaut.measure.stats import geometric_mean  # noqa: E402
 from arenaut.measure.subjects import Subject, find_subjects  # noqa: E402
 from bench import load_memory, speed  # noqa: E402
+from bench.measured import Measured, how, page_parser  # noqa: E402
 from bench.table import markdown_table  # noqa: E402
 from bench.zoo import Quantised, cache_path, load_manifest, select  # noqa: E402
 
@@ -93,14 +92,14 @@ def arena_bytes(subject: Subject) -> int:
     return arenaut_memory(subject.path, subject.make_feeds(0)).peak_bytes
 
 
-def stored(path: Path) -> dict[str, Result]:
-    """What earlier calls measured, by model."""
-    results = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        fields = json.loads(line)
-        rows = tuple(speed.row_from(each) for each in fields["rows"])
-        results[fields["model"]] = Result(fields["model"], rows, Memory(**fields["memory"]))
-    return results
+def read(fields: Mapping[str, Any]) -> Result:
+    """From what `asdict` made of it."""
+    rows = tuple(speed.row_from(each) for each in fields["rows"])
+    return Result(fields["model"], rows, Memory(**fields["memory"]))
+
+
+def line(result: Result) -> str:
+    return f"{result.model} { {row.threads: round(row.ratio('onnxruntime') or 0, 2) for row in result.rows} }"
 
 
 def summary(results: Sequence[Result]) -> list[str]:
@@ -156,7 +155,7 @@ def memory_table(results: Sequence[Result]) -> list[str]:
     return markdown_table(header, lines)
 
 
-def document(results: Sequence[Result], how: str) -> str:
+def document(results: Sequence[Result], turns: str) -> str:
     measured = {result.model for result in results}
     missing = [entry.name for entry in select([TAG]) if entry.name not in measured]
     versions = ", ".join(f"{each} {version_of(each)}" for each in ENGINES)
@@ -168,7 +167,7 @@ def document(results: Sequence[Result], how: str) -> str:
         f"- Machine: {machine()}",
         f"- Versions: {versions}. OpenVINO chooses its own precision.",
         "- Models: those of bench/zoo.toml with the tag quantised, made by onnxruntime's tools (bench/quantise.py).",
-        f"- Engines in child processes pinned to the same cores, taking turns: {how}. Ratios: the peer's time over",
+        f"- Engines in child processes pinned to the same cores, taking turns: {turns}. Ratios: the peer's time over",
         "  arenaut's in a round, median over the rounds with a 95 % interval; above 1 arenaut is faster.",
         "- loaded: what one load adds to the resident set, after another small model was loaded. bound: that it stays",
         f"  within {RSS_FACTOR:g} x the weights + 20 MB. share: of the arena of the model before it was quantised;",
@@ -197,32 +196,23 @@ def print_memory(names: Sequence[str], seconds: float) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=[TAG], metavar="NAME")
+    parser = page_parser(__doc__, [TAG])
     parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--slot", type=float, default=0.1)
-    parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--memory", action="store_true")
     options = parser.parse_args(arguments)
     if options.memory:
         return print_memory(options.names, options.seconds)
     counts = [int(count) for count in options.threads.split(",")]
-    results: dict[str, Any] = stored(MEASURED)
-    start = time.monotonic()
-    for entry in select(options.names):
-        if entry.name in results or time.monotonic() - start > options.seconds:
-            continue
-        (subject,) = subjects([entry.name])
-        result = measure(subject, counts, options.rounds, options.slot)
-        results[subject.name] = result
-        with MEASURED.open("a") as file:
-            file.write(json.dumps(asdict(result)) + "\n")
-        print(subject.name, {row.threads: round(row.ratio("onnxruntime") or 0, 2) for row in result.rows}, flush=True)
+
+    def measured(name: str) -> Result:
+        (subject,) = subjects([name])
+        return measure(subject, counts, options.rounds, options.slot)
+
+    kept = Measured(MEASURED, read, lambda result: result.model, line)
+    results = kept.go_on([entry.name for entry in select(options.names)], measured, options.seconds)
     order = [name for name in load_manifest() if name in results]
     OUTPUT.parent.mkdir(exist_ok=True)
-    how = f"{options.rounds} rounds of {options.slot:g} s"
-    OUTPUT.write_text(document([results[name] for name in order], how))
+    OUTPUT.write_text(document([results[name] for name in order], how(options)))
     return 0
 
 

@@ -13,6 +13,7 @@ from arenaut.ir.target import Target
 from arenaut.ir.types import TensorType
 from arenaut.passes.absorb_bias import absorb_bias
 from arenaut.passes.absorb_pads import absorb_pads
+from arenaut.passes.average_bytes import average_bytes
 from arenaut.passes.cancel_transposes import cancel_transposes
 from arenaut.passes.choose_layouts import choose_layouts
 from arenaut.passes.collapse_reshapes import collapse_reshapes
@@ -110,6 +111,9 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
         raise_integer_products,
         "products of dequantised operands become integer products, which are several times as fast",
         part="fusion",
+    ),
+    Pass(
+        average_bytes, "a mean of dequantised bytes sums the bytes, so that no floats are written for it", part="fusion"
     ),
     Pass(keep_weight_codes, "weights of 8 bits that floats are multiplied by stay bytes", part="packing"),
     Pass(fold_again, "constants of DequantizeLinear that no integer product reads are dequantised at load"),

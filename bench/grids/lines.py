@@ -63,14 +63,15 @@ _MAX = 2
 
 
 def reduce(row: Row) -> Iterator[Case]:
-    """Sums; the largest, of types that have no sum."""
-    dtype = types(row)[0][0]
-    kind = _MAX if np.dtype(dtype).itemsize == 1 else 0
+    """Sums; the largest, of types that have no sum. Bytes with a scale and a zero point have one of floats."""
+    (dtype, *scales), (result, *_) = types(row)
+    kind = _MAX if np.dtype(result).itemsize == 1 else 0
+    more = [np.ones((), each) for each in scales]
     for shape in TABLES:
         for axis in (0, 1):
             x = noise(shape, dtype)
-            y = np.zeros([1 if i == axis else n for i, n in enumerate(shape)], dtype)
-            yield Case(f"{_name(x)} over {axis}", [x], [y], blob(row, kind=kind, axes=1 << axis))
+            y = np.zeros([1 if i == axis else n for i, n in enumerate(shape)], result)
+            yield Case(f"{_name(x)} over {axis}", [x, *more], [y], blob(row, kind=kind, axes=1 << axis))
 
 
 def arg_reduce(row: Row) -> Iterator[Case]:

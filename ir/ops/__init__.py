@@ -17,6 +17,7 @@ FAMILIES = (
     "alignment",
     "attention",
     "block_matmul",
+    "byte_means",
     "cast",
     "constant",
     "control",

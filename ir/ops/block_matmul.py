@@ -2,7 +2,8 @@
 
 Inputs: A [..., K]; B [N, blocks, block_size * bits / 8] uint8, numbers of `bits` bits with the lowest first; scales
 [N, blocks]; zero points, packed a column after the other, or absent for 2 ** (bits - 1). Y [..., N] is A times the
-weight [K, N] that they stand for. accuracy_level 4 allows A to be rounded to 8 bits by block.
+weight [K, N] that they stand for. accuracy_level 4 allows A to be rounded to 8 bits by block; precision="bfloat16"
+allows A and the weights to be rounded to the nearest bfloat16.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def _lower(lower: Lower, node: Node) -> None:
     ]  # fmt: skip
     if not all(place is None or lower.is_constant(place) for place in places[1:]):
         raise NoRowError("weights that only running decides")
-    params = {"bits": bits, "block": block, "k": depth, "n": columns, "accuracy": int(node.attr("accuracy_level", 0))}
+    params = {"bits": bits, "block": block, "k": depth, "n": columns, "accuracy": int(node.attr("accuracy_level", 0)),
+              "rounded": int(lower.target.precision == "bfloat16")}  # fmt: skip
     lower.call("BlockMatMul", places, [lower.write(node.output)], params)
 
 

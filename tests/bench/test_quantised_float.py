@@ -1,9 +1,8 @@
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 from arenaut.measure.stats import Interval, PairedRatio
-from bench.quantised_float import Result, document, float_model_of, pairs, stored
+from bench.measured import Measured
+from bench.quantised_float import Result, document, float_model_of, line, pairs, read
 
 
 def result(model: str, tier: str, ratio: float, products: float) -> Result:
@@ -25,10 +24,19 @@ def test_the_page_names_what_is_slower_and_what_is_below_the_goal() -> None:
     assert "below 1.2, of 2 that products dominate, 2: one 0.50, two 1.10" in page
 
 
-def test_results_come_back_from_their_file(tmp_path: Path) -> None:
-    kept = result("one", "v3", 0.5, 0.9)
-    (tmp_path / "f").write_text(json.dumps(asdict(kept)) + "\n")
-    assert stored(tmp_path / "f") == {("one", "v3"): kept}
+def test_what_is_measured_is_kept_and_not_measured_again(tmp_path: Path) -> None:
+    one, two = result("one", "v3", 0.5, 0.9), result("two", "v3", 2, 0.9)
+    asked: list[tuple[str, str]] = []
+
+    def measure(key: tuple[str, str]) -> Result:
+        asked.append(key)
+        return {"one": one, "two": two}[key[0]]
+
+    kept = Measured(tmp_path / "f", read, lambda each: (each.model, each.tier), line)
+    assert kept.go_on([("one", "v3")], measure, 60) == {("one", "v3"): one}
+    assert kept.go_on([("one", "v3"), ("two", "v3")], measure, -1) == {("one", "v3"): one}
+    assert kept.go_on([("one", "v3"), ("two", "v3")], measure, 60) == {("one", "v3"): one, ("two", "v3"): two}
+    assert asked == [("one", "v3"), ("two", "v3")] and len(kept.stored()) == 2
 
 
 def test_every_model_that_the_zoo_quantises_has_its_float_model() -> None:

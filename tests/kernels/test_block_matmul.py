@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -49,8 +50,9 @@ class Case:
         self.weight = wide.reshape(n, -1)[:, :k]
         self.n, self.k, self.bits, self.block, self.blocks = n, k, bits, block, blocks
 
-    def params(self, accuracy: int) -> bytes:
-        fields = {"bits": self.bits, "block": self.block, "k": self.k, "n": self.n, "accuracy": accuracy}
+    def params(self, accuracy: int, rounded: bool = False) -> bytes:
+        fields = {"bits": self.bits, "block": self.block, "k": self.k, "n": self.n, "accuracy": accuracy,
+                  "rounded": int(rounded)}  # fmt: skip
         return params_blob("BlockMatMul", fields)
 
     def operands(self, a: Array) -> list[Array | None]:
@@ -95,6 +97,41 @@ def test_products_follow_the_tolerance_rule(variant: Any, accuracy: int, bits: i
     eps = np.finfo(np.float32).eps
     assert (np.abs(got - want) <= 8 * eps * np.sqrt(k) * size + np.finfo(np.float32).tiny).all()
     assert m == 0 or np.abs(want).max() > 0
+
+
+def nearest_bfloat16(x: Array) -> Array:
+    """Of two that are as near the one farther from zero."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32).astype(np.float64)
+
+
+@over_variants
+@pytest.mark.parametrize("accuracy", [0, 4])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("case", [(16, 64, 256, 32), (40, 130, 320, 32), (130, 530, 1088, 64), (33, 48, 512, 16)],
+                         ids=str)  # fmt: skip
+def test_rounded_products_are_those_of_bfloat16(variant: Any, accuracy: int, bits: int, case: Any) -> None:
+    """Where tiles multiply them: of A and of the weights, scales included; elsewhere nothing is different."""
+    row, mask = variant
+    m, n, k, block = case
+    rng = np.random.default_rng(bits)
+    weights = Case(rng, n, k, bits, block, bits == 4, np.float32)
+    a = rng.standard_normal((m, k), np.float32)
+    setting = {"params": weights.params(accuracy, True), "pack": weights.pack(), "features": mask}
+    out = np.zeros((m, n), np.float32)
+    done = call(row, weights.operands(a), [out], **setting)
+    assert done["status"] == 0
+    if done["variant"] != "bf16":
+        (plain,) = run(
+            row, weights.operands(a), [((m, n), np.float32)], **{**setting, "params": weights.params(accuracy)}
+        )
+        np.testing.assert_array_equal(out, plain)
+        return
+    left = a.astype(ml_dtypes.bfloat16).astype(np.float64)
+    right = nearest_bfloat16(weights.weight)
+    want, size = left @ right.T, np.abs(left) @ np.abs(right).T
+    assert (np.abs(out - want) <= 8 * np.finfo(np.float32).eps * np.sqrt(k) * size).all()
+    assert (np.abs(out - a @ weights.weight.T) <= 2.0**-8 * size).all()
 
 
 @over_variants

@@ -14,6 +14,29 @@ KINDS = ["sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum
 INTS = {"i32": np.int32, "i64": np.int64, "u32": np.uint32, "u64": np.uint64}
 
 
+@pytest.mark.parametrize("row", rows("reduce_quanta"), ids=lambda r: f"tier{r['tier']}")
+@pytest.mark.parametrize(("shape", "axes"), [((2, 70, 9, 11), (2, 3)), ((1, 64, 7, 7), (2, 3)), ((3, 5, 300), (2,)),
+                                             ((130, 9), (0,)), ((6, 40, 3), (0, 2)), ((4, 7), ())])  # fmt: skip
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+@pytest.mark.parametrize("kind", [0, 1])
+def test_sums_of_bytes_are_exact(row: dict[str, Any], shape: Any, axes: Any, dtype: Any, kind: int) -> None:
+    """Against int64, scaled once in float64; in any layout, channels innermost among them."""
+    rng = np.random.default_rng(len(shape))
+    info = np.iinfo(dtype)
+    x = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+    x[0] = info.max
+    last = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    scale, zero = np.array(0.037, np.float32), np.array(info.min + 3, dtype)
+    count = math.prod(shape[a] for a in axes)
+    params = params_blob("Reduce", {"kind": kind, "axes": sum(1 << a for a in axes)})
+    for point in (zero, None):
+        total = x.astype(np.int64).sum(axes, keepdims=True) - (0 if point is None else int(point)) * count
+        want = (total * np.float64(scale) / (count if kind else 1)).astype(np.float32)
+        for laid_out in (x, last, place(x, rng)):
+            (got,) = run(row, [laid_out, scale, point], [(want.shape, np.float32)], rng, params=params)
+            np.testing.assert_array_equal(got, want)
+
+
 def every(*names: str) -> pytest.MarkDecorator:
     found = [r for name in names for r in rows(name)]
     return pytest.mark.parametrize("row", found, ids=lambda r: f"{r['name']}-tier{r['tier']}")

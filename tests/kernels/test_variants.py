@@ -87,8 +87,8 @@ def qconvolution(group: int, size: int, variant: Mapping[str, str], kernel: int 
                 window(kernel, 1, kernel // 2, group=group), [1])  # fmt: skip
 
 
-def blocks(m: int, accuracy: int, variant: str | Mapping[str, str]) -> Call:
-    sizes = {"bits": 4, "block": 32, "k": 64, "n": 48, "accuracy": accuracy}
+def blocks(m: int, accuracy: int, variant: str | Mapping[str, str], rounded: int = 0) -> Call:
+    sizes = {"bits": 4, "block": 32, "k": 64, "n": 48, "accuracy": accuracy, "rounded": rounded}
     return Call("block_matmul", variant, [f32(m, 64), u8(48, 2, 16), f32(48, 2), None], f32(m, 48), sizes, [1, 2])
 
 
@@ -201,6 +201,7 @@ CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
     "attention/values in place": ([attention("values in place", 1)], [attention("values packed", 32)]),
     "blocks/amx": ([blocks(64, 4, _BLOCKS)], [blocks(1, 4, {k: v for k, v in _BLOCKS.items() if v != "amx"})]),
     "blocks/vnni": ([blocks(64, 4, _BLOCKS), blocks(1, 4, {k: v for k, v in _BLOCKS.items() if v != "amx"})], []),
+    "blocks/rounded": ([blocks(64, 4, {"amx_bf16": "bf16", **_BLOCKS}, rounded=1)], [blocks(64, 4, _BLOCKS)]),
     "blocks/f32": ([blocks(1, 0, "f32")], [blocks(64, 0, {"amx_bf16": "bf16 planes", "": "f32 panels"})]),
     "conv/channel rows": ([convolution("channel rows", 16, 32, 1)],
                           [convolution("lines", 16, 1, 1), convolution("pixel rows in place", 64, 256, 1, last=True)]),

@@ -283,7 +283,11 @@ ARN_DEFINE_BIND(block_matmul) {
   b->m = 1;
   for (int i = 0; i + 1 < o.rank; ++i) b->m *= o.dims[i];
   b->mode = p.accuracy == 4 ? kBytes : ARN_CHOICE("blocks/f32", b->m <= kFewFloatRows) ? kFloatRows : kFloatPanels;
-  if (b->mode == kFloatPanels && choose_planes(f, b->m, *args->target, &b->planes)) b->mode = kFloatPlanes;
+  const bool rounded = p.rounded != 0 && choose_planes(f, b->m, true, *args->target, &b->planes);
+  if (rounded && ARN_CHOICE("blocks/rounded", true))
+    b->mode = kFloatPlanes;
+  else if (b->mode == kFloatPanels && choose_planes(f, b->m, false, *args->target, &b->planes))
+    b->mode = kFloatPlanes;
   b->kernel = choose_kernel(*args->target, b->m);
   // Rows of a block: as bytes they take a quarter of L2.
   const int64_t most = max64(32, min64(256, args->target->l2_bytes / 4 / f.k / kTile * kTile));
@@ -306,7 +310,9 @@ ARN_DEFINE_BIND(block_matmul) {
   out->step_scratch = 0;
   out->thread_scratch = b->epilogue_scratch + b->epilogue.core.scratch_bytes;
   out->bound_bytes = sizeof(BlocksBound);
-  out->variant = b->mode == kBytes ? kernel_of(b->kernel).name : kNames[b->mode];
+  out->variant = b->mode == kBytes                                        ? kernel_of(b->kernel).name
+                 : b->mode == kFloatPlanes && b->planes.gemm.rounded != 0 ? "bf16"
+                                                                          : kNames[b->mode];
   return ARN_OK;
 }
 

@@ -151,8 +151,10 @@ void expand(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t dep
   }
 }
 
-template <int kBits, bool kZeros>
-void pairs(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels, uint16_t* dst) {
+// Codes less their zero points; kRounded: times their scales, to the nearest bfloat16, ties away from zero.
+template <int kBits, bool kZeros, bool kRounded>
+void expand_halves(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels,
+                   uint16_t* dst) {
   typedef vi32 vi32u2 __attribute__((aligned(2), may_alias));
   constexpr int kGroups = 8 / kBits, kLine = 4 * kGroups;
   const Widened<kBits> widened(kZeros ? 0 : w.zero);
@@ -162,7 +164,13 @@ void pairs(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t dept
     uint16_t* to = dst + p * depth * 16 + part * 2 * L;
     for (int64_t k = 0; k < depth; k += kLine, codes += 64) {
       const vi32 line = *reinterpret_cast<const vi32u*>(codes);
-      const vf32 zero = kZeros ? zeros_at(w.zeros, p * f.per_panel + (from + k) / f.block * 16 + part * L) : vf32{};
+      const int64_t at = p * f.per_panel + (from + k) / f.block * 16 + part * L;
+      const vf32 zero = kZeros ? zeros_at(w.zeros, at) : vf32{};
+      vf32 scale{};
+      if constexpr (kRounded) {  // all that is not a number has a payload that rounding leaves one
+        const vf32 given = load_f32(w.scales + at);
+        scale = given == given ? given : splat_f32(__builtin_nanf(""));
+      }
 #pragma GCC unroll 8
       for (int i = 0; i < kLine; i += 2, to += 32) {
         vf32 even = widened(line, i % 4 * 8 + i / 4 * kBits), odd = widened(line, i % 4 * 8 + 8 + i / 4 * kBits);
@@ -170,11 +178,24 @@ void pairs(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t dept
           even -= zero;
           odd -= zero;
         }
+        if constexpr (kRounded) {
+          even = (vf32)((vi32)(even * scale) + 0x8000);
+          odd = (vf32)((vi32)(odd * scale) + 0x8000);
+        }
         const vi32 low = (vi32)even >> 16 & 0xffff, high = (vi32)odd & static_cast<int32_t>(0xffff0000);
         *reinterpret_cast<vi32u2*>(to) = low | high;
       }
     }
   }
+}
+
+template <int kBits, bool kZeros>
+void pairs(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels, uint16_t* dst) {
+  expand_halves<kBits, kZeros, false>(f, w, from, depth, panels, dst);
+}
+template <int kBits, bool kZeros>
+void rounded(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels, uint16_t* dst) {
+  expand_halves<kBits, kZeros, true>(f, w, from, depth, panels, dst);
 }
 
 }  // namespace
@@ -199,6 +220,11 @@ void expand_panels(const BlockForm& f, const BlockWeights& w, int64_t from, int6
 void expand_pairs(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels,
                   uint16_t* dst) {
   ARN_BY_BITS(pairs, f, w, from, depth, panels, dst);
+}
+
+void expand_rounded(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels,
+                    uint16_t* dst) {
+  ARN_BY_BITS(rounded, f, w, from, depth, panels, dst);
 }
 
 }  // namespace ARN_NS

@@ -48,5 +48,8 @@ void expand_panels(const BlockForm& f, const BlockWeights& w, int64_t from, int6
 // [from, from + depth), multiples of 32, for `panels` panels. Past the end of K they are whatever codes there are.
 void expand_pairs(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels,
                   uint16_t* dst);
+// The same for weights, scale included, that become the nearest bfloat16.
+void expand_rounded(const BlockForm& f, const BlockWeights& w, int64_t from, int64_t depth, int64_t panels,
+                    uint16_t* dst);
 
 }  // namespace ARN_NS

@@ -22,7 +22,8 @@ class Planes {
       const int64_t left = min64(b_.depth, f_.k - k0_);
       depth_ = half_depth(left);
       split_rows(a + k0_, row, rows, left, whole);
-      expand_pairs(f_, w_, k0_, depth_, panels, at<uint16_t>(b_.codes));
+      const auto expand = b_.gemm.rounded != 0 ? expand_rounded : expand_pairs;
+      expand(f_, w_, k0_, depth_, panels, at<uint16_t>(b_.codes));
       int64_t begun = -1;
       for (int64_t s = 0; s < strips; ++s) {
         if (whole[s] == 0) continue;
@@ -52,27 +53,30 @@ class Planes {
     d.panel = depth_ * ARN_HALF_LANES;
     d.rows = rows_;
     d.panels = panels;
-    d.a_planes = ARN_HALF_PLANES;
+    d.a_planes = b_.gemm.a_planes;
     d.b_planes = 1;
-    d.order = ARN_HALF_PLANES - 1;
+    d.order = b_.gemm.order;
     d.out_row = kSumsRow;
     uint16_t* plane[ARN_HALF_PLANES];
     planes_at(row, plane);
     const uint16_t* codes = at<uint16_t>(b_.codes) + p * d.panel;
     float* sums[2] = {at<float>(b_.sums), at<float>(b_.sums) + kHalfStrip * kSumsRow};
     float* total = sums[1] + kHalfStrip * kSumsRow;
-    const int64_t step = min64(f_.block, b_.depth);
+    const int64_t step = b_.gemm.rounded != 0 ? depth_ : min64(f_.block, b_.depth);
     const float* scale = w_.scales + p * f_.per_panel + k0_ / f_.block * ARN_HALF_LANES;
     int64_t blocks = 0;
     for (int64_t k = 0; k < depth_; k += step, ++blocks) {
-      for (int i = 0; i < ARN_HALF_PLANES; ++i) d.a[i] = plane[i] + k;
+      for (int i = 0; i < d.a_planes; ++i) d.a[i] = plane[i] + k;
       d.b[0] = codes + k * ARN_HALF_LANES;
       d.steps = min64(step, depth_ - k) / ARN_HALF_STEP;
       d.out = sums[blocks % 2];
       kernel_->run(&d);
       if (blocks > 0) add(sums[(blocks - 1) % 2], scale, blocks - 1, panels, total);
     }
-    add(sums[(blocks - 1) % 2], scale, blocks - 1, panels, total);
+    if (b_.gemm.rounded != 0)
+      total = sums[0];
+    else
+      add(sums[(blocks - 1) % 2], scale, blocks - 1, panels, total);
     float* out = out_ + row * out_row_ + p * ARN_HALF_LANES;
     for (int64_t r = 0; r < rows_; ++r, out += out_row_, total += kSumsRow)
       for (int64_t v = 0; v < panels * ARN_HALF_LANES; v += L) {
@@ -104,7 +108,7 @@ class Planes {
   }
 
   void planes_at(int64_t row, uint16_t** plane) const {
-    for (int i = 0; i < ARN_HALF_PLANES; ++i) plane[i] = at<uint16_t>(b_.rows) + i * b_.plane + row * b_.row;
+    for (int i = 0; i < b_.gemm.a_planes; ++i) plane[i] = at<uint16_t>(b_.rows) + i * b_.plane + row * b_.row;
   }
   template <typename T>
   T* at(int64_t offset) const {
@@ -123,9 +127,10 @@ class Planes {
 
 }  // namespace
 
-bool choose_planes(const BlockForm& f, int64_t rows, const arn_target& target, BlockPlanes* b) {
-  b->gemm = half_choose(f.k, rows, ARN_F32, ARN_BF16, false, true, target);
+bool choose_planes(const BlockForm& f, int64_t rows, bool rounded, const arn_target& target, BlockPlanes* b) {
+  b->gemm = half_choose(f.k, rows, ARN_F32, ARN_BF16, rounded, true, target);
   b->depth = kDepth;
+  if (rounded && f.k % ARN_HALF_STEP != 0) return false;  // codes past the end have scales
   return b->gemm.kernel == kHalfTiles && b->gemm.few == 0 && f.block % ARN_HALF_STEP == 0;
 }
 
@@ -139,7 +144,7 @@ void lay_out_planes(int64_t rows, int64_t columns, BlockPlanes* b) {
   const int64_t depth = half_depth(min64(b->depth, b->gemm.k)), strips = ceil_div(max64(rows, 1), kHalfStrip);
   b->row = depth + ARN_HALF_STEP;  // rows do not lie a power of two apart
   b->plane = strips * kHalfStrip * b->row;
-  b->rows = take(ARN_HALF_PLANES * b->plane * 2);
+  b->rows = take(b->gemm.a_planes * b->plane * 2);
   b->codes = take(half_panels(columns) * ARN_HALF_LANES * depth * 2);
   b->sums = take(3 * kHalfStrip * kSumsRow * 4);
   b->whole = take(strips);
