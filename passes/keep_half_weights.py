@@ -57,12 +57,12 @@ def _halved(graph: Graph, node: Node, transposed: bool) -> Value | None:
 
 def half_of(array: Array) -> Array | None:
     """A float32 array's numbers as float16 or else bfloat16, where these are the same numbers."""
-    flat = array.reshape(-1)
-    some = flat[:: max(1, flat.size // _SOME)]
+    in_memory_order = array.ravel(order="K")  # of a transposed one a view, where reshape would copy it
+    some = in_memory_order[:: max(1, array.size // _SOME)]
     for narrowed in (_as_float16, _as_bfloat16):
-        found = None if narrowed(some) is None else narrowed(flat)
+        found = None if narrowed(some) is None else narrowed(array)
         if found is not None:
-            return np.asarray(found.reshape(array.shape))
+            return found
     return None
 
 
@@ -73,7 +73,7 @@ def _as_float16(array: Array) -> Array | None:
 
 
 def _as_bfloat16(array: Array) -> Array | None:
-    bits = np.ascontiguousarray(array).view(np.uint32)
+    bits = array.view(np.uint32)
     if (bits & 0xFFFF).any():
         return None
     return np.asarray((bits >> 16).astype(np.uint16).view(DType.BFLOAT16.numpy))

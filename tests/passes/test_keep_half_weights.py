@@ -62,3 +62,13 @@ def test_numbers_that_16_bits_do_not_hold_are_found_wherever_they_are() -> None:
     array[37, 41] = 2.0**100
     found = half_of(array)
     assert found is not None and found.dtype == ml_dtypes.bfloat16 and np.array_equal(found.astype(np.float32), array)
+
+
+def test_transposed_weights_stay_in_the_order_of_their_memory() -> None:
+    """As folding the transposition of a table leaves them, too large to be copied."""
+    array = np.arange(6000, dtype=np.float32).reshape(60, 100).T
+    for scale, kept in ((2.0**-3, np.float16), (2.0**100, ml_dtypes.bfloat16)):
+        weights = (array % 256) * np.float32(scale)
+        found = half_of(weights)
+        assert found is not None and found.dtype == kept and found.strides == (2, 200)
+        assert np.array_equal(found.astype(np.float32), weights)
