@@ -73,6 +73,12 @@ def rounded_rows(a: Array, block: int) -> Array:
     return np.asarray(rounded.reshape(*a.shape[:-1], -(-k // block) * block)[..., :k])
 
 
+def nearest_bfloat16(x: Array) -> Array:
+    """Of two that are as near the one farther from zero."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32).astype(np.float64)
+
+
 CASES = [(1, 16, 32, 32), (1, 100, 70, 32), (3, 33, 128, 16), (7, 65, 200, 64), (16, 64, 256, 32), (17, 80, 96, 128),
          (40, 130, 300, 32), (2, 7, 16, 16), (33, 48, 512, 256), (5, 64, 1056, 32), (0, 20, 64, 32)]  # fmt: skip
 
@@ -90,19 +96,19 @@ def test_products_follow_the_tolerance_rule(variant: Any, accuracy: int, bits: i
     a = rng.standard_normal((m, k), np.float32)
     if m > 1:
         a[1, : min(block, k)] = 0  # a block without a scale
-    left = rounded_rows(a, block) if accuracy == 4 else a.astype(np.float64)
-    want, size = left @ weights.weight.T, np.abs(left) @ np.abs(weights.weight).T
     setting = {"params": weights.params(accuracy), "pack": weights.pack(), "features": mask}
+    said = call(row, weights.operands(a), [np.zeros((m, n), np.float32)], **setting)
+    left, right = a.astype(np.float64), weights.weight
+    if said["variant"] == "bf16":
+        assert accuracy == 4 and m >= 16
+        left, right = a.astype(ml_dtypes.bfloat16).astype(np.float64), nearest_bfloat16(right)
+    elif accuracy == 4:
+        left = rounded_rows(a, block)
+    want, size = left @ right.T, np.abs(left) @ np.abs(right).T
     (got,) = run(row, weights.operands(a), [((m, n), np.float32)], rng, **setting)
     eps = np.finfo(np.float32).eps
     assert (np.abs(got - want) <= 8 * eps * np.sqrt(k) * size + np.finfo(np.float32).tiny).all()
     assert m == 0 or np.abs(want).max() > 0
-
-
-def nearest_bfloat16(x: Array) -> Array:
-    """Of two that are as near the one farther from zero."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    return ((bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32).astype(np.float64)
 
 
 @over_variants

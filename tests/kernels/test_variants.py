@@ -190,6 +190,7 @@ _MEANS = "average_pool_f32 average_pool_f64 lp_pool_f32 lp_pool_f64"
 _DOTS = {"amx_int8": "amx", "vnni": "vnni", "avx_vnni": "vnni", "dot": "dot", "": "pairs"}
 _FEW = {"vnni": "vnni", "avx_vnni": "vnni", "dot": "dot", "": "pairs"}
 _BLOCKS = {"amx_int8": "amx", "vnni": "vnni", "avx_vnni": "vnni", "": "plain"}
+_MANY = {"amx_bf16": "bf16", **_BLOCKS}
 _HALF = {"amx_bf16": "amx", "bf16": "bf16", "": "floats"}
 _HALF_LINES = {**_HALF, "amx_bf16": "lines"}
 _FEW_HALF = {"bf16": "bf16", "": "floats"}
@@ -199,9 +200,10 @@ CHOICES: Mapping[str, tuple[Sequence[Call], Sequence[Call]]] = {
     "attention/heads together": ([attention("heads together", 1, 4)], [attention("values in place", 1)]),
     "attention/keys in place": ([attention("values in place", 1)], [attention("values packed", 32)]),
     "attention/values in place": ([attention("values in place", 1)], [attention("values packed", 32)]),
-    "blocks/amx": ([blocks(64, 4, _BLOCKS)], [blocks(1, 4, {k: v for k, v in _BLOCKS.items() if v != "amx"})]),
-    "blocks/vnni": ([blocks(64, 4, _BLOCKS), blocks(1, 4, {k: v for k, v in _BLOCKS.items() if v != "amx"})], []),
-    "blocks/rounded": ([blocks(64, 4, {"amx_bf16": "bf16", **_BLOCKS}, rounded=1)], [blocks(64, 4, _BLOCKS)]),
+    "blocks/amx": ([blocks(64, 4, _MANY)], [blocks(1, 4, {k: v for k, v in _BLOCKS.items() if v != "amx"})]),
+    "blocks/vnni": ([blocks(64, 4, _MANY), blocks(1, 4, {k: v for k, v in _BLOCKS.items() if v != "amx"})], []),
+    "blocks/rounded": ([blocks(64, 4, _MANY), blocks(64, 0, {"amx_bf16": "bf16", "": "f32 panels"}, rounded=1)],
+                       [blocks(64, 0, {"amx_bf16": "bf16 planes", "": "f32 panels"})]),
     "blocks/f32": ([blocks(1, 0, "f32")], [blocks(64, 0, {"amx_bf16": "bf16 planes", "": "f32 panels"})]),
     "conv/channel rows": ([convolution("channel rows", 16, 32, 1)],
                           [convolution("lines", 16, 1, 1), convolution("pixel rows in place", 64, 256, 1, last=True)]),

@@ -50,6 +50,7 @@ const arn_blocks_kernel kPlain = {"plain", 16, 0, nullptr, run_blocks<Plain>, nu
 enum : int32_t { kPlainKernel, kVnniKernel, kAmxKernel };
 enum : int32_t { kBytes, kFloatRows, kFloatPanels, kFloatPlanes };
 [[maybe_unused]] constexpr int64_t kRowsForTiles = 17;     // from so many on AMX is worth it
+constexpr int64_t kRowsForPlanes = 16;                     // ... and, where bytes may be multiplied, planes of bfloat16
 constexpr int64_t kFloatDepth = 384, kFloatColumns = 192;  // of panels
 constexpr int64_t kTile = 16;
 
@@ -283,7 +284,10 @@ ARN_DEFINE_BIND(block_matmul) {
   b->m = 1;
   for (int i = 0; i + 1 < o.rank; ++i) b->m *= o.dims[i];
   b->mode = p.accuracy == 4 ? kBytes : ARN_CHOICE("blocks/f32", b->m <= kFewFloatRows) ? kFloatRows : kFloatPanels;
-  const bool rounded = p.rounded != 0 && choose_planes(f, b->m, true, *args->target, &b->planes);
+  // Where A may become bytes, it may become bfloat16 as well, with weights that are: a sum errs by less (2^-8 of the
+  // sum of magnitudes, beside 1/254 of the largest of a block for each).
+  const bool allowed = p.accuracy == 4 ? b->m >= kRowsForPlanes : p.rounded != 0;
+  const bool rounded = allowed && choose_planes(f, b->m, true, *args->target, &b->planes);
   if (rounded && ARN_CHOICE("blocks/rounded", true))
     b->mode = kFloatPlanes;
   else if (b->mode == kFloatPanels && choose_planes(f, b->m, false, *args->target, &b->planes))
