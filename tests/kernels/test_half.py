@@ -248,3 +248,13 @@ def test_a_residual_and_an_activation_in_registers(variant: Any) -> None:
 def test_float32_weights_that_are_not_rounded_have_another_row(variant: Any) -> None:
     a = np.zeros((3, 3), np.float32)
     assert call(variant[0], [a, a], [a.copy()], params=params(), features=variant[1])["bind_status"] == 1
+
+
+@pytest.mark.parametrize("variant", MATMULS, ids=variant_id)
+def test_a_row_of_many_terms_is_shared_out(variant: Any) -> None:
+    """It waits for its weights, 6 MiB in one block of columns, which two threads read twice as fast."""
+    row, mask = variant
+    a, b = np.ones((1, 3072), np.float32), np.ones((3072, 1024), np.float16)
+    out = np.empty((1, 1024), np.float32)
+    assert call(row, [a, b, None], [out], params=params(), pack=[1], features=mask)["tasks"] >= 4
+    assert (out == 3072).all()

@@ -82,9 +82,11 @@ void choose_grid(HalfMatMulBound* b) {
   int64_t m_blocks = max64(1, ceil_div(b->m, half_rows(b->gemm)));
   int64_t n_block = min64(1024, round_up(max64(1, b->n), ARN_HALF_LANES));
   const auto units = [&] { return batches * m_blocks * ceil_div(b->n, n_block); };
+  // Few rows wait for B, as long as many would be multiplied: units of 1 MiB of it.
+  const bool few = b->gemm.few != 0;
   const double work = static_cast<double>(batches) * static_cast<double>(b->n) * static_cast<double>(max64(b->k, 1)) *
-                      static_cast<double>(max64(b->m, 8));
-  const double small = 1 << 22, large = 1 << 25;  // multiply-adds that are worth a task, a unit
+                      static_cast<double>(max64(b->m, few ? 32 : 8));
+  const double small = 1 << 22, large = few ? 1 << 23 : 1 << 25;  // multiply-adds that are worth a task, a unit
   // Rows are made ready once for all columns of a block, columns once for all rows.
   while (units() < 8 && work / static_cast<double>(units()) > 2 * large) {
     if (n_block >= kHalfColumns)
