@@ -15,7 +15,7 @@ from arenaut.frontend.spec import Spec
 from arenaut.ir import ARENAUT_DOMAIN, DType, Value
 from arenaut.ir.dims import product
 from arenaut.ir.ops.block_matmul import BITS
-from arenaut.ir.ops.quantize import narrowest, product_of, restored, rounded
+from arenaut.ir.ops.quantize import narrowest, product_of, range_of, restored, rounded
 from arenaut.ir.ops.support.composite import cast, concat, dims_of, reshape, transpose, unsqueeze
 from arenaut.ir.record import Build
 
@@ -50,18 +50,48 @@ def _binary(op: str) -> Callable[[Build, Spec], Outputs]:
 
 def _unary(op: str, *attributes: str) -> Callable[[Build, Spec], Outputs]:
     def rule(build: Build, spec: Spec) -> Outputs:
-        settings, x = {name: spec.attr(name) for name in attributes}, real(build, spec, 0, 1, 2)
-        if not spec.attr("channels_last"):
-            return [_rounded(build, spec, build.op(op, x, **settings), 3, 4)]
-        if not x.has_shape:
-            x = build.op("Einsum", x, equation="n...c->nc...")
-            y = build.op("Einsum", build.op(op, x, **settings), equation="nc...->n...c")
-            return [_rounded(build, spec, y, 3, 4)]
-        first = build.op("Transpose", x, perm=(0, x.rank - 1, *range(1, x.rank - 1)))
-        y = build.op("Transpose", build.op(op, first, **settings), perm=(0, *range(2, x.rank), 1))
+        y = _unary_of(build, spec, op, {name: spec.attr(name) for name in attributes})
         return [_rounded(build, spec, y, 3, 4)]
 
     return rule
+
+
+def _unary_of(build: Build, spec: Spec, op: str, settings: Mapping[str, Any]) -> Value:
+    """The op of the floats that input 0 stands for, in the node's layout."""
+    x = real(build, spec, 0, 1, 2)
+    if not spec.attr("channels_last"):
+        return build.op(op, x, **settings)
+    if not x.has_shape:
+        x = build.op("Einsum", x, equation="n...c->nc...")
+        return build.op("Einsum", build.op(op, x, **settings), equation="nc...->n...c")
+    first = build.op("Transpose", x, perm=(0, x.rank - 1, *range(1, x.rank - 1)))
+    return build.op("Transpose", build.op(op, first, **settings), perm=(0, *range(2, x.rank), 1))
+
+
+def _average_pool(build: Build, spec: Spec) -> Outputs:
+    """As onnxruntime has it: means are rounded after the zero point is added, which takes ties to another side, and
+    count_include_pad counts what a last window of ceil_mode has beyond the pads."""
+    settings = {name: spec.attr(name) for name in _POOL_ATTRIBUTES}
+    if settings["count_include_pad"] and settings["ceil_mode"]:
+        settings = _with_whole_windows(settings)
+    mean = _unary_of(build, spec, "AveragePool", settings)
+    zero = spec.input(4)
+    if zero is None:
+        return [_rounded(build, spec, mean, 3, 4)]
+    shifted = build.op("Add", build.op("Div", mean, spec.operand(3)), cast(build, zero, DType.FLOAT))
+    ends = (build.constant(np.array(v, np.float32)) for v in range_of(zero.dtype))
+    return [cast(build, build.op("Clip", build.op("Round", shifted), *ends), zero.dtype)]
+
+
+def _with_whole_windows(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Pads at the end that make every window whole, and as many windows, where none could begin in those pads."""
+    kernel = settings["kernel_shape"] or ()
+    strides, pads = settings["strides"] or (1,) * len(kernel), settings["pads"] or (0,) * (2 * len(kernel))
+    ends = pads[len(kernel) :]
+    if settings["auto_pad"] != "NOTSET" or any(s > k - e for k, s, e in zip(kernel, strides, ends, strict=False)):
+        return dict(settings)
+    longer = (e + s - 1 for e, s in zip(ends, strides, strict=False))
+    return {**settings, "ceil_mode": 0, "pads": (*pads[: len(kernel)], *longer)}
 
 
 def _global_average(build: Build, spec: Spec) -> Outputs:
@@ -225,7 +255,7 @@ OPS: Mapping[tuple[str, str], ContribOp] = MappingProxyType(
             "QLinearMul": ContribOp(_binary("Mul"), (7, 8)),
             "QLinearSigmoid": ContribOp(_unary("Sigmoid"), (4, 5)),
             "QLinearLeakyRelu": ContribOp(_unary("LeakyRelu", "alpha"), (4, 5), {"alpha": 0.01}),
-            "QLinearAveragePool": ContribOp(_unary("AveragePool", *_POOL_ATTRIBUTES), (4, 5), _POOL),
+            "QLinearAveragePool": ContribOp(_average_pool, (4, 5), _POOL),
             "QLinearGlobalAveragePool": ContribOp(_global_average, (5, 5), {"channels_last": 0}),
             "QLinearSoftmax": ContribOp(_softmax, (5, 5), {"axis": -1, "opset": None}),
             "QLinearConcat": ContribOp(_concat, (5, 1 << 20), {"axis": None}),

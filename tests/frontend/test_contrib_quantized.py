@@ -54,6 +54,9 @@ CASES: Sequence[Case] = (
     ("QLinearLeakyRelu", [A, A_SCALE, zero(120), B_SCALE, zero(30)], {"alpha": 0.1}, 1),
     ("QLinearAveragePool", [IMAGE, A_SCALE, zero(3), A_SCALE, zero(9)],
      {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}, 1),
+    *(("QLinearAveragePool", [IMAGE, scale(1 / 64), zero(z), scale(1 / 64), zero(z)],  # a quarter of them ties
+       {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1, "count_include_pad": n, "pads": p}, 1)
+      for z in (100, 133) for n in (0, 1) for p in ([0, 0, 0, 0], [1, 0, 0, 0])),
     ("QLinearGlobalAveragePool", [IMAGE, A_SCALE, zero(3), A_SCALE, zero(9)], {}, 1),
     ("QLinearGlobalAveragePool", [IMAGE, A_SCALE, zero(3), A_SCALE, zero(9)], {"channels_last": 1}, 1),
     ("QLinearConcat", [Y_SCALE, zero(10), A, A_SCALE, zero(3), A, B_SCALE, zero(5)], {"axis": 1}, 1),
