@@ -19,7 +19,7 @@ def torch_memory(entry: ZooEntry, binding: Mapping[str, int], *, threads: int = 
     It is the running sum of the allocator's events that torch.profiler records: intermediates, outputs, and what
     operators take through torch's allocator. Raises WorkerError when the recipe fails.
     """
-    if not isinstance(entry.source, Export):
+    if not isinstance(entry.source, Export) or entry.source.exporter == "none":
         return None
     with Worker("bench.torch_memory:TorchProbe") as worker:
         peak, outputs, version = worker.call("measure", entry.name, dict(binding), threads)

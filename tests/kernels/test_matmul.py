@@ -120,6 +120,19 @@ def test_an_element_does_not_depend_on_the_tile_it_falls_in(row: dict[str, Any])
 
 
 @pytest.mark.parametrize("row", rows("matmul_f32"), ids=row_id)
+@pytest.mark.parametrize("n", [512, 517])
+def test_partial_sums_lie_in_the_output(row: dict[str, Any], n: int) -> None:
+    """Scratch grows with the inner index only where another operand may lie in the output."""
+    rng = np.random.default_rng(n)
+    a, b, c = (rng.standard_normal(s, np.float32) for s in [(128, 1300), (1300, n), (128, n)])
+    made, bias = np.zeros((128, n), np.float32), rng.standard_normal(n, np.float32)
+    kept = [call(row, [a, b, x], [made], params=params(), pack=[1]) for x in (bias, None, c)]
+    assert [each["status"] for each in kept] == [0, 0, 0]
+    assert kept[0]["thread_scratch"] == kept[1]["thread_scratch"] < kept[2]["thread_scratch"]
+    assert kept[0]["thread_scratch"] <= 64 << 10
+
+
+@pytest.mark.parametrize("row", rows("matmul_f32"), ids=row_id)
 @pytest.mark.parametrize("k", [7, 1000])
 def test_the_output_may_overwrite_c(row: dict[str, Any], k: int) -> None:
     rng = np.random.default_rng(k)

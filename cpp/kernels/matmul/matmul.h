@@ -28,6 +28,7 @@ struct MatMulBound : ProductShape {  // after a swap, a is B transposed, and b i
   int64_t epilogue_scratch;  // in bytes from the start of thread scratch
   int64_t partial_row;
   int32_t panels, use_compact, use_epilogue;
+  int32_t sums_in_out;  // whole vectors of partial sums lie in the output, only the last ones of a row in scratch
   double alpha, beta;
   BlockActivation activation;
   Epilogue epilogue;
@@ -162,15 +163,16 @@ struct MatMulRun {
   }
 
   // Columns [n0, n0 + n) of rows [m0, m0 + m) of one matrix of the batch, each pointer at the matrix's first element.
+  // in_out: partial sums go to the output; n is a multiple of kLanes.
   void block(const T* ma, const T* mb, const T* mc, T* mo, int64_t key, int64_t m0, int64_t m, int64_t n0, int64_t n,
-             bool in_place) {
+             bool in_place, bool in_out) {
     constexpr int64_t L = kLanes<T>;
     GemmPass<T> p{};
     p.m = m;
     p.n = n;
     p.a_row = b.a.row;
     p.a_k = b.a.col;
-    p.partial = scratch + n0 % b.n_block;
+    p.partial = scratch + (b.sums_in_out != 0 ? 0 : n0 % b.n_block);
     p.partial_row = b.partial_row;
     p.alpha = scalar<T>(b.alpha);
     p.beta = scalar<T>(b.beta);
@@ -181,6 +183,10 @@ struct MatMulRun {
     p.out = mo + m0 * b.out.row + n0 * b.out.col;
     p.out_row = b.out.row;
     p.out_col = b.out.col;
+    if (in_out) {
+      p.partial = p.out;
+      p.partial_row = p.out_row;
+    }
     if (b.use_epilogue != 0) {
       p.out = p.partial;
       p.out_row = b.n_block;
@@ -229,12 +235,15 @@ struct MatMulRun {
     const int64_t m0 = mi * b.m_block, m = min64(b.m_block, b.m - m0);
     const int64_t n0 = ni * b.n_block, n = min64(b.n_block, b.n - n0);
     const T* mc = b.c_operand < 0 ? nullptr : c + at_c;
+    const bool in_out = b.sums_in_out != 0, in_place = b.panels == kInPlace;
+    const int64_t key = u / b.m_blocks;
     int64_t whole = 0;
-    if (b.panels == kInPlace) {  // partial vectors are read from packed columns, never past the end of a row
+    if (in_place || in_out) {  // partial vectors are read from packed columns, never past the end of a row
       whole = n / kLanes<T> * kLanes<T>;
-      if (whole > 0) block(a + at_a, pb + at_b, mc, out + at_o, -1, m0, m, n0, whole, true);
+      if (whole > 0)
+        block(a + at_a, pb + at_b, mc, out + at_o, in_place ? -1 : key, m0, m, n0, whole, in_place, in_out);
     }
-    if (whole < n) block(a + at_a, pb + at_b, mc, out + at_o, u / b.m_blocks, m0, m, n0 + whole, n - whole, false);
+    if (whole < n) block(a + at_a, pb + at_b, mc, out + at_o, key, m0, m, n0 + whole, n - whole, false, false);
     if (b.use_epilogue != 0)
       epilogue_run(b.epilogue, operand, matrix * b.m + m0, m, n0, n, scratch, b.n_block, epilogue_scratch);
   }
@@ -343,6 +352,10 @@ int32_t matmul_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   choose_grid<T>(*args->target, b);
   b->use_compact = b->a.col != 1 && b->n_block >= 4 * L;
   b->partial_row = b->k > b->depth || b->use_epilogue != 0 ? b->n_block : 0;
+  // What is added last may lie where the output does, unless it is shorter.
+  const bool own_out = b->c_operand < 0 || (b->c.row == 0 && b->m > 1);
+  b->sums_in_out = b->k > b->depth && b->use_epilogue == 0 && b->out.col == 1 && own_out;
+  if (b->sums_in_out != 0) b->partial_row = b->n % L == 0 ? 0 : L;
   b->slab = b->partial_row * b->m_block;
   const int64_t slab = b->panels == kPacked ? 0 : b->depth * (b->panels == kInPlace ? L : b->n_block);
   b->compact = b->slab + slab;
