@@ -100,21 +100,25 @@ void score_in_place(const AttentionBound& b, const float* q, int64_t q_row, cons
   });
 }
 
+// Columns of values from c on, as many vectors at a time as there are: one walk over the rows wherever they fit.
+template <int kType, int kRows, int kVectors>
+void accumulate_columns(const AttentionBound& b, const float* weights, const char* v, int64_t n, bool first, float* out,
+                        int64_t c) {
+  const int64_t row = b.v.at[2] * kBytes<kType>;
+  for (; c + kVectors * L <= b.values; c += kVectors * L)
+    accumulate_few<kType, kRows, kVectors>(weights, b.score_row, v + c * kBytes<kType>, row, n, first, out + c,
+                                           b.accumulator_row);
+  if constexpr (kVectors > 1)
+    if (c < b.values) accumulate_columns<kType, kRows, kVectors / 2>(b, weights, v, n, first, out, c);
+}
+
 // accumulate_block where values are read in place.
 void accumulate_in_place(const AttentionBound& b, const char* v, int64_t m, int64_t n, bool first, float* scratch) {
   for_few(b.v_dtype, m, [&](auto type, auto rows, int64_t i) {
     constexpr int kType = decltype(type)::value, kRows = decltype(rows)::value;
     constexpr int kVectors = kValueRegisters / kRows < 8 ? kValueRegisters / kRows : 8;
-    const float* weights = scratch + b.scores + i * b.score_row;
-    float* out = scratch + b.accumulators + i * b.accumulator_row;
-    const int64_t row = b.v.at[2] * kBytes<kType>;
-    int64_t c = 0;
-    for (; c + kVectors * L <= b.values; c += kVectors * L)
-      accumulate_few<kType, kRows, kVectors>(weights, b.score_row, v + c * kBytes<kType>, row, n, first, out + c,
-                                             b.accumulator_row);
-    for (; c < b.values; c += L)
-      accumulate_few<kType, kRows, 1>(weights, b.score_row, v + c * kBytes<kType>, row, n, first, out + c,
-                                      b.accumulator_row);
+    accumulate_columns<kType, kRows, kVectors>(b, scratch + b.scores + i * b.score_row, v, n, first,
+                                               scratch + b.accumulators + i * b.accumulator_row, 0);
   });
 }
 
