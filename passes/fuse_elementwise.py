@@ -24,8 +24,9 @@ def fuse_elementwise(graph: Graph, context: PassContext) -> bool:
             continue
         group = _of_one_byte(_grow(root, outputs, context))
         group = _without_rounded(group, _anchors(group, outputs, context))
-        anchors = _anchors(group, outputs, context)
-        anchor = max(anchors, key=lambda n: position[id(n)], default=None)
+        anchors = sorted(_anchors(group, outputs, context), key=lambda n: position[id(n)])
+        anchor = anchors[-1] if anchors else None
+        group = _without_earlier(group, anchors)
         group += _copied(group, context)
         group.sort(key=lambda n: position[id(n)])
         nodes = group if anchor is None else [anchor, *group]
@@ -140,6 +141,30 @@ def _without_rounded(group: list[Node], products: list[Node]) -> list[Node]:
         id(n) for n in group[1:]
         if record_of(n).narrows and n.output.dtype.itemsize < 4 and any(id(v) in made for v in n.inputs)
     }  # fmt: skip
+    return [n for n in group if id(n) not in gone]
+
+
+def _without_earlier(group: list[Node], anchors: list[Node]) -> list[Node]:
+    """Without what products before the last one add to other values: it is their epilogue, and those values need not be
+    kept for the last product's. anchors: in the order of the graph."""
+    inside = {id(n): n for n in group}
+    late = {id(a.output) for a in anchors[-1:]}
+    early = {id(a.output) for a in anchors[:-1]} - late
+    for node in reversed(group):  # from the first that are computed
+        made = {id(v) for v in node.inputs if v is not None}
+        if made & late:
+            late.add(id(node.output))
+        elif made & early:
+            early.add(id(node.output))
+    gone: set[int] = set()
+    for node in group:  # from the last: the largest parts first
+        if id(node) in gone or id(node.output) not in early:
+            continue
+        part = {id(n) for n in _ancestors(node, inside)}
+        alone = all(id(u) in part for k in part - {id(node)} for u, _ in inside[k].output.uses)
+        adds = len(_read([inside[k] for k in part])) > 1
+        if alone and adds and all(id(u.output) in late for u, _ in node.output.uses):
+            gone |= part
     return [n for n in group if id(n) not in gone]
 
 

@@ -31,6 +31,17 @@ def test_what_follows_a_product_joins_it() -> None:
     assert result.ops == ["Fused"] and inside(result) == ["MatMul", "Add", "Relu"]
 
 
+def test_what_only_an_earlier_product_is_needed_for_joins_that_one() -> None:
+    result = run("a = MatMul (x, w) b = Add (a, z) c = MatMul (z, w) d = Add (c, x) e = Add (b, d) y = Relu (e)")
+    bodies = [[m.op for _, body in n.bodies() for m in body.nodes] for n in result.graph.nodes]
+    assert bodies == [["MatMul", "Add"], ["MatMul", "Add", "Add", "Relu"]]
+
+
+def test_what_reads_two_products_waits_for_the_last() -> None:
+    result = run("a = MatMul (x, w) c = MatMul (z, w) e = Add (a, c) y = Relu (e)")
+    assert result.ops == ["MatMul", "Fused"] and inside(result) == ["MatMul", "Add", "Relu"]
+
+
 def test_one_op_alone_stays() -> None:
     assert run("y = Exp (x)").ops == ["Exp"]
 
