@@ -34,9 +34,7 @@ struct HalfGemm {
 
 constexpr int64_t kHalfStrip = 32;     // rows that one call of an inner kernel takes
 constexpr int64_t kHalfColumns = 256;  // columns that are made ready together
-// Rows that meet B as it is widened, in registers, rather than planes or floats of it in scratch. Where rows and
-// columns are one plane each, tiles read B in place and win earlier.
-constexpr int64_t kHalfFew = ARN_TIER_LEVEL >= 2 ? 16 : 4, kHalfFewOfOnePlane = 4;
+constexpr int64_t kHalfFew = 4;
 constexpr int64_t kHalfMostStrips = 8;
 // Most rows of a block: what columns are made ready for.
 static inline int64_t half_rows(const HalfGemm& g) { return g.a_planes + g.b_planes == 2 ? 256 : 128; }

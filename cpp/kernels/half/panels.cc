@@ -156,7 +156,7 @@ void few_tile(const HalfGemm& g, const float* a, int64_t a_row, const uint16_t* 
       const uint16_t* panel = panels + v / kParts * g.panel;
       if (MR == 1 && v % kParts == 0) __builtin_prefetch(panel + k * kLanesHalf + kAhead);
       load_two<kPacked>(panel, k, v % kParts, &x, &y);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
       for (int r = 0; r < MR; ++r) {
         even[r][v] += splat_f32(a[r * a_row + k]) * x;
         if (has_odd) odd[r][v] += splat_f32(a[r * a_row + k + 1]) * y;
@@ -173,11 +173,7 @@ template <int kPacked, int MR>
 void few_rows(const HalfGemm& g, const float* a, int64_t a_row, const uint16_t* panels, int64_t n, float* sums,
               int64_t sums_row) {
   // Panels side by side: as many streams as registers hold sums of.
-  constexpr int NP = ARN_TIER_LEVEL >= 2   ? (MR <= 2   ? 4
-                                              : MR <= 4 ? 2
-                                                        : 1)
-                     : ARN_TIER_LEVEL == 1 ? (MR == 1 ? 2 : 1)
-                                           : 1;
+  constexpr int NP = ARN_TIER_LEVEL >= 2 ? (MR <= 2 ? 4 : 2) : ARN_TIER_LEVEL == 1 ? (MR == 1 ? 2 : 1) : 1;
   const int64_t count = half_panels(n);
   int64_t p = 0;
   for (; p + NP <= count; p += NP)
@@ -189,20 +185,11 @@ void few_rows(const HalfGemm& g, const float* a, int64_t a_row, const uint16_t* 
 template <int kPacked>
 void few(const HalfGemm& g, const float* a, int64_t a_row, int64_t rows, const uint16_t* panels, int64_t n, float* sums,
          int64_t sums_row) {
-  using Rows = void (*)(const HalfGemm&, const float*, int64_t, const uint16_t*, int64_t, float*, int64_t);
-  constexpr Rows kRows[] = {few_rows<kPacked, 1>, few_rows<kPacked, 2>, few_rows<kPacked, 3>,
-                            few_rows<kPacked, 4>,
-#if ARN_TIER_LEVEL >= 2
-                            few_rows<kPacked, 5>, few_rows<kPacked, 6>, few_rows<kPacked, 7>,
-                            few_rows<kPacked, 8>
-#endif
-  };
-  constexpr int64_t most = sizeof(kRows) / sizeof(kRows[0]);
-  const int64_t parts = ceil_div(rows, most);
-  for (int64_t i = 0; i < parts; ++i) {
-    const int64_t from = i * rows / parts, count = (i + 1) * rows / parts - from;
-    kRows[count - 1](g, a + from * a_row, a_row, panels, n, sums + from * sums_row, sums_row);
-  }
+  const auto fn = rows == 1   ? few_rows<kPacked, 1>
+                  : rows == 2 ? few_rows<kPacked, 2>
+                  : rows == 3 ? few_rows<kPacked, 3>
+                              : few_rows<kPacked, 4>;
+  fn(g, a, a_row, panels, n, sums, sums_row);
 }
 
 }  // namespace

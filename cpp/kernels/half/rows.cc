@@ -122,8 +122,7 @@ HalfGemm half_choose(int64_t k, int64_t rows, int32_t a_dtype, int32_t b_dtype, 
   g.b_planes = rounded ? 1 : planes_of(b_dtype);
   g.order = static_cast<int32_t>(max64(g.a_planes, g.b_planes)) - 1;
   g.kernel = kHalfFloats;
-  const int64_t few = g.a_planes + g.b_planes == 2 ? kHalfFewOfOnePlane : kHalfFew;
-  g.few = packed && ARN_CHOICE("half/few rows", rows <= few) ? 1 : 0;
+  g.few = packed && ARN_CHOICE("half/few rows", rows <= kHalfFew) ? 1 : 0;
 #ifdef ARN_HAS_BF16
   if ((target.features & ARN_FEATURE_BF16) != 0 && g.a_planes + g.b_planes == 2 && ARN_CHOICE("half/bf16", true))
     g.kernel = kHalfVectors;
