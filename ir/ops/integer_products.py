@@ -18,7 +18,7 @@ from arenaut.ir.dtypes import DType, dtype_of
 from arenaut.ir.graph import ARENAUT_DOMAIN, Array, Node, Value
 from arenaut.ir.ops.conv import check_bias, conv_attributes, conv_shape, conv_windows, convolve
 from arenaut.ir.ops.matmul import PRODUCT, matmul_shape
-from arenaut.ir.ops.quantize import product_of, restored, rounded, saturated
+from arenaut.ir.ops.quantize import product_of, restored, rounded, saturated, saturated_node
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import agree
 from arenaut.ir.ops.support.composite import cast, ints, transpose
@@ -90,16 +90,30 @@ def _qlinear_matmul_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (np.asarray(x) for x in inputs)
     total = _integer_product(a, b, a_zero, b_zero).astype(np.float32)
     left = _matmul_zero(a_scale.astype(np.float32), a.ndim, True)
-    factor = left * _matmul_zero(b_scale.astype(np.float32), b.ndim, False) / y_scale.astype(np.float32)
-    return [saturated(total * factor, y_zero.astype(np.float32), dtype_of(y_zero))]
+    by_rows = (_matmul_zero(y.astype(np.float32), total.ndim, True) for y in (y_scale, y_zero))
+    factor = left * _matmul_zero(b_scale.astype(np.float32), b.ndim, False) / next(by_rows)
+    return [saturated(total * factor, next(by_rows), dtype_of(y_zero))]
 
 
 def _qlinear_matmul_decompose(build: Build, node: Node) -> Sequence[Value]:
-    """DequantizeLinear, MatMul, QuantizeLinear."""
+    """DequantizeLinear, MatMul, QuantizeLinear. Scales and zero points of more than one dim are a row's or a column's
+    of every matrix, which those ops do not have."""
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (node.operand(i) for i in range(8))
-    left = restored(build, a, a_scale, a_zero, a.rank - 2)
-    right = restored(build, b, b_scale, b_zero, b.rank - 1)
-    return [rounded(build, build.op("MatMul", left, right), y_scale, y_zero)]
+    left = _restored_matrix(build, a, a_scale, a_zero, True)
+    result = build.op("MatMul", left, _restored_matrix(build, b, b_scale, b_zero, False))
+    if max(y_scale.rank, y_zero.rank) <= 1:
+        return [rounded(build, result, y_scale, y_zero, max(result.rank - 2, 0))]
+    quotient = build.op("Div", result, cast(build, _matmul_zero_node(build, y_scale, result.rank, True), result.dtype))
+    zero = cast(build, _matmul_zero_node(build, y_zero, result.rank, True), result.dtype)
+    return [saturated_node(build, quotient, zero, y_zero.dtype)]
+
+
+def _restored_matrix(build: Build, x: Value, scale: Value, zero: Value, is_left: bool) -> Value:
+    if max(scale.rank, zero.rank) <= 1:
+        return restored(build, x, scale, zero, max(x.rank - 2, 0) if is_left else x.rank - 1)
+    shift = cast(build, _matmul_zero_node(build, zero, x.rank, is_left), DType.INT32)
+    whole = cast(build, build.op("Sub", cast(build, x, DType.INT32), shift), scale.dtype)
+    return build.op("Mul", whole, _matmul_zero_node(build, scale, x.rank, is_left))
 
 
 # -- integer convolutions ------------------------------------------------------------------------------------------
@@ -381,6 +395,12 @@ def _qlinear_matmul_samples() -> Iterator[Sample]:
         scale = [np.array(s, np.float32) for s in (0.0066, 0.00705, 0.0107)]
         at = np.array(zero, dtype.numpy)
         yield Sample((a, scale[0], at, b, scale[1], at, scale[2], at))
+        rows, columns = _scales(0.01, 0.02, 0.005), _scales(0.01, 0.02, 0.005, 0.03)
+        a, b = samples.draw((2, 3, 7), dtype, -100, 100), samples.draw((2, 7, 4), dtype, -100, 100, seed=1)
+        rows, columns = np.stack([rows, rows * 3]).reshape(2, 3, 1), np.stack([columns, columns * 2])[:, None]
+        tall, wide = np.arange(6).astype(dtype.numpy).reshape(2, 3, 1), np.arange(8).astype(dtype.numpy)[:, None]
+        yield Sample((a, rows, tall, b, columns, wide.reshape(2, 1, 4), rows * 3, tall[::-1]))
+        yield Sample((a, rows, tall, b, scale[1], at, scale[2], at))
 
 
 def _conv_integer_samples() -> Iterator[Sample]:

@@ -229,10 +229,10 @@ def restored(build: Build, x: Value, scale: Value, zero: Value | None, axis: int
     return build.op("DequantizeLinear", x, narrowest(build, scale), narrowest(build, zero), axis=axis)
 
 
-def rounded(build: Build, x: Value, scale: Value, zero: Value | None) -> Value:
-    """x quantised; without a zero point as uint8."""
+def rounded(build: Build, x: Value, scale: Value, zero: Value | None, axis: int = 1) -> Value:
+    """x quantised, by scales of all of it or one an index of axis; without a zero point as uint8."""
     shift = build.constant(np.zeros((), np.uint8)) if zero is None else narrowest(build, zero)
-    return build.op("QuantizeLinear", x, narrowest(build, scale), shift)
+    return build.op("QuantizeLinear", x, narrowest(build, scale), shift, axis=axis)
 
 
 @overload
