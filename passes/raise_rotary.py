@@ -265,8 +265,11 @@ def _checked(match: _Found) -> Found:
         return Miss(f"'{x.name}' is {x.type}, expected four axes and a known head size")
     if cos.type is None or cos.dtype != x.dtype or sin.dtype != x.dtype:
         return Miss("cos and sin have another element type")
-    if _heads_axis(match) is None:
+    axis = _heads_axis(match)
+    if axis is None:
         return Miss(f"angles {cos.type} differ between the heads of {x.type}")
+    if axis == 2 and not isinstance(x.shape[2], int):
+        return Miss(f"'{x.name}' is {x.type}, expected a known number of heads")
     for v in (cos, sin) if match.doubled else ():
         if not _doubled(v, match.paired):
             return Miss(f"'{v.name}' has not one angle for both elements of a pair")

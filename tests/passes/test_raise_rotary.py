@@ -70,6 +70,14 @@ def test_heads_before_positions_and_after_them() -> None:
     assert node.operand(0).rank == 3 and node.attr("num_heads") == 3
 
 
+def test_heads_after_positions_of_an_unknown_number() -> None:
+    body = f"""f2 = Concat <axis = -1> (f, f) ca = Cos(f2) sa = Sin(f2) c = Unsqueeze(ca, i2) s = Unsqueeze(sa, i2)
+        {HALVES} {ROTATED} {SUM}"""
+    result = run(body, "float[b,n,h,8] x, float[1,n,4] f", "float[b,n,h,8] y", x=draw(2, 5, 3, 8))
+    assert "RotaryEmbedding" not in result.ops
+    assert any("a known number of heads" in r for r in result.reasons("rotary"))
+
+
 def test_part_of_a_head() -> None:
     body = f"""t = Slice(x, i0, i8, i3, i1) rest = Slice(x, i8, end, i3, i1) {COMPUTED}
         a = Slice(t, i0, i4, i3, i1) b = Slice(t, i4, end, i3, i1) {ROTATED}
