@@ -26,8 +26,7 @@ class Measured(Generic[Key, Result]):
 
     def stored(self) -> dict[Key, Result]:
         """What earlier calls measured; of two lines of one key the later."""
-        exists = self.path is not None and self.path.exists()
-        lines = self.path.read_text().splitlines() if self.path is not None and exists else ()
+        lines = self.path.read_text().splitlines() if self.path is not None and self.path.exists() else ()
         results = (self.read(json.loads(line)) for line in lines)
         return {self.key(result): result for result in results}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node
@@ -45,7 +47,8 @@ def _averaged(node: Node) -> tuple[int, ...] | None:
     if is_op(node, "GlobalAveragePool"):
         return tuple(range(2, rank))
     given = node.input(1)
-    if given is not None and given.constant is None:
+    chosen = () if given is None else given.constant
+    if chosen is None:
         return None
-    axes = () if given is None or given.constant is None else tuple(int(a) % rank for a in given.constant.reshape(-1))
+    axes = tuple(int(a) % rank for a in np.reshape(chosen, -1))
     return axes or (None if node.attr("noop_with_empty_axes", 0) or not rank else tuple(range(rank)))

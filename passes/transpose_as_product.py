@@ -7,6 +7,8 @@ it is a convolution of kernel / s taps. DepthToSpace brings the phases together;
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from arenaut.ir.builder import GraphBuilder
@@ -40,21 +42,19 @@ def transpose_as_product(graph: Graph, context: PassContext) -> bool:
         x, w = stored(node.operand(0)), stored(node.operand(1))
         if x is None or w is None:
             continue
-        made = _phases(node) if _is_known(w) and x.is_single else "its filters are no constants of one scale a channel"
-        if isinstance(made, str):
-            context.missed(REWRITE, node, made)
+        filters = w.constants if x.is_single and _by_filters(w) else None
+        made = "its filters are no constants of one scale a channel" if filters is None else _phases(node)
+        if isinstance(made, str) or filters is None:
+            context.missed(REWRITE, node, str(made))
             continue
-        _replace(graph, node, w, made)
+        _replace(graph, node, filters, made)
         context.fired(REWRITE, node)
         changed = True
     return changed
 
 
-def _is_known(w: Stored) -> bool:
-    numbers = (w.x, w.scale, *((w.zero,) if w.zero is not None else ()))
-    if any(v.constant is None for v in numbers) or w.dtype not in (DType.UINT8, DType.INT8):
-        return False
-    return w.is_single or w.axis == 1
+def _by_filters(w: Stored) -> bool:
+    return w.dtype in (DType.UINT8, DType.INT8) and (w.is_single or w.axis == 1)
 
 
 def _phases(node: Node) -> _Phases | str:
@@ -79,21 +79,19 @@ def _phases(node: Node) -> _Phases | str:
     return _Phases(step, taps, crop)
 
 
-def _replace(graph: Graph, node: Node, w: Stored, phases: _Phases) -> None:
+def _replace(graph: Graph, node: Node, known: Sequence[Array], phases: _Phases) -> None:
+    """known: the filters' numbers, scale and zero point."""
     build = GraphBuilder(graph, node, node.name)
     step, (down, across) = phases.step, phases.taps
-    array = w.x.constant
-    assert array is not None
+    array, *scales = known
     channels, filters = array.shape[:2]
+    again = step * step
     # [c, o, t, p, u, q] to [p, q, o, c, t, u], taps in reverse: windows of a convolution look forward.
     split = array.reshape(channels, filters, down, step, across, step)[:, :, ::-1, :, ::-1]
-    numbers = np.ascontiguousarray(split.transpose(3, 5, 1, 0, 2, 4)).reshape(-1, channels, down, across)
-    again = step * step
-    scale, zero = (None if v is None else _repeated(v.constant, again) for v in (w.scale, w.zero))
-    inputs = [build.constant(each) for each in (numbers, scale, zero) if each is not None]
-    filters_of = build.op("DequantizeLinear", *inputs, axis=0)
+    numbers = np.ascontiguousarray(split.transpose(3, 5, 1, 0, 2, 4)).reshape(again * filters, channels, down, across)
+    weights = _dequantised(build, numbers, scales, again)
     pads = [down - 1, across - 1] * 2
-    result = build.op("Conv", node.operand(0), filters_of, _bias(build, node.input(2), again), pads=pads)
+    result = build.op("Conv", node.operand(0), weights, _bias(build, node.input(2), again), pads=pads)
     result = build.op("DepthToSpace", result, blocksize=step, mode="DCR")
     if phases.crop is not None:
         begins, ends = zip(*((begin, begin + size) for begin, size in phases.crop), strict=True)
@@ -102,23 +100,19 @@ def _replace(graph: Graph, node: Node, w: Stored, phases: _Phases) -> None:
     graph.remove(node)
 
 
-def _repeated(values: Array | None, times: int) -> Array:
-    """What holds for every filter, for the filters of all phases."""
-    assert values is not None
-    return values.reshape(()) if values.size == 1 else np.tile(values.reshape(-1), times)
+def _dequantised(build: GraphBuilder, numbers: Array, scales: Sequence[Array], times: int) -> Value:
+    """scales, and zero points: of one filter each, or of all; they hold for the filters of so many phases."""
+    repeated = (v.reshape(()) if v.size == 1 else np.tile(v.reshape(-1), times) for v in scales)
+    return build.op("DequantizeLinear", *(build.constant(v) for v in (numbers, *repeated)), axis=0)
 
 
 def _bias(build: GraphBuilder, bias: Value | None, times: int) -> Value | None:
     if bias is None:
         return None
     numbers = stored(bias)
-    parts = (
-        () if numbers is None else (numbers.x, numbers.scale, *((numbers.zero,) if numbers.zero is not None else ()))
-    )
-    if numbers is None or any(v.constant is None for v in parts):
-        if bias.constant is not None:
-            return build.constant(np.tile(bias.constant, times))
-        return build.op("Tile", bias, ints(build, times))
-    assert numbers.x.constant is not None
-    arrays = [np.tile(numbers.x.constant, times), *(_repeated(v.constant, times) for v in parts[1:])]
-    return build.op("DequantizeLinear", *(build.constant(each) for each in arrays), axis=0)
+    known = None if numbers is None else numbers.constants
+    if known is not None:
+        return _dequantised(build, np.tile(known[0], times), known[1:], times)
+    if bias.constant is not None:
+        return build.constant(np.tile(bias.constant, times))
+    return build.op("Tile", bias, ints(build, times))

@@ -15,7 +15,7 @@ from arenaut.frontend.spec import Spec
 from arenaut.ir import ARENAUT_DOMAIN, DType, Value
 from arenaut.ir.dims import product
 from arenaut.ir.ops.block_matmul import BITS
-from arenaut.ir.ops.quantize import narrowest, product_of, range_of, restored, rounded
+from arenaut.ir.ops.quantize import narrowest, product_of, restored, rounded, saturated_node
 from arenaut.ir.ops.support.composite import cast, concat, dims_of, reshape, transpose, unsqueeze
 from arenaut.ir.record import Build
 
@@ -79,8 +79,7 @@ def _average_pool(build: Build, spec: Spec) -> Outputs:
     if zero is None:
         return [_rounded(build, spec, mean, 3, 4)]
     shifted = build.op("Add", build.op("Div", mean, spec.operand(3)), cast(build, zero, DType.FLOAT))
-    ends = (build.constant(np.array(v, np.float32)) for v in range_of(zero.dtype))
-    return [cast(build, build.op("Clip", build.op("Round", shifted), *ends), zero.dtype)]
+    return [saturated_node(build, shifted, None, zero.dtype)]
 
 
 def _with_whole_windows(settings: Mapping[str, Any]) -> dict[str, Any]:

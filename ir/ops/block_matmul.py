@@ -2,8 +2,8 @@
 
 Inputs: A [..., K]; B [N, blocks, block_size * bits / 8] uint8, numbers of `bits` bits with the lowest first; scales
 [N, blocks]; zero points, packed a column after the other, or absent for 2 ** (bits - 1). Y [..., N] is A times the
-weight [K, N] that they stand for. accuracy_level 4 allows A to be rounded to 8 bits by block; precision="bfloat16"
-allows A and the weights to be rounded to the nearest bfloat16.
+weight [K, N] that they stand for. accuracy_level 4 allows A to be rounded to 8 bits by block, or A and the weights to
+the nearest bfloat16; precision="bfloat16" allows the latter.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from arenaut.ir.dims import product
 from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import ARENAUT_DOMAIN, Node, Value
 from arenaut.ir.ops.quantize import restored
-from arenaut.ir.ops.reduce import KINDS, keep_axes
+from arenaut.ir.ops.reduce import KINDS, keep_axes, reduced_shape
 from arenaut.ir.ops.support import samples
 from arenaut.ir.ops.support.common import axis_in
 from arenaut.ir.ops.support.composite import ints
@@ -32,10 +32,7 @@ def _infer(context: Infer) -> Sequence[Type]:
     shape = context.shape(0)
     for axis in context.node.attr("axes"):
         axis_in(context, int(axis), len(shape))
-    axes = _axes(context.node, len(shape))
-    if _keeps(context.node):
-        return [TensorType(DType.FLOAT, tuple(1 if i in axes else d for i, d in enumerate(shape)))]
-    return [TensorType(DType.FLOAT, tuple(d for i, d in enumerate(shape) if i not in axes))]
+    return [TensorType(DType.FLOAT, reduced_shape(shape, _axes(context.node, len(shape)), _keeps(context.node)))]
 
 
 def _evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:

@@ -90,9 +90,10 @@ def _qlinear_matmul_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (np.asarray(x) for x in inputs)
     total = _integer_product(a, b, a_zero, b_zero).astype(np.float32)
     left = _matmul_zero(a_scale.astype(np.float32), a.ndim, True)
-    by_rows = (_matmul_zero(y.astype(np.float32), total.ndim, True) for y in (y_scale, y_zero))
-    factor = left * _matmul_zero(b_scale.astype(np.float32), b.ndim, False) / next(by_rows)
-    return [saturated(total * factor, next(by_rows), dtype_of(y_zero))]
+    right = _matmul_zero(b_scale.astype(np.float32), b.ndim, False)
+    factor = left * right / _matmul_zero(y_scale.astype(np.float32), total.ndim, True)
+    zero = _matmul_zero(y_zero.astype(np.float32), total.ndim, True)
+    return [saturated(total * factor, zero, dtype_of(y_zero))]
 
 
 def _qlinear_matmul_decompose(build: Build, node: Node) -> Sequence[Value]:
@@ -395,11 +396,12 @@ def _qlinear_matmul_samples() -> Iterator[Sample]:
         scale = [np.array(s, np.float32) for s in (0.0066, 0.00705, 0.0107)]
         at = np.array(zero, dtype.numpy)
         yield Sample((a, scale[0], at, b, scale[1], at, scale[2], at))
-        rows, columns = _scales(0.01, 0.02, 0.005), _scales(0.01, 0.02, 0.005, 0.03)
         a, b = samples.draw((2, 3, 7), dtype, -100, 100), samples.draw((2, 7, 4), dtype, -100, 100, seed=1)
-        rows, columns = np.stack([rows, rows * 3]).reshape(2, 3, 1), np.stack([columns, columns * 2])[:, None]
-        tall, wide = np.arange(6).astype(dtype.numpy).reshape(2, 3, 1), np.arange(8).astype(dtype.numpy)[:, None]
-        yield Sample((a, rows, tall, b, columns, wide.reshape(2, 1, 4), rows * 3, tall[::-1]))
+        rows = _scales(0.01, 0.02, 0.005, 0.03, 0.06, 0.015).reshape(2, 3, 1)
+        columns = _scales(0.01, 0.02, 0.005, 0.03, 0.02, 0.04, 0.01, 0.06).reshape(2, 1, 4)
+        tall = np.arange(6).astype(dtype.numpy).reshape(2, 3, 1)
+        wide = np.arange(8).astype(dtype.numpy).reshape(2, 1, 4)
+        yield Sample((a, rows, tall, b, columns, wide, rows * 3, tall[::-1]))
         yield Sample((a, rows, tall, b, scale[1], at, scale[2], at))
 
 

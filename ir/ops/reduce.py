@@ -51,7 +51,7 @@ def _chosen(node: Node, given: Sequence[int] | None, rank: int) -> Axes:
     return tuple(sorted(set(from_front(given, rank))))
 
 
-def _reduced(shape: Shape, axes: Axes, keepdims: bool) -> Shape:
+def reduced_shape(shape: Shape, axes: Axes, keepdims: bool) -> Shape:
     if keepdims:
         return tuple(1 if i in axes else d for i, d in enumerate(shape))
     return tuple(d for i, d in enumerate(shape) if i not in axes)
@@ -70,7 +70,7 @@ def _infer(context: Infer) -> Sequence[Type]:
         return [TensorType(t.dtype, tuple(context.fresh(0, i) for i in range(len(t.shape))))]
     for axis in given or ():
         axis_in(context, axis, len(t.shape))
-    return [TensorType(t.dtype, _reduced(t.shape, _chosen(node, given, len(t.shape)), keepdims))]
+    return [TensorType(t.dtype, reduced_shape(t.shape, _chosen(node, given, len(t.shape)), keepdims))]
 
 
 def _node_axes(node: Node, rank: int) -> Axes:
@@ -141,7 +141,7 @@ def _evaluator(kind: str) -> Any:
         axes = _chosen(node, given, x.ndim)
         with np.errstate(all="ignore"):
             out = to_dtype(function(widen(x), axes), x.dtype)
-        return [out if node.attr("keepdims", 1) else out.reshape(_static(_reduced(out.shape, axes, False)))]
+        return [out if node.attr("keepdims", 1) else out.reshape(_static(reduced_shape(out.shape, axes, False)))]
 
     return evaluate
 
@@ -193,7 +193,7 @@ def _arg_infer(context: Infer) -> Sequence[Type]:
     axis = axis_in(context, node.attr("axis", 0), len(shape))
     if shape[axis] == 0:
         raise context.fail(f"dim {axis} is empty")
-    return [TensorType(DType.INT64, _reduced(shape, (axis,), bool(node.attr("keepdims", 1))))]
+    return [TensorType(DType.INT64, reduced_shape(shape, (axis,), bool(node.attr("keepdims", 1))))]
 
 
 def _arg_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:

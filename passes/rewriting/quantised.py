@@ -27,6 +27,13 @@ class Stored:
         return self.node.input(2)
 
     @property
+    def constants(self) -> tuple[Array, ...] | None:
+        """Numbers, scale and zero point (where there is one), where all are constants."""
+        values = [v.constant for v in (self.x, self.scale, self.zero) if v is not None]
+        there = tuple(v for v in values if v is not None)
+        return there if len(there) == len(values) else None
+
+    @property
     def dtype(self) -> DType:
         """Of the numbers."""
         return (self.node.operand(0) if is_op(self.node, "DequantizeLinear") else self.node.output).dtype

@@ -72,6 +72,20 @@ def test_left_alone(body: str) -> None:
     assert LEFT[body] is None or any(str(LEFT[body]) in e.reason for e in result.events if not e.fired), result.events
 
 
+@pytest.mark.parametrize(("channels", "filters"), [(0, 2), (3, 0), (0, 0)])
+def test_no_channels_or_filters(channels: int, filters: int) -> None:
+    text = (
+        f"t (uint8[1,{channels},3,3] x) => (float[a,b,c,d] y) {{ {X} {SINGLE % 'k'} y = ConvTranspose {TWO} (a, b) }}"
+    )
+    graph = onnx.parser.parse_graph(text.replace("(k, t, i)", "(k, s, z)"))
+    empty = np.zeros((channels, filters, 2, 2), U8)
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(a), n) for n, a in
+                             (("k", empty), ("s", CONSTANTS["s"]), ("z", CONSTANTS["z"])))  # fmt: skip
+    whole = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 21)])
+    y = arenaut.load_onnx(whole).run({"x": np.zeros((1, channels, 3, 3), U8)})["y"]
+    assert y.shape == (1, filters, 6, 6) and not y.any()
+
+
 def sums(w: Array, zero: Array, step: int) -> Array:
     """Of int64, in the order of the definition: every input is spread by the kernel."""
     x = FEEDS["x"].astype(np.int64) - 120
