@@ -26,6 +26,7 @@ FAMILIES = (
     "elementwise",
     "fused",
     "gather",
+    "half_conv",
     "half_matmul",
     "indexing",
     "integer_products",

@@ -31,7 +31,7 @@ from arenaut.ir.record import Channels, Infer, IntegerForm, Lower, NoRowError, O
 from arenaut.ir.types import Shape, TensorType, Type
 
 _FLOATS = (DType.FLOAT, DType.DOUBLE, DType.FLOAT16, DType.BFLOAT16)
-_FEWEST_CHANNELS = 8  # of a group that convolutions of 16-bit floats gain by: fewer are no matrix product
+FEWEST_CHANNELS = 8  # of a group that convolutions of 16-bit floats gain by: fewer are no matrix product
 
 
 def kernel_of(node: Node, weights: Shape) -> Shape:
@@ -128,7 +128,7 @@ def _conv_integer(node: Node) -> IntegerForm:
     return IntegerForm("QConv", conv_attributes(node), 0, node.input(2))
 
 
-def _call(
+def call_conv(
     lower: Lower, node: Node, family: str, windows: Windows, more: Mapping[str, int] = MappingProxyType({})
 ) -> None:
     if len(windows.kernel) > 3:
@@ -145,13 +145,13 @@ def _call(
 def _conv_lower(lower: Lower, node: Node) -> None:
     x, w = node.operand(0), node.operand(1)
     each = w.shape[1]
-    if int(node.attr("group", 1)) > 1 and not (isinstance(each, int) and each >= _FEWEST_CHANNELS):
-        return _call(lower, node, "Conv", conv_windows(node))
+    if int(node.attr("group", 1)) > 1 and not (isinstance(each, int) and each >= FEWEST_CHANNELS):
+        return call_conv(lower, node, "Conv", conv_windows(node))
     family, rounded = product_family(lower, "Conv", x.dtype, w.dtype)
-    return _call(lower, node, family, conv_windows(node), rounded)
+    return call_conv(lower, node, family, conv_windows(node), rounded)
 
 
-def _conv_flops(node: Node) -> Dim:
+def conv_flops(node: Node) -> Dim:
     return 2 * product(node.output.shape) * product(node.operand(1).shape[1:])
 
 
@@ -253,7 +253,7 @@ def _transpose_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
 
 def _transpose_lower(lower: Lower, node: Node) -> None:
     x, w = node.operand(0).shape, node.operand(1).shape
-    _call(lower, node, "ConvTranspose", transposed_windows(node, x[2:], kernel_of(node, w)))
+    call_conv(lower, node, "ConvTranspose", transposed_windows(node, x[2:], kernel_of(node, w)))
 
 
 def _transpose_flops(node: Node) -> Dim:
@@ -391,7 +391,7 @@ def _deform_sizes(attributes: Mapping[str, Sequence[int]]) -> tuple[int, int]:
 RECORDS: tuple[OpRecord, ...] = (
     OpRecord(
         op="Conv", infer=_conv_infer, evaluate=_conv_evaluate, lower=_conv_lower, layout="channels", anchor=True,
-        channels=Channels(1, 1, 0), integer=_conv_integer, flops=_conv_flops, tolerance=PRODUCT, samples=_conv_samples,
+        channels=Channels(1, 1, 0), integer=_conv_integer, flops=conv_flops, tolerance=PRODUCT, samples=_conv_samples,
     ),
     OpRecord(
         op="ConvTranspose", infer=_transpose_infer, evaluate=_transpose_evaluate, lower=_transpose_lower,
@@ -399,7 +399,7 @@ RECORDS: tuple[OpRecord, ...] = (
         tolerance=PRODUCT, samples=_transpose_samples,
     ),
     OpRecord(
-        op="DeformConv", infer=_deform_infer, evaluate=_deform_evaluate, lower=_deform_lower, flops=_conv_flops,
+        op="DeformConv", infer=_deform_infer, evaluate=_deform_evaluate, lower=_deform_lower, flops=conv_flops,
         tolerance=PRODUCT, samples=_deform_samples,
     ),
 )  # fmt: skip
