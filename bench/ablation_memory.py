@@ -122,7 +122,8 @@ def packed(problem: Problem, *, order: str, placement: str | None, hosting: bool
     choice = evaluate_order(problem, steps, order or "chosen")
     classes, rects = choice.sharing.classes, list(choice.rects)
     if hosting:
-        rects = without_guests(rects, place_guests(problem, classes, choose_guests(problem, classes, rects)))
+        guests = choose_guests(problem, classes, rects)
+        rects = without_guests(rects, place_guests(problem, classes, rects, guests))
     if placement is None:
         return pack(rects).arena_bytes
     return _placed(rects, placement)

@@ -36,7 +36,7 @@ def order_free_bound(problem: Problem) -> int:
 def bound_with_outputs(problem: Problem, sets: Sequence[tuple[int, int]], dependencies: Sequence[Sequence[int]]) -> int:
     """The largest of the working sets, less what unwritten outputs may take of them."""
     spare = _spare_bytes(problem, dependencies)
-    return max((scratch + max(0, own - free) for (scratch, own), free in zip(sets, spare, strict=True)), default=0)
+    return max((max(0, scratch + own - free) for (scratch, own), free in zip(sets, spare, strict=True)), default=0)
 
 
 def working_sets(problem: Problem) -> list[tuple[int, int]]:

@@ -1,17 +1,21 @@
-"""Outputs as memory: what dies before an output is first written may lie in that output's own memory until then."""
+"""Outputs as memory: what dies before an output is first written may lie in that output's own memory until then.
+
+That is classes of buffers, and the scratch of steps, which lives during one step. Both go by the number of their
+rectangle: classes first, then steps with scratch.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from arenaut.planner.bound import live_bytes
-from arenaut.planner.problem import BufferKind, Problem, Rect, aligned
+from arenaut.planner.problem import ALIGNMENT, BufferKind, Problem, Rect, aligned
 from arenaut.planner.sharing import AliasClass
 
 NO_ROOM = -1
 
 
 class Guest(NamedTuple):
-    """Class `number` may lie in the memory of output buffer `output`."""
+    """Rectangle `number` may lie in the memory of output buffer `output`."""
 
     number: int
     output: int
@@ -50,8 +54,8 @@ def _output_spaces(problem: Problem, classes: Sequence[AliasClass]) -> dict[int,
 
 
 def choose_guests(problem: Problem, classes: Sequence[AliasClass], rects: Sequence[Rect]) -> tuple[Guest, ...]:
-    """Which classes move into outputs, in the order they take their places there: from the fullest position on the
-    largest that fits, until what is fullest cannot be helped. `rects`: of the classes, then of scratch."""
+    """What moves into outputs, in the order it takes its places there: from the fullest position on the largest that
+    fits, until what is fullest cannot be helped. `rects`: of the classes, then of scratch."""
     if not any(buffer.kind is BufferKind.OUTPUT for buffer in problem.buffers):
         return ()
     spaces = list(_output_spaces(problem, classes).values())
@@ -60,46 +64,57 @@ def choose_guests(problem: Problem, classes: Sequence[AliasClass], rects: Sequen
         return ()
     live = live_bytes(rects, 1 + max((rect.last for rect in rects), default=-1))
     here: list[list[int]] = [[] for _ in live]
-    for number, c in enumerate(classes):
-        if c.output < 0 and c.known_after < 0 and c.size and c.last < latest:
-            for position in range(c.first, c.last + 1):
+    for number, rect in enumerate(rects):
+        outside = number >= len(classes) or classes[number].output < 0
+        if outside and not rect.stage and rect.size and rect.last < latest:
+            for position in range(rect.first, rect.last + 1):
                 here[position].append(number)
     guests: list[Guest] = []
     done: set[int] = set()
     while live:
         peak = live.index(max(live))
-        found = _largest(classes, [n for n in here[peak] if n not in done], spaces)
+        found = _largest(rects, len(classes), [n for n in here[peak] if n not in done], spaces)
         if found is None:
             break
         guests.append(found)
         done.add(found.number)
-        region = classes[found.number]
-        for position in range(region.first, region.last + 1):
-            live[position] -= aligned(region.size)
+        rect = rects[found.number]
+        for position in range(rect.first, rect.last + 1):
+            live[position] -= aligned(rect.size)
     return tuple(guests)
 
 
-def _largest(classes: Sequence[AliasClass], numbers: Sequence[int], spaces: Sequence[_OutputSpace]) -> Guest | None:
-    for number in sorted(numbers, key=lambda n: -classes[n].size):
-        region = classes[number]
+def _largest(
+    rects: Sequence[Rect], classes: int, numbers: Sequence[int], spaces: Sequence[_OutputSpace]
+) -> Guest | None:
+    for number in sorted(numbers, key=lambda n: -rects[n].size):
+        rect = rects[number]
         for space in spaces:
-            if space.place(region.size, region.first, region.last) != NO_ROOM:
+            if space.place(_room(rect, number >= classes), rect.first, rect.last) != NO_ROOM:
                 return Guest(number, space.buffer)
     return None
 
 
-def place_guests(problem: Problem, classes: Sequence[AliasClass], guests: Sequence[Guest]) -> dict[int, int]:
-    """Class -> offset in the output that spaces it, for those guests that fit with the problem's sizes."""
+def _room(rect: Rect, scratch: bool) -> int:
+    """Bytes that a rectangle takes in an output: that starts anywhere, while scratch is aligned."""
+    return rect.size + ALIGNMENT if scratch and rect.size else rect.size
+
+
+def place_guests(
+    problem: Problem, classes: Sequence[AliasClass], rects: Sequence[Rect], guests: Sequence[Guest]
+) -> dict[int, int]:
+    """Rectangle -> offset in the output that spaces it, for those guests that fit with the problem's sizes."""
     spaces = _output_spaces(problem, classes)
     offsets: dict[int, int] = {}
     for number, buffer in guests:
-        region, space = classes[number], spaces.get(buffer)
-        offset = NO_ROOM if space is None else space.place(region.size, region.first, region.last)
+        rect, space = rects[number], spaces.get(buffer)
+        room = _room(rect, number >= len(classes))
+        offset = NO_ROOM if space is None else space.place(room, rect.first, rect.last)
         if offset != NO_ROOM:
             offsets[number] = offset
     return offsets
 
 
 def without_guests(rects: Sequence[Rect], in_outputs: dict[int, int]) -> list[Rect]:
-    """The rectangles with no bytes for classes that lie in an output."""
+    """The rectangles with no bytes for what lies in an output."""
     return [rect._replace(size=0) if number in in_outputs else rect for number, rect in enumerate(rects)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import TypedDict
 
 from arenaut.plain import dataclass, replace
 from arenaut.planner.bound import lower_bound, order_free_bound
@@ -27,9 +28,10 @@ class MemoryPlan:
     offsets: per buffer, from the start of the arena, or NOT_IN_ARENA.
     in_output: buffer -> (output buffer whose memory holds it, offset there), for every used buffer of kind OUTPUT, for
     what shares its memory, and for what lies there before it is written.
-    guests: the classes that lie in an output before it is written where they fit, in the order they take their places;
-    their rectangles have no bytes then.
+    guests: the rectangles that lie in an output before it is written where they fit, in the order they take their
+    places; they have no bytes then.
     scratch_offsets: per step of the problem, or NOT_IN_ARENA.
+    scratch_in_output: step -> (output buffer, offset there), rounded up to ALIGNMENT once the output has an address.
     shared: the offers to share that hold.
     lower_bound_bytes: maximum of live bytes in this order; order_free_bound_bytes: what no order can go below.
     proved: no packing of these rectangles is smaller.
@@ -44,6 +46,7 @@ class MemoryPlan:
     offsets: tuple[int, ...]
     in_output: dict[int, tuple[int, int]]
     scratch_offsets: tuple[int, ...]
+    scratch_in_output: dict[int, tuple[int, int]]
     shared: tuple[AcceptedShare, ...]
     guests: tuple[Guest, ...]
     arena_bytes: int
@@ -58,11 +61,11 @@ def plan_memory(problem: Problem, *, effort: Effort = "default") -> MemoryPlan:
     choice = choose_order(problem, () if effort == "fast" else GREEDY, SEARCH_STATES[effort])
     classes = choice.sharing.classes
     guests = () if effort == "fast" else choose_guests(problem, classes, choice.rects)
-    in_outputs = place_guests(problem, classes, guests)
+    in_outputs = place_guests(problem, classes, choice.rects, guests)
     rects = without_guests(choice.rects, in_outputs)
     packing = pack(rects, effort)
     with_scratch = steps_with_scratch(problem, choice.order)
-    offsets, in_output, scratch = _addresses(problem, with_scratch, classes, packing.offsets, guests, in_outputs)
+    addresses = _addresses(problem, with_scratch, classes, packing.offsets, guests, in_outputs)
     return MemoryPlan(
         order=choice.order,
         order_name=choice.name,
@@ -70,9 +73,7 @@ def plan_memory(problem: Problem, *, effort: Effort = "default") -> MemoryPlan:
         rects=tuple(rects),
         rect_offsets=packing.offsets,
         placement_order=packing.placement_order,
-        offsets=offsets,
-        in_output=in_output,
-        scratch_offsets=scratch,
+        **addresses,
         shared=choice.sharing.accepted,
         guests=guests,
         arena_bytes=packing.arena_bytes,
@@ -91,28 +92,38 @@ def resize_plan(plan: MemoryPlan, problem: Problem) -> MemoryPlan:
     none.
     """
     classes = _resized_classes(plan, problem)
-    with_scratch = [index for index in plan.order if plan.scratch_offsets[index] != NOT_IN_ARENA]
+    with_scratch = [
+        index for index in plan.order if plan.scratch_offsets[index] != NOT_IN_ARENA or index in plan.scratch_in_output
+    ]
     new = set(steps_with_scratch(problem, plan.order)).difference(with_scratch)
     if new:
         raise PlanError(f"step {min(new)} needs scratch with these sizes, and needed none when it was planned")
-    in_outputs = place_guests(problem, classes, plan.guests)
-    rects = without_guests(rectangles(problem, plan.order, classes, with_scratch), in_outputs)
+    every = rectangles(problem, plan.order, classes, with_scratch)
+    in_outputs = place_guests(problem, classes, every, plan.guests)
+    rects = without_guests(every, in_outputs)
     rect_offsets, top = Packer(rects).place(plan.placement_order)
-    offsets, in_output, scratch = _addresses(problem, with_scratch, classes, rect_offsets, plan.guests, in_outputs)
+    addresses = _addresses(problem, with_scratch, classes, rect_offsets, plan.guests, in_outputs)
     bound = lower_bound(rects)
     return replace(
         plan,
         classes=classes,
         rects=tuple(rects),
         rect_offsets=tuple(rect_offsets),
-        offsets=offsets,
-        in_output=in_output,
-        scratch_offsets=scratch,
+        **addresses,
         arena_bytes=top,
         lower_bound_bytes=bound,
         order_free_bound_bytes=order_free_bound(problem),
         proved=top <= bound,
     )
+
+
+class _Addresses(TypedDict):
+    """Fields of a MemoryPlan."""
+
+    offsets: tuple[int, ...]
+    in_output: dict[int, tuple[int, int]]
+    scratch_offsets: tuple[int, ...]
+    scratch_in_output: dict[int, tuple[int, int]]
 
 
 def _addresses(
@@ -122,8 +133,7 @@ def _addresses(
     rect_offsets: Sequence[int],
     guests: Sequence[Guest],
     in_outputs: Mapping[int, int],
-) -> tuple[tuple[int, ...], dict[int, tuple[int, int]], tuple[int, ...]]:
-    """Per buffer its arena offset, the buffers inside outputs, and per step the arena offset of its scratch."""
+) -> _Addresses:
     offsets = [NOT_IN_ARENA] * len(problem.buffers)
     in_output: dict[int, tuple[int, int]] = {}
     output_of = dict(guests)
@@ -136,9 +146,18 @@ def _addresses(
             else:
                 offsets[member.buffer] = start + member.offset
     scratch = [NOT_IN_ARENA] * len(problem.steps)
-    for index, start in zip(with_scratch, rect_offsets[len(classes) :], strict=True):
-        scratch[index] = start
-    return tuple(offsets), in_output, tuple(scratch)
+    scratch_in_output: dict[int, tuple[int, int]] = {}
+    for number, (index, start) in enumerate(zip(with_scratch, rect_offsets[len(classes) :], strict=True), len(classes)):
+        if number in in_outputs:
+            scratch_in_output[index] = (output_of[number], in_outputs[number])
+        else:
+            scratch[index] = start
+    return _Addresses(
+        offsets=tuple(offsets),
+        in_output=in_output,
+        scratch_offsets=tuple(scratch),
+        scratch_in_output=scratch_in_output,
+    )
 
 
 def _resized_classes(plan: MemoryPlan, problem: Problem) -> tuple[AliasClass, ...]:

@@ -226,16 +226,17 @@ class _Simulation:
     def _use_scratch(self, index: int, step: StepUse) -> None:
         if not step.scratch_bytes:
             return
-        start = self.plan.scratch_offsets[index]
-        end = start + step.scratch_bytes
-        if start < 0 or end > self.plan.arena_bytes:
+        where, start = self.plan.scratch_in_output.get(index, (ARENA_SEGMENT, self.plan.scratch_offsets[index]))
+        # Its start is rounded up where it lies in an output, which starts anywhere.
+        end = start + step.scratch_bytes + (0 if where == ARENA_SEGMENT else ALIGNMENT)
+        if start < 0 or where not in self.memory or end > self.memory[where].size:
             self._report(Reason.OUT_OF_REGION, (index,), f"the scratch of step {index} is [{start}, {end})")
             return
         for number in (*step.reads, *step.writes):
             segment, low, high = self.places[number]
-            if segment == ARENA_SEGMENT and max(start, low) < min(end, high):
+            if segment == where and max(start, low) < min(end, high):
                 self._report(Reason.OVERLAP, (index, number), f"the scratch of step {index} overlaps buffer {number}")
-        self.memory[ARENA_SEGMENT].put(start, end, (-1, index), [])
+        self.memory[where].put(start, end, (-1, index), [])
 
     def _kept(self, step: StepUse, write: int) -> list[tuple[int, int, int]]:
         """(buffer, start, end) of what the step reads and leaves as it is where `write` covers it."""

@@ -204,6 +204,10 @@ class Auditor {
     for (const Region& r : p_.regions)
       if (r.reuses >= 0)
         require(r.output < 0 && r.last < first_use_[at(r.reuses)], "a region outlives its place in an output");
+    for (size_t s = 0; s < p_.steps.size(); ++s)
+      if (p_.steps[s].reuses >= 0)
+        require(static_cast<int32_t>(s) < first_use_[at(p_.steps[s].reuses)],
+                "scratch outlives its place in an output");
   }
 
   void check_kernel(const Step& step) const {

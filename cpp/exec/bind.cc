@@ -113,6 +113,9 @@ class Binder {
       const int64_t end = region.output >= 0 ? bytes : b_->rects[i].offset + bytes;
       if (output >= 0 && end > b_->buffer_bytes[at(output)]) return false;
     }
+    for (size_t i = p_.regions.size(); i < b_->rects.size(); ++i)
+      if (b_->in_output[i] && b_->rects[i].offset + room_in_output(i) > b_->buffer_bytes[at(reused_by(i))])
+        return false;
     return true;
   }
 
@@ -377,16 +380,30 @@ class Binder {
     return s >= p_.stage_begin(b_->stage) && s < p_.stage_ends[at(b_->stage)];
   }
 
-  // Regions that lie in an output until it is written, each at the lowest offset where it fits among those before it.
+  // The output in which a region or the scratch of a step may lie, or -1.
+  int32_t reused_by(size_t i) const {
+    return i < p_.regions.size() ? p_.regions[i].reuses : p_.steps[i - p_.regions.size()].reuses;
+  }
+
+  // Bytes that a rect takes in an output, which starts anywhere, while scratch does not.
+  int64_t room_in_output(size_t i) const {
+    const int64_t bytes = b_->rects[i].bytes;
+    return i < p_.regions.size() || bytes == 0 ? bytes : bytes + ARN_ALIGN;
+  }
+
+  // What lies in an output until it is written, each at the lowest offset where it fits among those before it.
   void place_guests() {
     for (const int32_t i : p_.placement) {
-      if (at(i) >= p_.regions.size() || p_.regions[at(i)].reuses < 0 || !placeable(at(i))) continue;
-      const int32_t output = p_.regions[at(i)].reuses;
-      if (p_.buffers[at(output)].stage > b_->stage) continue;
-      std::vector<Rect> rects(p_.regions.size());
+      const int32_t output = reused_by(at(i));
+      if (output < 0 || !placeable(at(i)) || p_.buffers[at(output)].stage > b_->stage) continue;
+      std::vector<Rect> rects(b_->rects.size());
+      const auto take = [this, &rects](size_t k) {
+        rects[k] = b_->rects[k];
+        rects[k].bytes = room_in_output(k);
+      };
       for (size_t k = 0; k < rects.size(); ++k)
-        if (b_->in_output[k] && p_.regions[k].reuses == output) rects[k] = b_->rects[k];
-      rects[at(i)] = b_->rects[at(i)];
+        if (b_->in_output[k] && reused_by(k) == output) take(k);
+      take(at(i));
       first_fit(&rects, {i});
       if (rects[at(i)].offset + rects[at(i)].bytes > b_->buffer_bytes[at(output)]) continue;
       b_->in_output[at(i)] = true;
@@ -443,7 +460,7 @@ class Binder {
     return end;
   }
 
-  bool in_arena(size_t i) const { return i >= p_.regions.size() || (p_.regions[i].output < 0 && !b_->in_output[i]); }
+  bool in_arena(size_t i) const { return !b_->in_output[i] && (i >= p_.regions.size() || p_.regions[i].output < 0); }
 
   // Only arena blocks take part in packing.
   std::vector<Rect> arena_rects() const {
@@ -461,10 +478,17 @@ class Binder {
       for (size_t i = 0; i < step.operands.size(); ++i)
         if (step.operands[i] >= 0 && !is_host(step.operands[i]))
           set_location(bound.first_location + static_cast<int32_t>(i), locate(step, i));
-      const int64_t scratch = b_->rects[p_.regions.size() + at(begin) + k].offset;
+      const size_t rect = p_.regions.size() + at(begin) + k;
+      const int64_t scratch = b_->rects[rect].offset;
+      bound.scratch_base = b_->in_output[rect] ? output_base(step.reuses) : 0;
       bound.step_scratch = scratch;
       bound.thread_scratch = scratch + rounded(bound.head.step_scratch);
     }
+  }
+
+  // The base of an output buffer, as in Location.
+  int32_t output_base(int32_t buffer) const {
+    return 2 + static_cast<int32_t>(p_.inputs.size()) + p_.buffers[at(buffer)].index;
   }
 
   void set_location(int32_t index, const Location& location) {
@@ -478,24 +502,22 @@ class Binder {
     const Place& v = p_.places[at(step.operands[i])];
     const Buffer& buffer = p_.buffers[at(v.buffer)];
     const int64_t bytes = value_of(v.offset) * element_bytes(v.dtype);
-    const auto n_inputs = static_cast<int32_t>(p_.inputs.size());
     switch (buffer.segment) {
       case Segment::kArena: {
         const int64_t offset = value_of(buffer.region_offset) + bytes;
         const int32_t output = p_.regions[at(buffer.region)].output;
-        if (output >= 0) return {2 + n_inputs + p_.buffers[at(output)].index, offset};
-        if (b_->in_output[at(buffer.region)]) {
-          const int32_t output = p_.buffers[at(p_.regions[at(buffer.region)].reuses)].index;
-          return {2 + n_inputs + output, b_->rects[at(buffer.region)].offset + offset};
-        }
-        return {0, b_->rects[at(buffer.region)].offset + offset};
+        if (output >= 0) return {output_base(output), offset};
+        const int64_t start = b_->rects[at(buffer.region)].offset;
+        if (b_->in_output[at(buffer.region)])
+          return {output_base(p_.regions[at(buffer.region)].reuses), start + offset};
+        return {0, start + offset};
       }
       case Segment::kWeight:
         return {1, static_cast<int64_t>(reinterpret_cast<intptr_t>(buffer.data)) + bytes};
       case Segment::kInput:
         return {2 + buffer.index, bytes};
       default:
-        return {2 + n_inputs + buffer.index, bytes};
+        return {output_base(v.buffer), bytes};
     }
   }
 

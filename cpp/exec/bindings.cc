@@ -22,7 +22,7 @@ void make_blank(const Program& p, Binding* b) {
   b->values.assign(p.exprs.size(), 0);
   b->buffer_bytes.assign(p.buffers.size(), 0);
   b->rects.assign(p.regions.size() + p.steps.size(), Rect{});
-  b->in_output.assign(p.regions.size(), false);
+  b->in_output.assign(p.regions.size() + p.steps.size(), false);
 }
 
 }  // namespace

@@ -132,7 +132,7 @@ RunOptions Run::body_options(int32_t index, const Program& body, const BoundBody
   options.needed = nullptr;
   options.lease = lease_;
   options.host = options_.host == nullptr ? nullptr : options_.host->body(index, &body);
-  options.arena = planned == nullptr ? nullptr : base_ + bound(index).step_scratch;
+  options.arena = planned == nullptr ? nullptr : scratch_start(bound(index)) + bound(index).step_scratch;
   if (planned != nullptr) options.max_memory = -1;  // it lies in what was counted
   return options;
 }
@@ -173,7 +173,7 @@ void Run::give_outputs(int32_t index, const BoundBody& planned, const Program& b
   const Step& step = program_.steps[at(index)];
   const BoundStep& s = bound(index);
   const size_t carried = run->states_.size();
-  char* scratch = base_ + s.step_scratch;
+  char* scratch = scratch_start(s) + s.step_scratch;
   for (size_t i = 0; i < body.outputs.size(); ++i) {
     const bool second = i >= leading && i < leading + carried && (n & 1) != parity;
     if (second || planned.outputs[i] != kInResult) {

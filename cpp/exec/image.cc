@@ -104,7 +104,7 @@ class Writer {
     number(static_cast<int64_t>(s.sets.size()));
     for (const auto& set : s.sets)
       for (const int32_t n : set) number(n);
-    number(s.counts[0]), number(s.counts[1]);
+    number(s.counts[0]), number(s.counts[1]), number(s.reuses);
     number(static_cast<int64_t>(s.bodies.size()));
     for (const auto& body : s.bodies) program(*body);
   }
@@ -281,6 +281,7 @@ class Reader {
     s->sets.resize(count(3));
     for (auto& set : s->sets) set = {small(), small(), small()};
     s->counts = {small(), small()};
+    s->reuses = small();
     for (size_t n = count(1); n > 0; --n) s->bodies.push_back(program(depth + 1));
   }
 

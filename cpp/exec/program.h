@@ -85,6 +85,7 @@ struct Step {
   std::vector<std::array<int32_t, 3>> sets;  // kSymbols: (operand, element, symbol); others: (output, axis, symbol)
   std::vector<std::shared_ptr<Program>> bodies;
   std::array<int32_t, 2> counts{0, 0};  // Loop, Scan: carried values, scanned inputs
+  int32_t reuses = -1;                  // the output buffer in which a kernel's scratch may lie before that is written
 };
 
 // Where an operand lies at run time: bases[base] + offset. Base 0 is the arena, base 1 address zero, then inputs and
@@ -100,7 +101,8 @@ struct BoundStep {
   StepKind kind = StepKind::kKernel;
   int32_t first_location = 0;
   int32_t control = -1;                          // in Binding::controls; -1: bodies find memory of their own
-  int64_t step_scratch = 0, thread_scratch = 0;  // arena offsets
+  int32_t scratch_base = 0;                      // what scratch lies in, as in Location; its start is rounded up to 64
+  int64_t step_scratch = 0, thread_scratch = 0;  // offsets there
 };
 
 struct Binding;
@@ -137,7 +139,7 @@ struct Binding {
   std::vector<int64_t> symbols, values;  // of all stages up to this one
   std::vector<int64_t> buffer_bytes;
   std::vector<Rect> rects;       // regions, then the scratch of each step
-  std::vector<bool> in_output;   // per region: its rect's offset counts from the start of the output that it reuses
+  std::vector<bool> in_output;   // per rect: its offset counts from the start of the output that it reuses
   std::vector<BoundStep> steps;  // of this stage only
   std::vector<std::vector<BoundBody>> controls;  // per step with bodies that has a plan for them: of each body
   std::vector<Location> locations;

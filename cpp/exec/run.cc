@@ -50,7 +50,7 @@ constexpr int64_t kStoppable = 20'000'000;  // nanoseconds
 struct ParallelCall {
   const BoundStep* bound;
   void* const* operand;
-  char* arena;
+  char* scratch;
   int64_t thread_bytes;
   int32_t pieces;
   const RunOptions* options;
@@ -65,8 +65,8 @@ void run_piece(void* context, int32_t slot, int32_t piece) {
   if (arn_stopped(c->state)) return c->status.store(ARN_CANCELLED, std::memory_order_relaxed);
   const BoundStep& b = *c->bound;
   const int64_t begin = b.head.tasks * piece / c->pieces, end = b.head.tasks * (piece + 1) / c->pieces;
-  const int32_t status = b.head.run(b.blob, c->operand, begin, end, c->arena + b.step_scratch,
-                                    c->arena + b.thread_scratch + slot * c->thread_bytes, c->state);
+  const int32_t status = b.head.run(b.blob, c->operand, begin, end, c->scratch + b.step_scratch,
+                                    c->scratch + b.thread_scratch + slot * c->thread_bytes, c->state);
   if (status != ARN_OK) c->status.store(status, std::memory_order_relaxed);
 }
 
@@ -310,7 +310,6 @@ void Run::run_kernels() {
   const BoundStep* s = binding_->steps.data() + (next_ - first_step());
   const StepCost* cost = binding_->cost ? binding_->cost.get() + (next_ - first_step()) : nullptr;
   void* const* operands = operands_.data();
-  char* arena = base_;
   const int64_t fastest = binding_->fastest.load(std::memory_order_relaxed);
   const bool pieces = options_.watched() && (fastest < 0 || fastest > kStoppable);
   int32_t index = next_;
@@ -321,8 +320,9 @@ void Run::run_kernels() {
       continue;
     }
     if (s->head.tasks == 0) continue;
-    const int32_t status = s->head.run(s->blob, operands + s->first_location, 0, s->head.tasks, arena + s->step_scratch,
-                                       arena + s->thread_scratch, &state_);
+    char* scratch = scratch_start(*s);
+    const int32_t status = s->head.run(s->blob, operands + s->first_location, 0, s->head.tasks,
+                                       scratch + s->step_scratch, scratch + s->thread_scratch, &state_);
     if (status != ARN_OK) throw StepError{{index, status, false, ""}};
   }
   next_ = index;
@@ -341,9 +341,9 @@ void Run::run_kernel(int32_t index, const BoundStep& bound, int32_t parts) {
   }
   pieces = std::min<int64_t>(pieces, kMaxPieces);
   const int64_t thread_bytes = (bound.head.thread_scratch + ARN_ALIGN - 1) / ARN_ALIGN * ARN_ALIGN;
-  ParallelCall call{
-      &bound, operands_.data() + bound.first_location, base_, thread_bytes, static_cast<int32_t>(pieces), &options_,
-      &state_};
+  void* const* operands = operands_.data() + bound.first_location;
+  ParallelCall call{&bound,    operands, scratch_start(bound), thread_bytes, static_cast<int32_t>(pieces),
+                    &options_, &state_};
   if (parts > 1) {
     const bool wake = timing_ || binding_->shareable.load(std::memory_order_relaxed) >= kWorthOfWaking;
     lease_->run(run_piece, &call, parts, call.pieces, wake);
@@ -523,14 +523,12 @@ char* Run::buffer_start(const Buffer& buffer) const {
   const size_t outputs = 2 + inputs_.size();
   if (buffer.segment == Segment::kInput) return bases_[2 + at(buffer.index)];
   if (buffer.segment == Segment::kOutput) return bases_[outputs + at(buffer.index)];
+  const Region& region = program_.regions[at(buffer.region)];
   const int64_t offset = binding_->values[at(buffer.region_offset)];
-  const int32_t output = program_.regions[at(buffer.region)].output;
-  if (output >= 0) return bases_[outputs + at(program_.buffers[at(output)].index)] + offset;
-  if (binding_->in_output[at(buffer.region)]) {
-    const int32_t output = program_.buffers[at(program_.regions[at(buffer.region)].reuses)].index;
-    return bases_[outputs + at(output)] + binding_->rects[at(buffer.region)].offset + offset;
-  }
-  return base_ + binding_->rects[at(buffer.region)].offset + offset;
+  if (region.output >= 0) return bases_[outputs + at(program_.buffers[at(region.output)].index)] + offset;
+  const bool guest = binding_->in_output[at(buffer.region)];
+  char* base = guest ? bases_[outputs + at(program_.buffers[at(region.reuses)].index)] : base_;
+  return base + binding_->rects[at(buffer.region)].offset + offset;
 }
 
 Tensor Run::read(int32_t place) const {

@@ -58,6 +58,11 @@ class Run {
   void collect_results();
   void run_kernels();
   void run_kernel(int32_t index, const BoundStep& bound, int32_t parts);
+  // What offsets of a step's scratch count from: 64-byte aligned.
+  char* scratch_start(const BoundStep& bound) const {
+    char* start = bases_[static_cast<size_t>(bound.scratch_base)];
+    return start + (-reinterpret_cast<intptr_t>(start) & (ARN_ALIGN - 1));
+  }
   void run_timed(int32_t index);
   void finish_timing();
   void run_other(int32_t index);

@@ -51,10 +51,10 @@ void Program::seal() {
     b.stage = expr_stage_[at(b.bytes)];
     if (b.region >= 0) require(at(b.region) < regions.size() && is_expr(b.region_offset), "bad region of a buffer");
   }
+  const auto is_output = [this](int32_t b) {
+    return b < static_cast<int32_t>(buffers.size()) && (b < 0 || buffers[at(b)].segment == Segment::kOutput);
+  };
   for (Region& r : regions) {
-    const auto is_output = [this](int32_t b) {
-      return b < static_cast<int32_t>(buffers.size()) && (b < 0 || buffers[at(b)].segment == Segment::kOutput);
-    };
     require(is_expr(r.bytes) && is_output(r.output) && is_output(r.reuses), "bad region");
     r.stage = expr_stage_[at(r.bytes)];
     if (r.output >= 0) r.stage = std::max(r.stage, buffers[at(r.output)].stage);
@@ -75,6 +75,7 @@ void Program::seal() {
       const Buffer* b = v < 0 ? nullptr : &buffers[at(places[at(v)].buffer)];
       require(b == nullptr || b->segment != Segment::kArena || b->region >= 0, "a used buffer without a region");
     }
+    require(is_output(s.reuses), "scratch lies in no output");
     require(s.kind != StepKind::kKernel || (s.row >= 0 && at(s.row) < rows().size()), "step names no row");
   }
   for (const int32_t i : placement)

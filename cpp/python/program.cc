@@ -300,23 +300,23 @@ void PyProgram::add_check(int32_t condition, std::vector<int32_t> values, std::s
   program->checks.push_back({condition, std::move(values), std::move(text), 0});
 }
 
-void PyProgram::set_plan(const std::vector<int32_t>& order, const std::vector<std::array<int32_t, 5>>& regions,
+void PyProgram::set_plan(const std::vector<std::array<int32_t, 2>>& order,
+                         const std::vector<std::array<int32_t, 5>>& regions,
                          const std::vector<std::array<int32_t, 2>>& members, const std::vector<int32_t>& placement) {
   if (order.size() != program->steps.size() || members.size() != program->buffers.size())
     throw std::invalid_argument("a plan for another program");
   std::vector<Step> sorted;
   std::vector<bool> seen(order.size(), false);
-  for (const int32_t i : order) {
+  for (const auto [i, reuses] : order) {
     if (i < 0 || at(i) >= order.size() || seen[at(i)]) throw std::invalid_argument("the order is no permutation");
     seen[at(i)] = true;
     sorted.push_back(std::move(program->steps[at(i)]));
+    sorted.back().reuses = reuses;
   }
   program->steps = std::move(sorted);
   for (const auto& r : regions) program->regions.push_back({r[0], r[1], r[2], r[3], r[4], 0});
-  for (size_t i = 0; i < members.size(); ++i) {
-    program->buffers[i].region = members[i][0];
-    program->buffers[i].region_offset = members[i][1];
-  }
+  for (size_t i = 0; i < members.size(); ++i)
+    program->buffers[i].region = members[i][0], program->buffers[i].region_offset = members[i][1];
   program->placement = placement;
 }
 

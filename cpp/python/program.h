@@ -95,7 +95,7 @@ class PyProgram {
   void replace_weight(int32_t buffer, const py::object& array);
   // Steps in their final order; regions as (bytes expression, first, last, output buffer); per buffer its region and
   // offset expression; the order in which regions, then scratch of steps, are placed.
-  void set_plan(const std::vector<int32_t>& order, const std::vector<std::array<int32_t, 5>>& regions,
+  void set_plan(const std::vector<std::array<int32_t, 2>>& order, const std::vector<std::array<int32_t, 5>>& regions,
                 const std::vector<std::array<int32_t, 2>>& members, const std::vector<int32_t>& placement);
   void seal(const py::dict& rest);
   // From now on the host step is answered so; see direct_call.

@@ -59,7 +59,7 @@ class Program:
     def measure(self, symbols: Sequence[int]) -> list[int]: ...
     def set_plan(
         self,
-        order: Sequence[int],
+        order: Sequence[tuple[int, int]],
         regions: Sequence[tuple[int, int, int, int, int]],
         members: Sequence[tuple[int, int]],
         placement: Sequence[int],

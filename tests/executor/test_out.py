@@ -95,3 +95,20 @@ def test_another_shape_of_as_many_bytes_is_refused() -> None:
     with pytest.raises(InputError, match=r"out\['y'\]: expected float32\[4, 8\], got float32\[3, 8\]"):
         model.run({"x": x}, out={"y": np.zeros((3, 8), np.float32)})
     np.testing.assert_allclose(model.run({"x": x})["y"], wanted(x)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("at", [0, 1, 5])
+def test_scratch_lies_in_an_array_that_starts_anywhere(at: int) -> None:
+    rng = np.random.default_rng(0)
+    weights = [rng.standard_normal(shape).astype(np.float32) / 16 for shape in ((256, 64), (64, 2048))]
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["" : 17]>
+        agraph (float[n,256] x) => (float[n,2048] y) { a = MatMul(x, v) b = Softmax(a) y = MatMul(b, w) }""")
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(w, n) for w, n in zip(weights, "vw", strict=True))
+    loaded = arenaut.load_onnx(model.SerializeToString(), threads=1)
+    x = rng.standard_normal((77, 256)).astype(np.float32)
+    want = loaded.run({"x": x})["y"]
+    assert any(guest.name.startswith("scratch of") for guest in loaded.plan.guests)
+    assert loaded.memory(n=77).arena_bytes == loaded.plan.arena_bytes
+    target = np.empty(77 * 2048 + 16, np.float32)[at : at + 77 * 2048].reshape(77, 2048)
+    assert loaded.run({"x": x}, out={"y": target})["y"] is target
+    np.testing.assert_array_equal(target, want)

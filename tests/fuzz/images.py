@@ -134,6 +134,7 @@ class _Parser:
                 self.number(f"set {name}")
         self.number("carried")
         self.number("scanned")
+        self.number("scratch reuses")
         for _ in range(self.number("bodies")):
             self.program()
 

@@ -258,6 +258,7 @@ def _check_numbers(outline: Outline) -> None:
     used = [b for u in outline.uses for b in (*u.reads, *u.writes, *[n for o in u.offers for n in (o.write, o.read)])]
     used += [b for c in outline.classes for b in (*c.members, max(c.output, 0), max(c.guest_of, 0))]
     used += [*outline.outputs, *outline.held, *[b for s in outline.shares for b in (s.write, s.read)]]
+    used += [max(s.scratch_guest_of, 0) for s in outline.steps]
     later = [*[s for u in outline.uses for s in u.after], *[s.step for s in outline.shares]]
     whole = sorted(s.index for s in outline.steps) == list(steps) and len(outline.uses) == len(steps)
     if not whole or any(b not in buffers for b in used) or any(s not in steps for s in later):

@@ -324,14 +324,15 @@ class _Builder:
                 member_offset[member.buffer] = self.exprs.of(offset)
                 end = maximum(end, offset + self.lowered.buffers[member.buffer].bytes)
             regions.append((self.exprs.of(end), region.first, region.last, region.output, output_of.get(number, -1)))
-        scratch_steps = [s for s in order if problem.steps[s].scratch_bytes]
-        guests = [guest.number for guest in plan.guests]
-        placement = guests + [
-            i if i < len(regions) else len(regions) + order.index(scratch_steps[i - len(regions)])
-            for i in plan.placement_order
-            if i not in output_of
-        ]
-        self.native.set_plan(list(order), regions, list(zip(region_of, member_offset, strict=True)), placement)
+        at = [position for position, s in enumerate(order) if problem.steps[s].scratch_bytes]
+        scratch_of = [-1] * len(order)  # the output in whose memory a step's scratch may lie, or -1
+        for number, output in plan.guests:
+            if number >= len(regions):
+                scratch_of[at[number - len(regions)]] = output
+        numbers = dict.fromkeys([*(guest.number for guest in plan.guests), *plan.placement_order])
+        placement = [i if i < len(regions) else len(regions) + at[i - len(regions)] for i in numbers]
+        members = list(zip(region_of, member_offset, strict=True))
+        self.native.set_plan(list(zip(order, scratch_of, strict=True)), regions, members, placement)
         return region_of
 
     def _lead(self, region: Any, places: Mapping[int, Dim], lead: int) -> Dim:

@@ -390,7 +390,8 @@ def _profile(lowered: Lowered, env: Mapping[str, int], facts: Facts) -> _Profile
     problem, _ = problem_of(lowered, env, [_scratch_guess(step) for step in lowered.steps], facts)
     choice = evaluate_order(problem, range(len(problem.steps)), "stored")
     classes = choice.sharing.classes
-    in_outputs = place_guests(problem, classes, choose_guests(problem, classes, choice.rects))
+    guests = choose_guests(problem, classes, choice.rects)
+    in_outputs = place_guests(problem, classes, choice.rects, guests)
     homes = {
         member.buffer: (region.first, region.last)
         for number, region in enumerate(classes)

@@ -41,7 +41,8 @@ class StepOutline:
     name it. label: its op, or those of a fused node. inputs: of the node, with their types. divides: what is said where
     it divided an integer by 0; empty where it never does. kernel: the row's name, or the kind. spans: bytes of the
     distinct elements of each operand. flops: of the whole node, where its op is counted; group: which steps share that
-    node; factor: bytes by which they share it. decides: whether it sets sizes. bodies: names."""
+    node; factor: bytes by which they share it. decides: whether it sets sizes. bodies: names. scratch_guest_of: an
+    output in which its scratch may lie, or -1."""
 
     index: int
     name: str
@@ -59,6 +60,7 @@ class StepOutline:
     factor: Dim
     decides: bool
     bodies: tuple[str, ...]
+    scratch_guest_of: int
 
     @property
     def title(self) -> str:
@@ -206,7 +208,7 @@ def outline_of(
             BufferOutline(b.name, int(b.segment), b.bytes, info.known_after)
             for b, info in zip(lowered.buffers, problem.buffers, strict=True)
         ]),
-        steps=tuple([_step(lowered.steps[i], i, groups) for i in order]),
+        steps=tuple([_step(lowered.steps[i], i, groups, plan.scratch_in_output.get(i, (-1, 0))[0]) for i in order]),
         uses=uses,
         input_dims=tuple([
             (*p.dims, *lowered.wholes[i].dims) if i in lowered.wholes else p.dims for i, p in enumerate(lowered.inputs)
@@ -236,7 +238,7 @@ def op_label(node: Node) -> str:
     return "+".join(inner.op for inner in body.nodes) if isinstance(body, Graph) else node.op
 
 
-def _step(step: LoweredStep, index: int, groups: dict[int, int]) -> StepOutline:
+def _step(step: LoweredStep, index: int, groups: dict[int, int], scratch_guest_of: int) -> StepOutline:
     """groups: numbers of nodes whose work is counted, by identity; grows."""
     node = step.node
     kernel = step.row.name if step.row is not None else step.kind.name.lower()
@@ -259,6 +261,7 @@ def _step(step: LoweredStep, index: int, groups: dict[int, int]) -> StepOutline:
         factor=0 if factor is None else _span(factor),
         decides=bool(step.sets),
         bodies=tuple([name for name, _ in node.bodies()][: len(step.bodies)]) if step.bodies else (),
+        scratch_guest_of=scratch_guest_of,
     )
 
 

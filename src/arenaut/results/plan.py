@@ -246,7 +246,11 @@ def _plan(built: Described, facts: Mapping[str, Any], undecided: tuple[Undecided
     scratch = [(i - regions, r) for i, r in enumerate(rects) if i >= regions and r[0] > 0]
     for position, (size, first, last, offset) in scratch:
         step = outline.steps[position]
-        blocks.append(Block(f"scratch of {step.title}", offset, size, first, last, scratch=True, op=step.label))
+        name = f"scratch of {step.title}"
+        if facts["in_output"][regions + position]:
+            guests.append(Guest(name, buffers[step.scratch_guest_of].name, offset, size, first, last, step.label))
+        else:
+            blocks.append(Block(name, offset, size, first, last, scratch=True, op=step.label))
     outputs = sum(facts["buffer_bytes"][i] for i, b in enumerate(buffers) if b.segment == Segment.OUTPUT)
     bound = lower_bound([Rect(b.bytes, b.first, b.last) for b in blocks])
     held = sum(facts["buffer_bytes"][i] for i in outline.held)
