@@ -113,3 +113,54 @@ def test_sums_are_exact_on_every_tier(isa: str | None, kernel: str, step: int) -
     np.testing.assert_array_equal(got, want)
     assert "conv_transpose_f32" not in [each.kernel for each in loaded.profile(dict(FEEDS), repeat=1).steps]
     assert len(np.unique(got)) > 100
+
+
+# -- few channels in floats -----------------------------------------------------------------------------------------
+
+NARROW = (
+    ("2,6,9", "6,1,16", "<strides = [8]>"), ("2,6,9", "6,3,4", "<strides = [2], pads = [1, 1]>"),
+    ("2,6,9", "6,2,7", "<strides = [4], pads = [3, 0], output_padding = [1]>"), ("1,4,5,6", "4,1,4,4", PADDED),
+    ("1,4,5,6", "4,8,3,3", "<strides = [2, 2], pads = [1, 1, 1, 1], output_padding = [1, 1]>"),
+    ("2,4,5,6", "4,3,4,2", "<strides = [2, 2]>"), ("1,4,5,6", "4,2,5,5", '<strides = [3, 3], auto_pad = "SAME_UPPER">'),
+)  # fmt: skip
+WIDE = (
+    ("1,4,5,6", "4,9,4,4", "<strides = [2, 2]>"), ("1,4,5,6", "4,2,2,2", "<strides = [2, 2]>"),
+    ("1,4,5,6", "4,2,4,4", "<strides = [2, 2], group = 2>"), ("1,4,5,6", "4,2,3,3", ""),
+    ("1,4,5,6", "4,2,4,4", "<strides = [2, 4]>"), ("1,4,5,6", "4,2,1,1", "<strides = [2, 2]>"),
+)  # fmt: skip
+
+
+def floats(x: str, w: str, attributes: str, sizes: str = "") -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """The weights and a bias are constants; sizes: of x as the model declares it."""
+    shape = [int(n) for n in w.split(",")]
+    group = 2 if "group" in attributes else 1
+    graph = onnx.parser.parse_graph(
+        f"t (float[{sizes or x}] x) => (float y) {{ y = ConvTranspose {attributes} (x, w, b) }}"
+    )
+    weights = RNG.standard_normal(shape).astype(F32), RNG.standard_normal(shape[1] * group).astype(F32)
+    graph.initializer.extend(numpy_helper.from_array(a, n) for a, n in zip(weights, "wb", strict=True))
+    made = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 21)])
+    return made, {"x": RNG.standard_normal([int(n) for n in x.split(",")]).astype(F32)}
+
+
+@pytest.mark.parametrize("case", NARROW)
+def test_few_channels_are_made_by_phases(case: tuple[str, str, str]) -> None:
+    graph, feeds = floats(*case)
+    result = rewrite(graph, transpose_as_product, eliminate_dead_code, feeds=feeds, rtol=1e-5, plain=True)
+    assert "ConvTranspose" not in result.ops and "Conv" in result.ops
+
+
+@pytest.mark.parametrize("case", WIDE)
+def test_other_floats_stay(case: tuple[str, str, str]) -> None:
+    graph, feeds = floats(*case)
+    result = rewrite(graph, transpose_as_product, eliminate_dead_code, feeds=feeds, rtol=1e-5, plain=True)
+    assert "ConvTranspose" in result.ops
+
+
+@pytest.mark.parametrize("sizes", [(2, 9), (1, 1), (0, 4), (3, 0)])
+def test_few_channels_at_sizes_found_at_run_time(sizes: tuple[int, int]) -> None:
+    graph, _ = floats("1,6,9", "6,1,16", "<strides = [8], pads = [4, 4]>", "n,6,t")
+    x = RNG.standard_normal((sizes[0], 6, sizes[1])).astype(F32)
+    y = arenaut.load_onnx(graph).run({"x": x})["y"]
+    assert y.shape == (sizes[0], 1, 8 * sizes[1])
+    np.testing.assert_allclose(y, arenaut.load_onnx(graph, optimize=False).run({"x": x})["y"], rtol=2e-5, atol=2e-5)
