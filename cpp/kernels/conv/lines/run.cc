@@ -1,6 +1,7 @@
 // Running of convolutions over lines.
 #include "kernels/conv/lines/lines.h"
 #include "kernels/conv/window.h"
+#include "kernels/copy/plane.h"
 #include "kernels/matmul/micro.h"
 
 namespace ARN_NS {
@@ -70,9 +71,11 @@ void copy_line(const ConvShape& s, const float* image, int64_t y, int64_t first,
   } else if (cg == 3) {
     for (int64_t i = 0; i < n; ++i, from += s.x[2])
       for (int64_t c = 0; c < 3; ++c) to[i * 3 + c] = from[c * s.xc];
-  } else {
-    for (int64_t c = 0; c < cg; ++c)
-      for (int64_t i = 0; i < n; ++i) to[i * cg + c] = from[i * s.x[2] + c * s.xc];
+  } else {  // mostly pixels that follow each other, channel after channel
+    const Plane plane{n, cg, s.x[2] * 4, s.xc * 4, cg * 4, 4};
+    const char* src = reinterpret_cast<const char*>(from);
+    char* dst = reinterpret_cast<char*>(to);
+    s.x[2] == 1 ? transpose_plane<uint32_t>(src, dst, plane) : strided_plane<uint32_t>(src, dst, plane);
   }
 }
 
