@@ -30,6 +30,7 @@ from arenaut.passes.fuse_elementwise import fuse_elementwise
 from arenaut.passes.gather_early import gather_early
 from arenaut.passes.hoist_reshapes import hoist_reshapes
 from arenaut.passes.join_heads import join_heads
+from arenaut.passes.keep_bytes_in_lines import keep_bytes_in_lines
 from arenaut.passes.keep_half_weights import keep_half_weights
 from arenaut.passes.keep_requirements import keep_requirements
 from arenaut.passes.keep_weight_codes import keep_weight_codes
@@ -172,6 +173,11 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
         part="fusion",
     ),
     Pass(join_heads, "queries and keys that lie in one product are normalised and rotated together", part="fusion"),
+    Pass(
+        keep_bytes_in_lines,
+        "a softmax or layer normalisation between bytes reads and rounds them by lines, so that no floats are written",
+        part="fusion",
+    ),
     Pass(quantise_weights, "weights are asked for in 8 or 4 bits", part="packing"),
     Pass(keep_half_weights, "weights that 16-bit floats hold without loss are stored as these", part="packing"),
     Pass(

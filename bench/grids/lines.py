@@ -30,6 +30,15 @@ def layer_norm(row: Row) -> Iterator[Case]:
         yield Case(_name(x), [x, scale, *[None] * absent], [np.zeros_like(x)], blob(row, axis=1, epsilon=1e-5))
 
 
+def byte_lines(row: Row) -> Iterator[Case]:
+    """Softmax and layer normalisation of bytes."""
+    for shape in TABLES:
+        x, one = noise(shape, np.uint8), np.ones((), np.float32)
+        vectors = [noise(shape[1:]), noise(shape[1:])] if row["family"] == "QLayerNormalization" else []
+        more = [blob(row, epsilon=1e-5)] if vectors else []
+        yield Case(_name(x), [x, one, None, *vectors], [np.zeros(shape, np.float32)], *more)
+
+
 def lp_norm(row: Row) -> Iterator[Case]:
     for shape in TABLES:
         x = noise(shape, types(row)[0][0])
@@ -150,6 +159,7 @@ def bytes_to_floats(row: Row) -> Iterator[Case]:
 LINES: Mapping[str, Callable[[Row], Iterator[Case]]] = {
     "LayerNormalization": layer_norm, "RMSNormalization": layer_norm, "LpNormalization": lp_norm,
     "InstanceNormalization": channel_norm, "GroupNormalization": channel_norm, "BatchNormalization": channel_norm,
+    "QLayerNormalization": byte_lines, "QSoftmax": byte_lines,
     "LRN": lrn, "Softmax": softmax, "LogSoftmax": softmax, "Reduce": reduce, "ArgReduce": arg_reduce,
     "CumSum": running, "CumProd": running, "TopK": top_k, "Tile": tile, "Rotary": rotary, "Fft": fft,
     "RangeParts": range_parts, "DynamicQuantize": dynamic_quantize,

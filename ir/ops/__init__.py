@@ -18,6 +18,7 @@ FAMILIES = (
     "attention",
     "block_matmul",
     "byte_means",
+    "byte_rows",
     "cast",
     "constant",
     "control",

@@ -41,7 +41,7 @@ def _wide(inputs: Sequence[Any]) -> list[Any]:
     return [None if x is None else widen(np.asarray(x)) for x in inputs]
 
 
-def _standardised(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array]:
+def standardised(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array]:
     """(x - mean) / sqrt(variance + epsilon), the mean and the inverse deviation, statistics in float64."""
     with np.errstate(all="ignore"):
         mean = x.mean(axis=axes, keepdims=True, dtype=np.float64)
@@ -140,7 +140,7 @@ def _channels_infer(context: Infer) -> Sequence[Type]:
 
 def _instance_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x, scale, bias = _wide(inputs)
-    y, _, _ = _standardised(x, tuple(range(2, x.ndim)), _epsilon(node))
+    y, _, _ = standardised(x, tuple(range(2, x.ndim)), _epsilon(node))
     return [to_dtype(y * _per_channel(scale, x.ndim) + _per_channel(bias, x.ndim), np.asarray(inputs[0]).dtype)]
 
 
@@ -149,7 +149,7 @@ def _group_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x, scale, bias = _wide(inputs)
     groups = int(node.attr("num_groups"))
     grouped = x.reshape(x.shape[0], groups, -1) if x.size else x.reshape(x.shape[0], groups, 0)
-    y = _standardised(grouped, (2,), _epsilon(node))[0].reshape(x.shape)
+    y = standardised(grouped, (2,), _epsilon(node))[0].reshape(x.shape)
     return [to_dtype(y * _per_channel(scale, x.ndim) + _per_channel(bias, x.ndim), np.asarray(inputs[0]).dtype)]
 
 
@@ -172,7 +172,7 @@ def _layer_infer(context: Infer) -> Sequence[Type]:
 def _layer_evaluate(node: Node, inputs: Sequence[Any]) -> Sequence[Any]:
     x, scale, *bias = _wide(inputs)
     axis, saved = _trailing_axis(node, x.ndim), DType(int(node.attr("stash_type", 1))).numpy
-    normalised, mean, inverse = _standardised(x, tuple(range(axis, x.ndim)), _epsilon(node))
+    normalised, mean, inverse = standardised(x, tuple(range(axis, x.ndim)), _epsilon(node))
     y = normalised * scale
     if bias and bias[0] is not None:
         y = y + bias[0]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.guard import place, run
+from tests.support.products import at_page_end
 from tests.support.rowcall import call, params_blob, rows
 
 KINDS = ["sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "log_sum_exp", "any", "all"]
@@ -35,6 +36,22 @@ def test_sums_of_bytes_are_exact(row: dict[str, Any], shape: Any, axes: Any, dty
         for laid_out in (x, last, place(x, rng)):
             (got,) = run(row, [laid_out, scale, point], [(want.shape, np.float32)], rng, params=params)
             np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("row", rows("reduce_quanta"), ids=lambda r: f"tier{r['tier']}")
+@pytest.mark.parametrize(("shape", "axes"), [((1, 70, 5, 7), (2, 3)), ((3, 37), (1,)), ((9, 65), (0,))])
+def test_of_bytes_nothing_past_the_end_is_read(row: dict[str, Any], shape: Any, axes: Any) -> None:
+    rng = np.random.default_rng(7)
+    params = params_blob("Reduce", {"kind": 1, "axes": sum(1 << a for a in axes)})
+    for dtype in (np.uint8, np.int8):
+        x = rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype)
+        mean = x.astype(np.int64).sum(axes, keepdims=True) / math.prod(shape[a] for a in axes)
+        axis = 1 if len(shape) == 4 else 0  # channels innermost, and as they are numbered
+        for laid_out in (x, np.ascontiguousarray(np.moveaxis(x, axis, -1))):
+            with at_page_end(laid_out, np.array(0.5, np.float32), np.zeros(mean.shape, np.float32)) as (gx, scale, out):
+                own = gx if laid_out is x else np.moveaxis(gx, -1, axis)
+                assert call(row, [own, scale, None], [out], params=params)["status"] == 0
+                np.testing.assert_array_equal(out, (mean * 0.5).astype(np.float32))
 
 
 def every(*names: str) -> pytest.MarkDecorator:

@@ -197,13 +197,31 @@ def _half_convolution(node: Node, inputs: Sequence[Any]) -> Any:
     return evaluate_reference(conv, [x.astype(np.float64) for x in inputs])[0].astype(np.float32)
 
 
+def _byte_line(node: Node, inputs: Sequence[Any]) -> Any:
+    """QSoftmax or QLayerNormalization: of what X stands for, in float64."""
+    x, scale, zero, gain, shift = [*inputs, *[None] * (5 - len(inputs))]
+    reals = x.astype(np.float64)
+    if scale is not None:
+        reals = (reals - (0 if zero is None else float(zero))) * np.float64(scale)
+    if node.op == "QSoftmax":
+        if reals.size == 0:
+            return reals.astype(np.float32)
+        raised = np.exp(reals - reals.max(-1, keepdims=True))
+        return (raised / raised.sum(-1, keepdims=True)).astype(np.float32)
+    centred = reals - reals.mean(-1, keepdims=True)
+    y = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + node.attr("epsilon", 1e-5)) * gain
+    return (y if shift is None else y + shift).astype(np.float32)
+
+
 # Ops of our own with a source that shares no code at all with their record.
 _OWN: Mapping[str, Callable[[Node, Sequence[Any]], Any]] = {
     "BlockMatMul": _block_product,
     "HalfConv": _half_convolution,
     "HalfMatMul": _half_product,
     "QConv": _integer_product,
+    "QLayerNormalization": _byte_line,
     "QMatMul": _integer_product,
+    "QSoftmax": _byte_line,
 }
 
 

@@ -1,4 +1,5 @@
 // Softmax and LogSoftmax of f32: the largest element, exponentials and their sum, then the quotient.
+#include "kernels/quantize/lines.h"
 #include "kernels/reduce/fold.h"
 #include "kernels/softmax/plan.h"
 #include "simd/math.h"
@@ -199,8 +200,29 @@ int32_t bind(const arn_bind_args* args, bool log, arn_bound* out, void* bound) {
   return ARN_OK;
 }
 
+// A line in place.
+void softmax_line(float* t, int64_t n) {
+  const float by = static_cast<float>(1 / exponentials<true>(t, t, n, largest(t, n)));
+  for (int64_t i = 0; i < n; ++i) t[i] *= by;
+}
+
+int32_t softmax_lines(const void* bound, void* const* operand, int64_t begin, int64_t end, void*, void* scratch,
+                      const arn_state* state) {
+  const Lines& b = *static_cast<const Lines*>(bound);
+  return lines_run(b, operand, begin, end, scratch, state, [&](float* t) { softmax_line(t, b.length); });
+}
+
 }  // namespace
 }  // namespace ARN_NS
 
+ARN_DEFINE_BIND(qsoftmax) {
+  using namespace ARN_NS;
+  Lines* b = cleared<Lines>(bound);
+  const int32_t bad = lines_bind(args, 0, b);
+  if (bad != ARN_OK) return bad;
+  out->run = softmax_lines;
+  lines_bound(*b, sizeof(Lines), "lines", out);
+  return ARN_OK;
+}
 ARN_DEFINE_BIND(softmax_f32) { return ARN_NS::bind(args, false, out, bound); }
 ARN_DEFINE_BIND(log_softmax_f32) { return ARN_NS::bind(args, true, out, bound); }

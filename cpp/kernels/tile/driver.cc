@@ -36,13 +36,13 @@ struct LookupBound {
 };
 
 // Largest output stride first, positive; equal strides by the inputs' sum. Extents of one go first.
-void sort_dims(Walk* w) {
+void sort_dims(TileWalk* w) {
   const int32_t out = w->slots - 1;
-  const auto key = [&](const WalkDim& d, int32_t s) {
+  const auto key = [&](const TileWalkDim& d, int32_t s) {
     return d.n == 1 ? INT64_MAX : (d.stride[s] < 0 ? -d.stride[s] : d.stride[s]);
   };
   for (int32_t d = 0; d < w->n_row; ++d) {
-    WalkDim& dim = w->dim[d];
+    TileWalkDim& dim = w->dim[d];
     if (dim.n == 1 || dim.stride[out] >= 0) continue;
     for (int32_t s = 0; s < w->slots; ++s) {
       w->offset[s] += (dim.n - 1) * dim.stride[s];
@@ -53,7 +53,7 @@ void sort_dims(Walk* w) {
     for (int32_t j = i; j > 0; --j) {
       const int64_t before = key(w->dim[j - 1], out), here = key(w->dim[j], out);
       if (before >= here) break;
-      const WalkDim t = w->dim[j - 1];
+      const TileWalkDim t = w->dim[j - 1];
       w->dim[j - 1] = w->dim[j];
       w->dim[j] = t;
     }
@@ -61,14 +61,14 @@ void sort_dims(Walk* w) {
 
 // An operand that is consecutive along another dim than the output is: that dim becomes the innermost row dim, so that
 // a tile of some rows reads and writes whole lines. Returns whether there is one.
-bool bring_transposed(Walk* w) {
+bool bring_transposed(TileWalk* w) {
   if (w->n_col == 0) return false;
-  const WalkDim& inner = w->dim[w->n_row];
+  const TileWalkDim& inner = w->dim[w->n_row];
   for (int32_t s = 0; s < w->slots; ++s) {
     if (inner.stride[s] == 0 || inner.stride[s] == 1 || inner.stride[s] == -1) continue;
     for (int32_t d = w->n_row - 1; d >= 0; --d) {
       if (w->dim[d].stride[s] != 1 && w->dim[d].stride[s] != -1) continue;
-      const WalkDim moved = w->dim[d];
+      const TileWalkDim moved = w->dim[d];
       for (int32_t k = d; k + 1 < w->n_row; ++k) w->dim[k] = w->dim[k + 1];
       w->dim[w->n_row - 1] = moved;
       return true;
@@ -124,7 +124,7 @@ int32_t run_tiles(const void* bound, void* const* operand, int64_t begin, int64_
 }
 
 // Whether all operands lie in rows; then fills what tells them.
-bool read_runs(const Walk& w, int64_t units_per_task, Runs* r) {
+bool read_runs(const TileWalk& w, int64_t units_per_task, Runs* r) {
   const int32_t inner = w.n_row + w.n_col - 1;
   if (inner < 0 || inner > kRunDims || w.slots > kRunSlots) return false;
   *r = Runs{};
@@ -225,7 +225,7 @@ bool bind_runs(Bound* b, const Runs& runs, arn_run_fn run, const char* variant, 
 }
 
 // These two write nothing to `bound` before the program is known to be of their form.
-bool bind_pair(const arn_bind_args* args, const Walk& walk, arn_bound* out, void* bound) {
+bool bind_pair(const arn_bind_args* args, const TileWalk& walk, arn_bound* out, void* bound) {
   Runs runs;
   BytePair pair;
   if (!read_runs(walk, 2, &runs) || !read_byte_pair(args, &pair) || !ARN_CHOICE("tile/bytes", true)) return false;
@@ -234,7 +234,7 @@ bool bind_pair(const arn_bind_args* args, const Walk& walk, arn_bound* out, void
   return bind_runs(b, runs, run_pair, "bytes", out);
 }
 
-bool bind_lookup(const arn_bind_args* args, const Walk& walk, arn_bound* out, void* bound) {
+bool bind_lookup(const arn_bind_args* args, const TileWalk& walk, arn_bound* out, void* bound) {
   Runs runs;
   uint8_t table[256];
   if (!read_runs(walk, 4, &runs) || !ARN_CHOICE("tile/table", runs.rows * runs.cols >= 256)) return false;
@@ -253,7 +253,7 @@ ARN_DEFINE_BIND(tile) {
   if (args->tile == nullptr || args->n_out < 1) return ARN_BAD_VALUE;
   DriverBound* b = static_cast<DriverBound*>(bound);
   TileCore& core = b->core;
-  Walk walk;
+  TileWalk walk;
   arn_tile narrow;
   arn_bind_args narrowed = *args;
   const bool is_narrow = narrow_program(args, &narrow);

@@ -12,13 +12,13 @@ int32_t epilogue_bind(const arn_bind_args* args, int32_t first_column, int32_t l
   store_only.reg_dtype[0] = ARN_F32;
   arn_bind_args with_program = *args;
   if (args->tile == nullptr) with_program.tile = &store_only;
-  Walk walk;
+  TileWalk walk;
   const int32_t bad = tile_bind_program(&with_program, true, &e->core, &walk);
   if (bad != ARN_OK) return bad;
   if (e->core.divides != 0) return ARN_UNSUPPORTED;  // anchors ask for no status
   const int32_t rank = walk.n_row;
   if (first_column < 0 || last_column >= rank) return ARN_BAD_VALUE;
-  Walk grouped = walk;
+  TileWalk grouped = walk;
   int32_t at = 0;
   for (int32_t d = 0; d < rank; ++d)
     if (d < first_column || d > last_column) grouped.dim[at++] = walk.dim[d];

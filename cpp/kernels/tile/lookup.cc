@@ -27,7 +27,7 @@ bool tabulate(const arn_bind_args* args, uint8_t* table) {
   arn_bind_args all = *args;
   all.operand = part;
   TileCore core;
-  Walk walk;
+  TileWalk walk;
   if (tile_bind_program(&all, false, &core, &walk) != ARN_OK) return false;
   walk.n_row = 0;
   walk.n_col = 1;

@@ -242,7 +242,7 @@ BlockPosition position(const TileCore& core, int64_t row, int64_t rows, int64_t 
 
 }  // namespace
 
-int32_t tile_bind_program(const arn_bind_args* args, bool has_block, TileCore* core, Walk* walk) {
+int32_t tile_bind_program(const arn_bind_args* args, bool has_block, TileCore* core, TileWalk* walk) {
   const arn_tile& t = *args->tile;
   const int32_t bad = check_program(t);
   if (bad != ARN_OK) return bad;
@@ -300,8 +300,8 @@ int32_t tile_bind_program(const arn_bind_args* args, bool has_block, TileCore* c
   return ARN_OK;
 }
 
-void collapse(Walk* walk) {
-  Walk& w = *walk;
+void collapse(TileWalk* walk) {
+  TileWalk& w = *walk;
   int32_t kept = 0;
   const int32_t total = w.n_row + w.n_col, first_col = w.n_row;
   int32_t group_start = 0;
@@ -327,7 +327,7 @@ void collapse(Walk* walk) {
   w.n_col = kept - w.n_row;
 }
 
-void tile_set_walk(const Walk& walk, TileCore* core) {
+void tile_set_walk(const TileWalk& walk, TileCore* core) {
   core->n_row = walk.n_row;
   core->n_col = walk.n_col;
   core->rows = core->cols = 1;

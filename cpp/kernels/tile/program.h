@@ -46,26 +46,26 @@ struct TileCore {
 };
 
 // The walk while it is being built: one dim, with the stride of every operand slot.
-struct WalkDim {
+struct TileWalkDim {
   int64_t n;
   int64_t stride[ARN_MAX_OPERANDS + 1];
 };
-struct Walk {
+struct TileWalk {
   int32_t n_row, n_col, slots;
   int64_t offset[ARN_MAX_OPERANDS + 1];
-  WalkDim dim[ARN_MAX_RANK];  // rows, then columns, outermost first
+  TileWalkDim dim[ARN_MAX_RANK];  // rows, then columns, outermost first
 };
 
 // Checks the program against the function table and its operands, fills the program's part of `core` and the dims of
 // output 0 with every operand's strides (all dims in the row group). has_block: register 0 is a computed block, and
 // operand slot 0 gets strides 0. Returns a status.
-int32_t tile_bind_program(const arn_bind_args* args, bool has_block, TileCore* core, Walk* walk);
+int32_t tile_bind_program(const arn_bind_args* args, bool has_block, TileCore* core, TileWalk* walk);
 
 // Merges dims of a group that every operand walks as one, drops extents of one.
-void collapse(Walk* walk);
+void collapse(TileWalk* walk);
 
 // Fixes the walk, sets the operands' flags; kOnce only for those that do not vary at all.
-void tile_set_walk(const Walk& walk, TileCore* core);
+void tile_set_walk(const TileWalk& walk, TileCore* core);
 
 // Lays out the registers: needs_scratch[r] says which may need memory. Sets capacity (a multiple of 64, at most
 // `most`), scratch_bytes.
