@@ -51,8 +51,7 @@ inline bool is_number(uint16_t h) { return (h & 0x7fff) <= 0x7c00; }
     loop1<t_bool, t_##type>(n, dst, pa, [](t_##type a) -> t_bool { return a != 0; });                   \
   }                                                                                                     \
   void cast_bool_##type(int64_t n, void* dst, const void* pa, const void*, const void*) {               \
-    loop1<t_##type, t_bool>(                                                                            \
-        n, dst, pa, [](t_bool a) -> t_##type { return a != 0; });                                       \
+    loop1<t_##type, t_bool>(n, dst, pa, [](t_bool a)->t_##type { return a != 0; });                     \
   }
 ARN_NARROW(u8, uint8_t)
 ARN_NARROW(i8, uint8_t)
