@@ -34,9 +34,12 @@ def byte_lines(row: Row) -> Iterator[Case]:
     """Softmax and layer normalisation of bytes."""
     for shape in TABLES:
         x, one = noise(shape, np.uint8), np.ones((), np.float32)
-        vectors = [noise(shape[1:]), noise(shape[1:])] if row["family"] == "QLayerNormalization" else []
-        more = [blob(row, epsilon=1e-5)] if vectors else []
-        yield Case(_name(x), [x, one, None, *vectors], [np.zeros(shape, np.float32)], *more)
+        y = np.zeros(shape, np.float32)
+        if row["family"] == "QSoftmax":
+            yield Case(_name(x), [x, one, None], [y])
+        else:
+            gain, shift = noise(shape[1:]), noise(shape[1:])
+            yield Case(_name(x), [x, gain, one, None, shift], [y], blob(row, epsilon=1e-5))
 
 
 def lp_norm(row: Row) -> Iterator[Case]:

@@ -84,18 +84,18 @@ def _norm_decompose(build: Build, node: Node) -> Sequence[Value]:
     return [build.op("LayerNormalization", _read(build, node), *vectors, axis=-1, epsilon=epsilon)]
 
 
-def _operands(lower: Lower, node: Node, count: int) -> list[Any]:
-    values = [node.input(i) for i in range(count)]
+def _operands(lower: Lower, node: Node, *order: int) -> list[Any]:
+    values = [node.input(i) for i in order]
     return [None if v is None else lower.read(v) for v in values]
 
 
 def _softmax_lower(lower: Lower, node: Node) -> None:
-    lower.call("QSoftmax", _operands(lower, node, 3), [lower.write(node.output)], {})
+    lower.call("QSoftmax", _operands(lower, node, 0, 1, 2), [lower.write(node.output)], {})
 
 
 def _norm_lower(lower: Lower, node: Node) -> None:
     params = {"epsilon": float(node.attr("epsilon", _EPSILON))}
-    lower.call("QLayerNormalization", _operands(lower, node, 5), [lower.write(node.output)], params)
+    lower.call("QLayerNormalization", _operands(lower, node, 0, 3, 1, 2, 4), [lower.write(node.output)], params)
 
 
 def _flops(per_element: int) -> Any:

@@ -3,6 +3,7 @@ which are compared with float64 in test_softmax.py and test_norm.py."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,10 @@ def setting(row: Any, rng: np.random.Generator, length: int) -> tuple[list[Array
     return vectors, blob, next(r for r in rows("layer_norm_f32") if r["tier"] == tier), blob
 
 
+def operands(x: Array, told: list[Array | None], vectors: Sequence[Array | None]) -> list[Array | None]:
+    return [x, *vectors[:1], *told, *vectors[1:]]
+
+
 def of_floats(row: Any, wide: Array, vectors: list[Array | None]) -> Array:
     axis = wide.ndim - 1
     if row["name"] == "softmax_f32":
@@ -73,9 +78,9 @@ def test_lines_are_those_of_float32(row: Any, dtype: Any, shape: tuple[int, ...]
     options: dict[str, Any] = {} if blob is None else {"params": blob}
     for laid_out in (x, place(x, rng)):
         placed = [None if v is None else place(v, rng) for v in vectors]
-        (got,) = run(row, [laid_out, *told, *placed], [(shape, np.float32)], rng, **options)
+        (got,) = run(row, operands(laid_out, told, placed), [(shape, np.float32)], rng, **options)
         same(row, got, want)
-        (quantised,) = run(row, [laid_out, *told, *placed], [(shape, np.uint8)], rng, tile=rounds, **options)
+        (quantised,) = run(row, operands(laid_out, told, placed), [(shape, np.uint8)], rng, tile=rounds, **options)
         with np.errstate(invalid="ignore"):
             np.testing.assert_array_equal(quantised, np.clip(np.rint(got / np.float32(0.01)) + 7, 0, 255))
 
@@ -94,7 +99,7 @@ def test_an_operand_of_the_epilogue_and_nothing_read_past_the_end(row: Any) -> N
             given = [x, added, *[v for v in vectors if v is not None], np.zeros(shape, np.float32)]
             with at_page_end(*given) as (gx, ga, *rest):
                 *gv, out = rest
-                assert call(row, [gx, *told, *gv, ga], [out], tile=tile, **options)["status"] == 0
+                assert call(row, [*operands(gx, told, gv), ga], [out], tile=tile, **options)["status"] == 0
                 same(row, out - added, want + added - added)
 
 
@@ -107,8 +112,8 @@ def test_bytes_are_written_over_the_bytes_that_are_read(row: Any) -> None:
         [F32], [("q", "quantize_u8_f32", "i0", "k0", "k1")], ["q"], [(0.01, F32), (7, I32)], 3 + len(vectors)
     )
     options: dict[str, Any] = {"tile": tile} if blob is None else {"tile": tile, "params": blob}
-    (apart,) = run(row, [x, *told, *vectors], [(x.shape, np.uint8)], **options)
+    (apart,) = run(row, operands(x, told, vectors), [(x.shape, np.uint8)], **options)
     for parts in (1, 3):
         both = x.copy()
-        assert call(row, [both, *told, *vectors], [both], parts=parts, **options)["status"] == 0
+        assert call(row, operands(both, told, vectors), [both], parts=parts, **options)["status"] == 0
         np.testing.assert_array_equal(both, apart)

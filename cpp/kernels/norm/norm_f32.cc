@@ -4,7 +4,7 @@
 namespace ARN_NS {
 namespace {
 
-enum : int32_t { kGain = 3, kShift = 4 };  // operands
+enum : int32_t { kGain = 1, kTold = 2, kShift = 4 };  // operands
 
 struct NormLines {
   Lines lines;
@@ -61,7 +61,8 @@ ARN_DEFINE_BIND(qlayer_norm) {
   b->gain_step = gain.strides[0];
   b->shift_step = b->has_shift != 0 ? shift.strides[0] : 1;
   b->epsilon = static_cast<const arn_channel_norm_params*>(args->params)->epsilon;
-  const int32_t bad = lines_bind(args, (b->gain_step != 1 || b->shift_step != 1) ? 2 * length * 4 : 0, &b->lines);
+  const int32_t bad =
+      lines_bind(args, kTold, (b->gain_step != 1 || b->shift_step != 1) ? 2 * length * 4 : 0, &b->lines);
   if (bad != ARN_OK) return bad;
   out->run = norm_lines;
   lines_bound(b->lines, sizeof(NormLines), "lines", out);

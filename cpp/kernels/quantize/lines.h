@@ -1,7 +1,8 @@
 // Lines of x along its last dim, of float32, or of bytes that stand for (x - zero) * scale: read as floats into
 // scratch, a block of lines at a time, changed there, and stored by an epilogue, which may round them to bytes.
 //
-//   bind:  lines_bind(args, own_scratch, &b)       operands: x, scale?, zero?, ...; own_scratch: bytes a thread
+//   bind:  lines_bind(args, told, own_scratch, &b) operands: x is 0, its scale? `told`, its zero point? the next one;
+//                                                  own_scratch: bytes a thread
 //   run:   lines_run(b, operand, ..., line)        calls line(float* values) for every line
 #pragma once
 
@@ -24,16 +25,17 @@ struct Lines {
   Epilogue epilogue;
 };
 
-static inline int32_t lines_bind(const arn_bind_args* args, int64_t own_scratch, Lines* b) {
+static inline int32_t lines_bind(const arn_bind_args* args, int32_t told, int64_t own_scratch, Lines* b) {
   const arn_desc &x = args->operand[0], &y = args->operand[args->n_in];
-  if (x.rank < 1 || !same_dims(x, y) || args->n_in < 3) return ARN_SHAPE_MISMATCH;
+  if (x.rank < 1 || !same_dims(x, y) || args->n_in <= told + 1) return ARN_SHAPE_MISMATCH;
   b->dtype = x.dtype;
-  b->scale = args->operand[1].dtype == ARN_NONE ? -1 : 1;
-  b->zero = args->operand[2].dtype == ARN_NONE ? -1 : 2;
+  const arn_desc &scale = args->operand[told], &zero = args->operand[told + 1];
+  b->scale = scale.dtype == ARN_NONE ? -1 : told;
+  b->zero = zero.dtype == ARN_NONE ? -1 : told + 1;
   if ((x.dtype == ARN_F32) != (b->scale < 0)) return ARN_UNSUPPORTED;
-  if (b->scale >= 0 && element_count(args->operand[1]) != 1) return ARN_SHAPE_MISMATCH;
-  if (b->zero >= 0 && (b->scale < 0 || args->operand[2].dtype != x.dtype)) return ARN_UNSUPPORTED;
-  if (b->zero >= 0 && element_count(args->operand[2]) != 1) return ARN_SHAPE_MISMATCH;
+  if (b->scale >= 0 && element_count(scale) != 1) return ARN_SHAPE_MISMATCH;
+  if (b->zero >= 0 && (b->scale < 0 || zero.dtype != x.dtype)) return ARN_UNSUPPORTED;
+  if (b->zero >= 0 && element_count(zero) != 1) return ARN_SHAPE_MISMATCH;
   if (args->tile != nullptr && args->tile->reg_dtype[0] != ARN_F32) return ARN_UNSUPPORTED;
   const int32_t last = x.rank - 1, bad = epilogue_bind(args, last, last, &b->epilogue);
   if (bad != ARN_OK) return bad;

@@ -218,7 +218,7 @@ int32_t softmax_lines(const void* bound, void* const* operand, int64_t begin, in
 ARN_DEFINE_BIND(qsoftmax) {
   using namespace ARN_NS;
   Lines* b = cleared<Lines>(bound);
-  const int32_t bad = lines_bind(args, 0, b);
+  const int32_t bad = lines_bind(args, 1, 0, b);
   if (bad != ARN_OK) return bad;
   out->run = softmax_lines;
   lines_bound(*b, sizeof(Lines), "lines", out);
