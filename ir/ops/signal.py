@@ -105,7 +105,7 @@ def _lower_transform(
     if not 0 < length <= _MOST_POINTS or not _has_small_factors(length):
         raise NoRowError("a length that the fast transform is not for")
     roots = lower.constant(_roots(length, DType.DOUBLE if x.dtype is DType.DOUBLE else DType.FLOAT))
-    params = {"length": length, "inverse": int(inverse), "half": int(half)}
+    params = {"length": length, "inverse": int(inverse), "half": int(half), "power": 0}
     lower.call("Fft", [x, roots, window], [out], params)
 
 

@@ -16,7 +16,7 @@ struct FftBound {
   int64_t length, points, results;
   int64_t x_step, x_part, out_step, out_part, window_step;
   int64_t n_lines, units, tasks, buffer;  // buffer: elements of one of the two complex ones
-  int64_t source, inverse, has_window, real_result, lanes;
+  int64_t source, inverse, has_window, real_result, power, lanes;
   Radices radices;
 };
 
@@ -87,6 +87,13 @@ struct Lines {
     const int64_t step = 2 * kWidth, re = b.inverse != 0 ? kWidth : 0;
     const int64_t given = halves ? min64(b.results, b.length / 2 + 1) : b.results;
     const T scale = b.inverse != 0 ? T(1) / static_cast<T>(b.length) : T(1);
+    if (b.power != 0) {
+      for (int64_t k = 0; k < b.results; ++k) {
+        const T* bin = values + (k < given ? k : b.length - k) * step;
+        line[k * b.out_step] = bin[0] * bin[0] + bin[kWidth] * bin[kWidth];
+      }
+      return;
+    }
     for (int64_t k = 0; k < given; ++k) line[k * b.out_step] = scale * values[k * step + re];
     if (b.real_result == 0)
       for (int64_t k = 0; k < given; ++k) line[k * b.out_step + b.out_part] = scale * values[k * step + kWidth - re];
@@ -159,7 +166,7 @@ inline bool read_lines(const arn_bind_args* args, FftBound* b) {
   b->has_window = window.dtype != ARN_NONE;
   if (b->has_window != 0 && (window.rank != 1 || window.dims[0] != b->points)) return false;
   b->window_step = window.strides[0];
-  return (width == 1 || width == 2) && o.dims[at + 1] == (b->real_result != 0 ? 1 : 2);
+  return (width == 1 || width == 2) && o.dims[at + 1] == (b->real_result != 0 || b->power != 0 ? 1 : 2);
 }
 
 template <typename T>
@@ -171,6 +178,8 @@ int32_t fft_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   b->length = p->length;
   b->inverse = p->inverse != 0;
   b->real_result = b->inverse != 0 && p->half != 0;
+  b->power = p->power != 0;
+  if (b->power != 0 && b->inverse != 0) return ARN_UNSUPPORTED;
   if (!read_lines(args, b)) return ARN_SHAPE_MISMATCH;
   if (b->results != (p->half != 0 && b->inverse == 0 ? b->length / 2 + 1 : b->length)) return ARN_SHAPE_MISMATCH;
   const bool pairs = args->operand[0].dims[args->operand[0].rank - 1] == 2;

@@ -14,6 +14,7 @@ from arenaut.ir.place import Place
 from arenaut.ir.record import Param
 from arenaut.lowering.program import LoweredStep
 from arenaut.lowering.slices import adding_first
+from arenaut.native.enumerations import enumeration
 from arenaut.plain import dataclass, replace
 
 Axes = list[int | None]
@@ -58,6 +59,9 @@ class Family:
     computes        counts among the operations of its node: what only moves or fills does not
     factor          the operand by whose bytes several steps of one node share its operations; None: the output
     gathers         reads of input 0 what the output holds
+    squares         the axis along which it only sums the squares of what it reads; None: it does another thing
+    power           of pairs along the last axis of what it writes it may write the sum of squares, as the parameter
+                    `power` says
     """
 
     cut: Callable[[LoweredStep, int], Cut | None] | None = None
@@ -71,6 +75,8 @@ class Family:
     computes: bool = True
     factor: int | None = None
     gathers: bool = False
+    squares: Callable[[LoweredStep], int | None] | None = None
+    power: bool = False
 
 
 def family_of(step: LoweredStep) -> Family:
@@ -178,6 +184,16 @@ def _conv_add(step: LoweredStep, total: Place) -> LoweredStep:
     return replace(step, inputs=[*inputs, total], tile=adding_first(step.tile, len(inputs)))
 
 
+def _squares(step: LoweredStep) -> int | None:
+    """Of a float reduction that does nothing more."""
+    axes, out = step.params["axes"], step.outputs[0]
+    assert isinstance(axes, int) and out is not None
+    only = axes > 0 and axes & (axes - 1) == 0 and step.tile is None and len(step.inputs) == 1
+    if not only or step.params["kind"] != enumeration("ReduceKind")["sum_square"]:
+        return None
+    return axes.bit_length() - 1
+
+
 # -- the records ------------------------------------------------------------------------------------------------------
 
 # Families that lowering itself calls; all others are named by the rules of op records.
@@ -197,4 +213,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "Attention": Family(cut=_attention, factor=1),
     "HalfAttention": Family(cut=_attention, factor=1),
     "Gather": Family(any_alignment=True, gathers=True),
+    "Fft": Family(power=True),
+    "Reduce": Family(squares=_squares),
 }

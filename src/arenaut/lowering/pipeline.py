@@ -12,6 +12,7 @@ from dataclasses import field
 from arenaut.ir.target import Target
 from arenaut.lowering.depth_first import run_depth_first
 from arenaut.lowering.program import Lowered, LoweredStep
+from arenaut.lowering.spectra import take_powers
 from arenaut.lowering.typical import Typical, typical_of
 from arenaut.lowering.winograd import choose_filters
 from arenaut.plain import dataclass, replace
@@ -62,6 +63,11 @@ def transform_filters(lowered: Lowered, target: Target, options: LoweringOptions
     return lowered
 
 
+def take_powers_of_spectra(lowered: Lowered, target: Target, options: LoweringOptions) -> Lowered:
+    """A transform whose result is only squared and summed writes that."""
+    return _in_bodies(take_powers(lowered), target, options, take_powers_of_spectra)
+
+
 def run_in_slices(lowered: Lowered, target: Target, options: LoweringOptions) -> Lowered:
     """Chains up to a product run slice by slice of what it sums over, where that lowers the peak."""
     typical = typical_of(lowered)
@@ -70,6 +76,11 @@ def run_in_slices(lowered: Lowered, target: Target, options: LoweringOptions) ->
 
 LOWERED_PIPELINE: tuple[LoweredPass, ...] = (
     LoweredPass(drop_unread_steps, "shapes and constants that inference knew were computed for nobody"),
+    LoweredPass(
+        take_powers_of_spectra,
+        "the power of a spectrum is half its size, and was a pass of its own",
+        frozenset({"fusion"}),
+    ),
     LoweredPass(offer_sharing, "a result may lie where an operand ends", frozenset({"in-place"})),
     LoweredPass(
         transform_filters,
