@@ -50,6 +50,7 @@ from arenaut.passes.read_sizes_from_inputs import read_sizes_from_inputs
 from arenaut.passes.remove_identities import remove_identities
 from arenaut.passes.replace_known_gathers import replace_known_gathers
 from arenaut.passes.share_constants import share_constants
+from arenaut.passes.shuffle_late import shuffle_late
 from arenaut.passes.spread_scales import spread_scales
 from arenaut.passes.transpose_as_product import transpose_as_product
 from arenaut.passes.write_out_control_flow import write_out_control_flow
@@ -165,6 +166,11 @@ DEFAULT_PIPELINE: tuple[Pass, ...] = (
         part="fusion",
     ),
     Pass(absorb_bias, "a per-channel constant that is added becomes the convolution's bias", part="fusion"),
+    Pass(
+        shuffle_late,
+        "a shuffle of channels moves behind a depthwise convolution that strides, where there is less to move",
+        part="fusion",
+    ),
     Pass(merge_common_subexpressions, "masks and rotary angles that every layer repeats are computed once"),
     Pass(eliminate_dead_code, "nodes that nobody reads any more would hide that products share an operand"),
     Pass(
