@@ -69,7 +69,7 @@ class PlanProbe:
         sliced, outputs = problem_at(path, sizes)
         whole, _ = problem_at(path, sizes, without=["slices"])
         copied, _ = problem_at(path, sizes, without=["views"])
-        raw, raw_outputs = problem_at(path, sizes, optimize=False, without=["slices"])
+        raw, raw_outputs = problem_at(path, sizes, optimize=False, without=["slices", "bands"])
         found = {
             "all": arena(sliced),
             "no slices": arena(whole),

@@ -12,6 +12,7 @@ OPTIMISATIONS: Final = {
     "layout": "convolutional regions channels-last",
     "packing": "constant operands of products and convolutions packed once, at load",
     "winograd": "3 x 3 convolutions through transformed filters, which are a packed form",
+    "bands": "rows between convolutions and pools made band by band, where that lowers the peak",
     "slices": "wide intermediates made slice by slice, where that lowers the peak",
     "views": "splits, slices, reshapes, transposes and the like as other ways to look at memory, without a copy",
     "in-place": "outputs and parts of a Concat made in memory that an input leaves",

@@ -233,7 +233,7 @@ int32_t PyProgram::add_place(int32_t buffer, int32_t dtype, int32_t offset, std:
   return static_cast<int32_t>(program->places.size()) - 1;
 }
 
-void PyProgram::pack(Step* step, const std::vector<int>& operands) {
+void PyProgram::pack(Step* step, const std::vector<int>& operands, const std::string& params) {
   if (operands.empty()) return;
   const arn_row& row = rows().at(at(step->row));
   if (row.pack_bytes == nullptr) return;
@@ -245,7 +245,7 @@ void PyProgram::pack(Step* step, const std::vector<int>& operands) {
     const int32_t buffer = program->places[at(step->operands[at(i)])].buffer;
     const int64_t offset =
         static_cast<const char*>(view.constants[at(i)]) - static_cast<const char*>(program->buffers[at(buffer)].data);
-    std::shared_ptr<PackedWeight> weight = pool_->request(row, view.args, i, step->params, numbers_.at(buffer), offset);
+    std::shared_ptr<PackedWeight> weight = pool_->request(row, view.args, i, params, numbers_.at(buffer), offset);
     if (!weight) continue;
     step->packed_weights[at(i)] = std::move(weight);
     step->packed |= 1u << i;
@@ -291,7 +291,8 @@ int32_t PyProgram::add_step(const py::dict& d) {
     s.bodies.push_back(body->program);
     bodies[body->program.get()] = body;
   }
-  pack(&s, d["pack"].cast<std::vector<int>>());
+  const py::object read = d["pack_params"];
+  pack(&s, d["pack"].cast<std::vector<int>>(), read.is_none() ? s.params : read.cast<std::string>());
   program->steps.push_back(std::move(s));
   return static_cast<int32_t>(program->steps.size()) - 1;
 }

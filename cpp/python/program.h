@@ -139,7 +139,8 @@ class PyProgram {
   std::map<const Program*, std::shared_ptr<PyProgram>> bodies;
 
  private:
-  void pack(Step* step, const std::vector<int>& operands);
+  // params: the step's, as far as packing looks at them.
+  void pack(Step* step, const std::vector<int>& operands, const std::string& params);
 
   std::shared_ptr<PyWeights> pool_;
   py::object keep_ = py::none();           // what weights of an opened program lie in

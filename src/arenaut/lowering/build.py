@@ -11,6 +11,7 @@ from arenaut.ir.dtypes import DType
 from arenaut.ir.errors import ShapeError
 from arenaut.ir.place import Place
 from arenaut.ir.target import Target
+from arenaut.lowering.families import family_of
 from arenaut.lowering.outline import Outline, outline_of
 from arenaut.lowering.problem import facts_of, problem_of, setters_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind
@@ -279,6 +280,7 @@ class _Builder:
 
     def _add_step(self, step: LoweredStep) -> None:
         params, patches = (None, []) if step.row is None else pack_params(step.row.family, step.params)
+        unread = family_of(step).packs_without
         bodies = [_Builder(b, self.target, self.host, self.effort, self.weights).build() for b in step.bodies]
         self.bodies += bodies
         self.native.add_step(
@@ -291,6 +293,7 @@ class _Builder:
                 "patches": [(at, self.exprs.of(d), is_float) for at, d, is_float in patches],
                 "tile": None if step.tile is None else step.tile.native(),
                 "pack": list(step.pack),
+                "pack_params": _params_without(step, unread) if step.pack and unread else None,
                 "sets": [(a, b, self.exprs.symbol(name)) for a, b, name in step.sets],
                 "bodies": [b.native for b in bodies],
                 "counts": step.counts,
@@ -378,6 +381,12 @@ def _stages(
         ends.append(len(order))
         stage += 1
     return ends, known
+
+
+def _params_without(step: LoweredStep, unread: str) -> bytes | None:
+    assert step.row is not None
+    read = {name: value for name, value in step.params.items() if name != unread}
+    return pack_params(step.row.family, read)[0]
 
 
 __all__ = ["Built", "Host", "HostOf", "StepKind", "build_program"]

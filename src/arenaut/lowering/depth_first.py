@@ -19,29 +19,23 @@ from math import gcd
 from arenaut.ir.dims import Dim, evaluate, product
 from arenaut.ir.place import Place
 from arenaut.lowering.families import Cut, Sum, cut_output, cut_sum, family_of
-from arenaut.lowering.problem import Facts, problem_of
+from arenaut.lowering.live import (
+    CLOSE_ENOUGH,
+    SLOWEST,
+    WORTH_BYTES,
+    WORTH_SHARE,
+    Profile,
+    Uses,
+    place_bytes,
+    profile_of,
+    work_of,
+)
+from arenaut.lowering.problem import Facts
 from arenaut.lowering.program import Lowered, LoweredBuffer, LoweredStep, Segment, SlicedChain, StepKind
 from arenaut.lowering.slices import compacted, only_adds, overlay, part_of
 from arenaut.plain import cached_property, dataclass, replace
-from arenaut.planner import Problem, aligned
-from arenaut.planner.bound import live_bytes
-from arenaut.planner.order import evaluate_order
-from arenaut.planner.output_reuse import choose_guests, place_guests, without_guests
 
 MOST_SLICES = 4
-WORTH_BYTES = 64 * 1024
-WORTH_SHARE = 1 / 32
-"""A region is kept if it lowers the peak by both."""
-SLOWEST = 1 / 16
-"""What moving partial sums and re-reading whole inputs may add to a chain's time, as the cost model sees it."""
-CLOSE_ENOUGH = 1 / 8
-"""By how much a chain may stay above the lowest peak that slices could reach: the last bit would take many."""
-FLOPS_PER_BYTE = 4.0
-"""Multiplications and additions that take as long as moving one byte between cores' caches."""
-SCRATCH_GUESS = 64 * 1024
-WINDOW_SCRATCH_GUESS = 256 * 1024
-"""What a product, and one over windows, takes as scratch, as long as no kernel is bound: it decides between steps whose
-operands take the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +84,8 @@ class _Finder:
 
     def __init__(self, lowered: Lowered) -> None:
         self.lowered = lowered
-        self.writers: dict[int, list[int]] = {}
-        self.readers: dict[int, list[int]] = {}
-        for index, step in enumerate(lowered.steps):
-            for place in step.outputs:
-                if place is not None:
-                    self.writers.setdefault(place.buffer, []).append(index)
-            for buffer in {place.buffer for place in step.inputs if place is not None}:
-                self.readers.setdefault(buffer, []).append(index)
+        uses = Uses(lowered)
+        self.writers, self.readers = uses.writers, uses.readers
 
     def chains(self) -> list[_Chain]:
         """Every chain. A step may be in several: the end of one, and inside the next."""
@@ -339,14 +327,14 @@ def run_depth_first(lowered: Lowered, env: Mapping[str, int], facts: Facts | Non
     hidden = {b for chain in chains for b in _hidden(lowered, chain)}
     if sum([evaluate(lowered.buffers[b].bytes, env) for b in hidden]) < WORTH_BYTES:
         return lowered  # no cut saves more than what it hides
-    before = _profile(lowered, env, facts)
+    before = profile_of(lowered, env, facts)
     chosen = _choose([_Candidate(chain, lowered, before, env) for chain in chains], before)
     if not chosen:
         return lowered
     changed = _Rewriter(lowered, {chain.consumer: (chain, n) for chain, n in chosen}).run()
     if changed is None:
         return lowered
-    saved = before.peak - _profile(changed, env, facts).peak
+    saved = before.peak - profile_of(changed, env, facts).peak
     if saved < max(WORTH_BYTES, WORTH_SHARE * before.peak):
         return lowered
     chains_in_slices = tuple(_described(lowered, chain, n, env) for chain, n in chosen)
@@ -364,51 +352,6 @@ def _hidden(lowered: Lowered, chain: _Chain) -> list[int]:
     return list(dict.fromkeys(out.buffer for p in chain.parts if (out := lowered.steps[p.step].outputs[0]) is not None))
 
 
-@dataclass(frozen=True)
-class _Profile:
-    """Arena bytes live at each step in stored order, with all sharing and what outputs take in. homes: of the buffers
-    whose region takes arena bytes, the positions between which it does."""
-
-    problem: Problem
-    live: list[int]
-    homes: Mapping[int, tuple[int, int]]
-
-    @property
-    def peak(self) -> int:
-        return max(self.live, default=0)
-
-    def size(self, buffer: int) -> int:
-        return aligned(self.problem.buffers[buffer].size)
-
-    def extra(self, buffer: int, position: int) -> int:
-        """Bytes more if the buffer had to be live at `position`."""
-        home = self.homes.get(buffer)
-        return 0 if home is None or home[0] <= position <= home[1] else self.size(buffer)
-
-
-def _profile(lowered: Lowered, env: Mapping[str, int], facts: Facts) -> _Profile:
-    problem, _ = problem_of(lowered, env, [_scratch_guess(step) for step in lowered.steps], facts)
-    choice = evaluate_order(problem, range(len(problem.steps)), "stored")
-    classes = choice.sharing.classes
-    guests = choose_guests(problem, classes, choice.rects)
-    in_outputs = place_guests(problem, classes, choice.rects, guests)
-    homes = {
-        member.buffer: (region.first, region.last)
-        for number, region in enumerate(classes)
-        for member in region.members
-        if region.output < 0 and number not in in_outputs
-    }
-    return _Profile(problem, live_bytes(without_guests(choice.rects, in_outputs), len(problem.steps)), homes)
-
-
-def _scratch_guess(step: LoweredStep) -> int:
-    if cut_sum(step) is None:
-        return 0
-    kernel = step.params.get("kernel", ())
-    windowed = isinstance(kernel, Sequence) and any(extent != 1 for extent in kernel)
-    return WINDOW_SCRATCH_GUESS if windowed else SCRATCH_GUESS
-
-
 @dataclass(frozen=True, eq=False)
 class _Candidate:
     """A chain in time: from step `first` to step `last`. The rest is worked out where somebody asks: most chains lie
@@ -416,7 +359,7 @@ class _Candidate:
 
     chain: _Chain
     lowered: Lowered
-    profile: _Profile
+    profile: Profile
     env: Mapping[str, int]
 
     @cached_property
@@ -480,7 +423,7 @@ class _Candidate:
         return max(2, -(-units // -(-units // slices)))
 
 
-def _choose(candidates: Sequence[_Candidate], profile: _Profile) -> list[tuple[_Chain, int]]:
+def _choose(candidates: Sequence[_Candidate], profile: Profile) -> list[tuple[_Chain, int]]:
     """The chains to cut, with the fewest slices that bring each below what no cut can lower.
 
     As long as a chain helps where most is live, the one that helps most is cut as far as it can be.
@@ -510,8 +453,8 @@ def _most_slices(lowered: Lowered, chain: _Chain, env: Mapping[str, int]) -> int
     most = min(MOST_SLICES, chain.size // max(family_of(step).narrowest, chain.grain))
     for part in chain.parts:
         most = min(most, max(1, part.extent // family_of(lowered.steps[part.step]).narrowest))
-    work = sum(_work(lowered, lowered.steps[i], env) for i in chain.steps())
-    again = 2 * _bytes(step.outputs[0], env) + sum(_whole_bytes(lowered, chain, env))
+    work = sum(work_of(lowered, lowered.steps[i], env) for i in chain.steps())
+    again = 2 * place_bytes(step.outputs[0], env) + sum(_whole_bytes(lowered, chain, env))
     affordable = 1 + int(SLOWEST * work / max(again, 1))
     return max(1, min(most, affordable))
 
@@ -521,26 +464,4 @@ def _whole_bytes(lowered: Lowered, chain: _Chain, env: Mapping[str, int]) -> Ite
     for part in chain.parts:
         for place, axis in zip(lowered.steps[part.step].inputs, part.cut.axes, strict=False):
             if place is not None and axis is None and lowered.buffers[place.buffer].segment is not Segment.WEIGHT:
-                yield _bytes(place, env)
-
-
-def _bytes(place: Place | None, env: Mapping[str, int]) -> int:
-    return 0 if place is None else evaluate(product(place.dims), env) * place.dtype.itemsize
-
-
-def _work(lowered: Lowered, step: LoweredStep, env: Mapping[str, int]) -> float:
-    """What a step takes, in bytes moved."""
-    places = [p for p in step.operands() if p is not None]
-    moved = sum(_bytes(p, env) for p in places if lowered.buffers[p.buffer].segment is not Segment.WEIGHT)
-    return moved + _flops(step, env) / FLOPS_PER_BYTE
-
-
-def _flops(step: LoweredStep, env: Mapping[str, int]) -> int:
-    """Of a product: two per element of the output and summand. Others are taken as free."""
-    over = cut_sum(step)
-    if over is None:
-        return 0
-    out, weight = step.outputs[0], step.inputs[1]
-    assert out is not None and weight is not None
-    outer = weight.dims[over.outer]
-    return 2 * evaluate(product(out.dims), env) * evaluate(product(weight.dims), env) // max(1, evaluate(outer, env))
+                yield place_bytes(place, env)

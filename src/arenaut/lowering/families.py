@@ -6,9 +6,10 @@ writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from arenaut.ir.dims import Dim, Expr
 from arenaut.ir.dtypes import DType
 from arenaut.ir.place import Place
 from arenaut.ir.record import Param
@@ -46,13 +47,40 @@ class Sum:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """What row r of the output reads of an input: `extent` rows of its `axis` from row r * step - before on, of which
+    those outside are padding: at most `before` above and `after` below."""
+
+    axis: int
+    step: int = 1
+    extent: int = 1
+    before: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A band of rows of output 0 is made of bands of the inputs.
+
+    reaches: per input; None where it is read whole. params: of a band with so much padding above and below. unit: a
+    band that begins at a multiple of it has the very numbers that the whole step computes.
+    """
+
+    reaches: tuple[Reach | None, ...]
+    params: Callable[[LoweredStep, Dim, Dim], Mapping[str, Param]] = lambda step, above, below: step.params
+    unit: int = 1
+
+
+@dataclass(frozen=True)
 class Family:
     """
     cut             which parts of a step's inputs make a part of its only output along an axis; None: more than parts
+    rows            which rows of a step's inputs make a band of rows of its only output along an axis; None: no such
     sum             what a step of one float32 output sums over; None: nothing, or not in parts
     add             the step with one more operand, the sum of the parts before, which its output begins with
     narrowest       columns or channels below which a slice is not worth a step: micro-kernels want whole panels
     winograd        filters of 3 x 3 taps may be packed transformed, which the parameter `form` says
+    packs_without   the parameter that packing does not look at: steps that differ in it alone share packed operands
     copies          the output is the input, moved: where both lie alike it is made in its place
     elementwise     writes an element after it read all operands there: an operand read twice may be overwritten
     any_alignment   reads constants at any address: rows of bytes are moved
@@ -65,10 +93,12 @@ class Family:
     """
 
     cut: Callable[[LoweredStep, int], Cut | None] | None = None
+    rows: Callable[[LoweredStep, int], Rows | None] | None = None
     sum: Callable[[LoweredStep], Sum | None] | None = None
     add: Callable[[LoweredStep, Place], LoweredStep] | None = None
     narrowest: int = 1
     winograd: bool = False
+    packs_without: str = ""
     copies: bool = False
     elementwise: bool = False
     any_alignment: bool = False
@@ -90,6 +120,14 @@ def cut_output(step: LoweredStep, axis: int) -> Cut | None:
     if cut is None or len(outputs) != 1 or outputs[0] is not step.outputs[0]:
         return None
     return cut(step, axis)
+
+
+def rows_of(step: LoweredStep, axis: int) -> Rows | None:
+    """How bands of rows along `axis` of the step's only output are made; None when they cannot be."""
+    rule = family_of(step).rows
+    if rule is None or len(step.outputs) != 1 or step.outputs[0] is None or axis >= step.outputs[0].rank:
+        return None
+    return rule(step, axis)
 
 
 def cut_sum(step: LoweredStep) -> Sum | None:
@@ -129,6 +167,64 @@ def _conv(step: LoweredStep, axis: int) -> Cut | None:
     if step.params["group"] == x.dims[1] == out.dims[1]:
         return Cut([1, *lead[1:], *rest][: len(step.inputs)], lambda s, count: {**s.params, "group": count})
     return None
+
+
+def _windows(first: int) -> Callable[[LoweredStep, int], Rows | None]:
+    """Rows of what slides windows over input 0. first: the first operand of its epilogue."""
+
+    def rule(step: LoweredStep, axis: int) -> Rows | None:
+        spatial, at = step.params["spatial"], axis - 2
+        if not isinstance(spatial, int) or at < 0:
+            return None
+        kernel, step_by, dilation, before, after = (
+            _number(step, name, i)
+            for name, i in (("kernel", at), ("strides", at), ("dilations", at), ("pads", at), ("pads", spatial + at))
+        )
+        if kernel is None or step_by is None or dilation is None or before is None or after is None:
+            return None
+        extent, rest = (kernel - 1) * dilation + 1, _same_rows(step, axis, first)
+        if rest is None or step_by < 1 or not 0 <= before < extent or not 0 <= after < extent:
+            return None
+
+        def params(step: LoweredStep, above: Dim, below: Dim) -> Mapping[str, Param]:
+            pads = list(_sequence(step, "pads"))
+            pads[at], pads[spatial + at] = above, below
+            return {**step.params, "pads": pads}
+
+        lead = [Reach(axis, step_by, extent, before, after), *[None] * (first - 1)]
+        form = step.params.get("form", 0)
+        reaches = (*lead[: len(step.inputs)], *rest)
+        return Rows(reaches, params, form if isinstance(form, int) and form else 1)
+
+    return rule
+
+
+def _sequence(step: LoweredStep, name: str) -> Sequence[Dim]:
+    value = step.params[name]
+    return [d for d in value if isinstance(d, int | Expr)] if isinstance(value, Sequence) else []
+
+
+def _number(step: LoweredStep, name: str, index: int) -> int | None:
+    values = _sequence(step, name)
+    value = values[index] if index < len(values) else None
+    return value if isinstance(value, int) else None
+
+
+def _same_row(step: LoweredStep, axis: int) -> Rows | None:
+    reaches = _same_rows(step, axis, 0)
+    return None if reaches is None else Rows(reaches)
+
+
+def _same_rows(step: LoweredStep, axis: int, first: int) -> tuple[Reach | None, ...] | None:
+    """Of operands from `first` on: row r reads row r, or all of what is broadcast; None where that is not known."""
+    out = step.outputs[0]
+    assert out is not None
+    reaches: list[Reach | None] = []
+    for place in step.inputs[first:]:
+        if place is not None and (place.rank != out.rank or place.dims[axis] not in (1, out.dims[axis])):
+            return None
+        reaches.append(None if place is None or place.dims[axis] == 1 else Reach(axis))
+    return tuple(reaches)
 
 
 def _elementwise(step: LoweredStep, axis: int) -> Cut | None:
@@ -203,13 +299,25 @@ TILE: Final = "Tile"
 
 DEFAULTS: Final = Family()
 FAMILIES: Final[Mapping[str, Family]] = {
-    COPY: Family(copies=True, computes=False),
+    COPY: Family(rows=_same_row, copies=True, computes=False),
     FILL: Family(computes=False),
-    TILE: Family(cut=_elementwise, elementwise=True),
+    TILE: Family(cut=_elementwise, rows=_same_row, elementwise=True),
     "MatMul": Family(cut=_matmul, sum=_matmul_sum, add=_matmul_add, narrowest=128, factor=1),
-    "Conv": Family(cut=_conv, sum=_conv_sum, add=_conv_add, narrowest=8, factor=1, winograd=True),
-    "MaxPool": Family(cut=_pool),
-    "AveragePool": Family(cut=_pool),
+    "Conv": Family(
+        cut=_conv,
+        rows=_windows(3),
+        sum=_conv_sum,
+        add=_conv_add,
+        narrowest=8,
+        factor=1,
+        winograd=True,
+        packs_without="pads",
+    ),
+    "HalfConv": Family(rows=_windows(3), packs_without="pads"),
+    "QConv": Family(rows=_windows(7), packs_without="pads"),
+    "MaxPool": Family(cut=_pool, rows=_windows(1)),
+    "AveragePool": Family(cut=_pool, rows=_windows(1)),
+    "LpPool": Family(rows=_windows(1)),
     "Attention": Family(cut=_attention, factor=1),
     "HalfAttention": Family(cut=_attention, factor=1),
     "Gather": Family(any_alignment=True, gathers=True),

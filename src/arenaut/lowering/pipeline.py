@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
 from arenaut.ir.target import Target
+from arenaut.lowering.band_choice import run_bands
 from arenaut.lowering.depth_first import run_depth_first
 from arenaut.lowering.program import Lowered, LoweredStep
 from arenaut.lowering.spectra import take_powers
@@ -68,6 +69,12 @@ def take_powers_of_spectra(lowered: Lowered, target: Target, options: LoweringOp
     return _in_bodies(take_powers(lowered), target, options, take_powers_of_spectra)
 
 
+def run_in_bands(lowered: Lowered, target: Target, options: LoweringOptions) -> Lowered:
+    """Chains of windowed steps run in bands of rows, where that lowers the peak."""
+    typical = typical_of(lowered)
+    return _in_bodies(run_bands(lowered, target, typical.sizes, typical.facts), target, options, run_in_bands)
+
+
 def run_in_slices(lowered: Lowered, target: Target, options: LoweringOptions) -> Lowered:
     """Chains up to a product run slice by slice of what it sums over, where that lowers the peak."""
     typical = typical_of(lowered)
@@ -86,6 +93,9 @@ LOWERED_PIPELINE: tuple[LoweredPass, ...] = (
         transform_filters,
         "a 3 x 3 convolution of transformed tiles takes a quarter to a half of the multiplications",
         frozenset({"winograd", "packing"}),
+    ),
+    LoweredPass(
+        run_in_bands, "rows between convolutions need not outlast the rows that read them", frozenset({"bands"})
     ),
     LoweredPass(
         run_in_slices, "an intermediate that never exists whole does not raise the peak", frozenset({"slices"})

@@ -89,13 +89,17 @@ class Check:
 
 @dataclass(frozen=True)
 class SlicedChain:
-    """A chain that runs slice by slice: `steps` feed `product`; of `hidden_bytes`, `slice_bytes` exist at a time."""
+    """A chain that runs slice by slice: `steps` feed `product`; of `hidden_bytes`, `slice_bytes` exist at a time.
+
+    by_rows: slices are bands of rows; else they are parts of what the product sums over.
+    """
 
     product: str
     steps: tuple[str, ...]
     slices: int
     hidden_bytes: int
     slice_bytes: int
+    by_rows: bool = False
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ def _region_section(plan: Plan) -> str:
         [
             name_cell(chain.product),
             name_cell(", ".join(dict.fromkeys(chain.steps)), 120),
-            number_cell(str(chain.slices)),
+            number_cell(f"{chain.slices} bands" if chain.by_rows else str(chain.slices)),
             number_cell(size_text(chain.hidden_bytes)),
             number_cell(size_text(chain.slice_bytes)),
         ]
@@ -241,7 +241,7 @@ def _region_section(plan: Plan) -> str:
         ]
         for guest in sorted(plan.guests, key=lambda guest: -guest.bytes)
     ]
-    tables = [table(("product", "made slice by slice", "#slices", "#whole", "#a slice"), slices)] if slices else []
+    tables = [table(("last step", "made slice by slice", "#slices", "#whole", "#a slice"), slices)] if slices else []
     tables += [table(("tensors", "lie in output", "#bytes", "#steps"), guests)] if guests else []
     note = "Chains that run depth first, and intermediates in the memory of outputs that are written later."
     return section("Not in the arena", note, *tables)

@@ -278,7 +278,7 @@ def _summary(report: Report) -> Iterator[str]:
         yield f"        {len(plan.guests)} buffers lie in outputs that are not written yet"
     for chain in plan.chains:
         made = f"{size_text(chain.slice_bytes)} of {size_text(chain.hidden_bytes)} at a time"
-        yield f"slices  {chain.slices} of {shown(chain.product, 36)}: {made}"
+        yield f"{'bands ' if chain.by_rows else 'slices'}  {chain.slices} of {shown(chain.product, 36)}: {made}"
     for engine, version, setting, size in memory_rows(report)[1:]:
         yield f"{size_text(size):>12} {ratio_to_plan(report, size):>7}  {engine} {version}, {setting}"
     for time in report.times:

@@ -106,7 +106,7 @@ class Plan:
     winograd_bytes: the part of packed_weight_bytes that is filters transformed for Winograd's algorithm.
     order_free_bound_bytes: the largest working set of any one step, plus outputs: what no order can go below.
     state_bytes: of the state that the run was asked about with, in no other number here.
-    guests: what lies in outputs that are not written yet. chains: what runs slice by slice.
+    guests: what lies in outputs that are not written yet. chains: what runs slice by slice, or in bands of rows.
     """
 
     arena_bytes: int
@@ -155,7 +155,7 @@ class Plan:
 
     def _savings(self) -> str:
         saved = sum(chain.hidden_bytes - chain.slice_bytes for chain in self.chains)
-        parts = [f", {len(self.chains)} chains in slices (up to {_kib(saved)} not made)"] if self.chains else []
+        parts = [f", {len(self.chains)} chains in parts (up to {_kib(saved)} not made)"] if self.chains else []
         parts += [f", {len(self.guests)} in outputs"] if self.guests else []
         return "".join(parts)
 
