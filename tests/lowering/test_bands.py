@@ -168,10 +168,12 @@ def test_rows_that_a_run_decides(case: str, monkeypatch: pytest.MonkeyPatch) -> 
     force(monkeypatch, 4)
     banded = arenaut.load_onnx(model, threads=1, without=["slices"])
     least = 24 if case == "one axis" else 4
-    for rows in (least, least + 1, least + 3, 17 + least, 58, 131):
+    none = {"convolution and pool": 0, "dilations, uneven padding, rows skipped": 1, "one axis": 9}[case]
+    for rows in (least, least + 1, least + 3, 17 + least, 58, 131, none):
         feeds = feeds_of(model, n=2, h=rows)
         np.testing.assert_array_equal(banded.run(feeds)["y"], whole.run(feeds)["y"])
     assert [chain.by_rows for chain in banded.plan.chains] == [True]
+    assert banded.run(feeds)["y"].size == 0  # fewer than a window covers
 
 
 def test_what_others_read_or_windows_span_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,3 +288,38 @@ def test_a_real_graph_with_every_chain_in_bands(monkeypatch: pytest.MonkeyPatch)
     for output, got in banded.run(feeds).items():
         assert_close(got, whole[output], rtol=1e-4, name=output)
     assert sum(chain.by_rows for chain in banded.plan.chains) >= 2
+
+
+DEEP = """deep (float[n, 1, samples] x) => (float[n, 16, k] y) {
+  a = Conv <strides = [5]> (x, w1)
+  b = Conv <strides = [4]> (a, w2)
+  c = Tanh (b)
+  y = Conv <strides = [4]> (c, w2)
+}"""
+
+
+def test_sizes_that_leave_no_row_where_they_are_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program is planned for 64 samples, of which three convolutions leave nothing."""
+    model = model_of(DEEP, w1=(16, 1, 10), w2=(16, 16, 8))
+    feeds = feeds_of(model, n=1, samples=4000)
+    whole = arenaut.load_onnx(model, threads=1, without=["bands"]).run(feeds)
+    np.testing.assert_array_equal(arenaut.load_onnx(model, threads=1).run(feeds)["y"], whole["y"])
+    force(monkeypatch, 4)
+    np.testing.assert_array_equal(arenaut.load_onnx(model, threads=1).run(feeds)["y"], whole["y"])
+
+
+FLAT = """flat (float[n, 960] x) => (float[n, 8, 10, 6] y) {
+  t = Tanh (x)
+  dims = Constant <value_ints = [-1, 4, 20, 12]> ()
+  r = Reshape (t, dims)
+  s = Add (r, r)
+  y = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (s, w)
+}"""
+
+
+def test_rows_of_what_was_made_in_another_shape_are_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    force(monkeypatch, 3)
+    model = model_of(FLAT, w=(8, 4, 3, 3))
+    feeds = feeds_of(model, n=2)
+    for without in ([], ["tile driver"]):
+        assert_matches_ort(model, arenaut.load_onnx(model, threads=1, without=without).run(feeds), feeds, rtol=RTOL)

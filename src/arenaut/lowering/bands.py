@@ -89,7 +89,8 @@ class Finder:
             if part is None:
                 return
             reach = part
-            own, readers = self.rows(part), self._readers(part, inside)
+            own = self.rows(part)
+            readers = None if own is None else self._readers(part, inside)
             if own is None or readers is None:
                 continue
             inside[part], reads[part] = own, readers
@@ -160,13 +161,14 @@ def _in_band(written: Place, place: Place, rows: Dim, buffer: int) -> Place | No
 
 def bands_of(rows: Dim, bands: int, unit: int) -> list[tuple[Dim, Dim]]:
     """Nearly equal bands [low, high) of so many rows, none of them empty: fewer where there are not enough rows. Of a
-    number of rows that a run decides, the last bands may be made of rows that were made before."""
+    number of rows that a run decides, the last bands may be made of rows that were made before; all are empty where
+    there is no row."""
     size = ceildiv(ceildiv(rows, unit), bands) * unit
     if isinstance(rows, int) and isinstance(size, int):
-        return [(low, min(low + size, rows)) for low in range(0, rows, size)]
+        return [(low, min(low + size, rows)) for low in range(0, rows, size)] if rows > 0 else [(0, 0)]
     highs = [minimum(rows, size * (i + 1)) for i in range(bands)]
     highs[-1] = rows
-    return [(0 if i == 0 else minimum(size * i, high - 1), high) for i, high in enumerate(highs)]
+    return [(0 if i == 0 else maximum(0, minimum(size * i, high - 1)), high) for i, high in enumerate(highs)]
 
 
 def spans_of(chain: Chain, heights: Mapping[int, Dim], bands: int) -> list[dict[int, Span]]:
@@ -196,7 +198,7 @@ def _span(chain: Chain, part: int, height: Dim, now: Mapping[int, Span], before:
     if isinstance(keep, int) and isinstance(high, int) and isinstance(made, int):
         from_here = made if high == made else max(made, keep // unit * unit)  # strides may skip rows
         return Span(min(keep, from_here), from_here, high)
-    low = minimum(made, high - 1) if part in before else 0
+    low = maximum(0, minimum(made, high - 1)) if part in before else 0
     return Span(minimum(keep, low), low, high)
 
 
@@ -283,7 +285,8 @@ class Rewriter:
             height = place.dims[reach.axis]
             start = span.low * reach.step - reach.before
             stop = (span.high - 1) * reach.step - reach.before + reach.extent
-            first, last = maximum(0, start), minimum(height, stop)
+            first = maximum(0, start)
+            last = maximum(first, minimum(height, stop))
             source = self._source(chain, index, i, band)
             if source is None:
                 inputs[i] = place.slice(reach.axis, first, last - first)
