@@ -52,11 +52,18 @@ class Quanta {
   }
 
   // One vector.
-  void store(void* to, vf32 x) const {
-    vi32 q = round(x) + zero_;
-    q = q > low_ ? q : vi32{} + low_;
-    q = q < high_ ? q : vi32{} + high_;
-    store_bytes(to, q);
+  void store(void* to, vf32 x) const { store_bytes(to, bytes(x)); }
+
+  // The first n elements of a vector.
+  void store_some(void* to, vf32 x, int64_t n) const {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    const __m128i all = _mm512_maskz_cvtepi32_epi8(0xffff, (__m512i)bytes(x));
+    _mm_mask_storeu_epi8(to, static_cast<__mmask16>((1u << n) - 1), all);
+#else
+    alignas(64) char all[kVectorBytes];
+    store(all, x);
+    copy_some(static_cast<char*>(to), all, n);
+#endif
   }
 
   // Four vectors, of columns that follow each other.
@@ -94,6 +101,13 @@ class Quanta {
   }
 
  private:
+  // Integers that bytes hold.
+  vi32 bytes(vf32 x) const {
+    vi32 q = round(x) + zero_;
+    q = q > low_ ? q : vi32{} + low_;
+    return q < high_ ? q : vi32{} + high_;
+  }
+
   static constexpr float kWhole = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer of |x| < 2^22
   static constexpr float kMost = 1048576.0f;    // past all bytes
   // NaN becomes an integer below all bytes.

@@ -69,9 +69,9 @@ void finish_bytes(const QFinish& f, const QColumns& c, const Rows& r) {
     }
     for (int64_t i = wide; i < whole; i += L) quanta.store(out + i, value(i, added + i * kBytes));
     if (whole == r.n) continue;
-    alignas(64) char some[kVectorBytes], result[kVectorBytes];
-    quanta.store(result, value(whole, some_added<kAdded>(added + whole * kBytes, r.n - whole, some)));
-    copy_some(out + whole, result, r.n - whole);
+    alignas(64) char some[kVectorBytes];
+    quanta.store_some(out + whole, value(whole, some_added<kAdded>(added + whole * kBytes, r.n - whole, some)),
+                      r.n - whole);
   }
 }
 
