@@ -13,6 +13,7 @@ from arenaut.ir.target import Target
 from arenaut.lowering.band_choice import run_bands
 from arenaut.lowering.depth_first import run_depth_first
 from arenaut.lowering.program import Lowered, LoweredStep
+from arenaut.lowering.recompute import recompute
 from arenaut.lowering.spectra import take_powers
 from arenaut.lowering.typical import Typical, typical_of
 from arenaut.lowering.winograd import choose_filters
@@ -81,6 +82,12 @@ def run_in_slices(lowered: Lowered, target: Target, options: LoweringOptions) ->
     return _in_bodies(run_depth_first(lowered, typical.sizes, typical.facts), target, options, run_in_slices)
 
 
+def compute_again(lowered: Lowered, target: Target, options: LoweringOptions) -> Lowered:
+    """Elementwise steps repeated before late readers of their results, where that lowers the peak."""
+    typical = typical_of(lowered)
+    return _in_bodies(recompute(lowered, typical.sizes, typical.facts), target, options, compute_again)
+
+
 LOWERED_PIPELINE: tuple[LoweredPass, ...] = (
     LoweredPass(drop_unread_steps, "shapes and constants that inference knew were computed for nobody"),
     LoweredPass(
@@ -100,6 +107,7 @@ LOWERED_PIPELINE: tuple[LoweredPass, ...] = (
     LoweredPass(
         run_in_slices, "an intermediate that never exists whole does not raise the peak", frozenset({"slices"})
     ),
+    LoweredPass(compute_again, "an activation that waits beside its operand raises the peak", frozenset({"slices"})),
 )
 
 
