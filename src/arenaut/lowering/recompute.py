@@ -89,12 +89,12 @@ def _moved_bytes(profile: Profile, times: Mapping[int, Sequence[int]]) -> int:
 
 
 def _repeated(lowered: Lowered, waiting: Mapping[int, _Waiting], again: Mapping[int, Sequence[int]]) -> Lowered:
-    buffers, steps = list(lowered.buffers), []
+    buffers, steps = list(lowered.buffers), list[LoweredStep]()
     made: dict[int, list[int]] = {}  # before which reader which steps are repeated
-    for step, readers in again.items():
+    for number, readers in again.items():
         for reader in readers:
-            made.setdefault(reader, []).append(step)
-    now = {waiting[step].buffer: waiting[step].buffer for step in again}  # where what they write is at present
+            made.setdefault(reader, []).append(number)
+    now = {waiting[number].buffer: waiting[number].buffer for number in again}  # where what they write is at present
     for index, step in enumerate(lowered.steps):
         for repeated in made.get(index, ()):
             old = waiting[repeated].buffer
