@@ -25,6 +25,7 @@ PAGES: Final[Mapping[str, Sequence[Sequence[str]]]] = MappingProxyType(
         "SPEED": (("bench.speed", "--rounds", "6"),),
         "MODELS": (("bench.table",),),
         "MEMORY": (("bench.memory",),),
+        "ARENAS": (("bench.arenas",),),
         "LOAD": (("bench.load", "--growth", "--repeat", "4", "--markdown", "docs/measured/LOAD.md"),),
         "COMPILED": (("bench.compiled", "--markdown", "docs/measured/COMPILED.md"),),
         "STEPS": (("bench.steps",),),

@@ -210,11 +210,12 @@ def cells(row: Row) -> list[str] | None:
         f"{kibibytes(row.peers.ort_best)}{mark}",
         kibibytes(row.peers.openvino),
         kibibytes(row.peers.torch),
-        _over_text(row.over),
+        over_text(row.over),
     ]
 
 
-def _over_text(over: int | None) -> str:
+def over_text(over: int | None) -> str:
+    """With its sign, in KiB."""
     return "-" if over is None else f"{round(over / 1024):+,}"
 
 
@@ -246,7 +247,7 @@ def summary(rows: Sequence[Row], threads: int) -> list[str]:
         f"- {len(missed)} of {len(ran)} are more than 64 KiB per thread above the best peer"
         + (": " if missed else ".")
         + ", ".join(
-            f"{row.subject.name} ({sizes_text(row.subject.binding) or 'fixed sizes'}) by {_over_text(row.over)} KiB"
+            f"{row.subject.name} ({sizes_text(row.subject.binding) or 'fixed sizes'}) by {over_text(row.over)} KiB"
             for row in missed
         )
     )
@@ -298,7 +299,7 @@ def main(arguments: Sequence[str]) -> int:
         except WorkerError as error:
             row = Row(subject, None, peers, one_line(str(error)))
         rows.append(row)
-        print(f"{subject.name:28} {sizes_text(subject.binding):28} {_over_text(row.over):>10} KiB", flush=True)
+        print(f"{subject.name:28} {sizes_text(subject.binding):28} {over_text(row.over):>10} KiB", flush=True)
     command = " ".join(["python bench/memory.py", *arguments])
     options.output.write_text(document(rows, command, options.threads))
     print(options.output)
