@@ -17,18 +17,22 @@ struct alignas(64) TileConfig {
 };
 
 // For products of up to 32 rows: tiles 0 to 3 hold sums, 4 and 5 rows of A, 6 and 7 columns of B. Up to 16 rows the
-// sums lie side by side; above, 0 and 1 have the first 16 rows, 2 and 3 the rest.
-static inline void configure_product(int64_t rows) {
+// sums lie side by side; above, 0 and 1 have the first 16 rows, 2 and 3 the rest. bytes: of a row of A, four for each
+// row of B.
+static inline void configure_product_of(int64_t rows, int64_t bytes) {
   TileConfig c;
   const uint8_t upper = static_cast<uint8_t>(rows > 16 ? 16 : rows);
   const uint8_t lower = rows > 16 ? static_cast<uint8_t>(rows - 16) : upper;
-  const uint8_t height[8] = {upper, upper, lower, lower, upper, lower, 16, 16};
+  const uint8_t deep = static_cast<uint8_t>(bytes / 4), wide = static_cast<uint8_t>(bytes);
+  const uint8_t height[8] = {upper, upper, lower, lower, upper, lower, deep, deep};
+  const uint8_t width[8] = {64, 64, 64, 64, wide, wide, 64, 64};
   for (int t = 0; t < 8; ++t) {
-    c.column_bytes[t] = 64;
+    c.column_bytes[t] = width[t];
     c.rows[t] = height[t];
   }
   c.load();
 }
+static inline void configure_product(int64_t rows) { configure_product_of(rows, 64); }
 
 static inline void release_tiles() { _tile_release(); }
 

@@ -101,7 +101,10 @@ def test_extremes_do_not_saturate(variant: Any, a: int, b: int) -> None:
 
 
 @over_variants
-@pytest.mark.parametrize("m, n, k", [(1, 16, 64), (16, 48, 64), (33, 17, 63), (5, 1, 3), (32, 64, 128), (7, 100, 130)])
+@pytest.mark.parametrize(
+    "m, n, k",
+    [(1, 16, 64), (16, 48, 64), (33, 17, 63), (5, 1, 3), (32, 64, 128), (7, 100, 130), (33, 72, 24), (9, 17, 16)],
+)
 @pytest.mark.parametrize("a_type, b_type", [(np.uint8, np.int8), (np.int8, np.uint8)])
 def test_nothing_is_touched_past_the_operands(variant: Any, m: int, n: int, k: int, a_type: Any, b_type: Any) -> None:
     row, mask = variant

@@ -43,7 +43,10 @@ typedef struct {
   int32_t depth;         // bytes: taps are multiples of it, rows are padded to it with zeros
   int32_t form;
   int32_t widened;
-  void (*begin)(int64_t rows);  // null, or called before `run` in the thread, again whenever `rows` changes
+  int32_t shallow;  // a single tap may be shorter than `depth`, a multiple of ARN_DOT_GROUP, without what pads it
+  // Null, or called before `run` in the thread, again whenever `rows` changes. bytes: of a tap, or `depth` if it is
+  // more.
+  void (*begin)(int64_t rows, int64_t bytes);
   void (*run)(const arn_dots*);
   void (*end)(void);  // after them
 } arn_dots_kernel;

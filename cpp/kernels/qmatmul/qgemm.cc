@@ -22,8 +22,8 @@ namespace ARN_NS {
 namespace {
 
 constexpr int kTallest = Pairs::rows_for(2);
-const arn_dots_kernel kPairs = {"pairs", kTallest, 8, 4, ARN_DOT_UNSIGNED, 1, nullptr, run_tiles<Pairs>, nullptr};
-const arn_dots_kernel kWords = {"pairs", Words::rows_for(2), 8,      4, ARN_DOT_UNSIGNED, 1,
+const arn_dots_kernel kPairs = {"pairs", kTallest, 8, 4, ARN_DOT_UNSIGNED, 1, 0, nullptr, run_tiles<Pairs>, nullptr};
+const arn_dots_kernel kWords = {"pairs", Words::rows_for(2), 8,      4, ARN_DOT_UNSIGNED, 1, 0,
                                 nullptr, run_tiles<Words>,   nullptr};
 constexpr int64_t kRowsForWords = 8;  // from so many on widened panels are paid back
 
@@ -79,12 +79,18 @@ class Strip {
     gathered_ = static_cast<uint8_t*>(memory);
     gathered_row_ = padded_row(g);
     widened_ = gathered_ + kMostRows * gathered_row_;
-    in_place_ = flip_ == 0 && a.step == 1 && a.pointer == nullptr && a.tap_bytes % kernel.depth == 0;
+    bytes_ = kernel.depth;
+    const bool shallow = kernel.shallow != 0 && a.taps == 1 && a.tap_bytes < kernel.depth && a.tap_bytes > 0 &&
+                         a.tap_bytes % ARN_DOT_GROUP == 0;
+    in_place_ = flip_ == 0 && a.step == 1 && a.pointer == nullptr && (a.tap_bytes % kernel.depth == 0 || shallow);
+    if (in_place_ && shallow) bytes_ = a.tap_bytes;
     if (in_place_) return;
     const int64_t pad = gathered_row_ - g.k;
     for (int64_t i = 0; pad > 0 && i < min64(rows, kernel.rows); ++i)
       __builtin_memset(gathered_ + i * gathered_row_ + g.k, 0, static_cast<size_t>(pad));
   }
+  // Of a tap, as a kernel's `begin` asks.
+  int64_t bytes() const { return bytes_; }
   static int64_t padded_row(const QGemm& g) { return round_up(max64(g.k, 1), 64); }
 
   // Prepares rows [row, row + rows), the part of d that describes them, and their sums when asked.
@@ -205,7 +211,7 @@ class Strip {
   const QRows& a_;
   const uint8_t flip_;
   uint8_t *gathered_, *widened_;
-  int64_t gathered_row_;
+  int64_t gathered_row_, bytes_;
   bool in_place_;
 };
 
@@ -298,7 +304,7 @@ void qgemm_pass(const QGemm& g, const QRows& a, int64_t m, const int8_t* b, int6
       const int64_t to = even ? m * (s + 1) / strips : min64(m, from + kernel.rows);
       d.rows = to - from;
       strip.take(from, d.rows, &d, wanted);
-      if (!even && d.rows != begun) kernel.begin(begun = d.rows);
+      if (!even && d.rows != begun) kernel.begin(begun = d.rows, strip.bytes());
       for (int64_t p = first; p < last; p += kernel.panels) {
         d.panels = min64(kernel.panels, last - p);
         d.b = from_b + (p - first) * d.panel;

@@ -97,7 +97,7 @@ void run(const arn_dots* d) {
     run_signed<false>(*d);
 }
 
-const arn_dots_kernel kKernel = {"amx", 32, 4, 64, ARN_DOT_EITHER, 0, configure_product, run, release_tiles};
+const arn_dots_kernel kKernel = {"amx", 32, 4, 64, ARN_DOT_EITHER, 0, 1, configure_product_of, run, release_tiles};
 
 }  // namespace
 }  // namespace ARN_NS

@@ -22,7 +22,8 @@ struct Dot {
   static V step(V sum, A a, B b) { return (vi32)vdotq_s32((int32x4_t)sum, b, a); }
 };
 
-const arn_dots_kernel kKernel = {"dot", Dot::rows_for(4), 12, 4, ARN_DOT_SIGNED, 0, nullptr, run_tiles<Dot>, nullptr};
+const arn_dots_kernel kKernel = {"dot",   Dot::rows_for(4), 12,     4, ARN_DOT_SIGNED, 0, 0,
+                                 nullptr, run_tiles<Dot>,   nullptr};
 
 }  // namespace
 }  // namespace ARN_NS

@@ -34,7 +34,7 @@ struct Vnni {
 };
 
 constexpr int kTallest = ARN_TIER_LEVEL >= 2 ? Vnni::rows_for(3) : Vnni::rows_for(2);
-const arn_dots_kernel kKernel = {"vnni", kTallest, 12, 4, ARN_DOT_UNSIGNED, 0, nullptr, run_tiles<Vnni>, nullptr};
+const arn_dots_kernel kKernel = {"vnni", kTallest, 12, 4, ARN_DOT_UNSIGNED, 0, 0, nullptr, run_tiles<Vnni>, nullptr};
 
 }  // namespace
 }  // namespace ARN_NS
