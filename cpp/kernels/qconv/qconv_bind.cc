@@ -5,8 +5,8 @@
 namespace ARN_NS {
 namespace {
 
-constexpr int32_t kFirstQuant = 2;  // operand of the scale of X
-constexpr double kQTaskWork = 1 << 22;
+constexpr int32_t kFirstQuant = 2;      // operand of the scale of X
+constexpr double kQTaskWork = 1 << 20;  // products that are worth a task: 2 us at best, 10 of few channels
 
 // True when walking pixels of one depth in row-major order is one stride in memory.
 bool one_stride(const ConvShape& s, const int64_t* strides) {
