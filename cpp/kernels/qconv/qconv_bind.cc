@@ -6,7 +6,7 @@ namespace ARN_NS {
 namespace {
 
 constexpr int32_t kFirstQuant = 2;      // operand of the scale of X
-constexpr double kQTaskWork = 1 << 20;  // products that are worth a task: 2 us at best, 10 of few channels
+constexpr double kQTaskWork = 1 << 19;  // products that are worth a task: 1 us at best, 5 of few channels
 
 // True when walking pixels of one depth in row-major order is one stride in memory.
 bool one_stride(const ConvShape& s, const int64_t* strides) {
