@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from arenaut.lowering.typical import REPRESENTATIVE_SIZE, Typical, typical_of
+from arenaut.lowering.typical import IMAGE_SIDE, REPRESENTATIVE_SIZE, WAVEFORM_LENGTH, Typical, typical_of
 from tests.support.lowering import lowered
 
 IMAGE = "t (float[b, 3, h, 8] x) => (float[b, 3, h, 8] y) { y = Exp (x) }"
@@ -32,3 +32,13 @@ def test_what_the_pipeline_chose_is_kept() -> None:
     chosen = Typical(program, {"b": 9})
     assert typical_of(replace(program, typical=chosen)) is chosen
     assert typical_of(program).sizes["b"] == 1
+
+
+def test_what_windows_slide_over_is_an_image_or_a_waveform() -> None:
+    image = """t (float[b, 3, h, w] x, float[8, 3, 3, 3] f) => (float[b, 8, p, q] y) { y = Conv (x, f) }"""
+    sizes = Typical(lowered(image)).sizes
+    assert (sizes["b"], sizes["h"], sizes["w"]) == (1, IMAGE_SIDE, IMAGE_SIDE)
+    sound = """t (float[b, 1, s] x, float[8, 1, 16] f) => (float[b, 8, p] y) { y = Conv (x, f) }"""
+    assert Typical(lowered(sound)).sizes["s"] == WAVEFORM_LENGTH
+    features = """t (float[b, 80, s] x, float[8, 80, 3] f) => (float[b, 8, p] y) { y = Conv (x, f) }"""
+    assert Typical(lowered(features)).sizes["s"] == REPRESENTATIVE_SIZE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from arenaut.ir.dims import evaluate, product
 from arenaut.ir.target import Target
@@ -13,14 +13,20 @@ from arenaut.lowering.program import Lowered, SlicedChain
 from arenaut.plain import cached_property, dataclass, replace
 from arenaut.planner import aligned
 
-MOST_BANDS = 6
+MOST_BANDS = 8
+STEP_COST = 150 * 1000
+STEPS_SHARE = 1 / 32
+"""What one more step takes, in bytes moved, since each is split among threads and joined on its own; and what all steps
+that chains add may take of the whole program's time."""
 MOST_PARTS = 12
 """Steps of a chain before its last one."""
 FURTHEST = 8
 """How many steps behind a peak a chain over it may end."""
 MOST_CHAINS = 24
 LEAST_PIXELS = 128
-"""What a step makes of an image in a band at least: fewer pixels do not fill blocks of kernels and two threads."""
+LEAST_HEAVY_PIXELS, HEAVY_PIXEL = 64, 256 * 1024
+"""What a step makes of an image in a band at least: fewer pixels do not fill blocks of kernels and two threads; of
+pixels that take so much work (in bytes moved), fewer are enough. Winograd's tiles are filled by a line of each."""
 
 
 def run_bands(lowered: Lowered, target: Target, env: Mapping[str, int], facts: Facts | None = None) -> Lowered:
@@ -70,12 +76,13 @@ def _rows(span: Span) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """A chain in time: from its first step to its last, where all of it would run."""
+    """A chain in time: from its first step to its last, where all of it would run. budget: what its steps may add."""
 
     chain: Chain
     lowered: Lowered
     profile: Profile
     env: Mapping[str, int]
+    budget: float
 
     @property
     def first(self) -> int:
@@ -125,13 +132,14 @@ class _Candidate:
         """The most bands that neither starve kernels nor move too much."""
         steps, chain = self.lowered.steps, self.chain
         work = sum([work_of(self.lowered, steps[i], self.env) for i in chain.steps])
-        for bands in range(MOST_BANDS, 1, -1):
+        affordable = 1 + int(max(0.0, self.budget) / (STEP_COST * len(chain.steps)))
+        for bands in range(min(MOST_BANDS, affordable), 1, -1):
             spans = spans_of(chain, self.heights, bands)
             if len(spans) != bands:
                 continue
             now = middle(spans)
             moved = sum([self._kept(part, now) for part in chain.parts]) * 4 * (bands - 1)  # out and in, read and write
-            if moved <= SLOWEST * work and all(self._pixels(index, now) >= LEAST_PIXELS for index in chain.steps):
+            if moved <= SLOWEST * work and all(self._fills(index, now[index]) for index in chain.steps):
                 return bands
         return 1
 
@@ -140,10 +148,17 @@ class _Candidate:
         assert isinstance(low, int) and isinstance(first, int)
         return self.sizes[part] * (low - first) // max(1, self.heights[part])
 
-    def _pixels(self, index: int, now: Mapping[int, Span]) -> int:
-        out, span = self.lowered.steps[index].outputs[0], now[index]
+    def _fills(self, index: int, span: Span) -> bool:
+        """Whether the rows that a step makes in a band keep kernels and threads busy."""
+        step = self.lowered.steps[index]
+        out = step.outputs[0]
         assert out is not None and isinstance(span.high, int) and isinstance(span.low, int)
-        return evaluate(product(out.dims[ROW_AXIS + 1 :]), self.env) * (span.high - span.low)
+        row = evaluate(product(out.dims[ROW_AXIS + 1 :]), self.env)
+        pixels = row * (span.high - span.low) // self.chain.rows[index].unit
+        if LEAST_HEAVY_PIXELS <= pixels < LEAST_PIXELS:
+            whole = evaluate(out.dims[0], self.env) * row * self.heights[index]
+            return work_of(self.lowered, step, self.env) >= HEAVY_PIXEL * whole
+        return pixels >= LEAST_PIXELS
 
     def bands_live(self, bands: int) -> int:
         """The most bytes of bands, and of rows kept for the next one, that are live at once."""
@@ -176,30 +191,36 @@ def _choose(finder: Finder, profile: Profile, env: Mapping[str, int]) -> list[tu
     As long as a chain helps where most is live, the one that helps most is cut as far as it can be.
     """
     live = list(profile.live)
+    budget = STEPS_SHARE * sum([work_of(finder.lowered, step, env) for step in finder.lowered.steps])
     chosen: list[tuple[_Candidate, list[int], int]] = []
     taken: set[int] = set()
     while len(chosen) < MOST_CHAINS:
         top = max(live)
         where = live.index(top)
-        best, lowest = None, top
-        for each in _over(finder, profile, env, where):
+        best, low = None, top
+        for each in _over(finder, profile, env, budget, where):
             if each.most > 1 and not taken.intersection(range(each.first, each.last + 1)):
                 level = each.level(live, each.most)
-                if level < lowest:
-                    best, lowest = each, level
+                if level < low:
+                    best, low = each, level
         if best is None:
             break
         chosen.append((best, list(live), top))
         taken |= set(range(best.first, best.last + 1))
-        live[best.first : best.last + 1] = [lowest] * len(best.others)
-    level = int(max(live, default=0) * (1 + CLOSE_ENOUGH))
-    return [(each.chain, each.fewest(before, level)) for each, before, top in chosen if top > level]
+        budget -= STEP_COST * len(best.chain.steps) * (best.most - 1)
+        live[best.first : best.last + 1] = [low] * len(best.others)
+    lowest = max(live, default=0)
+    found: list[tuple[Chain, int]] = []
+    for each, before, top in chosen:
+        if top * (1 - WORTH_SHARE) > lowest:
+            level = min(int(lowest * (1 + CLOSE_ENOUGH)), int(top * (1 - WORTH_SHARE)))
+            found.append((each.chain, each.fewest(before, level)))
+    return found
 
 
-def _over(finder: Finder, profile: Profile, env: Mapping[str, int], where: int) -> list[_Candidate]:
+def _over(finder: Finder, profile: Profile, env: Mapping[str, int], budget: float, where: int) -> Iterator[_Candidate]:
     """Chains that begin at or before a position and end there or soon after."""
-    ends = range(where, min(where + FURTHEST, len(finder.lowered.steps)))
-    found = [
-        _Candidate(chain, finder.lowered, profile, env) for end in ends for chain in finder.chains(end, MOST_PARTS)
-    ]
-    return [each for each in found if each.first <= where]
+    for end in range(where, min(where + FURTHEST, len(finder.lowered.steps))):
+        for chain in finder.chains(end, MOST_PARTS):
+            if chain.parts[0] <= where:
+                yield _Candidate(chain, finder.lowered, profile, env, budget)

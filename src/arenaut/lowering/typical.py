@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from arenaut.ir.dims import Expr, Sizes
+from arenaut.lowering.families import family_of
 from arenaut.lowering.problem import Facts
-from arenaut.lowering.program import Lowered
+from arenaut.lowering.program import Lowered, Segment
 
 # What an unknown symbol counts for, when nothing better is known.
 REPRESENTATIVE_SIZE = 64
+# A side of an image, and the length of a waveform: what windows slide over whose channels are colours, or one.
+IMAGE_SIDE, WAVEFORM_LENGTH = 256, 16000
+_MOST_COLOURS = 4
 
 
 class Typical:
@@ -19,11 +23,12 @@ class Typical:
         """hints: typical sizes of symbols, by name."""
         self._hints = hints or {}
         self._batches = _batches(lowered)
+        self._signals = _signals(lowered)
         self.sizes = Sizes(guess=self._guess)
         self.facts = Facts()
 
     def _guess(self, name: str) -> int:
-        return self._hints.get(name, 1 if name in self._batches else REPRESENTATIVE_SIZE)
+        return self._hints.get(name, 1 if name in self._batches else self._signals.get(name, REPRESENTATIVE_SIZE))
 
 
 def typical_of(lowered: Lowered) -> Typical:
@@ -40,3 +45,18 @@ def _batches(lowered: Lowered) -> set[str]:
         if place.rank >= 2 and isinstance(place.dims[0], Expr)
         and (place.rank >= 3 or isinstance(place.dims[1], Expr))
     }  # fmt: skip
+
+
+def _signals(lowered: Lowered) -> dict[str, int]:
+    """Symbols that count pixels or samples of an input, with what they count for."""
+    found: dict[str, int] = {}
+    for step in lowered.steps:
+        source = step.inputs[0] if step.inputs else None
+        spatial = step.params.get("spatial")
+        if family_of(step).rows is None or source is None or not isinstance(spatial, int) or source.rank != spatial + 2:
+            continue
+        channels, given = source.dims[1], lowered.buffers[source.buffer].segment is Segment.INPUT
+        if given and isinstance(channels, int) and channels <= (1 if spatial == 1 else _MOST_COLOURS):
+            size = WAVEFORM_LENGTH if spatial == 1 else IMAGE_SIDE
+            found.update({str(d): size for d in source.dims[2:] if isinstance(d, Expr) and str(d) == d.symbols[0].name})
+    return found
