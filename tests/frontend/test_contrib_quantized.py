@@ -216,7 +216,8 @@ def test_bytes_that_elementwise_arithmetic_gives(op: str, dtype: Any) -> None:
         told = [each for s in scales for each in (scale(s), zero(int(rng.integers(256)) + least, dtype))]
         own = model_with(f"QLinear{op}", [a, *told[:2], b, *told[2:]], {}, 1)
         nodes = [helper.make_node("DequantizeLinear", ["x0", "x1", "x2"], ["a"]),
-                 helper.make_node("DequantizeLinear", ["x3", "x4", "x5"], ["b"]), helper.make_node(op, ["a", "b"], ["c"]),
+                 helper.make_node("DequantizeLinear", ["x3", "x4", "x5"], ["b"]),
+                 helper.make_node(op, ["a", "b"], ["c"]),
                  helper.make_node("QuantizeLinear", ["c", "x6", "x7"], ["y0"])]  # fmt: skip
         standard = onnx.ModelProto()
         standard.CopyFrom(own)
