@@ -9,5 +9,6 @@
 ARN_PARAMS(arn_conv_params,
   (int64_t, group), (int64_t, spatial),
   (int64_t, kernel, [3]), (int64_t, strides, [3]), (int64_t, dilations, [3]), (int64_t, pads, [6]),
-  (int64_t, form),      // of packed filters: 0 for matrix products, m for Winograd's F(m x m, 3 x 3), m = 2 or 4
-  (int64_t, rounded));  // HalfConv: operands become the nearest bfloat16 first
+  (int64_t, form),     // of packed filters: 0 for matrix products, m for Winograd's F(m x m, 3 x 3), m = 2 or 4
+  (int64_t, rounded),  // HalfConv: operands become the nearest bfloat16 first
+  (int64_t, room));  // about the bytes of scratch a thread that Winograd's tiles may take; 0: what is fastest

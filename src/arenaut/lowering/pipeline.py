@@ -14,6 +14,7 @@ from arenaut.lowering.band_choice import run_bands
 from arenaut.lowering.depth_first import run_depth_first
 from arenaut.lowering.program import Lowered, LoweredStep
 from arenaut.lowering.recompute import recompute
+from arenaut.lowering.rooms import share_room
 from arenaut.lowering.spectra import take_powers
 from arenaut.lowering.typical import Typical, typical_of
 from arenaut.lowering.winograd import choose_filters
@@ -88,6 +89,13 @@ def compute_again(lowered: Lowered, target: Target, options: LoweringOptions) ->
     return _in_bodies(recompute(lowered, typical.sizes, typical.facts), target, options, compute_again)
 
 
+def limit_scratch(lowered: Lowered, target: Target, options: LoweringOptions) -> Lowered:
+    """Scratch of several threads is limited in steps where it would raise the peak."""
+    typical = typical_of(lowered)
+    limited = share_room(lowered, target, typical.sizes, typical.facts)
+    return _in_bodies(limited, target, options, limit_scratch)
+
+
 LOWERED_PIPELINE: tuple[LoweredPass, ...] = (
     LoweredPass(drop_unread_steps, "shapes and constants that inference knew were computed for nobody"),
     LoweredPass(
@@ -108,6 +116,7 @@ LOWERED_PIPELINE: tuple[LoweredPass, ...] = (
         run_in_slices, "an intermediate that never exists whole does not raise the peak", frozenset({"slices"})
     ),
     LoweredPass(compute_again, "an activation that waits beside its operand raises the peak", frozenset({"slices"})),
+    LoweredPass(limit_scratch, "what several threads take together may be more than all else", frozenset({"winograd"})),
 )
 
 

@@ -13,13 +13,14 @@ inline int64_t spread(int64_t elements) { return (round_up(elements, 16) / 16 | 
 
 // Blocks of tiles: the filters are read once a block, so the more tiles the better; the transformed input and the
 // products of a block stay in cache. Scratch may take twice what the images do, or, where the filters are read again
-// from L2, a quarter.
-void choose_blocks(int64_t l2_bytes, WinogradBound* b) {
+// from L2, a quarter; and no more than there is room for, but for the fewest tiles.
+void choose_blocks(int64_t l2_bytes, int64_t room_bytes, WinogradBound* b) {
   const ConvShape& s = b->s;
   constexpr int64_t column = kTileVectors * L;
   const int64_t images = s.batch * s.groups * (s.cg * s.in[1] * s.in[2] + s.og * s.out[1] * s.out[2]);
   const bool near = 8 * b->positions * s.cg * s.og <= l2_bytes;
-  const int64_t room = max64(kLeastScratch, min64(kMostScratch, near ? images / 4 : 2 * images));
+  const int64_t fastest = max64(kLeastScratch, min64(kMostScratch, near ? images / 4 : 2 * images));
+  const int64_t room = room_bytes > 0 ? min64(fastest, room_bytes / 4) : fastest;
   const int64_t widest = min64(round_up(128, column), round_up(s.og, L)), narrow = min64(widest, round_up(64, column));
   const auto fits = [&](int64_t rows, int64_t columns) { return b->positions * rows * (s.cg + columns) <= room; };
   int64_t rows = max64(1, min64(b->tiles, kMostTiles));
@@ -67,7 +68,8 @@ int32_t winograd_bind(const arn_bind_args* args, arn_bound* out, void* bound) {
   const arn_desc& y = args->operand[args->n_in];
   const int32_t bad = bind_rest(args, o, b->s.yc == 1 || y.dims[1] == 1, adds_in_registers, b);
   if (bad != ARN_OK) return bad;
-  choose_blocks(args->target != nullptr ? args->target->l2_bytes : 0, b);
+  const int64_t room = static_cast<const arn_conv_params*>(args->params)->room;
+  choose_blocks(args->target != nullptr ? args->target->l2_bytes : 0, room, b);
   b->v_row = round_up(b->s.cg, L);
   if (b->v_row % 256 == 0) b->v_row += 16;
   b->m_row = round_up(b->o_block, L);
