@@ -323,3 +323,28 @@ def test_rows_of_what_was_made_in_another_shape_are_read_whole(monkeypatch: pyte
     feeds = feeds_of(model, n=2)
     for without in ([], ["tile driver"]):
         assert_matches_ort(model, arenaut.load_onnx(model, threads=1, without=without).run(feeds), feeds, rtol=RTOL)
+
+
+QUANTISED = """quantised (uint8[n, 8, 41, 30] x) => (uint8[n, 16, 10, 15] y) {
+  s = Constant <value = float {0.05}> ()
+  z = Constant <value = uint8 {120}> ()
+  u = Constant <value = int8 {0}> ()
+  c = QLinearConv <pads = [1, 1, 1, 1], strides = [2, 1]> (x, s, z, w1, s, u, s, z)
+  m = MaxPool <kernel_shape = [3, 2], strides = [1, 2]> (c)
+  d = QLinearConv <group = 16, pads = [1, 1, 0, 1]> (m, s, z, w2, s, u, s, z)
+  y = QLinearConv <strides = [2, 1]> (d, s, z, w3, s, u, s, z)
+}"""
+
+
+def test_bytes_in_bands_are_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]>\n{QUANTISED}')
+    rng = np.random.default_rng(1)
+    for name, shape in {"w1": (16, 8, 3, 3), "w2": (16, 1, 3, 3), "w3": (16, 16, 1, 1)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(rng.integers(-20, 20, shape).astype(np.int8), name))
+    feeds = {"x": rng.integers(0, 255, (2, 8, 41, 30)).astype(np.uint8)}
+    whole = arenaut.load_onnx(model, threads=1, without=["bands"]).run(feeds)
+    force(monkeypatch, 3)
+    banded = arenaut.load_onnx(model, threads=1)
+    np.testing.assert_array_equal(banded.run(feeds)["y"], whole["y"])
+    assert len(set(whole["y"].ravel())) > 20
+    assert any(len(chain.steps) == 3 for chain in banded.plan.chains)

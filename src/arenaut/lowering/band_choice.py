@@ -15,7 +15,7 @@ from arenaut.planner import aligned
 
 MOST_BANDS = 8
 STEP_COST = 150 * 1000
-STEPS_SHARE = 1 / 32
+STEPS_SHARE = 1 / 24
 """What one more step takes, in bytes moved, since each is split among threads and joined on its own; and what all steps
 that chains add may take of the whole program's time."""
 MOST_PARTS = 12
