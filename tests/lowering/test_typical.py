@@ -42,3 +42,13 @@ def test_what_windows_slide_over_is_an_image_or_a_waveform() -> None:
     assert Typical(lowered(sound)).sizes["s"] == WAVEFORM_LENGTH
     features = """t (float[b, 80, s] x, float[8, 80, 3] f) => (float[b, 8, p] y) { y = Conv (x, f) }"""
     assert Typical(lowered(features)).sizes["s"] == REPRESENTATIVE_SIZE
+
+
+def test_an_input_is_long_enough_that_nothing_is_empty() -> None:
+    text = """t (float[b, n] x) => (float[b, m] y)
+    <int64[1] start = {{{start}}}, int64[1] end = {{1000000000}}, int64[1] axis = {{1}}>
+    {{ c = Slice (x, start, end, axis)  e = Exp (c)  y = Softmax (e) }}"""
+    assert Typical(lowered(text.format(start=8))).sizes["n"] == REPRESENTATIVE_SIZE
+    assert Typical(lowered(text.format(start=400))).sizes["n"] == 1000
+    assert Typical(lowered(text.format(start=4000))).sizes["n"] == WAVEFORM_LENGTH
+    assert Typical(lowered(text.format(start=100000))).sizes["n"] == REPRESENTATIVE_SIZE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from arenaut.ir.dims import Expr, Sizes
+from arenaut.ir.dims import Expr, Sizes, evaluate
 from arenaut.lowering.families import family_of
 from arenaut.lowering.problem import Facts
 from arenaut.lowering.program import Lowered, Segment
@@ -13,6 +13,8 @@ from arenaut.lowering.program import Lowered, Segment
 REPRESENTATIVE_SIZE = 64
 # A side of an image, and the length of a waveform: what windows slide over whose channels are colours, or one.
 IMAGE_SIDE, WAVEFORM_LENGTH = 256, 16000
+# What one of an input counts for where fewer leave intermediates empty: samples, of which a frame takes hundreds.
+LARGER_SIZES = (1000, WAVEFORM_LENGTH)
 _MOST_COLOURS = 4
 
 
@@ -24,11 +26,28 @@ class Typical:
         self._hints = hints or {}
         self._batches = _batches(lowered)
         self._signals = _signals(lowered)
+        self._of_inputs = frozenset(lowered.symbols)
+        self._size = REPRESENTATIVE_SIZE
         self.sizes = Sizes(guess=self._guess)
+        empty = self._empty(lowered)
+        for size in LARGER_SIZES if empty else ():
+            before, self._size = (self._size, self.sizes), size
+            self.sizes = Sizes(guess=self._guess)
+            left = self._empty(lowered)
+            if left < empty:
+                empty = left
+            else:
+                self._size, self.sizes = before
         self.facts = Facts()
 
     def _guess(self, name: str) -> int:
-        return self._hints.get(name, 1 if name in self._batches else self._signals.get(name, REPRESENTATIVE_SIZE))
+        unknown = self._size if name in self._of_inputs else REPRESENTATIVE_SIZE
+        return self._hints.get(name, 1 if name in self._batches else self._signals.get(name, unknown))
+
+    def _empty(self, lowered: Lowered) -> int:
+        """How many intermediates have no bytes."""
+        changing = [b.bytes for b in lowered.buffers if b.segment is Segment.ARENA and isinstance(b.bytes, Expr)]
+        return sum([evaluate(size, self.sizes) <= 0 for size in changing])
 
 
 def typical_of(lowered: Lowered) -> Typical:
