@@ -57,7 +57,7 @@ def force(monkeypatch: pytest.MonkeyPatch, bands: int) -> None:
         return chosen
 
     monkeypatch.setattr("arenaut.lowering.band_choice._choose", every_chain)
-    for limit in ("WORTH_BYTES", "WORTH_SHARE"):
+    for limit in ("WORTH_BYTES", "LEAST_SAVING"):
         monkeypatch.setattr(f"arenaut.lowering.band_choice.{limit}", -(10**12))
 
 

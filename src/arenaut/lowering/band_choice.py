@@ -14,6 +14,8 @@ from arenaut.plain import cached_property, dataclass, replace
 from arenaut.planner import aligned
 
 MOST_BANDS = 8
+LEAST_SAVING = 1 / 8
+"""Of the peak, by all bands together: less is not worth the steps."""
 STEP_COST = 150 * 1000
 STEPS_SHARE = 1 / 24
 """What one more step takes, in bytes moved, since each is split among threads and joined on its own; and what all steps
@@ -42,7 +44,7 @@ def run_bands(lowered: Lowered, target: Target, env: Mapping[str, int], facts: F
         return lowered
     changed = Rewriter(lowered, target, {chain.end: (chain, bands) for chain, bands in chosen}).run()
     saved = before.peak - profile_of(changed, env, facts).peak
-    if saved < max(WORTH_BYTES, WORTH_SHARE * before.peak):
+    if saved < max(WORTH_BYTES, LEAST_SAVING * before.peak):
         return lowered
     return replace(changed, chains=(*lowered.chains, *(_described(lowered, *each, env) for each in chosen)))
 
