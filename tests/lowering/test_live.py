@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
 import arenaut
-from arenaut.lowering.live import Uses, profile_of
+from arenaut.lowering.live import Uses, profile_of, work_of
 from arenaut.lowering.problem import Facts
 from tests.lowering.test_bands import EXPAND, EXPAND_WEIGHTS, model_of
 
@@ -20,3 +24,18 @@ def test_a_profile_has_all_sharing_and_who_is_where() -> None:
         assert home.first <= min(steps) and max(steps) <= home.last
         assert all(profile.extra(buffer, at) == 0 for at in steps)
     assert any(profile.extra(buffer, len(lowered.steps)) == profile.size(buffer) >= wide for buffer in profile.homes)
+
+
+def test_products_of_bytes_count_a_quarter_of_floats() -> None:
+    text = """t (uint8[1,8,10,12] x) => (uint8[1,16,10,12] y) {
+        s = Constant <value_float = 0.02> ()
+        z = Constant <value = uint8 {120}> ()
+        y = QLinearConv <pads = [1, 1, 1, 1]> (x, s, z, w, s, z, s, z)
+    }"""
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]>\n{text}')
+    weights = np.arange(16 * 8 * 9, dtype=np.uint8).reshape(16, 8, 3, 3)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+    lowered = arenaut.load_onnx(model, threads=1)._built.lowered
+    work = sum(work_of(lowered, step, {}) for step in lowered.steps)
+    products = 2 * 16 * 10 * 12 * 8 * 9
+    assert products / 16 <= work <= products / 16 + 2 * (8 + 16) * 10 * 12

@@ -85,6 +85,7 @@ class Family:
     elementwise     writes an element after it read all operands there: an operand read twice may be overwritten
     any_alignment   reads constants at any address: rows of bytes are moved
     computes        counts among the operations of its node: what only moves or fills does not
+    filters         of integer convolutions, the operand that holds a filter for every channel of the output
     factor          the operand by whose bytes several steps of one node share its operations; None: the output
     gathers         reads of input 0 what the output holds
     squares         the axis along which it only sums the squares of what it reads; None: it does another thing
@@ -103,6 +104,7 @@ class Family:
     elementwise: bool = False
     any_alignment: bool = False
     computes: bool = True
+    filters: int | None = None
     factor: int | None = None
     gathers: bool = False
     squares: Callable[[LoweredStep], int | None] | None = None
@@ -314,7 +316,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         packs_without="pads",
     ),
     "HalfConv": Family(rows=_windows(3), packs_without="pads"),
-    "QConv": Family(rows=_windows(7), packs_without="pads"),
+    "QConv": Family(rows=_windows(7), filters=1, packs_without="pads"),
     "MaxPool": Family(cut=_pool, rows=_windows(1)),
     "AveragePool": Family(cut=_pool, rows=_windows(1)),
     "LpPool": Family(rows=_windows(1)),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from arenaut.ir.dims import evaluate, product
 from arenaut.ir.place import Place
-from arenaut.lowering.families import cut_sum
+from arenaut.lowering.families import cut_sum, family_of
 from arenaut.lowering.problem import Facts, problem_of
 from arenaut.lowering.program import Lowered, LoweredStep, Segment
 from arenaut.plain import dataclass
@@ -24,7 +24,8 @@ CLOSE_ENOUGH = 1 / 8
 SLOWEST = 1 / 16
 """What cutting a chain may add to its time, as the cost model sees it."""
 FLOPS_PER_BYTE = 4.0
-"""Multiplications and additions that take as long as moving one byte between cores' caches."""
+BYTE_FLOPS_PER_BYTE = 16.0
+"""Multiplications and additions, of floats and of bytes, that take as long as moving one byte between cores' caches."""
 SCRATCH_GUESS = 64 * 1024
 WINDOW_SCRATCH_GUESS = 256 * 1024
 """What a product, and one over windows, takes as scratch, as long as no kernel is bound: it decides between steps whose
@@ -100,15 +101,17 @@ def work_of(lowered: Lowered, step: LoweredStep, env: Mapping[str, int]) -> floa
     """What a step takes, in bytes moved."""
     places = [p for p in step.operands() if p is not None]
     moved = sum(place_bytes(p, env) for p in places if lowered.buffers[p.buffer].segment is not Segment.WEIGHT)
-    return moved + _flops(step, env) / FLOPS_PER_BYTE
+    return moved + _multiplying(step, env)
 
 
-def _flops(step: LoweredStep, env: Mapping[str, int]) -> int:
-    """Of a product: two per element of the output and summand. Others are taken as free."""
-    over = cut_sum(step)
-    if over is None:
-        return 0
-    out, weight = step.outputs[0], step.inputs[1]
+def _multiplying(step: LoweredStep, env: Mapping[str, int]) -> float:
+    """Of a product or a convolution, in bytes moved: two operations per element of the output and summand. Others are
+    taken as free."""
+    over, filters = cut_sum(step), family_of(step).filters
+    if over is None and filters is None:
+        return 0.0
+    out, weight = step.outputs[0], step.inputs[1 if filters is None else filters]
     assert out is not None and weight is not None
-    outer = weight.dims[over.outer]
-    return 2 * evaluate(product(out.dims), env) * evaluate(product(weight.dims), env) // max(1, evaluate(outer, env))
+    outer = evaluate(weight.dims[0 if over is None else over.outer], env)
+    flops = 2 * evaluate(product(out.dims), env) * evaluate(product(weight.dims), env) // max(1, outer)
+    return flops / (BYTE_FLOPS_PER_BYTE if weight.dtype.itemsize == 1 else FLOPS_PER_BYTE)
