@@ -43,10 +43,11 @@ def run_bands(lowered: Lowered, target: Target, env: Mapping[str, int], facts: F
     if not chosen:
         return lowered
     changed = Rewriter(lowered, target, {chain.end: (chain, bands) for chain, bands in chosen}).run()
+    changed = replace(changed, chains=(*lowered.chains, *(_described(lowered, *each, env) for each in chosen)))
     saved = before.peak - profile_of(changed, env, facts).peak
     if saved < max(WORTH_BYTES, LEAST_SAVING * before.peak):
         return lowered
-    return replace(changed, chains=(*lowered.chains, *(_described(lowered, *each, env) for each in chosen)))
+    return changed
 
 
 def _has_windows(finder: Finder, index: int) -> bool:
@@ -179,8 +180,11 @@ class _Candidate:
 
     def level(self, live: Sequence[int], bands: int) -> int:
         """The most that is live from `first` to `last`, in so many bands."""
-        around = max(live[self.first + at] + change for at, change in enumerate(self.others))
-        return around + self.bands_live(bands)
+        return self.around(live) + self.bands_live(bands)
+
+    def around(self, live: Sequence[int]) -> int:
+        """The same without the bands themselves: no number of them brings less."""
+        return max(live[self.first + at] + change for at, change in enumerate(self.others))
 
     def fewest(self, live: Sequence[int], level: int) -> int:
         """The fewest bands that bring the chain to `level`; as many as may be where none do."""
@@ -201,10 +205,12 @@ def _choose(finder: Finder, profile: Profile, env: Mapping[str, int]) -> list[tu
         where = live.index(top)
         best, low = None, top
         for each in _over(finder, profile, env, budget, where):
-            if each.most > 1 and not taken.intersection(range(each.first, each.last + 1)):
-                level = each.level(live, each.most)
-                if level < low:
-                    best, low = each, level
+            overlaps = bool(taken.intersection(range(each.first, each.last + 1)))
+            if overlaps or each.around(live) >= low or each.most == 1:  # the dearest question last
+                continue
+            level = each.level(live, each.most)
+            if level < low:
+                best, low = each, level
         if best is None:
             break
         chosen.append((best, list(live), top))

@@ -69,7 +69,10 @@ class Profile:
 
 
 def profile_of(lowered: Lowered, env: Mapping[str, int], facts: Facts) -> Profile:
-    """At these sizes. facts: of steps at the same sizes; grows."""
+    """At these sizes. facts: of steps at the same sizes; grows, and keeps the last two profiles."""
+    for program, known in facts.profiled:
+        if program is lowered and isinstance(known, Profile):
+            return known
     problem, _ = problem_of(lowered, env, [_scratch_guess(step) for step in lowered.steps], facts)
     choice = evaluate_order(problem, range(len(problem.steps)), "stored")
     classes = choice.sharing.classes
@@ -81,7 +84,9 @@ def profile_of(lowered: Lowered, env: Mapping[str, int], facts: Facts) -> Profil
         for member in region.members
         if region.output < 0 and number not in in_outputs
     }
-    return Profile(problem, live_bytes(without_guests(choice.rects, in_outputs), len(problem.steps)), homes)
+    profile = Profile(problem, live_bytes(without_guests(choice.rects, in_outputs), len(problem.steps)), homes)
+    facts.profiled.append((lowered, profile))
+    return profile
 
 
 def _scratch_guess(step: LoweredStep) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ class Facts(dict[int, StepFacts]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.profiled: deque[tuple[Lowered, object]] = deque(maxlen=2)
         self._quantities: dict[Monomial, int] = {(): 0}
 
     def form(self, d: Dim) -> Form | None:
