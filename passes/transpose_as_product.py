@@ -75,8 +75,11 @@ def _by_filters(w: Stored) -> bool:
 
 
 def _is_narrow(node: Node) -> bool:
-    w = node.operand(1)
-    return w.dtype.is_float and len(w.shape) > 2 and isinstance(w.shape[1], int) and 0 < w.shape[1] <= NARROW
+    x, w = node.operand(0), node.operand(1)
+    if not (x.has_shape and w.has_shape and w.dtype.is_float and len(w.shape) > 2):
+        return False
+    filters = w.shape[1]
+    return isinstance(filters, int) and 0 < filters <= NARROW
 
 
 def _narrow_phases(node: Node) -> _Phases | str:

@@ -9,6 +9,7 @@ import arenaut
 from arenaut.ir.graph import Array
 from arenaut.passes.eliminate_dead_code import eliminate_dead_code
 from arenaut.passes.transpose_as_product import transpose_as_product
+from tests.support.models import ort_outputs
 from tests.support.rewriting import Rewritten, rewrite
 from tests.support.rowcall import available_tiers
 
@@ -164,3 +165,17 @@ def test_few_channels_at_sizes_found_at_run_time(sizes: tuple[int, int]) -> None
     y = arenaut.load_onnx(graph).run({"x": x})["y"]
     assert y.shape == (sizes[0], 1, 8 * sizes[1])
     np.testing.assert_allclose(y, arenaut.load_onnx(graph, optimize=False).run({"x": x})["y"], rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("unknown", ["x", "w"])
+def test_operands_of_unknown_rank(unknown: str) -> None:
+    graph = onnx.parser.parse_graph(
+        "t (float[1,4,5] x, float[4,2,4] w) => (float[a,b,c] y) { y = ConvTranspose <strides = [2]> (x, w) }"
+    )
+    for given in graph.input:
+        if given.name == unknown:
+            given.type.tensor_type.ClearField("shape")
+    made = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 21)])
+    feeds = {"x": RNG.standard_normal((1, 4, 5)).astype(F32), "w": RNG.standard_normal((4, 2, 4)).astype(F32)}
+    y = arenaut.load_onnx(made).run(feeds)["y"]
+    np.testing.assert_allclose(y, ort_outputs(made, feeds, plain=True)[0], rtol=1e-5, atol=1e-6)
