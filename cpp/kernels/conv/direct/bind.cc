@@ -109,6 +109,8 @@ void choose_grid(ConvBound* b) {
     else
       break;
   }
+  while (units() < 2 && wanted >= 2 && o_block >= 2 * kTileVectors * L)  // better small blocks than one thread
+    o_block = round_up(o_block / 2, kTileVectors * L);
   int64_t p_blocks = max64(1, ceil_div(b->pixels, p_block));
   // Few and odd: one more, so that two threads get as much each.
   const bool odd = static_cast<int64_t>(units()) % 2 != 0;

@@ -9,6 +9,7 @@ constexpr int64_t kStage = 12 << 10;      // elements of the lines that several 
 constexpr int64_t kWideStage = 32 << 10;  // of the lines of up to four rows, which are copied again for the next ones
 constexpr int64_t kLargestStage = 48 << 10;  // elements that the lines of one output row may take
 constexpr int64_t kLongestRow = 512;         // output columns of a unit
+constexpr int64_t kSharedColumns = 48;       // that a unit has at least where columns are shared out
 
 int64_t line_elements(const ConvShape& s, int64_t columns) {
   return round_up(((columns - 1) * s.step[2] + s.taps[2]) * s.cg, L) + L;
@@ -42,8 +43,8 @@ void choose_rectangles(LinesBound* b) {
   const int64_t share = round_up(ceil_div(s.og, ceil_div(s.og, kColumns)), kTileVectors * L);
   b->o_block = whole ? s.og : min64(share, round_up(s.og, L));
   b->rows = 1;
-  const int64_t outer = s.batch * s.groups * b->phases * b->column_blocks;
-  const auto units = [&] { return outer * ceil_div(s.out[1], b->rows) * ceil_div(s.og, b->o_block); };
+  const auto outer = [&] { return s.batch * s.groups * b->phases * b->column_blocks; };
+  const auto units = [&] { return outer() * ceil_div(s.out[1], b->rows) * ceil_div(s.og, b->o_block); };
   const double work =
       static_cast<double>(s.batch * s.groups * b->phases * k * s.og) * static_cast<double>(pixel_count(s));
   const auto each = [&] { return work / static_cast<double>(max64(1, units())); };
@@ -54,7 +55,7 @@ void choose_rectangles(LinesBound* b) {
     const bool fits = b->in_place != 0
                           ? more * b->columns <= 168
                           : lines_of(s, more) * b->line <= (more <= 4 ? kWideStage : kStage) || more * b->columns <= 48;
-    const int64_t left = outer * ceil_div(s.out[1], more) * ceil_div(s.og, b->o_block);
+    const int64_t left = outer() * ceil_div(s.out[1], more) * ceil_div(s.og, b->o_block);
     if (!fits || (left < 16 && each() >= small && b->rows * b->columns >= 48)) break;
     b->rows = more;
   }
@@ -62,6 +63,12 @@ void choose_rectangles(LinesBound* b) {
   b->rows = ceil_div(s.out[1], max64(1, b->row_blocks));
   while (!whole && units() < 8 && b->o_block >= 4 * kTileVectors * L && each() > 4 * small)
     b->o_block = round_up(b->o_block / 2, kTileVectors * L);
+  // Columns are shared out where nothing else is left: an even number of blocks, for two threads.
+  while (units() < 4 && b->columns >= 2 * kSharedColumns && each() > 4 * small) {
+    b->columns = round_up(ceil_div(s.out[2], 2 * b->column_blocks), 4);
+    b->column_blocks = ceil_div(s.out[2], b->columns);
+    b->line = line_elements(s, b->columns);
+  }
   b->o_blocks = ceil_div(s.og, b->o_block);
   b->units = units();
   b->units_per_task = units_for_task(work, b->units, kTaskWork);
