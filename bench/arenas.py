@@ -27,6 +27,7 @@ from arenaut.measure.subjects import Subject  # noqa: E402
 from arenaut.measure.worker import WorkerError  # noqa: E402
 from arenaut.native.target import ISA_CAP_VARIABLE, TIERS, current_target  # noqa: E402
 from bench.memory import ALLOWANCE, CACHE, PeerCache, Row, measure_ours, over_text, ratios, subjects_of  # noqa: E402
+from bench.speed import plural  # noqa: E402
 from bench.table import markdown_table, sizes_text  # noqa: E402
 
 OUTPUT: Final = ROOT / "docs" / "measured" / "ARENAS.md"
@@ -61,7 +62,7 @@ def rows_of(subject: Subject, columns: Sequence[Column], cache: PeerCache) -> di
 
 
 def title(column: Column) -> str:
-    return f"{column[0]}, {column[1]} thread{'s' if column[1] > 1 else ''}"
+    return f"{column[0]}, {plural(column[1])}"
 
 
 def cells(rows: Mapping[Column, Row]) -> list[str]:

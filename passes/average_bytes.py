@@ -21,7 +21,7 @@ def average_bytes(graph: Graph, context: PassContext) -> bool:
         numbers = None if axes is None else stored(node.operand(0))
         if numbers is None or axes is None:
             continue
-        if not numbers.is_single or numbers.dtype not in (DType.UINT8, DType.INT8):
+        if not numbers.is_single or not numbers.is_bytes:
             context.missed(REWRITE, node, "not bytes of one scale")
             continue
         if numbers.scale.dtype is not DType.FLOAT or node.output.dtype is not DType.FLOAT:

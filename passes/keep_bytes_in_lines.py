@@ -11,10 +11,9 @@ from arenaut.ir.graph import ARENAUT_DOMAIN, Graph, Node, Value
 from arenaut.ir.types import same_shape
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import is_op
-from arenaut.passes.rewriting.quantised import stored
+from arenaut.passes.rewriting.quantised import BYTES, stored
 
 REWRITE = "keep_bytes_in_lines"
-_BYTES = (DType.UINT8, DType.INT8)
 
 
 def keep_bytes_in_lines(graph: Graph, context: PassContext) -> bool:
@@ -23,29 +22,20 @@ def keep_bytes_in_lines(graph: Graph, context: PassContext) -> bool:
         make = _line_op(node)
         if make is None:
             continue
-        numbers = stored(node.operand(0))
-        from_bytes = (
-            numbers is not None
-            and numbers.is_single
-            and numbers.dtype in _BYTES
-            and numbers.scale.dtype is DType.FLOAT
-            and numbers.node.output.dtype is DType.FLOAT
-        )
-        if not from_bytes and not _is_rounded(graph, node):
+        read = _bytes_of(node.operand(0))
+        if read is None and not _is_rounded(graph, node):
             context.missed(REWRITE, node, "neither reads bytes of one scale nor is rounded to bytes")
             continue
-        read: tuple[Value | None, ...] = (node.operand(0), None, None)
-        if from_bytes and numbers is not None:
-            read = (numbers.x, numbers.scale, numbers.zero)
         build = GraphBuilder(graph, node, node.name)
-        graph.supersede(node.output, make(build, node, read))
+        graph.supersede(node.output, make(build, node, read or (node.operand(0), None, None)))
         graph.remove(node)
         context.fired(REWRITE, node)
         changed = True
     return changed
 
 
-_Make = Callable[[GraphBuilder, Node, tuple[Value | None, ...]], Value]
+_Read = tuple[Value | None, ...]
+_Make = Callable[[GraphBuilder, Node, _Read], Value]
 
 
 def _line_op(node: Node) -> _Make | None:
@@ -64,11 +54,20 @@ def _line_op(node: Node) -> _Make | None:
     return _layer_norm if alike else None
 
 
-def _softmax(build: GraphBuilder, node: Node, read: tuple[Value | None, ...]) -> Value:
+def _bytes_of(x: Value) -> _Read | None:
+    """The numbers, scale and zero point of what one scale of float32 makes of bytes."""
+    numbers = stored(x)
+    if numbers is None or not numbers.is_single or not numbers.is_bytes:
+        return None
+    in_float = numbers.scale.dtype is numbers.node.output.dtype is DType.FLOAT
+    return (numbers.x, numbers.scale, numbers.zero) if in_float else None
+
+
+def _softmax(build: GraphBuilder, node: Node, read: _Read) -> Value:
     return build.op("QSoftmax", *read, domain=ARENAUT_DOMAIN)
 
 
-def _layer_norm(build: GraphBuilder, node: Node, read: tuple[Value | None, ...]) -> Value:
+def _layer_norm(build: GraphBuilder, node: Node, read: _Read) -> Value:
     epsilon = node.attr("epsilon")
     return build.op("QLayerNormalization", *read, *node.inputs[1:3], domain=ARENAUT_DOMAIN, epsilon=epsilon)
 
@@ -78,4 +77,4 @@ def _is_rounded(graph: Graph, node: Node) -> bool:
     if graph.is_output(node.output) or len(node.output.uses) != 1:
         return False
     user, index = next(iter(node.output.uses))
-    return is_op(user, "QuantizeLinear") and index == 0 and user.output.dtype in _BYTES
+    return is_op(user, "QuantizeLinear") and index == 0 and user.output.dtype in BYTES

@@ -15,10 +15,9 @@ from arenaut.ir.record import IntegerForm
 from arenaut.ir.types import same_type
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import is_op, same_value
-from arenaut.passes.rewriting.quantised import Stored, stored
+from arenaut.passes.rewriting.quantised import BYTES, Stored, stored
 from arenaut.plain import dataclass
 
-BYTES = (DType.UINT8, DType.INT8)
 # How far, relatively, a bias's scale may be from the product of the operands' scales that it is meant to be.
 SCALE_TOLERANCE = 1e-5
 
@@ -122,7 +121,7 @@ def _of_floats(graph: Graph, node: Node, form: IntegerForm) -> _Rewrite | str | 
 
 def _refused(numbers: Stored, axis: int, single: bool) -> str | None:
     name = numbers.node.output.name
-    if numbers.dtype not in BYTES:
+    if not numbers.is_bytes:
         return f"'{name}' stands for {numbers.dtype.short}, not 8 bits"
     if numbers.scale.dtype is not DType.FLOAT or numbers.node.output.dtype is not DType.FLOAT:
         return f"'{name}' is not scaled in float32"

@@ -15,10 +15,9 @@ import numpy as np
 
 from arenaut.ir.builder import GraphBuilder
 from arenaut.ir.dims import Dim
-from arenaut.ir.dtypes import DType
 from arenaut.ir.graph import Array, Graph, Node, Value, static_shape
 from arenaut.ir.ops.conv import transposed_windows
-from arenaut.ir.ops.support.composite import dims_of, ints, reshape, transpose
+from arenaut.ir.ops.support.composite import TO_THE_END, dims_of, ints, reshape, transpose
 from arenaut.passes.context import PassContext
 from arenaut.passes.rewriting.pattern import is_op
 from arenaut.passes.rewriting.quantised import Stored, stored
@@ -71,12 +70,12 @@ def transpose_as_product(graph: Graph, context: PassContext) -> bool:
 
 
 def _by_filters(w: Stored) -> bool:
-    return w.dtype in (DType.UINT8, DType.INT8) and (w.is_single or w.axis == 1)
+    return w.is_bytes and (w.is_single or w.axis == 1)
 
 
 def _is_narrow(node: Node) -> bool:
-    x, w = node.operand(0), node.operand(1)
-    if not (x.has_shape and w.has_shape and w.dtype.is_float and len(w.shape) > 2):
+    w = node.operand(1)
+    if not (w.has_shape and w.dtype.is_float and len(w.shape) > 2):
         return False
     filters = w.shape[1]
     return isinstance(filters, int) and 0 < filters <= NARROW
@@ -96,6 +95,8 @@ def _narrow_phases(node: Node) -> _Phases | str:
 
 def _phases(node: Node, *, zeros: bool = False) -> _Phases | str:
     """zeros: whether the kernel may be made longer by them."""
+    if not (node.operand(0).has_shape and node.operand(1).has_shape):
+        return "of unknown rank"
     x, w = node.operand(0).shape, node.operand(1).shape
     kernel = [n for n in w[2:] if isinstance(n, int)]
     if len(x) not in (3, 4) or len(kernel) != len(x) - 2 or int(node.attr("group", 1)) != 1:
@@ -127,14 +128,11 @@ def _replace(graph: Graph, node: Node, known: Sequence[Array], phases: _Phases) 
     result = build.op("Conv", node.operand(0), weights, bias, pads=pads)
     result = _together(build, result, phases, array.shape[1])
     if any(phases.before + phases.after):
-        ends = [-n if n else _TO_THE_END for n in phases.after]
+        ends = [-n or TO_THE_END for n in phases.after]
         axes = range(2, 2 + len(ends))
         result = build.op("Slice", result, ints(build, *phases.before), ints(build, *ends), ints(build, *axes))
     graph.supersede(node.output, result)
     graph.remove(node)
-
-
-_TO_THE_END = 2**63 - 1
 
 
 def _filters_by_phase(array: Array, phases: _Phases) -> Array:

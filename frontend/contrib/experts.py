@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from arenaut.frontend.contrib.codes import dequantised, unpacked
 from arenaut.frontend.contrib.op import MICROSOFT, ContribOp, Outputs
 from arenaut.frontend.spec import Spec
 from arenaut.frontend.upgrade.common import scalar_like
 from arenaut.ir import DType, Value
 from arenaut.ir.infer import settled
-from arenaut.ir.ops.support.composite import cast, ints, number, reshape, slice_of, unsqueeze
+from arenaut.ir.ops.support.composite import TO_THE_END, cast, ints, number, reshape, slice_of, unsqueeze
 from arenaut.ir.record import Build, UnknownError
 
 _PLAIN: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
@@ -49,7 +47,7 @@ def _activated(build: Build, spec: Spec, x: Value) -> Value:
         raise spec.invalid(f"activation_type is {kind}, expected {', '.join(_PLAIN)} or swiglu")
     if spec.attr("swiglu_fusion") != 1 or spec.attr("swiglu_limit_after_activation"):
         raise spec.unsupported("onnxruntime computes swiglu with swiglu_fusion 1 and its limit before the activation")
-    gate, line = (slice_of(build, x, -1, start, np.iinfo(np.int64).max, 2) for start in (0, 1))
+    gate, line = (slice_of(build, x, -1, start, TO_THE_END, 2) for start in (0, 1))
     limit = spec.attr("swiglu_limit")
     if limit:
         gate = build.op("Clip", gate, None, scalar_like(build, limit, gate))

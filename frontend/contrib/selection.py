@@ -13,6 +13,7 @@ from arenaut.frontend.spec import Spec
 from arenaut.ir import DType, Value
 from arenaut.ir.infer import settled
 from arenaut.ir.ops.support.composite import (
+    TO_THE_END,
     cast,
     concat,
     counting,
@@ -26,9 +27,6 @@ from arenaut.ir.ops.support.composite import (
     unsqueeze,
 )
 from arenaut.ir.record import Build, UnknownError
-
-_END = int(np.iinfo(np.int64).max)
-
 
 # -- CropAndResize, Crop, DynamicSlice ---------------------------------------------------------------------------------
 
@@ -94,7 +92,7 @@ def _crop(build: Build, spec: Spec) -> Outputs:
     if len(border) != 4 or len(scale) not in (0, 2):
         raise spec.invalid(f"border {border} and scale {scale}, expected four numbers and none or two")
     left, top, right, bottom = border
-    ends = [top + scale[0], left + scale[1]] if scale else [-bottom or _END, -right or _END]
+    ends = [top + scale[0], left + scale[1]] if scale else [-bottom or TO_THE_END, -right or TO_THE_END]
     return [build.op("Slice", spec.operand(0), ints(build, top, left), ints(build, *ends), ints(build, 2, 3))]
 
 
@@ -156,7 +154,7 @@ def _first(build: Build, like: Value) -> Value:
 
 def _tap(build: Build, x: Value, tap: Sequence[int], kernel: Sequence[int], strides: Sequence[int]) -> Value:
     """What every window has at one place."""
-    ends = [t - k + 1 or _END for t, k in zip(tap, kernel, strict=True)]
+    ends = [t - k + 1 or TO_THE_END for t, k in zip(tap, kernel, strict=True)]
     axes = range(2, 2 + len(kernel))
     return build.op("Slice", x, *(ints(build, *numbers) for numbers in (tap, ends, axes, strides)))
 
@@ -243,7 +241,7 @@ def _eliminated(build: Build, state: Value, rows: Value, step: int) -> Value:
     """One column of `state` [batch, n, 2 n] made that of an identity."""
     column = slice_of(build, state, 2, step, step + 1)
     here = build.op("Equal", rows, number(build, step, DType.INT64))
-    left = slice_of(build, build.op("Abs", column), 1, step, _END)
+    left = slice_of(build, build.op("Abs", column), 1, step, TO_THE_END)
     best = build.op("Add", build.op("ArgMax", left, axis=1, keepdims=1), number(build, step, DType.INT64))
     swapped = build.op(
         "Where", here, best, build.op("Where", build.op("Equal", rows, best), number(build, step, DType.INT64), rows)

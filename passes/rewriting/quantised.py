@@ -10,6 +10,8 @@ from arenaut.ir.ops.quantize import of_one_scale
 from arenaut.passes.rewriting.pattern import is_op, made_by, number_of, same_value
 from arenaut.plain import dataclass
 
+BYTES = (DType.UINT8, DType.INT8)
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -39,6 +41,10 @@ class Stored:
         return (self.node.operand(0) if is_op(self.node, "DequantizeLinear") else self.node.output).dtype
 
     @property
+    def is_bytes(self) -> bool:
+        return self.dtype in BYTES
+
+    @property
     def is_single(self) -> bool:
         """Whether one scale holds for the whole tensor."""
         return of_one_scale(self.node)
@@ -47,7 +53,7 @@ class Stored:
     def is_rising(self) -> bool:
         """Whether these are bytes of which the larger surely stands for the larger float."""
         scale = self.scale.constant
-        if scale is None or not self.is_single or self.dtype not in (DType.UINT8, DType.INT8):
+        if scale is None or not self.is_single or not self.is_bytes:
             return False
         return bool(np.isfinite(scale).all() and (scale.astype(np.float64) > 0).all())
 

@@ -167,6 +167,13 @@ def test_few_channels_at_sizes_found_at_run_time(sizes: tuple[int, int]) -> None
     np.testing.assert_allclose(y, arenaut.load_onnx(graph, optimize=False).run({"x": x})["y"], rtol=2e-5, atol=2e-5)
 
 
+def test_bytes_of_unknown_rank() -> None:
+    made = model(f"{X} {SINGLE % 'k2'} y = ConvTranspose {TWO} (a, b)")
+    made.graph.input[0].type.tensor_type.ClearField("shape")
+    y = arenaut.load_onnx(made).run(FEEDS)["y"]
+    np.testing.assert_allclose(y, ort_outputs(made, FEEDS, plain=True)[0], rtol=2e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("unknown", ["x", "w"])
 def test_operands_of_unknown_rank(unknown: str) -> None:
     graph = onnx.parser.parse_graph(

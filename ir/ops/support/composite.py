@@ -14,6 +14,9 @@ from arenaut.ir.graph import Graph, Node, Value
 from arenaut.ir.record import Build, DecomposeRule, Evaluator, NoRowError
 from arenaut.ir.types import TensorType, Type
 
+TO_THE_END = int(np.iinfo(np.int64).max)
+"""As an end of ONNX's Slice."""
+
 
 def ints(build: Build, *values: int) -> Value:
     """A constant int64 vector."""

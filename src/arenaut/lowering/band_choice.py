@@ -45,9 +45,7 @@ def run_bands(lowered: Lowered, target: Target, env: Mapping[str, int], facts: F
     changed = Rewriter(lowered, target, {chain.end: (chain, bands) for chain, bands in chosen}).run()
     changed = replace(changed, chains=(*lowered.chains, *(_described(lowered, *each, env) for each in chosen)))
     saved = before.peak - profile_of(changed, env, facts).peak
-    if saved < max(WORTH_BYTES, LEAST_SAVING * before.peak):
-        return lowered
-    return changed
+    return lowered if saved < max(WORTH_BYTES, LEAST_SAVING * before.peak) else changed
 
 
 def _has_windows(finder: Finder, index: int) -> bool:

@@ -228,8 +228,7 @@ class Rewriter:
                 self._emit(*self.chosen[index])
             elif index not in gone:
                 self.steps.append(step)
-        values = [(value, place) for value, place in self.lowered.values if place.buffer not in dropped]
-        return replace(self.lowered, buffers=self.buffers, steps=self.steps, values=values)
+        return self.lowered.rewritten(self.buffers, self.steps, dropped)
 
     def _emit(self, chain: Chain, bands: int) -> None:
         spans = spans_of(chain, heights_of(self.lowered, chain), bands)

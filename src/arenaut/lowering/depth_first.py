@@ -206,8 +206,7 @@ class _Rewriter:
                     return None
             elif index not in gone:
                 self.steps.append(step)
-        values = [(value, place) for value, place in self.lowered.values if place.buffer not in dropped]
-        return replace(self.lowered, buffers=self.buffers, steps=self.steps, values=values)
+        return self.lowered.rewritten(self.buffers, self.steps, dropped)
 
     def _emit(self, chain: _Chain, slices: int) -> bool:
         bounds = slice_bounds(chain.size, slices, chain.grain)
@@ -334,11 +333,9 @@ def run_depth_first(lowered: Lowered, env: Mapping[str, int], facts: Facts | Non
     changed = _Rewriter(lowered, {chain.consumer: (chain, n) for chain, n in chosen}).run()
     if changed is None:
         return lowered
+    changed = replace(changed, chains=(*lowered.chains, *(_described(lowered, *each, env) for each in chosen)))
     saved = before.peak - profile_of(changed, env, facts).peak
-    if saved < max(WORTH_BYTES, WORTH_SHARE * before.peak):
-        return lowered
-    chains_in_slices = tuple(_described(lowered, chain, n, env) for chain, n in chosen)
-    return replace(changed, chains=(*lowered.chains, *chains_in_slices))
+    return lowered if saved < max(WORTH_BYTES, WORTH_SHARE * before.peak) else changed
 
 
 def _described(lowered: Lowered, chain: _Chain, slices: int, env: Mapping[str, int]) -> SlicedChain:

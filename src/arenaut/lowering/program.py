@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from arenaut.ir.place import Place
 from arenaut.ir.record import Param
 from arenaut.lowering.tiles import TileSpec
 from arenaut.native.rows import Row
-from arenaut.plain import dataclass
+from arenaut.plain import dataclass, replace
 
 if TYPE_CHECKING:
     from arenaut.lowering.typical import Typical
@@ -147,6 +147,11 @@ class Lowered:
     typical: Typical | None = None
     state: StateUse | None = None
     wholes: Mapping[int, Place] = field(default_factory=dict)
+
+    def rewritten(self, buffers: list[LoweredBuffer], steps: list[LoweredStep], dropped: Collection[int]) -> Lowered:
+        """The program of these steps. dropped: buffers that none of them keeps as it was."""
+        values = [(value, place) for value, place in self.values if place.buffer not in dropped]
+        return replace(self, buffers=buffers, steps=steps, values=values)
 
 
 def host_place(buffer: int, dtype: DType) -> Place:

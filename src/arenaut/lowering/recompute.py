@@ -102,8 +102,7 @@ def _repeated(lowered: Lowered, waiting: Mapping[int, _Waiting], again: Mapping[
             buffers.append(LoweredBuffer(Segment.ARENA, buffers[old].bytes, name=f"{buffers[old].name} (again)"))
             steps.append(_moved(lowered.steps[repeated], now, outputs=True))
         steps.append(_moved(step, now))
-    values = [(value, place) for value, place in lowered.values if place.buffer not in now]
-    return replace(lowered, buffers=buffers, steps=steps, values=values)
+    return lowered.rewritten(buffers, steps, now)
 
 
 def _moved(step: LoweredStep, now: Mapping[int, int], *, outputs: bool = False) -> LoweredStep:

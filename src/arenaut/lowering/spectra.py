@@ -5,17 +5,21 @@ from __future__ import annotations
 from arenaut.ir.dims import is_nonnegative
 from arenaut.ir.place import Place
 from arenaut.lowering.families import family_of
+from arenaut.lowering.live import Uses
 from arenaut.lowering.program import Lowered, LoweredStep, Segment, StepKind
 from arenaut.plain import replace
 
 
 def take_powers(lowered: Lowered) -> Lowered:
     """The program with each such transform and the sum of squares that reads it as one step."""
+    if not any(family_of(step).power for step in lowered.steps):
+        return lowered
+    uses = Uses(lowered)
     gone: set[int] = set()  # steps, by number
     dropped: set[int] = set()  # buffers
     joined: dict[int, LoweredStep] = {}
     for i, step in enumerate(lowered.steps):
-        reader = _only_reader(lowered, step)
+        reader = _only_reader(lowered, uses, i)
         if reader is not None:
             power, read = lowered.steps[reader].outputs, lowered.steps[reader].inputs[0]
             signal, spectrum = step.inputs[0], step.outputs[0]
@@ -28,21 +32,22 @@ def take_powers(lowered: Lowered) -> Lowered:
     if not joined:
         return lowered
     steps = [joined.get(i, step) for i, step in enumerate(lowered.steps) if i not in gone]
-    values = [(value, place) for value, place in lowered.values if place.buffer not in dropped]
-    return replace(lowered, steps=steps, values=values)
+    return lowered.rewritten(lowered.buffers, steps, dropped)
 
 
-def _only_reader(lowered: Lowered, step: LoweredStep) -> int | None:
+def _only_reader(lowered: Lowered, uses: Uses, index: int) -> int | None:
     """The step that sums the squares of both parts of each bin, where nothing else looks at them."""
+    step = lowered.steps[index]
     if step.kind is not StepKind.KERNEL or not family_of(step).power or step.params["inverse"]:
         return None
     spectrum = step.outputs[0]
     if spectrum is None or lowered.buffers[spectrum.buffer].segment is not Segment.ARENA or spectrum.dims[-1] != 2:
         return None
-    users = [i for i, each in enumerate(lowered.steps) if _touches(each, spectrum.buffer) and each is not step]
+    users = {*uses.readers.get(spectrum.buffer, ()), *uses.writers[spectrum.buffer]} - {index}
     if len(users) != 1:
         return None
-    reader = lowered.steps[users[0]]
+    (only,) = users
+    reader = lowered.steps[only]
     squares = family_of(reader).squares
     if reader.kind is not StepKind.KERNEL or squares is None or squares(reader) != spectrum.rank - 1:
         return None
@@ -50,7 +55,7 @@ def _only_reader(lowered: Lowered, step: LoweredStep) -> int | None:
     if read is None or out is None or out.dtype is not spectrum.dtype or not _first_lines(read, spectrum):
         return None
     # The transform runs before the sum did: what that writes must be written by nothing else.
-    return users[0] if sum(_writes(each, out) for each in lowered.steps) == 1 else None
+    return only if uses.writers[out.buffer] == [only] else None
 
 
 def _first_lines(read: Place, spectrum: Place) -> bool:
@@ -59,11 +64,3 @@ def _first_lines(read: Place, spectrum: Place) -> bool:
     if alike != (spectrum.dtype, spectrum.strides, spectrum.offset, spectrum.dims[-2:]):
         return False
     return all(is_nonnegative(whole - part) for part, whole in zip(read.dims, spectrum.dims, strict=True))
-
-
-def _touches(step: LoweredStep, buffer: int) -> bool:
-    return any(place is not None and place.buffer == buffer for place in step.operands())
-
-
-def _writes(step: LoweredStep, out: Place) -> bool:
-    return any(place is not None and place.buffer == out.buffer for place in step.outputs)
